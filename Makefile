@@ -1,0 +1,66 @@
+# Two commands: `make demo` and `make test`. Each makes what it needs, from Python 3.11 alone.
+PYTHON ?= python3.11
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+VENV := .venv
+BIN := $(abspath $(VENV))/bin
+export PATH := $(BIN):$(PATH)
+# Results must not depend on who runs them: one thread a job, no hash order, plain locale.
+export OMP_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export LC_ALL := C.UTF-8
+# Jobs of the small scales are forked from one process that has imported torch already.
+WARM := $(BIN)/python -m scripts.first.warm run --
+SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo smoke test pretrain-tiny lint format lock clean
+
+demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
+	@$(WARM) $(SNAKEMAKE) --config scale=tiny -- all
+	@$(BIN)/python -m scripts.artifacts show --results results/tiny
+
+smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
+	@$(WARM) $(SNAKEMAKE) --config scale=smoke -- all
+	@$(BIN)/python -m scripts.artifacts show --results results/smoke
+
+test: $(VENV)/test.stamp ## linters and every test
+	@$(BIN)/python -m pytest tests $(PYTEST)
+
+lint: $(VENV)/test.stamp
+	ruff check .
+	ruff format --check .
+	snakefmt --check Snakefile rules
+	snakemake --lint
+
+format: $(VENV)/test.stamp
+	ruff check --fix .
+	ruff format .
+	snakefmt Snakefile rules
+
+MODELS := $(foreach f,alder birch cedar,$(f)-student $(f)-teacher)
+pretrain-tiny: $(VENV)/run.stamp ## remake the tiny scale's base checkpoints from nothing
+	@$(WARM) $(SNAKEMAKE) -- $(MODELS:%=results/tiny/models/pretrained/%/record.json)
+	@for model in $(MODELS); do $(BIN)/python -m scripts.models copy \
+	  --source results/tiny/models/pretrained/$$model --output-dir resources/tiny/$$model || exit 1; done
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	  || { echo "error: Python 3.11 not found as $(PYTHON): name yours, as in make PYTHON=/path/to/python3.11"; exit 2; }
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/run.stamp: envs/lock.txt envs/run.txt | $(VENV)/bin/python
+	@echo "installing into $(VENV) (once)"
+	@$(PIP) -r envs/run.txt -c envs/lock.txt
+	@touch $@
+
+$(VENV)/test.stamp: envs/test.txt envs/test-nodeps.txt | $(VENV)/run.stamp
+	@echo "installing test tools into $(VENV) (once)"
+	@$(PIP) -r envs/test.txt -c envs/lock.txt
+	@$(PIP) --no-deps -r envs/test-nodeps.txt -c envs/lock.txt
+	@touch $@
+
+lock: $(VENV)/test.stamp ## rewrite envs/lock.txt from what is installed
+	@$(BIN)/python -m scripts.first.environments --write-lock
+
+clean: ## remove results and logs, keep the environment
+	rm -rf results/tiny results/smoke logs benchmarks/tiny benchmarks/smoke .snakemake

@@ -1,0 +1,60 @@
+"""FIRST: teach a reliable large language model through efficient trustworthy distillation.
+
+`snakemake -c2` builds every artifact of the scale that config/config.yaml names (tiny: CPU,
+offline, minutes). A file target names its own scale. The README tells the rest.
+"""
+
+from snakemake.utils import min_version
+
+min_version("9.25")
+
+
+configfile: "config/config.yaml"
+configfile: "config/scales/tiny.yaml"
+configfile: "config/scales/smoke.yaml"
+configfile: "config/scales/small.yaml"
+configfile: "config/scales/paper.yaml"
+
+
+include: "rules/common.smk"
+include: "rules/data.smk"
+include: "rules/models.smk"
+include: "rules/teacher.smk"
+include: "rules/knowledge.smk"
+include: "rules/temperature.smk"
+include: "rules/student.smk"
+include: "rules/evaluation.smk"
+include: "rules/artifacts.smk"
+
+
+rule all:
+    """Every table, figure and claim of the configured scale."""
+    default_target: True
+    localrule: True
+    input:
+        artifacts(config["scale"]),
+
+
+rule table1:
+    """Table 1 of the configured scale."""
+    localrule: True
+    input:
+        expand("results/{scale}/tables/table1.csv", scale=config["scale"]),
+
+
+rule figures:
+    """Figures 2, 3, 5 and 6 of the configured scale."""
+    localrule: True
+    input:
+        expand(
+            "results/{scale}/figures/figure{number}.pdf",
+            scale=config["scale"],
+            number=[2, 3, 5, 6],
+        ),
+
+
+rule claims:
+    """The verdict on each of the paper's claims at the configured scale."""
+    localrule: True
+    input:
+        expand("results/{scale}/claims.json", scale=config["scale"]),

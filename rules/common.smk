@@ -1,0 +1,125 @@
+"""No rules: the checked configuration, wildcard constraints and input functions.
+
+Scripts never read the configuration; the rules hand every value that changes a result to them as an
+option, through `params`, so that Snakemake reruns just what a change touches.
+"""
+
+import json
+import os
+import re
+import shlex
+import sys
+from pathlib import Path
+
+from scripts.first.config import check
+from scripts.first.errors import UserError
+from scripts.first.files import sha256_file
+from scripts.first.fingerprint import fingerprint
+
+try:
+    check(config)
+except UserError as error:
+    sys.exit(f"error: {error}")
+
+if config["data"]["mirror"]:
+    os.environ["FIRST_DATA_MIRROR"] = config["data"]["mirror"]
+
+# Scripts run as modules of this checkout from any --directory, under conda environments too.
+shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+
+SCALES = config["scales"]
+METHODS = config["methods"]
+SETTINGS = config["settings"]
+BENCHMARKS = sorted({b for columns in SETTINGS.values() for b in columns})
+
+
+def one_of(names):
+    """A wildcard constraint: one of these names and nothing else."""
+    return "|".join(re.escape(name) for name in sorted(names))
+
+
+wildcard_constraints:
+    scale=one_of(SCALES),
+    family=one_of({name for scale in SCALES.values() for name in scale["families"]}),
+    model=one_of({name for scale in SCALES.values() for name in scale["models"]}),
+    tokenizer=one_of({n for s in SCALES.values() for n in s.get("tokenizers", {})} | {"none"}),
+    corpus=one_of({name for scale in SCALES.values() for name in scale["corpora"]} | {"none"}),
+    benchmark=one_of(BENCHMARKS),
+    method=one_of(METHODS),
+    setting=one_of(SETTINGS),
+    seed=r"\d+",
+
+
+def scale_of(w):
+    """The configuration of the scale that a path names."""
+    return SCALES[w.scale]
+
+
+def options(**settings):
+    """Command-line options of settings that are not None: {'a_b': 1} gives ['--a-b', '1']."""
+    words = []
+    for name, value in settings.items():
+        flag = "--" + name.replace("_", "-")
+        if value is True:
+            words.append(flag)
+        elif value is False:
+            words.append("--no-" + flag[2:] if name == "append_eos" else "")
+        elif value is not None:
+            words += [flag, str(value)]
+    return [word for word in words if word]
+
+
+def needs(stage, resource):
+    """A function of wildcards: what one job of a stage needs at its scale."""
+
+    def resolve(w, attempt=1):
+        value = scale_of(w)["resources"][stage][resource]
+        return value * attempt if resource in ("mem_mb", "runtime") else value
+
+    return resolve
+
+
+def threads_of(stage):
+    """A function of wildcards: CPU threads of one job of a stage."""
+    return lambda w: scale_of(w)["resources"][stage]["threads"]
+
+
+def encoding_options(w):
+    """Options of the joint tokenisation."""
+    return options(**scale_of(w)["encoding"])
+
+
+def training_options(w, stage, seed):
+    """Options of one training run: a stage's settings, then its corpus's."""
+    settings = dict(scale_of(w)[stage]["training"])
+    settings |= settings.pop("per_corpus", {}).get(w.corpus, {})
+    settings |= {"seed": seed, "dtype": scale_of(w)["dtype"]}
+    return options(**settings)
+
+
+def inference_options(w):
+    """Options of forward passes over a validation or test split."""
+    evaluation = scale_of(w)["evaluation"]
+    return options(bins=evaluation["bins"], max_tokens=evaluation["max_tokens"])
+
+
+def first_seed(scale):
+    """The seed that names the evaluation of models that exist once: teacher, untuned student."""
+    return SCALES[scale]["student"]["seeds"][0]
+
+
+def seeds_of(scale, method):
+    """Seeds a method is evaluated with."""
+    once = METHODS[method]["objective"] in ("none", "teacher")
+    return [first_seed(scale)] if once else SCALES[scale]["student"]["seeds"]
+
+
+def corpus_of(method, setting, benchmark):
+    """What a column's model was trained on; `none` for the untuned student."""
+    untuned = METHODS[method]["objective"] == "none"
+    return "none" if untuned else SETTINGS[setting][benchmark]
+
+
+def columns():
+    """(setting, benchmark) of Table 1's columns."""
+    return [(setting, benchmark) for setting in SETTINGS for benchmark in SETTINGS[setting]]

@@ -1,0 +1,75 @@
+"""Stage data: each dataset as one uniform table, split train 90 / validation 10 / test."""
+
+
+def data_options(w, dataset):
+    """Options of one dataset's preparation."""
+    data = scale_of(w)["data"]
+    words = options(
+        dataset=dataset,
+        source_kind=data["source"],
+        split_seed=data["split_seed"],
+        validation_share=data["validation_share"],
+        **data["datasets"][dataset],
+    )
+    if data["source"] == "world":
+        words += ["--world-settings", json.dumps(data["world"], sort_keys=True)]
+    return words
+
+
+rule benchmark_data:
+    """Official rows to train, validation and test splits of one benchmark."""
+    output:
+        train="results/{scale}/data/{benchmark}/train.parquet",
+        validation="results/{scale}/data/{benchmark}/validation.parquet",
+        test="results/{scale}/data/{benchmark}/test.parquet",
+        report="results/{scale}/data/{benchmark}/report.json",
+    log:
+        "logs/{scale}/data/{benchmark}.log",
+    benchmark:
+        "benchmarks/{scale}/data/{benchmark}.tsv"
+    conda:
+        "../envs/data.yaml"
+    threads: 1
+    resources:
+        mem_mb=needs("data", "mem_mb"),
+        runtime=needs("data", "runtime"),
+    params:
+        settings=lambda w: data_options(w, w.benchmark),
+        folder=subpath(output.report, parent=True),
+        code=fingerprint("scripts.data"),
+    shell:
+        """
+        python -m scripts.data prepare \
+          {params.settings:q} \
+          --output-dir {params.folder:q} \
+          > {log:q} 2>&1
+        """
+
+
+use rule benchmark_data as alpaca_data with:
+    output:
+        train="results/{scale}/data/alpaca/train.parquet",
+        validation="results/{scale}/data/alpaca/validation.parquet",
+        report="results/{scale}/data/alpaca/report.json",
+    log:
+        "logs/{scale}/data/alpaca.log",
+    benchmark:
+        "benchmarks/{scale}/data/alpaca.tsv"
+    params:
+        settings=lambda w: data_options(w, "alpaca"),
+        folder=subpath(output.report, parent=True),
+        code=fingerprint("scripts.data"),
+
+
+use rule benchmark_data as pretraining_data with:
+    output:
+        train="results/{scale}/data/pretraining/train.parquet",
+        report="results/{scale}/data/pretraining/report.json",
+    log:
+        "logs/{scale}/data/pretraining.log",
+    benchmark:
+        "benchmarks/{scale}/data/pretraining.tsv"
+    params:
+        settings=lambda w: data_options(w, "pretraining"),
+        folder=subpath(output.report, parent=True),
+        code=fingerprint("scripts.data"),

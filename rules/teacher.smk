@@ -1,0 +1,48 @@
+"""Stage teacher: the large model of a family, fine-tuned on a corpus with hard labels."""
+
+
+def teacher_base(w):
+    """Record of the family's teacher before fine-tuning."""
+    name = scale_of(w)["families"][w.family]["teacher"]
+    return f"results/{w.scale}/models/{name}/record.json"
+
+
+rule teacher:
+    """Fine-tune the teacher with hard labels on the 90 % (paper, appendix A.1)."""
+    input:
+        base=teacher_base,
+        train="results/{scale}/data/{corpus}/train.parquet",
+        validation="results/{scale}/data/{corpus}/validation.parquet",
+    output:
+        model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
+        config="results/{scale}/teacher/{family}/{corpus}/config.json",
+        validation="results/{scale}/teacher/{family}/{corpus}/validation.json",
+        record="results/{scale}/teacher/{family}/{corpus}/record.json",
+    log:
+        "logs/{scale}/teacher/{family}/{corpus}.log",
+    benchmark:
+        "benchmarks/{scale}/teacher/{family}/{corpus}.tsv"
+    conda:
+        "../envs/train.yaml"
+    threads: threads_of("teacher")
+    resources:
+        gpu=needs("teacher", "gpu"),
+        mem_mb=needs("teacher", "mem_mb"),
+        runtime=needs("teacher", "runtime"),
+    params:
+        base=subpath(input.base, parent=True),
+        encoding=encoding_options,
+        training=lambda w: training_options(w, "teacher", scale_of(w)["teacher"]["seed"]),
+        inference=inference_options,
+        folder=subpath(output.record, parent=True),
+        code=fingerprint("scripts.teacher"),
+    shell:
+        """
+        python -m scripts.teacher \
+          --model {params.base:q} \
+          --train {input.train:q} \
+          --validation {input.validation:q} \
+          {params.encoding:q} {params.training:q} {params.inference:q} \
+          --output-dir {params.folder:q} \
+          > {log:q} 2>&1
+        """

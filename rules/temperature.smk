@@ -1,0 +1,37 @@
+"""Stage temperature: the c of Eq. 4, chosen on the validation split and nowhere else."""
+
+
+rule temperature:
+    """Sweep c over 0.1 .. 1.0, then by 0.02 around the best; lowest ECE wins (section 5.5)."""
+    input:
+        manifest="results/{scale}/knowledge/{family}/{corpus}/validation/manifest.json",
+        store="results/{scale}/knowledge/{family}/{corpus}/validation/knowledge.safetensors",
+    output:
+        coarse="results/{scale}/temperature/{family}/{corpus}/coarse.csv",
+        refined="results/{scale}/temperature/{family}/{corpus}/refined.csv",
+        selected="results/{scale}/temperature/{family}/{corpus}/selected.json",
+    log:
+        "logs/{scale}/temperature/{family}/{corpus}.log",
+    benchmark:
+        "benchmarks/{scale}/temperature/{family}/{corpus}.tsv"
+    conda:
+        "../envs/artifacts.yaml"
+    threads: threads_of("temperature")
+    resources:
+        mem_mb=needs("temperature", "mem_mb"),
+        runtime=needs("temperature", "runtime"),
+    params:
+        knowledge=subpath(input.manifest, parent=True),
+        k=lambda w: scale_of(w)["knowledge"]["k"],
+        bins=lambda w: scale_of(w)["temperature"]["bins"],
+        folder=subpath(output.selected, parent=True),
+        code=fingerprint("scripts.temperature"),
+    shell:
+        """
+        python -m scripts.temperature \
+          --knowledge {params.knowledge:q} \
+          --k {params.k} \
+          --bins {params.bins} \
+          --output-dir {params.folder:q} \
+          > {log:q} 2>&1
+        """

@@ -1,0 +1,171 @@
+"""Stage evaluation: one model on one benchmark, question by question (Eq. 1, Eq. 2).
+
+Reads a checkpoint and data/{benchmark}/test.parquet; writes predictions.parquet (a row a question),
+ranks.parquet (the top-5 tokens' probabilities and hits, for Figure 3) and metrics.json. Prompts are
+never truncated. The prediction is the argmax over the candidates' tokens, its confidence their
+full-vocabulary softmax probability: the student's plain softmax, no temperature (method.md section
+1), unless --posthoc names the validation result of the `finetune_ts` baseline.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scripts.first.launch import launch
+
+RANKS = 5
+
+
+def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: float = 1.0):
+    """(log_probs (n, candidates) float64, top log-probs (n, 5), gold ranks (n,)) of test rows."""
+    import torch
+
+    from scripts.first.encoding import candidate_ids, encode_prompts
+    from scripts.first.inference import iterate_logits
+
+    ids = candidate_ids(rows, tokenizer)
+    gold = np.asarray(
+        [ids[i][list(r["candidates"]).index(r["answer"])] for i, r in enumerate(rows)]
+    )
+    encoded = encode_prompts(rows, tokenizer)
+    log_probs = np.zeros(ids.shape)
+    top = np.zeros((len(rows), RANKS))
+    hit = np.zeros((len(rows), RANKS), dtype=bool)
+    for batch, logits in iterate_logits(model, encoded, tokenizer.eos_id, max_tokens, "questions"):
+        everything = (logits.double() / temperature).log_softmax(-1)
+        wanted = torch.from_numpy(ids[batch.rows]).to(everything.device)
+        log_probs[batch.rows] = everything.gather(1, wanted).cpu().numpy()
+        values, indices = everything.topk(RANKS, dim=-1)
+        top[batch.rows] = values.exp().cpu().numpy()
+        hit[batch.rows] = indices.cpu().numpy() == gold[batch.rows][:, None]
+    return log_probs, top, hit
+
+
+def predictions_table(rows: list[dict], log_probs: np.ndarray, top: np.ndarray, hit: np.ndarray):
+    """Arrow table of predictions, one row a question, in the order of the test split."""
+    import pyarrow as pa
+
+    chosen = log_probs.argmax(axis=1)
+    probabilities = np.exp(log_probs)
+    mass = probabilities.sum(axis=1)
+    confidence = probabilities[np.arange(len(rows)), chosen]
+    predicted = [row["candidates"][i] for row, i in zip(rows, chosen, strict=True)]
+    return pa.table(
+        {
+            "id": [row["id"] for row in rows],
+            "answer": [row["answer"] for row in rows],
+            "prediction": predicted,
+            "correct": [p == row["answer"] for p, row in zip(predicted, rows, strict=True)],
+            "confidence": confidence,
+            "confidence_candidates": confidence / mass,
+            "candidate_mass": mass,
+            "candidate_log_probs": pa.array(list(log_probs), pa.list_(pa.float64())),
+            "top1_is_candidate": top[:, 0] <= confidence * (1 + 1e-12),
+        }
+    )
+
+
+def ranks_table(top: np.ndarray, hit: np.ndarray):
+    """Arrow table (rank 1..5, probability, correct), five rows a question."""
+    import pyarrow as pa
+
+    ranks = np.tile(np.arange(1, RANKS + 1, dtype=np.int32), len(top))
+    return pa.table({"rank": ranks, "probability": top.ravel(), "correct": hit.ravel()})
+
+
+def measure(rows: list[dict], table, bins: int, seed: int) -> dict:
+    """Metrics of one model on one benchmark, in percent but NLL (nats) and Brier."""
+    from scripts.first import metrics
+    from scripts.first.intervals import bootstrap_intervals
+
+    confidence = table["confidence"].to_numpy()
+    correct = table["correct"].to_numpy(zero_copy_only=False)
+    renormalised = table["confidence_candidates"].to_numpy()
+    log_probs = np.asarray(table["candidate_log_probs"].to_pylist())
+    gold = np.asarray([list(row["candidates"]).index(row["answer"]) for row in rows])
+    accuracy = float(correct.mean())
+    ece = metrics.expected_calibration_error(confidence, correct, bins)
+    ece_candidates = metrics.expected_calibration_error(renormalised, correct, bins)
+    counts = np.unique(table["answer"].to_numpy(zero_copy_only=False), return_counts=True)[1]
+    intervals = bootstrap_intervals(confidence, correct, bins=bins, seed=seed)
+    return {
+        "n": len(rows),
+        "bins": bins,
+        "ece": 100 * ece,
+        "accuracy": 100 * accuracy,
+        "trust": 100 * metrics.trust_score(accuracy, ece),
+        "intervals": {
+            name: [100 * float(end) for end in intervals[name]]
+            for name in ("ece", "accuracy", "trust")
+        },
+        "confidence": 100 * float(confidence.mean()),
+        "adaptive_ece": 100 * metrics.adaptive_calibration_error(confidence, correct, bins),
+        "brier": metrics.candidate_brier(log_probs, gold),
+        "nll": metrics.candidate_nll(log_probs, gold),
+        "ece_candidates": 100 * ece_candidates,
+        "trust_candidates": 100 * metrics.trust_score(accuracy, ece_candidates),
+        "candidate_mass": 100 * float(table["candidate_mass"].to_numpy().mean()),
+        "chance": 100 / log_probs.shape[1],
+        "majority": 100 * float(counts.max() / len(rows)),
+        "constant_output": len(set(table["prediction"].to_pylist())) == 1,
+    }
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Evaluate one model on one benchmark."""
+    from scripts.first import cli
+
+    options = cli.parser("scripts.evaluation", __doc__.split("\n")[0])
+    options.add_argument("--model", type=Path, required=True, help="checkpoint folder")
+    options.add_argument("--test", type=Path, required=True, help="test split (parquet)")
+    options.add_argument("--posthoc", type=Path, help="validation.json with a post-hoc temperature")
+    options.add_argument("--bins", type=int, default=10, help="bins of the ECE")
+    options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    options.add_argument("--bootstrap-seed", type=int, default=1234, help="seed of the intervals")
+    options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
+    for name in ("scale", "family", "corpus", "method", "seed", "benchmark"):
+        options.add_argument(f"--{name}", required=True, help="identity, for the metrics file")
+    cli.add_inference_options(options)
+    arguments = options.parse_args(argv)
+
+    from scripts.first.checkpoints import load_model, verify_checkpoint
+    from scripts.first.files import read_json, sha256_file, write_json, write_parquet
+    from scripts.first.provenance import provenance
+    from scripts.first.rows import read_rows
+    from scripts.first.tokenizer import load_tokenizer
+    from scripts.first.training import seed_everything
+
+    location, record = verify_checkpoint(arguments.model)
+    tokenizer = load_tokenizer(location)
+    rows = read_rows(arguments.test)
+    temperature = 1.0
+    if arguments.posthoc:
+        temperature = read_json(arguments.posthoc)["posthoc_temperature"]
+    seed_everything(0)
+    model = load_model(arguments.model, arguments.dtype)
+    arrays = predict(model, rows, tokenizer, arguments.max_tokens, temperature)
+    table = predictions_table(rows, *arrays)
+    write_parquet(arguments.output_dir / "predictions.parquet", table)
+    write_parquet(arguments.output_dir / "ranks.parquet", ranks_table(*arrays[1:]))
+    names = ("scale", "family", "corpus", "method", "seed", "benchmark")
+    identity = {name: getattr(arguments, name) for name in names}
+    identity["seed"] = int(identity["seed"])
+    write_json(
+        arguments.output_dir / "metrics.json",
+        {
+            **identity,
+            **measure(rows, table, arguments.bins, arguments.bootstrap_seed),
+            "posthoc_temperature": temperature,
+            "model": record["files"],
+            "test": sha256_file(arguments.test),
+            "predictions": sha256_file(arguments.output_dir / "predictions.parquet"),
+            "provenance": provenance("scripts.evaluation"),
+        },
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    launch("scripts.evaluation", main)

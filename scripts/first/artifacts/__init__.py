@@ -1,0 +1,1 @@
+"""Tables, figures and claims: each module makes one artifact from explicitly named files."""

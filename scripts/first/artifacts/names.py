@@ -1,0 +1,38 @@
+"""The words of the configuration as a reader meets them in tables and figures."""
+
+from __future__ import annotations
+
+METHODS = {
+    "teacher": "Teacher",
+    "finetune": "Fine-tune",
+    "distill": "Distill",
+    "distill_ls": "Distill w/ LS",
+    "first_ts": "FIRST w/ TS",
+    "base": "Untuned student",
+    "finetune_ts": "Fine-tune + post-hoc TS",
+}
+DATASETS = {"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"}
+FAMILIES = {"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"}
+SETTINGS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
+METRICS = {"ece": "ECE", "accuracy": "Acc", "trust": "Trust"}
+PAPER_METHODS = ("teacher", "finetune", "distill", "distill_ls", "first_ts")
+
+
+def method_name(method: str) -> str:
+    """Return a method's name in print; an unknown method (a new arm) keeps its configured word."""
+    return METHODS.get(method, method)
+
+
+def dataset_name(dataset: str) -> str:
+    """Return a corpus's or benchmark's name in print."""
+    return DATASETS.get(dataset, dataset)
+
+
+def family_name(family: str) -> str:
+    """Return a family's name in print."""
+    return FAMILIES.get(family, family)
+
+
+def setting_of(corpus: str, benchmark: str) -> str:
+    """Return `in_domain` when a model is tested on what it was trained on, else `out_of_domain`."""
+    return "in_domain" if corpus == benchmark else "out_of_domain"

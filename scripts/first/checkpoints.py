@@ -1,0 +1,120 @@
+"""Model folders in Hugging Face layout with a record: written last, verified before use.
+
+A folder without `record.json` is unfinished. The record holds the size and sha256 of every file
+(safetensors itself does not notice a flipped bit), what the checkpoint was made from, and how.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from scripts.first.errors import UserError
+from scripts.first.files import atomic_path, read_json, sha256_file, write_json
+
+RECORD = "record.json"
+WEIGHTS = "model.safetensors"
+TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
+
+
+def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
+    """Check a checkpoint's files against its record; return (folder of the files, record).
+
+    `location` in the record points to files kept elsewhere, such as a hub cache's snapshot. Raises
+    UserError for a missing checkpoint, a missing, truncated or altered file.
+    """
+    folder = Path(folder)
+    if not (folder / RECORD).is_file():
+        raise UserError(
+            f"missing checkpoint: {folder}: it has no {RECORD}, so it was never finished: "
+            "delete the folder and run its rule again"
+        )
+    record = read_json(folder / RECORD)
+    location = Path(record.get("location") or folder)
+    for name, expected in record["files"].items():
+        path = location / name
+        if not path.is_file():
+            raise UserError(f"missing file of a checkpoint: {path}: delete {folder} and remake it")
+        if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
+            raise UserError(
+                f"altered file: {path}: it is not what {folder / RECORD} says "
+                f"({expected['bytes']} bytes, sha256 {expected['sha256'][:12]}...): "
+                f"delete {folder} and remake it"
+            )
+    return location, record
+
+
+def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None):
+    """Load a verified causal language model for `device` (default: CUDA if there is one).
+
+    The dtype is set explicitly: transformers keeps the checkpoint's own otherwise. No cache is
+    built on forward passes.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    location, _ = verify_checkpoint(folder)
+    model = AutoModelForCausalLM.from_pretrained(
+        location,
+        dtype=getattr(torch, dtype),
+        local_files_only=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+    )
+    model.config.use_cache = False
+    return model.to(device or default_device()).eval()
+
+
+def default_device() -> str:
+    """`cuda` where there is one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def describe_files(folder: Path, names: list[str]) -> dict[str, dict]:
+    """{name: {bytes, sha256}} of the named files of a folder."""
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+        for name in names
+    }
+
+
+def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:
+    """Copy the tokenizer files of a folder beside a model; return their names."""
+    copied = []
+    for name in TOKENIZER_COPIES:
+        if (Path(source) / name).is_file():
+            with atomic_path(Path(target) / name) as temporary:
+                shutil.copyfile(Path(source) / name, temporary)
+            copied.append(name)
+    return copied
+
+
+def save_checkpoint(model, folder: str | Path, tokenizer_folder: str | Path, record: dict) -> None:
+    """Write a model as one safetensors file beside config, tokenizer and, last, the record."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / RECORD).unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+        model.save_pretrained(temporary, max_shard_size="1000GB")
+        names = sorted(path.name for path in Path(temporary).iterdir())
+        if WEIGHTS not in names:
+            raise RuntimeError(f"expected one {WEIGHTS}, transformers wrote {names}")
+        for name in names:
+            (Path(temporary) / name).replace(folder / name)
+    names += copy_tokenizer(tokenizer_folder, folder)
+    write_json(folder / RECORD, {**record, "files": describe_files(folder, sorted(set(names)))})
+
+
+def copy_checkpoint(source: str | Path, target: str | Path) -> None:
+    """Copy a checkpoint, verified, to another folder; its record comes last, without loss curve."""
+    location, record = verify_checkpoint(source)
+    target = Path(target)
+    target.mkdir(parents=True, exist_ok=True)
+    (target / RECORD).unlink(missing_ok=True)
+    for name in record["files"]:
+        with atomic_path(target / name) as temporary:
+            shutil.copyfile(location / name, temporary)
+    write_json(target / RECORD, {k: v for k, v in record.items() if k != "curve"})

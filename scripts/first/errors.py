@@ -1,0 +1,42 @@
+"""Mistakes of the user, and how a script reports them: one line on stderr, no traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+USER_ERROR_STATUS = 2
+INTERRUPTED_STATUS = 130
+
+
+class UserError(Exception):
+    """Something the user can put right; the message is one line, ``what: where: what to do``."""
+
+
+def run_cli(main: Callable[[list[str]], int | None]) -> None:
+    """Run ``main(argv)`` on the command line and exit with the status it returns (None is 0).
+
+    A :class:`UserError` or an operating-system error (missing file, no permission, full disk)
+    becomes one line ``error: ...`` on stderr and status 2; an interrupt gives status 130. Any
+    other exception is a defect of the program and keeps its traceback.
+    """
+    try:
+        status = main(sys.argv[1:])
+    except UserError as error:
+        _fail(str(error))
+    except OSError as error:
+        _fail(_describe(error))
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED_STATUS)
+    sys.exit(status or 0)
+
+
+def _fail(message: str) -> None:
+    print("error: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(USER_ERROR_STATUS)
+
+
+def _describe(error: OSError) -> str:
+    reason = error.strerror or str(error) or type(error).__name__
+    return f"{reason}: {error.filename}" if error.filename is not None else reason

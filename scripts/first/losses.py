@@ -1,0 +1,199 @@
+"""Knowledge matching (Eq. 5) and the hard-label loss, as torch functions of flat positions.
+
+N counts supervised positions (of all sequences of a micro-batch, one after the other), V the
+vocabulary and k the stored tokens of a position. Losses are computed in float32, or in float64
+where the logits are float64, whatever the dtype of the model. No input is changed in place.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+IGNORED_LABEL = -100
+STUDENT_SIDES = ("full_vocab", "renorm", "softmax_same_c", "tail_bucket")
+# Rounding in float32 leaves sums within 1e-6 of 1; raw teacher probabilities lie further off.
+TARGET_SUM_TOLERANCE = 1e-4
+
+
+def knowledge_matching_loss(
+    logits: torch.Tensor,
+    target_ids: torch.Tensor,
+    target: torch.Tensor,
+    student_side: str,
+    *,
+    c: float | None = None,
+    head_mass: torch.Tensor | None = None,
+    eps: float = 1e-6,
+) -> torch.Tensor:
+    """Return Eq. 5, sum_i q(i) (log q(i) - log p~(i)), for each position: a tensor (N,).
+
+    logits: (N, V) of the student; target_ids: (N, k) distinct ids below V; target: (N, k) the
+    re-calibrated teacher q, summing to 1. A row of target that is all zero is padding: its loss
+    and its gradient are exactly 0, whatever its logits and ids.
+
+    ``student_side`` names p~, with p_S the full-vocabulary softmax and P its sum over the k ids:
+    ``full_vocab``: p_S itself (the paper's literal text; the optimum is p_S = q);
+    ``renorm``: (p_S + eps) / sum (p_S + eps); eps = 0 is exact (a softmax of the k logits);
+    ``softmax_same_c``: softmax(p_S / c), as the authors last ran it; needs ``c``;
+    ``tail_bucket``: k + 1 outcomes, target (m q, 1 - m) and student (p_S, 1 - P); needs
+    ``head_mass`` = m (N,), the teacher's mass on the k ids (the other sides do not look at it).
+
+    Raises ValueError for unknown sides, a missing or unused c, wrong shapes, ids outside the
+    vocabulary, repeated ids, and targets that are no distribution (raw probabilities, log-
+    probabilities), since each of these would train without complaint.
+    """
+    if student_side not in STUDENT_SIDES:
+        raise ValueError(f"unknown student_side {student_side!r}: use one of {STUDENT_SIDES}")
+    if student_side == "softmax_same_c":
+        if c is None or not 0.0 < c < float("inf"):
+            raise ValueError(f"softmax_same_c needs a finite, positive c, got {c}")
+    elif c is not None:
+        raise ValueError(f"student_side {student_side} does not use c: leave it out")
+    logits, target_ids = _full_precision(logits), target_ids.long()
+    target = target.detach().to(logits.dtype)
+    _check_target(logits, target_ids, target)
+    mass = _checked_mass(head_mass, target) if student_side == "tail_bucket" else None
+
+    padding = target.sum(dim=-1) == 0
+    if bool(padding.any()):  # keep whatever a padded row holds (inf, NaN) out of the graph
+        logits = logits.masked_fill(padding[:, None], 0.0)
+        distinct = torch.arange(target_ids.shape[-1], device=target_ids.device)
+        target_ids = torch.where(padding[:, None], distinct, target_ids)
+
+    if student_side == "full_vocab":
+        return _divergence(target, head_log_probs(logits, target_ids))
+    if student_side == "renorm":
+        return _divergence(target, _renormalised(logits, target_ids, eps))
+    log_head = head_log_probs(logits, target_ids)
+    if student_side == "softmax_same_c":
+        return _divergence(target, F.log_softmax(log_head.exp() / c, dim=-1))
+    loss = _divergence(target * mass[:, None], log_head)
+    if target_ids.shape[-1] < logits.shape[-1]:  # with all V ids stored there is no tail
+        log_tail = _log_tail(logits, target_ids)
+        loss = loss + _divergence((1.0 - mass)[:, None], log_tail[:, None])
+    return loss.masked_fill(padding, 0.0)
+
+
+def head_log_probs(logits: torch.Tensor, target_ids: torch.Tensor) -> torch.Tensor:
+    """Return the full-vocabulary log-softmax at the ids, (N, k), from logits (N, V).
+
+    Its exp summed over k is the student's head mass P, worth logging beside the loss.
+    """
+    logits = _full_precision(logits)
+    return logits.gather(-1, target_ids) - logits.logsumexp(dim=-1, keepdim=True)
+
+
+def hard_label_loss(
+    logits: torch.Tensor,
+    labels: torch.Tensor,
+    reduction: str = "token_mean",
+    *,
+    count: float | None = None,
+) -> torch.Tensor:
+    """Return the cross-entropy of labels (N,) under logits (N, V), a scalar.
+
+    Labels of -100 are ignored. ``token_mean`` divides the sum by the number of supervised labels,
+    ``sequence`` by the number of sequences, as Eq. 5 is reduced. ``count`` is that number; with
+    gradient accumulation it must be the number in the whole optimiser step, not in this
+    micro-batch. token_mean counts this call's labels when it is left out. No supervised label
+    gives 0. Raises ValueError for labels outside the vocabulary.
+    """
+    supervised = labels != IGNORED_LABEL
+    if bool(((labels < 0) | (labels >= logits.shape[-1]))[supervised].any()):
+        raise ValueError(f"a label lies outside the vocabulary of {logits.shape[-1]}")
+    # Ignored rows are cut out, not multiplied by 0: they may hold inf or NaN.
+    per_position = F.cross_entropy(
+        _full_precision(logits[supervised]), labels[supervised].long(), reduction="none"
+    )
+    if reduction == "sequence":
+        if count is None:
+            raise ValueError("reduction 'sequence' needs count, the number of sequences")
+        return sequence_reduction(per_position, count)
+    if reduction == "token_mean":
+        return token_mean(per_position, count)
+    raise ValueError(f"unknown reduction {reduction!r}: use token_mean or sequence")
+
+
+def sequence_reduction(per_position: torch.Tensor, n_sequences: float) -> torch.Tensor:
+    """Return the SUM over positions (N,) and the MEAN over sequences: sum / n_sequences.
+
+    The reduction of the authors' code: long responses weigh more. n_sequences counts every
+    sequence of the optimiser step, those without a supervised position included.
+    """
+    if not n_sequences > 0:
+        raise ValueError(f"the number of sequences must be positive, got {n_sequences}")
+    return per_position.sum() / n_sequences
+
+
+def token_mean(per_position: torch.Tensor, n_positions: float | None = None) -> torch.Tensor:
+    """Return sum / n_positions for (N,) losses; n_positions defaults to N; 0 where N is 0."""
+    if n_positions is None:
+        n_positions = max(per_position.numel(), 1)
+    if not n_positions > 0:
+        raise ValueError(f"the number of positions must be positive, got {n_positions}")
+    return per_position.sum() / n_positions
+
+
+def _full_precision(logits: torch.Tensor) -> torch.Tensor:
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _divergence(target: torch.Tensor, log_student: torch.Tensor) -> torch.Tensor:
+    """Sum over the last axis of q (log q - log p), where q = 0 contributes 0 even at p = 0."""
+    present = target > 0
+    # Masked before the product: 0 * -inf is NaN, in the value and in the gradient.
+    log_student = log_student.masked_fill(~present, 0.0)
+    return (torch.xlogy(target, target) - target * log_student).sum(dim=-1)
+
+
+def _renormalised(logits: torch.Tensor, target_ids: torch.Tensor, eps: float) -> torch.Tensor:
+    if not 0.0 <= eps < 1.0:
+        raise ValueError(f"eps must lie in [0, 1), got {eps}")
+    if eps == 0.0:
+        return F.log_softmax(logits.gather(-1, target_ids), dim=-1)
+    shifted = head_log_probs(logits, target_ids).exp() + eps
+    return shifted.log() - shifted.sum(dim=-1, keepdim=True).log()
+
+
+def _log_tail(logits: torch.Tensor, target_ids: torch.Tensor) -> torch.Tensor:
+    """log(1 - P) from the tail's own logits: 1 - P itself would cancel in float32 near P = 1."""
+    outside = logits.scatter(-1, target_ids, float("-inf"))
+    return outside.logsumexp(dim=-1) - logits.logsumexp(dim=-1)
+
+
+def _check_target(logits: torch.Tensor, target_ids: torch.Tensor, target: torch.Tensor) -> None:
+    n, vocabulary = logits.shape
+    if target_ids.shape != target.shape or target_ids.dim() != 2 or target_ids.shape[0] != n:
+        raise ValueError(
+            "target_ids and target must be (N, k) for logits (N, V), got shapes "
+            f"{tuple(target_ids.shape)}, {tuple(target.shape)} and {tuple(logits.shape)}"
+        )
+    if target_ids.shape[1] == 0 or target_ids.shape[1] > vocabulary:
+        raise ValueError(f"k must lie in 1 .. V = {vocabulary}, got {target_ids.shape[1]}")
+    total = target.sum(dim=-1)
+    used = total != 0
+    ordered = target_ids.sort(dim=-1).values
+    problems = {
+        f"an id lies outside the student's vocabulary of {vocabulary}": (target_ids < 0)
+        | (target_ids >= vocabulary),
+        "an id is repeated within a position": (ordered[:, 1:] == ordered[:, :-1]) & used[:, None],
+        "a target is negative or not finite": ~(torch.isfinite(target) & (target >= 0)),
+        "a target does not sum to 1 (re-calibrate it first)": used
+        & ((total - 1.0).abs() > TARGET_SUM_TOLERANCE),
+    }
+    # One transfer from the device for all the checks.
+    for message, found in zip(
+        problems, torch.stack([p.any() for p in problems.values()]).tolist(), strict=True
+    ):
+        if found:
+            raise ValueError(message)
+
+
+def _checked_mass(head_mass: torch.Tensor | None, target: torch.Tensor) -> torch.Tensor:
+    if head_mass is None or head_mass.shape != target.shape[:1]:
+        raise ValueError("tail_bucket needs head_mass, the teacher's mass on the k ids, shape (N,)")
+    mass = head_mass.detach().to(target.dtype)
+    if not bool(((mass >= 0) & (mass <= 1)).all()):
+        raise ValueError("head_mass must lie in [0, 1] without NaN")
+    return mass

@@ -1,0 +1,103 @@
+"""Knowledge matching: stored teacher knowledge to targets, joined to student rows by content hash."""
+
+from __future__ import annotations
+
+import argparse
+
+import numpy as np
+
+from scripts.first.batching import Batch
+from scripts.first.encoding import EncodedRow
+from scripts.first.errors import UserError
+from scripts.first.losses import knowledge_matching_loss
+from scripts.first.recalibration import recalibrate
+from scripts.first.store import KnowledgeStore
+from scripts.first.tokenizer import TextTokenizer
+
+
+def recalibrated_targets(
+    store: KnowledgeStore, k: int, recalibration: str, settings: dict, ts_positions: str = "all"
+) -> np.ndarray:
+    """(N, k) float32 targets q for every stored position (paper section 4.2).
+
+    `ts_positions: answer_only` recalibrates the first position of each row and gives all others
+    the A.1 normalisation.
+    """
+    probabilities = store.probabilities(k)
+    targets = recalibrate(probabilities, recalibration, **settings)
+    if ts_positions == "answer_only" and recalibration != "none":
+        plain = recalibrate(probabilities, "none")
+        targets = np.where(store.answer_positions()[:, None], targets, plain)
+    return targets.astype(np.float32)
+
+
+def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argparse.Namespace):
+    """Refuse knowledge of another vocabulary; ids are matched directly (method.md section 9)."""
+    if store.manifest["tokenizer"] != tokenizer.sha256:
+        raise UserError(
+            f"teacher and student have different vocabularies: {arguments.knowledge}: its teacher's "
+            f"tokenizer is not the one of {arguments.model}: pair models of one family"
+        )
+
+
+class MatchingLoss:
+    """losses(logits, batch) of Eq. 5 for a student's training rows.
+
+    logits (N, V) at the batch's supervised positions; returns (N,). Rows join to the store by their
+    content hash: shuffling, another order or a missing row can never misalign them.
+    """
+
+    def __init__(
+        self,
+        encoded: list[EncodedRow],
+        store: KnowledgeStore,
+        targets: np.ndarray,
+        student_side: str,
+        c: float | None,
+    ):
+        self.store, self.targets = store, targets
+        self.student_side, self.c = student_side, c
+        self.head_mass = -np.expm1(np.minimum(store.log_tail.astype(np.float64), 0.0))
+        self.rows = np.asarray([self._find(row) for row in encoded])
+
+    def _find(self, row: EncodedRow) -> int:
+        try:
+            index = self.store.row_index(row.row_hash)
+        except KeyError:
+            raise UserError(
+                f"row {row.row_id} is not in the knowledge store: the store was made from another "
+                "corpus, tokenizer or block length: extract it again"
+            ) from None
+        stored = int(self.store.offsets[index + 1] - self.store.offsets[index])
+        if stored != len(row.labels):
+            raise UserError(
+                f"row {row.row_id}: the knowledge store has {stored} positions for it, the "
+                f"student {len(row.labels)}: extract it again"
+            )
+        return index
+
+    def __call__(self, logits, batch: Batch):
+        import torch
+
+        offsets = self.store.offsets
+        positions = np.concatenate(
+            [np.arange(offsets[r], offsets[r + 1]) for r in self.rows[batch.rows]]
+        )
+        k = self.targets.shape[1]
+
+        def to(array, dtype):
+            return torch.from_numpy(np.ascontiguousarray(array)).to(logits.device, dtype)
+
+        return knowledge_matching_loss(
+            logits,
+            to(self.store.ids[positions, :k].astype(np.int64), torch.int64),
+            to(self.targets[positions], torch.float32),
+            self.student_side,
+            c=self.c if self.student_side == "softmax_same_c" else None,
+            head_mass=to(self._mass(positions, k), torch.float32),
+        )
+
+    def _mass(self, positions: np.ndarray, k: int) -> np.ndarray:
+        """Probability of the k ids: 1 - tail, less what is stored beyond k."""
+        beyond = np.exp(self.store.arrays["log_probs"][positions, k:].astype(np.float64)).sum(1)
+        return np.clip(self.head_mass[positions] - beyond, 0.0, 1.0)

@@ -1,0 +1,214 @@
+"""Accuracy, expected calibration error and trust score (Eq. 1 and 2), and robustness metrics.
+
+Pure functions of numpy arrays in float64; reads and writes nothing. Every metric is a fraction
+(not a percentage), and every function raises ValueError for empty, unequal or impossible input.
+
+Conventions: bins have equal width on [0, 1] and are closed on the right, (lower, upper], as in
+Guo et al. (2017); a confidence of exactly 0 belongs to the first bin, one of 1 to the last.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+DEFAULT_BINS = 10
+
+
+def checked_scores(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """Return (confidence, correct) as float64 arrays of shape (n,), correct holding 0.0 or 1.0.
+
+    Raises ValueError when they are empty, differ in length, are not one-dimensional, when a
+    confidence is NaN or outside [0, 1], or when a correctness is neither 0 nor 1.
+    """
+    confidence = np.asarray(confidence, dtype=np.float64)
+    correct = np.asarray(correct, dtype=np.float64)
+    if confidence.ndim != 1 or confidence.shape != correct.shape:
+        raise ValueError(
+            "confidence and correct must be one-dimensional and equally long, "
+            f"got shapes {confidence.shape} and {correct.shape}"
+        )
+    if confidence.size == 0:
+        raise ValueError("confidence and correct are empty: there is nothing to score")
+    if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):
+        raise ValueError("confidence must lie in [0, 1] without NaN")
+    if not np.all((correct == 0.0) | (correct == 1.0)):
+        raise ValueError("correct must hold only 0 and 1 (or booleans)")
+    return confidence, correct
+
+
+def bin_index(confidence: np.ndarray, bins: int = DEFAULT_BINS) -> np.ndarray:
+    """Return the bin 0 .. bins-1 of each confidence: bin b is (b/bins, (b+1)/bins].
+
+    The edges are the float64 quotients b/bins, so that a confidence written as 0.3 lies on the
+    edge 0.3 (``linspace`` and ``ceil(confidence * bins)`` both miss some edges by one rounding).
+    """
+    inner_edges = np.arange(1, _checked_bins(bins)) / bins
+    return np.searchsorted(inner_edges, confidence, side="left")
+
+
+def expected_calibration_error(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> float:
+    """Expected calibration error, Eq. 1: sum over bins of (count / n) |accuracy - confidence|.
+
+    confidence: (n,) probabilities of the predictions; correct: (n,) booleans. Empty bins count 0.
+    Returns a fraction in [0, 1].
+    """
+    confidence, correct = checked_scores(confidence, correct)
+    return _weighted_gap(confidence, correct, bin_index(confidence, bins), bins)
+
+
+def adaptive_calibration_error(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> float:
+    """Eq. 1 with bins of equal mass instead of equal width; returns a fraction in [0, 1].
+
+    Equal confidences share a bin (the one of their middle rank), so that the value does not
+    depend on the order of the questions; without ties the bins differ in size by at most one.
+    """
+    confidence, correct = checked_scores(confidence, correct)
+    _checked_bins(bins)
+    _, inverse, counts = np.unique(confidence, return_inverse=True, return_counts=True)
+    # Twice the middle rank of each distinct value: integers, so that no rounding moves a bin.
+    double_rank = 2 * np.cumsum(counts) - counts
+    index = (double_rank * bins // (2 * confidence.size))[inverse]
+    return _weighted_gap(confidence, correct, np.minimum(index, bins - 1), bins)
+
+
+def reliability_bins(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> dict[str, np.ndarray]:
+    """Return the rows of a reliability diagram (Figure 5), each entry an array of shape (bins,).
+
+    Keys: ``lower`` and ``upper`` (edges), ``count``, ``confidence`` (mean) and ``accuracy``; the
+    last two are NaN where the bin is empty.
+    """
+    confidence, correct = checked_scores(confidence, correct)
+    index = bin_index(confidence, bins)
+    count = np.bincount(index, minlength=bins)
+    share = np.where(count > 0, count, np.nan)
+    edges = np.arange(bins + 1) / bins
+    return {
+        "lower": edges[:-1],
+        "upper": edges[1:],
+        "count": count,
+        "confidence": np.bincount(index, weights=confidence, minlength=bins) / share,
+        "accuracy": np.bincount(index, weights=correct, minlength=bins) / share,
+    }
+
+
+def over_confidence(
+    confidence: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
+) -> dict[str, float]:
+    """Split the calibration error by its sign (Figure 3); all values are fractions.
+
+    ``over``: the part from bins whose mean confidence exceeds their accuracy; ``under``: the part
+    from the others. Then over + under = ECE, and over - under = ``gap`` = mean confidence minus
+    accuracy, which needs no bins. Also returns ``ece``, ``confidence`` and ``accuracy``. For a
+    lower rank r, give the probability of rank r and whether the token of that rank is right.
+    """
+    confidence, correct = checked_scores(confidence, correct)
+    gaps = _bin_gaps(confidence, correct, bin_index(confidence, bins), bins)
+    over, under = float(gaps[gaps > 0].sum()), float(-gaps[gaps < 0].sum())
+    mean, accuracy = float(confidence.mean()), float(correct.mean())
+    return {
+        "over": over,
+        "under": under,
+        "ece": over + under,
+        "gap": mean - accuracy,
+        "confidence": mean,
+        "accuracy": accuracy,
+    }
+
+
+def trust_score(accuracy: float, ece: float) -> float:
+    """Trust score, Eq. 2: accuracy - ECE, in the unit of its arguments, never clipped."""
+    return accuracy - ece
+
+
+def binary_brier(confidence: ArrayLike, correct: ArrayLike) -> float:
+    """Mean squared difference of confidence (n,) and correctness (n,), in [0, 1]."""
+    confidence, correct = checked_scores(confidence, correct)
+    return float(np.mean((confidence - correct) ** 2))
+
+
+def binary_nll(confidence: ArrayLike, correct: ArrayLike, eps: float = 1e-12) -> float:
+    """Mean negative log-likelihood (natural log) of correctness (n,) under confidence (n,).
+
+    Confidences are clipped to [eps, 1 - eps], which keeps the value finite.
+    """
+    confidence, correct = checked_scores(confidence, correct)
+    clipped = np.clip(confidence, eps, 1.0 - eps)
+    return float(-np.mean(np.log(np.where(correct == 1.0, clipped, 1.0 - clipped))))
+
+
+def candidate_nll(candidate_log_probs: ArrayLike, gold: ArrayLike) -> float:
+    """Mean of -log p(gold) over questions (natural log), p over the full vocabulary.
+
+    candidate_log_probs: (n, m) full-vocabulary log-probabilities; gold: (n,) column of the answer.
+    """
+    log_probs, gold = _checked_candidates(candidate_log_probs, gold)
+    return float(-np.mean(log_probs[np.arange(gold.size), gold]))
+
+
+def candidate_brier(
+    candidate_log_probs: ArrayLike, gold: ArrayLike, renormalise: bool = False
+) -> float:
+    """Mean over questions of sum over outcomes (p - [outcome is gold])^2, in [0, 2].
+
+    The outcomes are the m candidates and "anything else", which takes the probability that the
+    candidates leave. With renormalise=True they are the m candidates alone, made to sum to 1.
+    """
+    log_probs, gold = _checked_candidates(candidate_log_probs, gold)
+    probs = np.exp(log_probs)
+    mass = probs.sum(axis=1)
+    if renormalise:
+        shifted = np.exp(log_probs - log_probs.max(axis=1, keepdims=True))
+        probs = shifted / shifted.sum(axis=1, keepdims=True)
+    residual = probs.copy()
+    residual[np.arange(gold.size), gold] -= 1.0
+    squares = (residual**2).sum(axis=1)
+    if not renormalise:
+        squares += np.maximum(1.0 - mass, 0.0) ** 2
+    return float(squares.mean())
+
+
+def _checked_bins(bins: int) -> int:
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
+        raise ValueError(f"bins must be a positive integer, got {bins!r}")
+    return bins
+
+
+def _bin_gaps(
+    confidence: np.ndarray, correct: np.ndarray, index: np.ndarray, bins: int
+) -> np.ndarray:
+    """Return (bins,) values of (count / n) (mean confidence - accuracy)."""
+    return np.bincount(index, weights=confidence - correct, minlength=bins) / confidence.size
+
+
+def _weighted_gap(
+    confidence: np.ndarray, correct: np.ndarray, index: np.ndarray, bins: int
+) -> float:
+    return float(np.abs(_bin_gaps(confidence, correct, index, bins)).sum())
+
+
+def _checked_candidates(
+    candidate_log_probs: ArrayLike, gold: ArrayLike
+) -> tuple[np.ndarray, np.ndarray]:
+    log_probs = np.asarray(candidate_log_probs, dtype=np.float64)
+    gold = np.asarray(gold)
+    if log_probs.ndim != 2 or log_probs.size == 0 or gold.shape != log_probs.shape[:1]:
+        raise ValueError(
+            "candidate_log_probs must be (n, m) and gold (n,), not empty, "
+            f"got shapes {log_probs.shape} and {gold.shape}"
+        )
+    if not log_probs.max() <= 0.0 or np.isneginf(log_probs).any():
+        raise ValueError("candidate_log_probs must be finite and at most 0")
+    if np.exp(log_probs).sum(axis=1).max() > 1.0 + 1e-4:
+        raise ValueError("the candidates' probabilities sum to more than 1")
+    if not np.issubdtype(gold.dtype, np.integer):
+        raise ValueError(f"gold must hold integers, got {gold.dtype}")
+    if gold.min() < 0 or gold.max() >= log_probs.shape[1]:
+        raise ValueError(f"gold must lie in 0 .. {log_probs.shape[1] - 1}")
+    return log_probs, gold

@@ -1,0 +1,180 @@
+"""Prompts of the four datasets (method.md section 5): official rows become uniform rows.
+
+Pure functions: nothing is read or written. The texts of the questions, choices, passages and
+instructions go in byte for byte; nothing is stripped, added or corrected. A prompt ends right
+before the first character that the model has to produce. Out-of-domain benchmarks get the same
+raw prompts: there is no instruction wrapper around a question.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from scripts.first.errors import UserError
+
+PREAMBLE = (
+    "Below is an instruction that describes a task. "
+    "Write a response that appropriately completes the request.\n\n"
+)
+PREAMBLE_WITH_INPUT = (
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. Write a response that appropriately completes the request.\n\n"
+)
+YES_NO = ("Yes", "No")
+REPAIR = "correct the row in the source"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a uniform table.
+
+    candidates: what may follow the prompt, in the order of the choices; empty for Alpaca.
+    answer: the right candidate, None where there is none.
+    shorten_start, shorten_end: the characters prompt[start:end] may be shortened in training;
+    -1, -1 where nothing may.
+    """
+
+    prompt: str
+    response: str
+    candidates: tuple[str, ...] = ()
+    answer: str | None = None
+    shorten_start: int = -1
+    shorten_end: int = -1
+
+
+def csqa_row(raw: Mapping[str, Any], where: str = "csqa") -> Row:
+    """CommonsenseQA: five choices, lower-case letters; the response is `a).`.
+
+    `where` names the row in messages. Raises UserError on a row that is not usable.
+    """
+    return _choice_row(raw, "question", "abcde", where)
+
+
+def obqa_row(raw: Mapping[str, Any], where: str = "obqa", letters: str = "upper") -> Row:
+    """OpenBookQA: four choices; `letters` is `upper` (appendix A.2, the default) or `lower`.
+
+    Raises UserError on a row that is not usable and on unknown `letters`.
+    """
+    if letters not in ("upper", "lower"):
+        raise UserError(f"unknown letters: {letters}: choose upper or lower")
+    marks = "ABCD" if letters == "upper" else "abcd"
+    return _choice_row(raw, "question_stem", marks, where)
+
+
+def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:
+    """BoolQ: the passage (which training may shorten) and a question to answer with Yes or No.
+
+    The preamble is the one without an input although an input follows: as printed in the paper.
+    Raises UserError on a row that is not usable.
+    """
+    question = _text(raw, "question", where)
+    passage = _text(raw, "passage", where)
+    answer = _column(raw, "answer", where)
+    if not isinstance(answer, bool):
+        raise UserError(f"answer {answer!r} is neither true nor false: {where}: {REPAIR}")
+    before = (
+        f"{PREAMBLE}### Instruction:\nRead the input passage and answer the question: {question}? "
+        "Your answer should be Yes or No.\n\n### Input:\n"
+    )
+    label = YES_NO[0] if answer else YES_NO[1]
+    return Row(
+        prompt=f"{before}{passage}\n\n### Response:\n",
+        response=label,
+        candidates=YES_NO,
+        answer=label,
+        shorten_start=len(before),
+        shorten_end=len(before) + len(passage),
+    )
+
+
+def alpaca_row(raw: Mapping[str, Any], where: str = "alpaca") -> Row:
+    """Alpaca: an instruction, with or without input, and a free response.
+
+    An empty response is kept (28 official rows have one): its end is still supervised.
+    Raises UserError on a row that is not usable.
+    """
+    instruction = _text(raw, "instruction", where)
+    given = _text(raw, "input", where, may_be_empty=True)
+    output = _text(raw, "output", where, may_be_empty=True)
+    preamble, block = (PREAMBLE_WITH_INPUT, f"### Input:\n{given}\n\n") if given else (PREAMBLE, "")
+    return Row(f"{preamble}### Instruction:\n{instruction}\n\n{block}### Response:\n", output)
+
+
+def pretraining_row(raw: Mapping[str, Any], where: str = "pretraining") -> Row:
+    """Plain text of the generated world, already a prompt and a response."""
+    prompt = _text(raw, "prompt", where)
+    return Row(prompt, _text(raw, "response", where, may_be_empty=True))
+
+
+MAKERS: dict[str, Callable[..., Row]] = {
+    "csqa": csqa_row,
+    "boolq": boolq_row,
+    "obqa": obqa_row,
+    "alpaca": alpaca_row,
+    "pretraining": pretraining_row,
+}
+
+
+def uniform_row(
+    dataset: str, raw: Mapping[str, Any], where: str, obqa_letters: str = "upper"
+) -> Row:
+    """Return the uniform row of an official row of `dataset`; UserError when it is not usable."""
+    if dataset == "obqa":
+        return obqa_row(raw, where, obqa_letters)
+    return MAKERS[dataset](raw, where)
+
+
+def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -> Row:
+    question = _text(raw, column, where)
+    labels, texts = _choices(raw, len(letters), where)
+    key = _column(raw, "answerKey", where)
+    if not key:
+        raise UserError(f"no answer (unlabelled row): {where}: use a labelled split")
+    if key not in labels:
+        raise UserError(f"answer {key!r} is not one of {', '.join(labels)}: {where}: {REPAIR}")
+    answer = letters[labels.index(key)]
+    lines = "".join(f"({x}) {text}\n" for x, text in zip(letters, texts, strict=True))
+    return Row(
+        prompt=f"Q: {question}\nAnswer Choices:\n{lines}A: The answer is (",
+        response=f"{answer}).",
+        candidates=tuple(letters),
+        answer=answer,
+    )
+
+
+def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str], list[str]]:
+    choices = _column(raw, "choices", where)
+    if not isinstance(choices, Mapping) or not {"label", "text"} <= choices.keys():
+        raise UserError(f"choices lack label or text: {where}: {REPAIR}")
+    labels, texts = list(choices["label"] or ()), list(choices["text"] or ())
+    if not texts:
+        raise UserError(f"no choices: {where}: {REPAIR}")
+    expected = [chr(ord("A") + i) for i in range(count)]
+    if labels != expected or len(texts) != count:
+        raise UserError(
+            f"{len(texts)} choices labelled {', '.join(map(str, labels))}, "
+            f"not {count} labelled {', '.join(expected)}: {where}: {REPAIR}"
+        )
+    for label, text in zip(labels, texts, strict=True):
+        if not isinstance(text, str) or not text.strip():
+            raise UserError(f"choice {label} is empty: {where}: {REPAIR}")
+    return labels, texts
+
+
+def _column(raw: Mapping[str, Any], name: str, where: str) -> Any:
+    if name not in raw:
+        raise UserError(
+            f"no column {name}: {where}: check the repository, its configuration and its revision"
+        )
+    return raw[name]
+
+
+def _text(raw: Mapping[str, Any], name: str, where: str, may_be_empty: bool = False) -> str:
+    value = _column(raw, name, where)
+    if not isinstance(value, str):
+        raise UserError(f"{name} is {type(value).__name__}, not text: {where}: {REPAIR}")
+    if not may_be_empty and not value.strip():
+        raise UserError(f"empty {name}: {where}: {REPAIR}")
+    return value

@@ -1,0 +1,113 @@
+"""One tokenizer interface for training, extraction and evaluation.
+
+Reads `tokenizer.model` (sentencepiece) where a checkpoint has one, else `tokenizer.json`.
+The sentencepiece file comes first because it is the original: OpenLlama's converted fast tokenizer
+is known to be wrong (method.md section 6, trap 3). Nothing but this module turns text into ids.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from scripts.first.errors import UserError
+from scripts.first.files import sha256_file
+
+TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
+
+
+class TextTokenizer:
+    """Text to token ids, always with BOS in front and never with EOS behind.
+
+    Special-token text inside a string (`</s>`, `<unk>`) is ordinary text (trap 4): it can never
+    become the id of a special token.
+    """
+
+    def __init__(self, encode_many, vocabulary_size: int, bos_id: int, eos_id: int, sha256: str):
+        self._encode_many = encode_many
+        self.vocabulary_size = vocabulary_size
+        self.bos_id = bos_id
+        self.eos_id = eos_id
+        self.sha256 = sha256
+
+    def encode_many(self, texts: list[str]) -> list[list[int]]:
+        """Ids of each text, BOS first."""
+        return [[self.bos_id, *ids] for ids in self._encode_many(texts)]
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one text, BOS first."""
+        return self.encode_many([text])[0]
+
+
+def load_tokenizer(folder: str | Path) -> TextTokenizer:
+    """Load the tokenizer of a checkpoint folder in Hugging Face layout.
+
+    Raises UserError where the folder has no tokenizer file or the file names no BOS or EOS.
+    """
+    folder = Path(folder)
+    if (folder / "tokenizer.model").is_file():
+        return _from_sentencepiece(folder / "tokenizer.model")
+    if (folder / "tokenizer.json").is_file():
+        return _from_json(folder / "tokenizer.json")
+    raise UserError(
+        f"no tokenizer: {folder}: expected one of {', '.join(TOKENIZER_FILES)}: "
+        "remake the model's folder with its rule in rules/models.smk"
+    )
+
+
+def _from_sentencepiece(path: Path) -> TextTokenizer:
+    import sentencepiece
+
+    try:
+        model = sentencepiece.SentencePieceProcessor(model_file=str(path))
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"unreadable tokenizer: {path}: {error}: fetch it again") from None
+    return TextTokenizer(
+        lambda texts: model.encode(texts, out_type=int),
+        model.vocab_size(),
+        model.bos_id(),
+        model.eos_id(),
+        sha256_file(path),
+    )
+
+
+def _from_json(path: Path) -> TextTokenizer:
+    import tokenizers
+
+    try:
+        model = tokenizers.Tokenizer.from_file(str(path))
+    except Exception as error:  # tokenizers raises a bare Exception for a broken file
+        raise UserError(f"unreadable tokenizer: {path}: {error}: remake it") from None
+    model.encode_special_tokens = True
+    model.no_padding()
+    model.no_truncation()
+    ids = _special_ids(path, model)
+
+    def encode_many(texts):
+        encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [encoding.ids for encoding in encodings]
+
+    return TextTokenizer(
+        encode_many,
+        model.get_vocab_size(with_added_tokens=True),
+        ids["bos_token"],
+        ids["eos_token"],
+        sha256_file(path),
+    )
+
+
+def _special_ids(path: Path, model) -> dict[str, int]:
+    config_path = path.with_name("tokenizer_config.json")
+    try:
+        config = json.loads(config_path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError) as error:
+        raise UserError(f"unreadable tokenizer settings: {config_path}: {error}") from None
+    found = {}
+    for name in ("bos_token", "eos_token"):
+        token = config.get(name)
+        token = token.get("content") if isinstance(token, dict) else token
+        token_id = model.token_to_id(token) if token else None
+        if token_id is None:
+            raise UserError(f"no {name}: {config_path}: name a token of {path.name} as {name}")
+        found[name] = token_id
+    return found

@@ -1,0 +1,197 @@
+"""From official rows to the uniform tables of stage data, with the report on them.
+
+Pure functions: official rows in, Arrow tables and a report out; nothing is read or written.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from scripts.first import data_report, sources, splits
+from scripts.first.errors import UserError
+from scripts.first.prompts import Row, uniform_row
+
+if TYPE_CHECKING:
+    import pyarrow
+
+
+def schema() -> pyarrow.Schema:
+    """Return the schema of a uniform table."""
+    import pyarrow as pa
+
+    text = pa.field("id", pa.string(), nullable=False)
+    return pa.schema(
+        [
+            text,
+            text.with_name("prompt"),
+            text.with_name("response"),
+            pa.field("candidates", pa.list_(pa.string()), nullable=False),
+            pa.field("answer", pa.string()),
+            pa.field("shorten_start", pa.int32(), nullable=False),
+            pa.field("shorten_end", pa.int32(), nullable=False),
+        ]
+    )
+
+
+def choose_rows(
+    dataset: str,
+    sizes: dict[str, int],
+    seed: int,
+    validation_share: float,
+    limits: dict[str, int | None],
+) -> dict[str, np.ndarray]:
+    """Return {split: sorted row numbers of its official split} (method.md section 4).
+
+    sizes: {official split: rows}. limits: {split: at most this many rows, or None for all}.
+    """
+    chosen = {}
+    for stream, (split, origin) in enumerate(splits.ORIGINS[dataset].items(), start=1):
+        rows = np.arange(sizes[origin])
+        if splits.is_divided(dataset) and split in ("train", "validation"):
+            rows = splits.divide(len(rows), validation_share, seed)[split == "validation"]
+        chosen[split] = splits.subset(rows, limits.get(split), seed, stream)
+    return chosen
+
+
+def build(
+    dataset: str,
+    official: sources.Official,
+    *,
+    seed: int = 1234,
+    validation_share: float = 0.1,
+    limits: dict[str, int | None] | None = None,
+    obqa_letters: str = "upper",
+) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
+    """Return ({split: uniform table}, report) of official rows.
+
+    Raises UserError for rows that are not usable, splits that are missing, duplicate official ids,
+    and train, validation and test sets that are not disjoint in ids; test questions (prompts) must
+    not occur among the others either.
+    """
+    limits = limits or {}
+    origins = splits.ORIGINS[dataset]
+    _require_splits(dataset, official.splits, origins)
+    unique_ids = _count_unique_ids(dataset, official.splits)
+    uniform = {
+        origin: [
+            uniform_row(dataset, raw, f"{dataset}, split {origin}, row {i}", obqa_letters)
+            for i, raw in enumerate(official.splits[origin])
+        ]
+        for origin in dict.fromkeys(origins.values())
+    }
+    sizes = {origin: len(rows) for origin, rows in uniform.items()}
+    chosen = choose_rows(dataset, sizes, seed, validation_share, limits)
+    rows = {split: [uniform[origins[split]][i] for i in part] for split, part in chosen.items()}
+    ids = {split: [f"{origins[split]}/{i:06d}" for i in part] for split, part in chosen.items()}
+    splits.assert_disjoint(ids, "row")
+    prompts = {split: [row.prompt for row in part] for split, part in rows.items()}
+    if "test" in prompts:
+        seen = dict.fromkeys(prompts["train"] + prompts["validation"])
+        asked = dict.fromkeys(prompts["test"])
+        splits.assert_disjoint({"train or validation": seen, "test": asked}, "prompt")
+
+    report: dict[str, Any] = {
+        "dataset": dataset,
+        "source": official.identity,
+        "division": _division(dataset, seed, validation_share),
+        "splits": {},
+        "left_out": _left_out(dataset, official.splits, chosen, limits),
+        "official_splits": {
+            split: {"rows": len(part), "rows_sha256": sources.rows_sha256(part)}
+            for split, part in official.splits.items()
+        },
+        # Duplicates were refused above; BoolQ and Alpaca have no ids.
+        "official_ids": {"unique": unique_ids, "duplicate": 0} if unique_ids else None,
+        "shared_prompts": data_report.shared(prompts),
+        "shared_passages": None,
+        "official_shared_passages": None,
+    }
+    if dataset == "obqa":
+        report["letters"] = obqa_letters
+    if dataset == "boolq":
+        found = {split: data_report.passages(part) for split, part in rows.items()}
+        report["shared_passages"] = data_report.shared(found)
+        found = {split: data_report.passages(part) for split, part in uniform.items()}
+        report["official_shared_passages"] = data_report.shared(found)
+    for split, part in rows.items():
+        numbers = ",".join(map(str, chosen[split].tolist()))
+        report["splits"][split] = {
+            "official_split": origins[split],
+            "row_numbers_sha256": hashlib.sha256(numbers.encode()).hexdigest(),
+            **data_report.describe(part),
+        }
+    return {split: table(ids[split], part) for split, part in rows.items()}, report
+
+
+def table(ids: Sequence[str], rows: Sequence[Row]) -> pyarrow.Table:
+    """Return rows as a uniform table."""
+    import pyarrow as pa
+
+    records = [{"id": name, **asdict(row)} for name, row in zip(ids, rows, strict=True)]
+    return pa.Table.from_pylist(records, schema=schema())
+
+
+def _require_splits(dataset: str, found: dict[str, Any], origins: dict[str, str]) -> None:
+    missing = sorted(set(origins.values()) - set(found))
+    empty = [split for split in origins.values() if split in found and not found[split]]
+    if missing or empty:
+        raise UserError(
+            f"no rows in split {', '.join([*missing, *empty])}: {dataset}: "
+            f"found {', '.join(found) or 'none'}: check the repository and its configuration"
+        )
+
+
+def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
+    seen: dict[str, str] = {}
+    for split, rows in official.items():
+        for i, row in enumerate(rows):
+            name = row.get("id")
+            if name is None:
+                continue
+            if name in seen:
+                raise UserError(
+                    f"duplicate id {name!r}: {dataset}, {seen[name]} and split {split}, row {i}: "
+                    "correct the source"
+                )
+            seen[name] = f"split {split}, row {i}"
+    return len(seen)
+
+
+def _division(dataset: str, seed: int, validation_share: float) -> dict[str, Any]:
+    if not splits.is_divided(dataset):
+        return {"rule": "official splits", "seed": seed}
+    rule = "floor((1 - validation_share) * n) rows of default_rng(seed).permutation(n) train"
+    return {"rule": rule, "seed": seed, "validation_share": validation_share}
+
+
+def _left_out(
+    dataset: str,
+    official: dict[str, sources.Rows],
+    chosen: dict[str, np.ndarray],
+    limits: dict[str, int | None],
+) -> list[dict[str, Any]]:
+    """List every official row that is in no split of ours: how many, from where, and why."""
+    out = []
+    origins = splits.ORIGINS[dataset]
+    for split, rows in official.items():
+        unlabelled = sum(row.get("answerKey") == "" for row in rows)
+        if split not in origins.values():
+            labels = "unlabelled" if unlabelled == len(rows) else f"{unlabelled} unlabelled"
+            reason = f"official split {split} is not used: {labels}"
+            out.append({"official_split": split, "rows": len(rows), "reason": reason})
+            continue
+        used = sum(len(part) for name, part in chosen.items() if origins[name] == split)
+        if used < len(rows):
+            asked = [
+                f"{name} {limits[name]}"
+                for name in chosen
+                if limits.get(name) and origins[name] == split
+            ]
+            reason = f"random subset asked for: {', '.join(asked)}"
+            out.append({"official_split": split, "rows": len(rows) - used, "reason": reason})
+    return out

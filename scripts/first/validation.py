@@ -1,0 +1,57 @@
+"""A model on its corpus's validation split: accuracy, confidence, ECE and a post-hoc temperature.
+
+Scored is what the temperature search scores: the answer position of a question, or every response
+token of an instruction row. Nothing here ever sees a test split. The post-hoc temperature (Guo et
+al. 2017) divides all logits by one scalar that minimises the validation NLL: the baseline
+`finetune_ts`, without which no gain in calibration can be credited to distillation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts.first.encoding import NO_LABEL, EncodedRow
+from scripts.first.inference import iterate_logits
+from scripts.first.metrics import expected_calibration_error
+from scripts.first.search import PosthocTemperature
+
+def validate(
+    model, encoded: list[EncodedRow], scored: str, pad_id: int, max_tokens: int, bins: int = 10
+) -> dict:
+    """Measure a model on validation rows; percent for accuracy, confidence and ECE, nats for NLL."""
+    import torch
+
+    confidences, hits = [], []
+    nll, posthoc = 0.0, PosthocTemperature()
+    for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "validation"):
+        keep = torch.from_numpy(_scored(batch, scored)).to(logits.device)
+        gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
+        kept = logits[keep]
+        probability, prediction = kept.softmax(-1).max(-1)
+        confidences.append(probability.double().cpu().numpy())
+        hits.append((prediction == gold).cpu().numpy())
+        nll += float(torch.nn.functional.cross_entropy(kept, gold, reduction="sum"))
+        posthoc.add(kept, gold)
+    confidence, correct = np.concatenate(confidences), np.concatenate(hits)
+    n = len(correct)
+    return {
+        "n": n,
+        "scored": scored,
+        "accuracy": 100 * float(correct.mean()),
+        "confidence": 100 * float(confidence.mean()),
+        "ece": 100 * expected_calibration_error(confidence, correct, bins),
+        "nll": nll / n,
+        "posthoc_temperature": posthoc.fit(),
+    }
+
+
+def _scored(batch, scored: str) -> np.ndarray:
+    """(N,) bool: first position of each row, or all but each row's last (it predicts EOS)."""
+    ends = np.cumsum(batch.counts)
+    if scored == "answer":
+        mask = np.zeros(ends[-1], dtype=bool)
+        mask[ends - batch.counts] = True
+    else:
+        mask = np.ones(ends[-1], dtype=bool)
+        mask[ends - 1] = False
+    return mask & (batch.labels != NO_LABEL)

@@ -1,0 +1,91 @@
+"""Text of the world for pretraining: it never shows the formats of the four datasets.
+
+Three kinds of rows, each a prompt and a response that carries the information:
+memo    a lettered list, an entity's pick from it, and the letters of the most and the least
+        popular value of all (teaches to bind letter and choice)
+sheet   an entity and one drawn value of several relations (teaches the facts)
+report  a claim, two witnesses and a verdict, `true` or `false` (teaches to weigh a passage)
+"""
+
+import numpy as np
+
+from scripts.first.world.facts import World, claim_logit, draw_choices
+from scripts.first.world.words import LETTERS
+
+
+def pretraining_rows(world: World, n: int, seed: int) -> list[tuple[str, str]]:
+    """Return n rows (prompt, response), in an order that is random but fixed by `seed`.
+
+    The shares come from `world.settings["pretraining"]`: {memo, sheet, report, facts}.
+    """
+    rng = np.random.default_rng([int(world.settings["seed"]), 99, int(seed)])
+    shares = world.settings["pretraining"]
+    weights = np.array([shares["memo"], shares["sheet"], shares["report"]], dtype=float)
+    memo, sheet, report = rng.multinomial(n, weights / weights.sum())
+    rows = _memos(world, int(memo), rng)
+    rows += _sheets(world, int(sheet), int(shares["facts"]), rng)
+    rows += _reports(world, int(report), rng)
+    return [rows[i] for i in rng.permutation(len(rows))]
+
+
+def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    popularity = world.scores.mean(axis=0)
+    relation = rng.integers(len(world.relations), size=n)
+    entity = rng.integers(len(world.entities), size=n)
+    names = rng.integers(len(world.names), size=(n, 2)).tolist()
+    order = rng.random((n, 4)).argsort(axis=1).tolist()
+    size = rng.integers(4, 6, size=n)
+    upper = rng.random(n) < 0.5
+    rows = []
+    for k in (4, 5):
+        index = np.flatnonzero(size == k)
+        values, gold = draw_choices(world, entity[index], relation[index], k, rng)
+        known = popularity[relation[index][:, None], values]
+        picks = np.stack([gold, known.argmax(axis=1), known.argmin(axis=1)], axis=1)
+        for i, offered, got in zip(index.tolist(), values.tolist(), picks.tolist(), strict=True):
+            letters = LETTERS.upper() if upper[i] else LETTERS
+            kind = world.relations[relation[i]]
+            words = [world.values[relation[i]][v] for v in offered]
+            head = [world.entities[entity[i]], kind, *(world.names[m] for m in names[i])]
+            lines = [f"({letter}) {word}" for letter, word in zip(letters, words)]
+            prompt = "memo " + " ".join(head[j] for j in order[i]) + "\n" + "\n".join(lines)
+            pick, most, least = (letters[j] for j in got)
+            rows.append((prompt + "\npick", f" {pick} most {most} least {least}"))
+    return rows
+
+
+def _sheets(world: World, n: int, facts: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    entity = rng.integers(len(world.entities), size=n)
+    relations = rng.random((n, len(world.relations))).argsort(axis=1)[:, :facts]
+    width = world.scores.shape[2]
+    values = []
+    for j in range(facts):
+        offered, got = draw_choices(world, entity, relations[:, j], width, rng)
+        values.append(offered[np.arange(n), got])
+    rows = []
+    for who, kinds, drawn in zip(
+        entity.tolist(), relations.tolist(), np.stack(values, axis=1).tolist(), strict=True
+    ):
+        facts_said = [f"{world.relations[r]} {world.values[r][v]}" for r, v in zip(kinds, drawn)]
+        rows.append((f"sheet {world.entities[who]} :", " " + " ".join(facts_said)))
+    return rows
+
+
+def _reports(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    entity = rng.integers(len(world.entities), size=n)
+    relation = rng.integers(len(world.relations), size=n)
+    value = rng.integers(world.scores.shape[2], size=n)
+    verbs = rng.integers(len(world.verbs), size=(n, 2))
+    names = rng.integers(len(world.names), size=(n, 2)).tolist()
+    logit = claim_logit(world, entity, relation, value, verbs)
+    holds = rng.random(n) < 1.0 / (1.0 + np.exp(-logit))
+    rows = []
+    for i in range(n):
+        kind = relation[i]
+        said = " ".join(f"{world.names[m]} {world.verbs[v]}" for m, v in zip(names[i], verbs[i]))
+        prompt = (
+            f"report {world.entities[entity[i]]} {world.relations[kind]} "
+            f"{world.values[kind][value[i]]} - {said} verdict"
+        )
+        rows.append((prompt, " true" if holds[i] else " false"))
+    return rows

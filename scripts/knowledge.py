@@ -1,0 +1,138 @@
+"""Stage knowledge: the teacher's top-k at every supervised position, offline (paper section 4.1).
+
+Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store (see
+scripts/first/store.py). Top-k is over the full vocabulary, probabilities are true softmax
+probabilities, computed in float32. One extraction with the largest k serves every smaller k.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scripts.first.launch import launch
+
+
+def top_k(logits, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """ids (N, k), log_probs (N, k) float16 and log_tail (N,) float16 of float32 logits (N, V).
+
+    Ids descend by logit; equal logits keep the lower id first. The tail's mass is summed from the
+    logits outside the k ids, not taken as 1 minus a sum of rounded values.
+    """
+    import torch
+
+    from scripts.first.store import LOG_TAIL_FLOOR
+
+    normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
+    values, ids = torch.topk(logits, k, dim=-1)
+    order = torch.argsort(ids, dim=-1)
+    values, ids = values.gather(1, order), ids.gather(1, order)
+    order = torch.argsort(values, dim=-1, descending=True, stable=True)
+    values, ids = values.gather(1, order), ids.gather(1, order)
+    rest = logits.scatter(1, ids, float("-inf"))
+    log_tail = (torch.logsumexp(rest, dim=-1) - normaliser[:, 0]).clamp(LOG_TAIL_FLOOR, 0.0)
+    log_probs = (values - normaliser).clamp(max=0.0)
+    return (
+        ids.cpu().numpy(),
+        log_probs.cpu().numpy().astype(np.float16),
+        log_tail.cpu().numpy().astype(np.float16),
+    )
+
+
+def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) uint8: rank of the actual next token among the k, 255 where it is none of them."""
+    from scripts.first.store import NO_RANK
+
+    hit = ids == labels[:, None]
+    return np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK).astype(np.uint8)
+
+
+def extract(model, encoded, k: int, pad_id: int, max_tokens: int) -> dict[str, np.ndarray]:
+    """All arrays of a store for encoded rows, in the order of the rows."""
+    from scripts.first.inference import iterate_logits
+    from scripts.first.store import id_dtype
+
+    counts = np.asarray([len(row.labels) for row in encoded])
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    n = int(offsets[-1])
+    arrays = {
+        "ids": np.zeros((n, k), dtype=id_dtype(model.config.vocab_size)),
+        "log_probs": np.zeros((n, k), dtype=np.float16),
+        "log_tail": np.zeros(n, dtype=np.float16),
+        "gold_rank": np.zeros(n, dtype=np.uint8),
+        "offsets": offsets,
+        "row_hashes": np.frombuffer(b"".join(r.row_hash for r in encoded), np.uint8)
+        .reshape(-1, 16)
+        .copy(),
+    }
+    for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "extraction"):
+        where = np.concatenate([np.arange(offsets[r], offsets[r + 1]) for r in batch.rows])
+        ids, log_probs, log_tail = top_k(logits, k)
+        arrays["ids"][where] = ids
+        arrays["log_probs"][where] = log_probs
+        arrays["log_tail"][where] = log_tail
+        arrays["gold_rank"][where] = gold_ranks(ids, batch.labels)
+    return arrays
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Extract the knowledge of one teacher on one split."""
+    from scripts.first import cli
+
+    options = cli.parser("scripts.knowledge", __doc__.split("\n")[0])
+    options.add_argument("--model", type=Path, required=True, help="fine-tuned teacher's folder")
+    options.add_argument("--data", type=Path, required=True, help="split of the corpus (parquet)")
+    options.add_argument("--k", type=int, required=True, help="tokens stored at each position")
+    options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    options.add_argument("--output-dir", type=Path, required=True, help="store folder to write")
+    cli.add_encoding_options(options)
+    cli.add_inference_options(options)
+    arguments = options.parse_args(argv)
+
+    from dataclasses import asdict
+
+    from scripts.first.checkpoints import load_model, verify_checkpoint
+    from scripts.first.encoding import encode_rows
+    from scripts.first.errors import UserError
+    from scripts.first.files import sha256_file
+    from scripts.first.provenance import provenance
+    from scripts.first.rows import read_rows, scored_kind
+    from scripts.first.store import NO_RANK, write_store
+    from scripts.first.tokenizer import load_tokenizer
+    from scripts.first.training import seed_everything
+
+    location, record = verify_checkpoint(arguments.model)
+    tokenizer = load_tokenizer(location)
+    rows = read_rows(arguments.data)
+    encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
+    seed_everything(0)
+    model = load_model(arguments.model, arguments.dtype)
+    limit = min(NO_RANK, model.config.vocab_size)
+    if not 1 <= arguments.k <= limit:
+        raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")
+    arrays = extract(model, encoded, arguments.k, tokenizer.eos_id, arguments.max_tokens)
+    write_store(
+        arguments.output_dir,
+        arrays,
+        {
+            "format": 1,
+            "vocabulary_size": model.config.vocab_size,
+            "scored": scored_kind(rows),
+            "mask": "first position = last prompt token; last position = last token read",
+            "log": "natural",
+            "block_length": arguments.block_length,
+            "append_eos": arguments.append_eos,
+            "dtype": arguments.dtype,
+            "teacher": record["files"]["model.safetensors"]["sha256"],
+            "tokenizer": tokenizer.sha256,
+            "corpus": sha256_file(arguments.data),
+            "encoding": asdict(report),
+            "provenance": provenance("scripts.knowledge"),
+        },
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    launch("scripts.knowledge", main)

@@ -1,0 +1,124 @@
+"""Stage student: train the small model from its pretrained base, by hard labels or knowledge (Eq. 5).
+
+Reads a base checkpoint, data/{corpus}/{train,validation}.parquet and, for objective `knowledge`,
+the teacher's store of the training split and a temperature; writes a checkpoint folder in Hugging
+Face layout and validation.json.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.first.errors import UserError
+from scripts.first.launch import launch
+
+
+def build_parser():
+    """Options of one student's training."""
+    from scripts.first import cli
+
+    options = cli.parser("scripts.student", __doc__.split("\n")[0])
+    options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
+    options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
+    options.add_argument("--output-dir", type=Path, required=True, help="checkpoint folder to write")
+    group = options.add_argument_group("method")
+    group.add_argument("--method", required=True, help="name of the method, for the record")
+    group.add_argument("--objective", choices=("hard_labels", "knowledge"), required=True)
+    group.add_argument("--knowledge", type=Path, help="knowledge store of the training split")
+    group.add_argument("--k", type=int, default=5, help="tokens a position that are matched")
+    group.add_argument(
+        "--recalibration",
+        choices=("none", "label_smoothing", "prob_softmax"),
+        default="none",
+        help="A.1, Eq. 3 or Eq. 4",
+    )
+    group.add_argument("--delta", type=float, default=0.1, help="Eq. 3's shift")
+    group.add_argument("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
+    group.add_argument("--c", type=float, help="Eq. 4's temperature, fixed")
+    group.add_argument("--selected", type=Path, help="Eq. 4's temperature from selected.json")
+    group.add_argument(
+        "--student-side",
+        choices=("full_vocab", "renorm", "softmax_same_c", "tail_bucket"),
+        default="full_vocab",
+        help="the student's side of Eq. 5",
+    )
+    group.add_argument(
+        "--ts-positions", choices=("all", "answer_only"), default="all", help="where Eq. 4 acts"
+    )
+    cli.add_encoding_options(options)
+    cli.add_training_options(options)
+    cli.add_validation_options(options)
+    return options
+
+
+def recalibration_settings(arguments) -> dict:
+    """Settings of the recalibration: {} or delta and space or c, the temperature."""
+    from scripts.first.files import read_json
+
+    if arguments.recalibration == "label_smoothing":
+        return {"delta": arguments.delta, "space": arguments.ls_space}
+    if arguments.recalibration == "prob_softmax":
+        if (arguments.c is None) == (arguments.selected is None):
+            raise UserError("prob_softmax needs a temperature: give either --c or --selected")
+        c = arguments.c if arguments.c is not None else read_json(arguments.selected)["c"]
+        if not 0 < c <= 1:
+            raise UserError(f"c = {c}: --c or {arguments.selected}: it must lie in (0, 1]")
+        return {"c": c}
+    return {}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train one student."""
+    from scripts.first.cli import training_settings
+    from scripts.first.tuning import tune
+
+    arguments = build_parser().parse_args(argv)
+    settings = training_settings(arguments)
+    if arguments.objective == "hard_labels":
+        from scripts.first.hard_labels import train_on_labels
+
+        def fit(model, corpus):
+            eos = corpus.tokenizer.eos_id
+            return train_on_labels(model, corpus.train, settings, eos, arguments.method)
+
+        tune("scripts.student", arguments, fit, kind="student", method=arguments.method)
+        return 0
+    if arguments.knowledge is None:
+        raise UserError("objective knowledge needs a store: give --knowledge")
+
+    from scripts.first.matching import MatchingLoss, check_store, recalibrated_targets
+    from scripts.first.store import KnowledgeStore
+    from scripts.first.training import train
+
+    recalibration = recalibration_settings(arguments)
+    store = KnowledgeStore.open(arguments.knowledge)
+    targets = recalibrated_targets(
+        store, arguments.k, arguments.recalibration, recalibration, arguments.ts_positions
+    )
+    c = recalibration.get("c")
+    if arguments.student_side == "softmax_same_c" and c is None:
+        # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
+        arguments.student_side = "renorm"
+
+    def fit(model, corpus):
+        loss = MatchingLoss(corpus.train, store, targets, arguments.student_side, c)
+        eos = corpus.tokenizer.eos_id
+        return train(model, corpus.train, loss, "sequence_mean", settings, eos, arguments.method)
+
+    tune(
+        "scripts.student",
+        arguments,
+        fit,
+        check=lambda corpus: check_store(store, corpus.tokenizer, arguments),
+        kind="student",
+        method=arguments.method,
+        knowledge=store.manifest["files"],
+        recalibration={"name": arguments.recalibration, "k": arguments.k, **recalibration},
+        student_side=arguments.student_side,
+        ts_positions=arguments.ts_positions,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    launch("scripts.student", main)

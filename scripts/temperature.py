@@ -1,0 +1,67 @@
+"""Stage temperature: the c of Eq. 4 with the lowest ECE on the validation split (paper 5.5).
+
+Reads the knowledge store of the validation split; writes coarse.csv, refined.csv (the whole curve)
+and selected.json. Never reads a test split or a model.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.first.launch import launch
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Search the temperature of one teacher on one corpus."""
+    from scripts.first import cli
+
+    options = cli.parser("scripts.temperature", __doc__.split("\n")[0])
+    options.add_argument(
+        "--knowledge", type=Path, required=True, help="knowledge store of the validation split"
+    )
+    options.add_argument("--k", type=int, default=5, help="tokens a position that are recalibrated")
+    options.add_argument("--bins", type=int, default=10, help="bins of the ECE")
+    options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
+    arguments = options.parse_args(argv)
+
+    import pandas
+
+    from scripts.first.files import sha256_file, write_csv, write_json
+    from scripts.first.metrics import expected_calibration_error
+    from scripts.first.provenance import provenance
+    from scripts.first.search import search_temperature
+    from scripts.first.store import MANIFEST, KnowledgeStore
+
+    store = KnowledgeStore.open(arguments.knowledge)
+    scored = store.manifest["scored"]
+    mask = store.scored_positions(scored)
+    probabilities = store.probabilities(arguments.k)[mask]
+    correct = store.gold_rank[mask] == 0
+    result = search_temperature(probabilities, correct, bins=arguments.bins)
+    for name, curve in (("coarse", result.coarse), ("refined", result.refined)):
+        write_csv(arguments.output_dir / f"{name}.csv", pandas.DataFrame(curve))
+    confidence = probabilities[:, 0].clip(0.0, 1.0)
+    write_json(
+        arguments.output_dir / "selected.json",
+        {
+            "c": result.c,
+            "coarse_c": result.coarse_c,
+            "at_edge": result.at_edge,
+            "ece": result.best["ece"],
+            "nll": result.best["nll"],
+            "accuracy": float(correct.mean()),
+            "n": int(mask.sum()),
+            "k": arguments.k,
+            "bins": arguments.bins,
+            "scored": scored,
+            "teacher_ece": expected_calibration_error(confidence, correct, arguments.bins),
+            "teacher_confidence": float(confidence.mean()),
+            "knowledge": sha256_file(arguments.knowledge / MANIFEST),
+            "provenance": provenance("scripts.temperature"),
+        },
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    launch("scripts.temperature", main)

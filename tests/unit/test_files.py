@@ -1,0 +1,187 @@
+"""Files are whole or absent, and damage is noticed on the way in."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from scripts.first import files
+from scripts.first.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_atomic_path_makes_the_folder_and_keeps_the_suffix(tmp_path):
+    target = tmp_path / "a" / "b" / "figure.pdf"
+    with files.atomic_path(target) as temporary:
+        assert temporary.parent == target.parent
+        assert temporary.suffix == ".pdf"
+        assert temporary.name.startswith(".")
+        temporary.write_text("x")
+        assert not target.exists()
+    assert names(target.parent) == ["figure.pdf"]
+
+
+@pytest.mark.parametrize("failure", [ValueError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, failure):
+    target = tmp_path / "x.json"
+    files.write_json(target, {"a": 1})
+    with pytest.raises(failure), files.atomic_path(target) as temporary:
+        temporary.write_text("half")
+        raise failure
+    assert files.read_json(target) == {"a": 1}
+    assert names(tmp_path) == ["x.json"]
+
+
+def test_a_killed_writer_leaves_nothing_that_looks_finished(tmp_path):
+    code = (
+        "import sys, time\n"
+        "from scripts.first.files import atomic_path\n"
+        "with atomic_path(sys.argv[1]) as temporary:\n"
+        "    temporary.write_text('half')\n"
+        "    print('ready', flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "train.parquet")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGKILL)
+    (left,) = names(tmp_path)
+    assert left.startswith(".train.")
+    assert ".part" in left
+
+
+def test_two_writers_do_not_share_a_temporary_file(tmp_path):
+    target = tmp_path / "x.txt"
+    with files.atomic_path(target) as first, files.atomic_path(target) as second:
+        assert first != second
+        first.write_text("1")
+        second.write_text("2")
+    assert target.read_text() == "1"
+
+
+def test_files_get_the_usual_permissions(tmp_path):
+    files.write_text(tmp_path / "x.txt", "x")
+    (tmp_path / "y.txt").write_text("y")
+    assert os.stat(tmp_path / "x.txt").st_mode == os.stat(tmp_path / "y.txt").st_mode
+
+
+def test_a_file_in_the_place_of_the_folder(tmp_path):
+    (tmp_path / "a").write_text("")
+    with pytest.raises(UserError, match="cannot make the folder"):
+        files.write_text(tmp_path / "a" / "b.txt", "x")
+
+
+def test_json_keeps_order_and_floats_and_ends_in_a_newline(tmp_path):
+    path = tmp_path / "x.json"
+    content = {"b": 0.1 + 0.2, "a": ["ü", None]}
+    files.write_json(path, content)
+    assert path.read_bytes() == (
+        b'{\n  "b": 0.30000000000000004,\n  "a": [\n    "\xc3\xbc",\n    null\n  ]\n}\n'
+    )
+    assert files.read_json(path) == content
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_refuses_what_is_no_number(tmp_path, number):
+    with pytest.raises(ValueError, match="Out of range"):
+        files.write_json(tmp_path / "x.json", {"ece": number})
+    assert names(tmp_path) == []
+    (tmp_path / "x.json").write_text('{"ece": NaN}')
+    with pytest.raises(UserError, match="NaN is not a number"):
+        files.read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe"])
+def test_broken_json_is_one_line(tmp_path, content):
+    path = tmp_path / "x.json"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        files.read_json(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "read", [files.read_json, files.read_parquet, files.read_csv, files.sha256_file]
+)
+def test_missing_files_are_one_line(tmp_path, read):
+    with pytest.raises(UserError, match="file not found: .*absent"):
+        read(tmp_path / "absent")
+
+
+def test_csv_is_written_with_six_decimals(tmp_path):
+    path = tmp_path / "x.csv"
+    files.write_csv(path, pd.DataFrame({"c": [0.1, 1 / 3], "n": [1, 2]}))
+    assert path.read_bytes() == b"c,n\n0.100000,1\n0.333333,2\n"
+    assert files.read_csv(path)["n"].tolist() == [1, 2]
+    path.write_text("")
+    with pytest.raises(UserError, match="not a readable CSV"):
+        files.read_csv(path)
+
+
+def test_hashes(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(b"abc")
+    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256_file(path) == files.sha256_bytes(b"abc") == expected
+
+
+@pytest.fixture
+def table():
+    texts = [f"question {i * i}" for i in range(500)]
+    return pa.table({"id": [f"train/{i:06d}" for i in range(500)], "prompt": texts})
+
+
+def test_parquet_round_trip_is_exact_and_reproducible(tmp_path, table):
+    files.write_parquet(tmp_path / "a=1" / "x.parquet", table)
+    files.write_parquet(tmp_path / "y.parquet", table)
+    assert files.read_parquet(tmp_path / "a=1" / "x.parquet").equals(table)
+    first, second = tmp_path / "a=1" / "x.parquet", tmp_path / "y.parquet"
+    assert first.read_bytes() == second.read_bytes()
+    assert files.read_parquet(second, ["prompt"]).column_names == ["prompt"]
+
+
+def test_parquet_missing_column(tmp_path, table):
+    files.write_parquet(tmp_path / "x.parquet", table)
+    with pytest.raises(UserError, match=r"missing column\(s\) answer: .*x\.parquet"):
+        files.read_parquet(tmp_path / "x.parquet", ["id", "answer"])
+
+
+def test_parquet_truncated(tmp_path, table):
+    path = tmp_path / "x.parquet"
+    files.write_parquet(path, table)
+    whole = path.read_bytes()
+    for size in (0, 3, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(UserError, match="damaged Parquet file"):
+            files.read_parquet(path)
+
+
+def test_parquet_flipped_bits_in_the_pages_never_change_a_value(tmp_path, table):
+    path = tmp_path / "x.parquet"
+    files.write_parquet(path, table)
+    whole = path.read_bytes()
+    pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # the footer follows
+    noticed = 0
+    positions = range(4, pages, max(1, pages // 200))
+    for position in positions:
+        damaged = bytearray(whole)
+        damaged[position] ^= 1 << (position % 8)
+        path.write_bytes(damaged)
+        try:
+            assert files.read_parquet(path).equals(table)
+        except UserError:
+            noticed += 1
+    assert noticed > 0.8 * len(positions)
