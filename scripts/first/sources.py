@@ -78,8 +78,8 @@ def from_mirror(
     mirror; what was read is identified by the SHA-256 of its files. Where the mirror has a file
     SHA256SUMS, these must agree with it. Raises UserError when something is missing or damaged.
     """
-    # Not resolve(): the files of a hub snapshot are links to places outside of it.
-    root = Path(os.path.abspath(folder / repo))
+    # Only the folder is resolved: the files of a hub snapshot are links to places outside of it.
+    root = folder.resolve() / repo
     if not root.is_dir():
         raise UserError(f"dataset not in the mirror: {root}: add it, or name another mirror")
     # The loader's copy goes to a folder of its own: a cached copy could outlive a changed mirror.
@@ -170,7 +170,7 @@ def _builder(
     datasets.disable_progress_bars()
     try:
         return datasets.load_dataset_builder(path, name, revision=revision, cache_dir=cache)
-    except Exception as error:  # noqa: BLE001 - hub, network and file errors share no base class
+    except Exception as error:  # hub, network and file errors share no base class
         raise UserError(
             f"cannot open the dataset: {where}, configuration {name}: {_first_line(error)}: check "
             "its name, configuration and revision, and the network (or use a mirror)"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -74,7 +73,7 @@ def test_two_writers_do_not_share_a_temporary_file(tmp_path):
 def test_files_get_the_usual_permissions(tmp_path):
     files.write_text(tmp_path / "x.txt", "x")
     (tmp_path / "y.txt").write_text("y")
-    assert os.stat(tmp_path / "x.txt").st_mode == os.stat(tmp_path / "y.txt").st_mode
+    assert (tmp_path / "x.txt").stat().st_mode == (tmp_path / "y.txt").stat().st_mode
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):
