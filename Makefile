@@ -7,6 +7,8 @@ export PATH := $(BIN):$(PATH)
 # Results must not depend on who runs them: one thread a job, no hash order, plain locale.
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
+# As the jobs have it: the warm server takes only jobs of an equal environment.
+export PYTHONPATH := $(CURDIR)
 export LC_ALL := C.UTF-8
 # Jobs of the small scales are forked from one process that has imported torch already.
 WARM := $(BIN)/python -m scripts.first.warm run --

@@ -17,6 +17,7 @@ configfile: "config/scales/paper.yaml"
 
 
 include: "rules/common.smk"
+include: "rules/common_artifacts.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/teacher.smk"
@@ -25,36 +26,37 @@ include: "rules/temperature.smk"
 include: "rules/student.smk"
 include: "rules/evaluation.smk"
 include: "rules/artifacts.smk"
+include: "rules/figures.smk"
 
 
 rule all:
     """Every table, figure and claim of the configured scale."""
     default_target: True
-    localrule: True
     input:
         artifacts(config["scale"]),
+    localrule: True
 
 
 rule table1:
-    """Table 1 of the configured scale."""
-    localrule: True
     input:
         expand("results/{scale}/tables/table1.csv", scale=config["scale"]),
+    """Table 1 of the configured scale."""
+    localrule: True
 
 
 rule figures:
-    """Figures 2, 3, 5 and 6 of the configured scale."""
-    localrule: True
     input:
         expand(
             "results/{scale}/figures/figure{number}.pdf",
             scale=config["scale"],
             number=[2, 3, 5, 6],
         ),
+    """Figures 2, 3, 5 and 6 of the configured scale."""
+    localrule: True
 
 
 rule claims:
-    """The verdict on each of the paper's claims at the configured scale."""
-    localrule: True
     input:
         expand("results/{scale}/claims.json", scale=config["scale"]),
+    """The verdict on each of the paper's claims at the configured scale."""
+    localrule: True

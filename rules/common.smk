@@ -22,7 +22,7 @@ except UserError as error:
     sys.exit(f"error: {error}")
 
 if config["data"]["mirror"]:
-    os.environ["FIRST_DATA_MIRROR"] = config["data"]["mirror"]
+    os.environ.update(FIRST_DATA_MIRROR=config["data"]["mirror"])
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
 shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
@@ -123,3 +123,161 @@ def corpus_of(method, setting, benchmark):
 def columns():
     """(setting, benchmark) of Table 1's columns."""
     return [(setting, benchmark) for setting in SETTINGS for benchmark in SETTINGS[setting]]
+
+
+# Inputs and options of single stages, in the order of the stages.
+
+
+def data_options(w, dataset):
+    """Options of one dataset's preparation."""
+    data = scale_of(w)["data"]
+    words = options(
+        dataset=dataset,
+        source_kind=data["source"],
+        split_seed=data["split_seed"],
+        validation_share=data["validation_share"],
+        **data["datasets"][dataset],
+    )
+    if data["source"] == "world":
+        words += ["--world-settings", json.dumps(data["world"], sort_keys=True)]
+    return words
+
+
+def tokenizer_text(w):
+    """Training splits that a tokenizer is trained on."""
+    return expand(
+        "results/{scale}/data/{corpus}/train.parquet",
+        scale=w.scale,
+        corpus=scale_of(w)["tokenizers"][w.tokenizer].get("text", []),
+    )
+
+
+def tokenizer_options(w):
+    """Options of one tokenizer."""
+    settings = scale_of(w)["tokenizers"][w.tokenizer]
+    words = options(kind=settings["kind"], vocabulary_size=settings.get("vocabulary_size"))
+    if settings["kind"] == "world":
+        words += ["--world-settings", json.dumps(scale_of(w)["data"]["world"], sort_keys=True)]
+    return words
+
+
+def recipe_of(w):
+    """How a model is pretrained."""
+    return scale_of(w)["models"][w.model]["pretrain"]
+
+
+def pretraining_inputs(w):
+    """Text, tokenizer and, where there is one, the checkpoint to continue from."""
+    recipe, folder = recipe_of(w), f"results/{w.scale}/models"
+    inputs = {
+        "text": [f"results/{w.scale}/data/{name}/train.parquet" for name in recipe["text"]],
+        "tokenizer": f"{folder}/tokenizers/{recipe['tokenizer']}/tokenizer.json",
+        "settings": f"{folder}/tokenizers/{recipe['tokenizer']}/tokenizer_config.json",
+    }
+    if "start_from" in recipe:
+        inputs["start"] = f"{folder}/pretrained/{recipe['start_from']}/record.json"
+    return inputs
+
+
+def pretraining_options(w):
+    """Options of one pretraining run."""
+    recipe = {k: v for k, v in recipe_of(w).items() if k not in ("text", "tokenizer")}
+    start = recipe.pop("start_from", None)
+    if start:
+        recipe["start_from"] = f"results/{w.scale}/models/pretrained/{start}"
+    else:
+        recipe["architecture"] = json.dumps(recipe["architecture"], sort_keys=True)
+    return options(**recipe)
+
+
+def base_model_inputs(w):
+    """A model that is pretrained here waits for its pretraining; others need nothing."""
+    model = scale_of(w)["models"][w.model]
+    local = "bundled" not in model and "hub" not in model
+    return f"results/{w.scale}/models/pretrained/{w.model}/record.json" if local else []
+
+
+def base_model_options(w):
+    """Command and options that bring a base checkpoint into the models folder."""
+    model = scale_of(w)["models"][w.model]
+    if "hub" in model:
+        return ["hub", *options(**model["hub"])]
+    pretrained = f"results/{w.scale}/models/pretrained/{w.model}"
+    return ["copy", *options(source=model.get("bundled", pretrained))]
+
+
+def bundle_digest(w):
+    """sha256 of a shipped checkpoint's record: another bundle reruns what rests on it."""
+    bundled = scale_of(w)["models"][w.model].get("bundled")
+    record = Path(workflow.basedir) / str(bundled) / "record.json"
+    return sha256_file(record) if record.is_file() else None
+
+
+def teacher_base(w):
+    """Record of the family's teacher before fine-tuning."""
+    name = scale_of(w)["families"][w.family]["teacher"]
+    return f"results/{w.scale}/models/{name}/record.json"
+
+
+def student_inputs(w):
+    """Base, data and, for knowledge matching, the store and the chosen temperature."""
+    results, method = f"results/{w.scale}", METHODS[w.trained]
+    student = scale_of(w)["families"][w.family]["student"]
+    inputs = {
+        "base": f"{results}/models/{student}/record.json",
+        "train": f"{results}/data/{w.corpus}/train.parquet",
+        "validation": f"{results}/data/{w.corpus}/validation.parquet",
+    }
+    if method["objective"] == "knowledge":
+        folder = f"{results}/knowledge/{w.family}/{w.corpus}/train"
+        inputs |= {
+            "manifest": f"{folder}/manifest.json",
+            "store": f"{folder}/knowledge.safetensors",
+        }
+    if method.get("c") == "selected":
+        inputs["selected"] = f"{results}/temperature/{w.family}/{w.corpus}/selected.json"
+    return inputs
+
+
+def method_options(w, input):
+    """Options of a method: its objective, its recalibration and the student's side of Eq. 5."""
+    method, student = METHODS[w.trained], scale_of(w)["student"]
+    words = options(method=w.trained, objective=method["objective"])
+    if method["objective"] == "hard_labels":
+        return words
+    words += options(
+        knowledge=os.path.dirname(input.manifest),
+        k=scale_of(w)["knowledge"]["k"],
+        recalibration=method["recalibration"],
+        delta=method.get("delta"),
+        ls_space=method.get("ls_space"),
+        student_side=method.get("student_side", student["student_side"]),
+        ts_positions=method.get("ts_positions", student["ts_positions"]),
+    )
+    c = method.get("c")
+    return words + (options(selected=input.selected) if c == "selected" else options(c=c))
+
+
+def evaluated_folder(w):
+    """Checkpoint folder of a method: base, teacher, a student, or the student that is tempered."""
+    results, objective = f"results/{w.scale}", METHODS[w.method]["objective"]
+    if objective == "none":
+        return f"{results}/models/{scale_of(w)['families'][w.family]['student']}"
+    if objective == "teacher":
+        return f"{results}/teacher/{w.family}/{w.corpus}"
+    trained = METHODS[w.method]["of"] if objective == "posthoc" else w.method
+    return f"{results}/student/{w.family}/{w.corpus}/{trained}/seed{w.seed}"
+
+
+def evaluation_inputs(w):
+    """The model's record (and weights, where the workflow trained them) and the test split."""
+    folder, objective = evaluated_folder(w), METHODS[w.method]["objective"]
+    inputs = {
+        "record": f"{folder}/record.json",
+        "test": f"results/{w.scale}/data/{w.benchmark}/test.parquet",
+    }
+    if objective != "none":
+        inputs["model"] = f"{folder}/model.safetensors"
+    if objective == "posthoc":
+        inputs["posthoc"] = f"{folder}/validation.json"
+    return inputs

@@ -1,21 +1,6 @@
 """Stage data: each dataset as one uniform table, split train 90 / validation 10 / test."""
 
 
-def data_options(w, dataset):
-    """Options of one dataset's preparation."""
-    data = scale_of(w)["data"]
-    words = options(
-        dataset=dataset,
-        source_kind=data["source"],
-        split_seed=data["split_seed"],
-        validation_share=data["validation_share"],
-        **data["datasets"][dataset],
-    )
-    if data["source"] == "world":
-        words += ["--world-settings", json.dumps(data["world"], sort_keys=True)]
-    return words
-
-
 rule benchmark_data:
     """Official rows to train, validation and test splits of one benchmark."""
     output:
@@ -40,9 +25,9 @@ rule benchmark_data:
     shell:
         """
         python -m scripts.data prepare \
-          {params.settings:q} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            {params.settings:q} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """
 
 

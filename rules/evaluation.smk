@@ -1,31 +1,6 @@
 """Stage evaluation: one model on one benchmark, question by question."""
 
 
-def evaluated_folder(w):
-    """Checkpoint folder of a method: base, teacher, a student, or the student that is tempered."""
-    results, objective = f"results/{w.scale}", METHODS[w.method]["objective"]
-    if objective == "none":
-        return f"{results}/models/{scale_of(w)['families'][w.family]['student']}"
-    if objective == "teacher":
-        return f"{results}/teacher/{w.family}/{w.corpus}"
-    trained = METHODS[w.method]["of"] if objective == "posthoc" else w.method
-    return f"{results}/student/{w.family}/{w.corpus}/{trained}/seed{w.seed}"
-
-
-def evaluation_inputs(w):
-    """The model's record (and weights, where the workflow trained them) and the test split."""
-    folder, objective = evaluated_folder(w), METHODS[w.method]["objective"]
-    inputs = {
-        "record": f"{folder}/record.json",
-        "test": f"results/{w.scale}/data/{w.benchmark}/test.parquet",
-    }
-    if objective != "none":
-        inputs["model"] = f"{folder}/model.safetensors"
-    if objective == "posthoc":
-        inputs["posthoc"] = f"{folder}/validation.json"
-    return inputs
-
-
 rule evaluation:
     """Predictions, accuracy, ECE (Eq. 1) and trust (Eq. 2) of one model on one test split."""
     input:
@@ -57,11 +32,11 @@ rule evaluation:
     shell:
         """
         python -m scripts.evaluation \
-          --model {params.model:q} \
-          --test {input.test:q} \
-          {params.posthoc:q} {params.inference:q} {params.identity:q} \
-          --dtype {params.dtype} \
-          --bootstrap-seed {params.bootstrap} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            --model {params.model:q} \
+            --test {input.test:q} \
+            {params.posthoc:q} {params.inference:q} {params.identity:q} \
+            --dtype {params.dtype} \
+            --bootstrap-seed {params.bootstrap} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """

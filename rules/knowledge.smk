@@ -36,12 +36,12 @@ rule knowledge:
     shell:
         """
         python -m scripts.knowledge \
-          --model {params.teacher:q} \
-          --data {input.data:q} \
-          {params.encoding:q} \
-          --k {params.k} \
-          --dtype {params.dtype} \
-          --max-tokens {params.max_tokens} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            --model {params.teacher:q} \
+            --data {input.data:q} \
+            {params.encoding:q} \
+            --k {params.k} \
+            --dtype {params.dtype} \
+            --max-tokens {params.max_tokens} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """

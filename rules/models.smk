@@ -1,24 +1,6 @@
 """Stage models: base checkpoints with a record of where they came from."""
 
 
-def tokenizer_text(w):
-    """Training splits that a tokenizer is trained on."""
-    return expand(
-        "results/{scale}/data/{corpus}/train.parquet",
-        scale=w.scale,
-        corpus=scale_of(w)["tokenizers"][w.tokenizer].get("text", []),
-    )
-
-
-def tokenizer_options(w):
-    """Options of one tokenizer."""
-    settings = scale_of(w)["tokenizers"][w.tokenizer]
-    words = options(kind=settings["kind"], vocabulary_size=settings.get("vocabulary_size"))
-    if settings["kind"] == "world":
-        words += ["--world-settings", json.dumps(scale_of(w)["data"]["world"], sort_keys=True)]
-    return words
-
-
 rule tokenizer:
     """The tokenizer that a pretrained family's teacher and student share."""
     input:
@@ -44,39 +26,10 @@ rule tokenizer:
     shell:
         """
         python -m scripts.models tokenizer \
-          {params.settings:q} {params.text:q} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            {params.settings:q} {params.text:q} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """
-
-
-def recipe_of(w):
-    """How a model is pretrained."""
-    return scale_of(w)["models"][w.model]["pretrain"]
-
-
-def pretraining_inputs(w):
-    """Text, tokenizer and, where there is one, the checkpoint to continue from."""
-    recipe, folder = recipe_of(w), f"results/{w.scale}/models"
-    inputs = {
-        "text": [f"results/{w.scale}/data/{name}/train.parquet" for name in recipe["text"]],
-        "tokenizer": f"{folder}/tokenizers/{recipe['tokenizer']}/tokenizer.json",
-        "settings": f"{folder}/tokenizers/{recipe['tokenizer']}/tokenizer_config.json",
-    }
-    if "start_from" in recipe:
-        inputs["start"] = f"{folder}/pretrained/{recipe['start_from']}/record.json"
-    return inputs
-
-
-def pretraining_options(w):
-    """Options of one pretraining run."""
-    recipe = {k: v for k, v in recipe_of(w).items() if k not in ("text", "tokenizer")}
-    start = recipe.pop("start_from", None)
-    if start:
-        recipe["start_from"] = f"results/{w.scale}/models/pretrained/{start}"
-    else:
-        recipe["architecture"] = json.dumps(recipe["architecture"], sort_keys=True)
-    return options(**recipe)
 
 
 rule pretrained_model:
@@ -104,35 +57,12 @@ rule pretrained_model:
     shell:
         """
         python -m scripts.models pretrain \
-          --text {input.text:q} \
-          --tokenizer {params.tokenizer:q} \
-          {params.settings:q} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            --text {input.text:q} \
+            --tokenizer {params.tokenizer:q} \
+            {params.settings:q} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """
-
-
-def base_model_inputs(w):
-    """A model that is pretrained here waits for its pretraining; others need nothing."""
-    model = scale_of(w)["models"][w.model]
-    local = "bundled" not in model and "hub" not in model
-    return f"results/{w.scale}/models/pretrained/{w.model}/record.json" if local else []
-
-
-def base_model_options(w):
-    """Command and options that bring a base checkpoint into the models folder."""
-    model = scale_of(w)["models"][w.model]
-    if "hub" in model:
-        return ["hub", *options(**model["hub"])]
-    pretrained = f"results/{w.scale}/models/pretrained/{w.model}"
-    return ["copy", *options(source=model.get("bundled", pretrained))]
-
-
-def bundle_digest(w):
-    """sha256 of a shipped checkpoint's record: another bundle reruns what rests on it."""
-    bundled = scale_of(w)["models"][w.model].get("bundled")
-    record = Path(workflow.basedir) / str(bundled) / "record.json"
-    return sha256_file(record) if record.is_file() else None
 
 
 rule base_model:
@@ -159,6 +89,6 @@ rule base_model:
     shell:
         """
         python -m scripts.models {params.settings:q} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """

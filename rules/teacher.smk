@@ -1,12 +1,6 @@
 """Stage teacher: the large model of a family, fine-tuned on a corpus with hard labels."""
 
 
-def teacher_base(w):
-    """Record of the family's teacher before fine-tuning."""
-    name = scale_of(w)["families"][w.family]["teacher"]
-    return f"results/{w.scale}/models/{name}/record.json"
-
-
 rule teacher:
     """Fine-tune the teacher with hard labels on the 90 % (paper, appendix A.1)."""
     input:
@@ -39,10 +33,10 @@ rule teacher:
     shell:
         """
         python -m scripts.teacher \
-          --model {params.base:q} \
-          --train {input.train:q} \
-          --validation {input.validation:q} \
-          {params.encoding:q} {params.training:q} {params.inference:q} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            --model {params.base:q} \
+            --train {input.train:q} \
+            --validation {input.validation:q} \
+            {params.encoding:q} {params.training:q} {params.inference:q} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """

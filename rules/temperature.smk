@@ -29,9 +29,9 @@ rule temperature:
     shell:
         """
         python -m scripts.temperature \
-          --knowledge {params.knowledge:q} \
-          --k {params.k} \
-          --bins {params.bins} \
-          --output-dir {params.folder:q} \
-          > {log:q} 2>&1
+            --knowledge {params.knowledge:q} \
+            --k {params.k} \
+            --bins {params.bins} \
+            --output-dir {params.folder:q} \
+            >{log:q} 2>&1
         """

@@ -1,4 +1,4 @@
-"""Make the paper's artifacts: Table 1 and its cells, Table 2, Figures 2, 3, 5, 6, claims, data report.
+"""Stage artifacts: Table 1 and its cells, Table 2, Figures 2, 3, 5 and 6, claims, data report.
 
 Each subcommand reads the files that it is given by name and writes one artifact:
 `python -m scripts.artifacts SUBCOMMAND --help`.

@@ -113,6 +113,18 @@ def measure(rows: list[dict], table, bins: int, seed: int) -> dict:
     }
 
 
+def posthoc_temperature(path: Path) -> float:
+    """The positive post-hoc temperature of a validation.json; UserError where it has none."""
+    from scripts.first.errors import UserError
+    from scripts.first.files import read_json
+
+    content = read_json(path)
+    value = content.get("posthoc_temperature") if isinstance(content, dict) else None
+    if not (isinstance(value, int | float) and value > 0):
+        raise UserError(f"no posthoc_temperature: {path}: name a model's validation.json")
+    return float(value)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Evaluate one model on one benchmark."""
     from scripts.first import cli
@@ -131,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = options.parse_args(argv)
 
     from scripts.first.checkpoints import load_model, verify_checkpoint
-    from scripts.first.files import read_json, sha256_file, write_json, write_parquet
+    from scripts.first.files import sha256_file, write_json, write_parquet
     from scripts.first.provenance import provenance
     from scripts.first.rows import read_rows
     from scripts.first.tokenizer import load_tokenizer
@@ -140,9 +152,7 @@ def main(argv: list[str] | None = None) -> int:
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.test)
-    temperature = 1.0
-    if arguments.posthoc:
-        temperature = read_json(arguments.posthoc)["posthoc_temperature"]
+    temperature = posthoc_temperature(arguments.posthoc) if arguments.posthoc else 1.0
     seed_everything(0)
     model = load_model(arguments.model, arguments.dtype)
     arrays = predict(model, rows, tokenizer, arguments.max_tokens, temperature)

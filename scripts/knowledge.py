@@ -26,6 +26,16 @@ def top_k(logits, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
     normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
     values, ids = torch.topk(logits, k, dim=-1)
+    # Which of several logits equal to the k-th make it is left open by topk; with bfloat16 models
+    # that is the rule rather than the exception, and a slice of a larger k would differ.
+    crowded = (logits >= values[:, -1:]).sum(dim=-1) > k
+    if bool(crowded.any()):
+        several, last = logits[crowded], values[crowded, -1:]
+        tied = several == last
+        room = k - (several > last).sum(dim=-1, keepdim=True)
+        chosen = (several > last) | (tied & (tied.cumsum(dim=-1) <= room))
+        ids[crowded] = chosen.nonzero()[:, 1].view(-1, k)
+        values[crowded] = several.gather(1, ids[crowded])
     order = torch.argsort(ids, dim=-1)
     values, ids = values.gather(1, order), ids.gather(1, order)
     order = torch.argsort(values, dim=-1, descending=True, stable=True)
@@ -106,6 +116,8 @@ def main(argv: list[str] | None = None) -> int:
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.data)
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
+    if not encoded:
+        raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
     seed_everything(0)
     model = load_model(arguments.model, arguments.dtype)
     limit = min(NO_RANK, model.config.vocab_size)

@@ -55,13 +55,24 @@ def recalibration_settings(arguments) -> dict:
     """Settings of the recalibration: {} or delta and space or c, the temperature."""
     from scripts.first.files import read_json
 
+    if arguments.recalibration != "prob_softmax":
+        for name in ("c", "selected"):
+            if getattr(arguments, name) is not None:
+                raise UserError(f"--{name}: has no effect on {arguments.recalibration}: leave it out")
     if arguments.recalibration == "label_smoothing":
+        if not 0 < arguments.delta < 1:
+            raise UserError(f"delta = {arguments.delta}: --delta: it must lie in (0, 1)")
+        if arguments.k < 2:
+            raise UserError(f"k = {arguments.k}: --k: label smoothing needs at least 2 tokens")
         return {"delta": arguments.delta, "space": arguments.ls_space}
     if arguments.recalibration == "prob_softmax":
         if (arguments.c is None) == (arguments.selected is None):
             raise UserError("prob_softmax needs a temperature: give either --c or --selected")
-        c = arguments.c if arguments.c is not None else read_json(arguments.selected)["c"]
-        if not 0 < c <= 1:
+        c = arguments.c
+        if c is None:
+            selected = read_json(arguments.selected)
+            c = selected.get("c") if isinstance(selected, dict) else None
+        if not (isinstance(c, int | float) and 0 < c <= 1):
             raise UserError(f"c = {c}: --c or {arguments.selected}: it must lie in (0, 1]")
         return {"c": c}
     return {}
@@ -86,7 +97,12 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
 
-    from scripts.first.matching import MatchingLoss, check_store, recalibrated_targets
+    from scripts.first.matching import (
+        MatchingLoss,
+        check_outputs,
+        check_store,
+        recalibrated_targets,
+    )
     from scripts.first.store import KnowledgeStore
     from scripts.first.training import train
 
@@ -101,6 +117,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.student_side = "renorm"
 
     def fit(model, corpus):
+        check_outputs(store, model.config.vocab_size, arguments)
         loss = MatchingLoss(corpus.train, store, targets, arguments.student_side, c)
         eos = corpus.tokenizer.eos_id
         return train(model, corpus.train, loss, "sequence_mean", settings, eos, arguments.method)

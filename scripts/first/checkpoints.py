@@ -31,6 +31,10 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
             "delete the folder and run its rule again"
         )
     record = read_json(folder / RECORD)
+    if not isinstance(record, dict) or not record.get("files"):
+        raise UserError(
+            f"incomplete record: {folder / RECORD}: it names no files: delete {folder} and remake it"
+        )
     location = Path(record.get("location") or folder)
     for name, expected in record["files"].items():
         path = location / name

@@ -110,10 +110,12 @@ def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
 
     Derived by comparing encode(prompt + candidate) with encode(prompt), never from a table. Raises
     UserError where a candidate is not exactly one token after the prompt, where two candidates share
-    an id, or where the response does not begin with the answer's token.
+    an id, where the answer is no candidate or the response does not begin with its token, and where
+    rows differ in their number of candidates (an instruction row has none).
     """
     texts, spans = [], []
     for row in rows:
+        _assert_question(row, len(rows[0]["candidates"]))
         start = len(texts)
         texts += [row["prompt"], row["prompt"] + row["response"]]
         texts += [row["prompt"] + candidate for candidate in row["candidates"]]
@@ -155,6 +157,16 @@ def encode_prompts(rows: list[dict], tokenizer: TextTokenizer) -> list[EncodedRo
             EncodedRow(row["id"], input_ids, len(ids), labels, row_hash(input_ids, len(ids)))
         )
     return encoded
+
+
+def _assert_question(row: dict, n_candidates: int) -> None:
+    if row["answer"] not in row["candidates"]:
+        raise UserError(
+            f"no candidates, or the answer is none of them: row {row['id']}: answer "
+            f"{row['answer']!r}: use the test split of a benchmark"
+        )
+    if len(row["candidates"]) != n_candidates:
+        raise UserError(f"rows differ in their number of candidates: row {row['id']}: use one set")
 
 
 def _assert_prefix(row: dict, prompt_ids: list[int], ids: list[int]) -> None:

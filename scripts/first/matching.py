@@ -40,6 +40,15 @@ def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argp
         )
 
 
+def check_outputs(store: KnowledgeStore, outputs: int, arguments: argparse.Namespace) -> None:
+    """Refuse ids that the student cannot say: a teacher's head may exceed the shared tokenizer."""
+    if store.ids.size and int(store.ids.max()) >= outputs:
+        raise UserError(
+            f"the teacher's vocabulary exceeds the student's: {arguments.knowledge}: it holds id "
+            f"{int(store.ids.max())}, {arguments.model} has {outputs} outputs: pair other models"
+        )
+
+
 class MatchingLoss:
     """losses(logits, batch) of Eq. 5 for a student's training rows.
 

@@ -94,7 +94,13 @@ class KnowledgeStore:
             )
         manifest = read_json(folder / MANIFEST)
         path = folder / FILE
-        expected = manifest["files"][FILE]
+        try:
+            expected = manifest["files"][FILE]
+        except (KeyError, TypeError):
+            raise UserError(
+                f"incomplete manifest: {folder / MANIFEST}: it names no {FILE}: "
+                f"delete {folder} and extract again"
+            ) from None
         if not path.is_file():
             raise UserError(f"missing file of a knowledge store: {path}: delete {folder}, extract again")
         if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:

@@ -62,6 +62,9 @@ def _from_sentencepiece(path: Path) -> TextTokenizer:
         model = sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (RuntimeError, OSError) as error:
         raise UserError(f"unreadable tokenizer: {path}: {error}: fetch it again") from None
+    for name, token_id in (("bos_token", model.bos_id()), ("eos_token", model.eos_id())):
+        if token_id < 0:  # sentencepiece's way to say that there is none
+            raise UserError(f"no {name}: {path}: use a tokenizer that has one")
     return TextTokenizer(
         lambda texts: model.encode(texts, out_type=int),
         model.vocab_size(),

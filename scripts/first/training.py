@@ -36,6 +36,18 @@ class Settings:
     max_grad_norm: float = 1.0
     gradient_checkpointing: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what would train nothing, or something else, without complaint."""
+        for name in ("epochs", "batch_size", "micro_batch_size", "learning_rate", "adam_eps"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise UserError(f"{name} = {value}: training settings: it must be positive")
+        if not (0 <= self.warmup_ratio <= 1 and self.weight_decay >= 0 < self.max_grad_norm):
+            raise UserError(
+                "training settings: warmup_ratio must lie in [0, 1], weight_decay must not be "
+                "negative and max_grad_norm must be positive"
+            )
+
 
 def seed_everything(seed: int) -> None:
     """Seed torch, fix its threads to what the job was given, and ask for deterministic kernels."""
@@ -57,7 +69,7 @@ def train(
     pad_id: int,
     label: str,
 ) -> list[dict]:
-    """Train in place; return the loss curve as [{step, loss, learning_rate}], 50 points at most.
+    """Train in place; return the loss curve as [{step, loss, learning_rate}], below 100 points.
 
     losses(logits (N, V), batch) gives the loss at each supervised position, (N,). `token_mean`
     divides a step's sum by its labelled positions; `sequence_mean` (Eq. 5 as released) by its rows.
@@ -88,7 +100,12 @@ def train(
     with progress(label, steps, "step") as advance:
         for step, rows in enumerate(_batches(lengths, settings, steps)):
             loss = _backward(model, encoded, rows, losses, reduction, settings, pad_id, step)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+            if not math.isfinite(norm.item()):  # a finite loss does not promise a finite gradient
+                raise UserError(
+                    f"the gradient is {norm.item()} at step {step + 1}: {label}: "
+                    "no checkpoint was written; lower the learning rate"
+                )
             rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()

@@ -88,18 +88,20 @@ def build(
     chosen = choose_rows(dataset, sizes, seed, validation_share, limits)
     rows = {split: [uniform[origins[split]][i] for i in part] for split, part in chosen.items()}
     ids = {split: [f"{origins[split]}/{i:06d}" for i in part] for split, part in chosen.items()}
-    splits.assert_disjoint(ids, "row")
-    prompts = {split: [row.prompt for row in part] for split, part in rows.items()}
-    if "test" in prompts:
-        seen = dict.fromkeys(prompts["train"] + prompts["validation"])
-        asked = dict.fromkeys(prompts["test"])
-        splits.assert_disjoint({"train or validation": seen, "test": asked}, "prompt")
-
-    report: dict[str, Any] = {
+    _assert_no_leak(ids, rows)
+    report = {
         "dataset": dataset,
         "source": official.identity,
         "division": _division(dataset, seed, validation_share),
-        "splits": {},
+        **({"letters": obqa_letters} if dataset == "obqa" else {}),
+        "splits": {
+            split: {
+                "official_split": origins[split],
+                "row_numbers_sha256": _numbers_sha256(chosen[split]),
+                **data_report.describe(part),
+            }
+            for split, part in rows.items()
+        },
         "left_out": _left_out(dataset, official.splits, chosen, limits),
         "official_splits": {
             split: {"rows": len(part), "rows_sha256": sources.rows_sha256(part)}
@@ -107,24 +109,8 @@ def build(
         },
         # Duplicates were refused above; BoolQ and Alpaca have no ids.
         "official_ids": {"unique": unique_ids, "duplicate": 0} if unique_ids else None,
-        "shared_prompts": data_report.shared(prompts),
-        "shared_passages": None,
-        "official_shared_passages": None,
+        **_overlaps(dataset, uniform, rows),
     }
-    if dataset == "obqa":
-        report["letters"] = obqa_letters
-    if dataset == "boolq":
-        found = {split: data_report.passages(part) for split, part in rows.items()}
-        report["shared_passages"] = data_report.shared(found)
-        found = {split: data_report.passages(part) for split, part in uniform.items()}
-        report["official_shared_passages"] = data_report.shared(found)
-    for split, part in rows.items():
-        numbers = ",".join(map(str, chosen[split].tolist()))
-        report["splits"][split] = {
-            "official_split": origins[split],
-            "row_numbers_sha256": hashlib.sha256(numbers.encode()).hexdigest(),
-            **data_report.describe(part),
-        }
     return {split: table(ids[split], part) for split, part in rows.items()}, report
 
 
@@ -134,6 +120,37 @@ def table(ids: Sequence[str], rows: Sequence[Row]) -> pyarrow.Table:
 
     records = [{"id": name, **asdict(row)} for name, row in zip(ids, rows, strict=True)]
     return pa.Table.from_pylist(records, schema=schema())
+
+
+def _assert_no_leak(ids: dict[str, list[str]], rows: dict[str, list[Row]]) -> None:
+    splits.assert_disjoint(ids, "row")
+    if "test" in rows:
+        # The same question under two ids is a leak too. (Repeated prompts are legal within a set.)
+        seen = dict.fromkeys(row.prompt for row in rows["train"] + rows["validation"])
+        asked = dict.fromkeys(row.prompt for row in rows["test"])
+        splits.assert_disjoint({"train or validation": seen, "test": asked}, "prompt")
+
+
+def _overlaps(
+    dataset: str, official: dict[str, list[Row]], rows: dict[str, list[Row]]
+) -> dict[str, Any]:
+    """Distinct prompts, and BoolQ's passages, that two of our or of the official splits share."""
+
+    def passages(parts: dict[str, list[Row]]) -> dict[str, int] | None:
+        if dataset != "boolq":
+            return None
+        return data_report.shared({k: data_report.passages(part) for k, part in parts.items()})
+
+    prompts = {split: [row.prompt for row in part] for split, part in rows.items()}
+    return {
+        "shared_prompts": data_report.shared(prompts),
+        "shared_passages": passages(rows),
+        "official_shared_passages": passages(official),
+    }
+
+
+def _numbers_sha256(numbers: np.ndarray) -> str:
+    return hashlib.sha256(",".join(map(str, numbers.tolist())).encode()).hexdigest()
 
 
 def _require_splits(dataset: str, found: dict[str, Any], origins: dict[str, str]) -> None:

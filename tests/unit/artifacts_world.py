@@ -33,7 +33,7 @@ def questions(benchmark: str, n: int) -> list[dict]:
     return [
         {
             "id": f"validation/{i:06d}",
-            "prompt": f"Q: question {i} of {benchmark}, 50% & more?\nAnswer Choices:\n(a) x_1\nA: (",
+            "prompt": f"Q: question {i} of {benchmark}, 50% & more?\nChoices:\n(a) x_1\nA: (",
             "candidates": candidates,
             "answer": candidates[rng.integers(len(candidates))],
         }
@@ -125,7 +125,7 @@ def _ranks(confidence: np.ndarray, correct: np.ndarray, rng: np.random.Generator
 
 
 def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict[str, str]:
-    """Write coarse.csv, refined.csv and selected.json of a saturated teacher; return their paths."""
+    """Write a saturated teacher's coarse.csv, refined.csv and selected.json; return their paths."""
     import pandas
 
     rng = np.random.default_rng(seed)
@@ -150,7 +150,7 @@ def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict
 
 
 def write_tree(root: Path, n: int = 600, seeds=(1,), methods: dict | None = None) -> dict:
-    """Write runs of every family, column and method; {(family, corpus, method, benchmark): runs}."""
+    """Write runs of all families, columns, methods; {(family, corpus, method, benchmark): runs}."""
     methods = methods or METHODS
     tree: dict = {}
     for f, family in enumerate(FAMILIES):

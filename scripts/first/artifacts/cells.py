@@ -128,7 +128,7 @@ def _deviation(values: list[float]) -> float | None:
 
 
 def _printed_values(args: argparse.Namespace) -> dict[str, float] | None:
-    """Return the paper's ECE, accuracy and trust of this cell as printed; None where it has none."""
+    """Return the paper's printed ECE, accuracy and trust of this cell; None where it has none."""
     table = read_csv(args.paper_table)
     labels = ("family", "method", "setting", "benchmark")
     missing = [name for name in (*labels, *HEADLINE) if name not in table]

@@ -9,7 +9,13 @@ from __future__ import annotations
 import argparse
 
 from scripts.first.artifacts.claims_methods import method_claims
-from scripts.first.artifacts.claims_teacher import coverage_claims, rank_claims, temperature_claims
+from scripts.first.artifacts.claims_teacher import (
+    coverage_claims,
+    hold_back,
+    rank_claims,
+    teacher_obstacles,
+    temperature_claims,
+)
 from scripts.first.artifacts.evidence import FAILS, HOLDS, UNDECIDED, Evidence, Place, scope
 from scripts.first.artifacts.resampling import LEVEL, RESAMPLES
 from scripts.first.artifacts.runs import load_runs
@@ -63,10 +69,11 @@ def run(args: argparse.Namespace) -> None:
     ]
     evidence = Evidence(load_runs(args.predictions, args.metrics), places, edges)
     check_table(table, evidence)
+    obstacles = teacher_obstacles(evidence)
     claims = [
         *method_claims(evidence),
-        *temperature_claims(searches),
-        *coverage_claims(read_csv(args.figure2)),
+        *hold_back(temperature_claims(searches), obstacles),
+        *hold_back(coverage_claims(read_csv(args.figure2)), obstacles),
         *rank_claims(read_csv(args.figure3, dtype={"rank": str}), evidence),
     ]
     scale = str(table["scale"].iloc[0])

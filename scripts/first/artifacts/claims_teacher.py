@@ -20,6 +20,29 @@ def _scope(rows: list[dict]) -> str:
     return f"{', '.join(corpora)}; teachers of {', '.join(families)}"
 
 
+def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
+    """Return why a (family, corpus) decides nothing: its teacher is at chance everywhere."""
+    found: dict[tuple[str, str], list[str | None]] = {}
+    for place in evidence.places:
+        if evidence.runs(place, "teacher"):
+            why = evidence.obstacle(place, ("teacher",))
+            found.setdefault((place.family, place.column[1]), []).append(why)
+    return {key: reasons[0] for key, reasons in found.items() if all(reasons)}
+
+
+def hold_back(claims: list[dict], obstacles: dict[tuple[str, str], str]) -> list[dict]:
+    """Return the claims with the cells of such teachers undecided, and judged anew."""
+    for claim in claims:
+        cells = claim["numbers"]["cells"]
+        stopped = [c for c in cells if (c["family"], c["corpus"]) in obstacles]
+        for cell in stopped:
+            reason = obstacles[cell["family"], cell["corpus"]]
+            cell |= {"verdict": UNDECIDED, "obstacle": cell.get("obstacle") or reason}
+        if stopped:
+            claim["verdict"], claim["reason"] = _judged(cells)
+    return claims
+
+
 def temperature_claims(searches: list[dict]) -> list[dict]:
     """Return the claims on c, from the searches' choices and curves."""
     csqa = [search for search in searches if search["corpus"] == "csqa"] or searches
@@ -160,7 +183,7 @@ def coverage_claims(figure2) -> list[dict]:
         ),
         _claim(
             "short_tail",
-            "Little is left for the tail: beyond the top five tokens the probability is negligible.",
+            "Little is left for the tail: what lies beyond the top five tokens is negligible.",
             "share of positions (%) whose top-5 mass is at least 95 %: above 95 holds",
             tails,
             rows,
@@ -205,11 +228,22 @@ def rank_claims(figure3, evidence: Evidence) -> list[dict]:
             "and ranks 2-5 below 0, for each model",
             cells,
             [row for row in figure3.to_dict("records") if row["family"] != "all"],
+            of=None,
         )
     ]
 
 
-def _claim(name, text, test, cells, rows, note=None, of="c") -> dict:
+def _claim(name, text, test, cells, rows, note=None, of: str | None = "c") -> dict:
+    verdict, reason = _judged(cells)
+    claim = {"id": name, "claim": text, "test": test, "verdict": verdict, "reason": reason}
+    values = [cell.get("value", cell.get("shown", {}).get(of)) for cell in cells if of]
+    known = [round(float(value), 6) for value in values if value is not None]
+    numbers = {"range": [min(known), max(known)]} if known else {}
+    claim |= {"numbers": {**numbers, "cells": cells}, "scope": _scope(rows) if rows else "no data"}
+    return claim | ({"note": note} if note else {})
+
+
+def _judged(cells: list[dict]) -> tuple[str, str]:
     verdict = combine([cell["verdict"] for cell in cells])
     counts = {v: sum(cell["verdict"] == v for cell in cells) for v in (HOLDS, FAILS, UNDECIDED)}
     reason = ", ".join(f"{count} {v}" for v, count in counts.items() if count) or "no data"
@@ -218,9 +252,4 @@ def _claim(name, text, test, cells, rows, note=None, of="c") -> dict:
         reason += "; " + "; ".join(obstacles)
     if obstacles and 2 * sum(bool(cell.get("obstacle")) for cell in cells) >= len(cells):
         verdict = UNDECIDED
-    claim = {"id": name, "claim": text, "test": test, "verdict": verdict, "reason": reason}
-    values = [cell.get("value", cell.get("shown", {}).get(of)) for cell in cells]
-    known = [round(float(value), 6) for value in values if value is not None]
-    numbers = {"range": [min(known), max(known)]} if known else {}
-    claim |= {"numbers": {**numbers, "cells": cells}, "scope": _scope(rows) if rows else "no data"}
-    return claim | ({"note": note} if note else {})
+    return verdict, reason

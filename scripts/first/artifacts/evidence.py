@@ -40,7 +40,7 @@ class Evidence:
     """Scores by family, column and method, and why some of them cannot decide anything."""
 
     def __init__(self, groups: dict, places: Sequence[Place], edges: set[tuple[str, str]]):
-        """groups: from load_runs; edges: (family, corpus) whose chosen c lies at the grid's edge."""
+        """groups: from load_runs; edges: (family, corpus) whose c lies at the grid's edge."""
         self.groups: dict[tuple[str, str, str, str], list[Run]] = groups
         self.places = list(places)
         self.edges = edges

@@ -21,6 +21,7 @@ from scripts.first.store import KnowledgeStore, measured_bytes
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 CLAIMED_MASS = 95.0
 CLAIMED_K = 5
+PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 PAPER_BYTES_PER_ENTRY = 12.0  # 120 TB / (50k x 100k x 2048), method.md section 10
 
 
@@ -119,7 +120,7 @@ def draw(data):
     note = "dashed: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
     where = axes[1] if len(corpora) > 1 else axes[0]
     height = 0.04 if len(corpora) > 1 else 0.4
-    where.text(0.98, height, note, ha="right", fontsize=7, transform=where.transAxes)
+    where.text(0.98, height, note, ha="right", fontsize=7, transform=where.transAxes, bbox=PLATE)
     _draw_bytes(axes[-1], everywhere, "abcdefgh"[len(corpora)])
     return figure
 

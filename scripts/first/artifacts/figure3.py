@@ -62,7 +62,7 @@ def load(ranks: str, metrics: str) -> dict:
 
 
 def rank_rows(models: list[dict], methods: list[str]) -> list[dict]:
-    """Return a row for each family (and the mean `all`), method and rank (and `2-5`), with intervals.
+    """Return a row for each family (and their mean `all`), method and rank (and `2-5`).
 
     Seeds are averaged; intervals resample questions. `2-5` treats all ranks below the first as one
     pool of (probability, right) pairs.

@@ -85,7 +85,7 @@ def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
 
 
 def draw(data):
-    """Return the figure: accuracy of each bin against the diagonal, the share of questions below."""
+    """Return the figure: each bin's accuracy against the diagonal, its share of questions below."""
     palette = start()
     import matplotlib.pyplot as plt
 

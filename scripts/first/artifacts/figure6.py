@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", required=True, help="the corpus of the search, e.g. csqa")
     parser.add_argument("--student-metrics", nargs="*", default=[], help="metrics.json of students")
     parser.add_argument(
-        "--student-c", nargs="*", type=float, default=[], help="their c, same order"
+        "--student-c", nargs="*", default=[], help="their c, or the selected.json that holds it"
     )
     parser.add_argument("--output-prefix", required=True, help="path without .pdf, .png, .csv")
 
@@ -55,10 +55,15 @@ def run(args: argparse.Namespace) -> None:
     rows = []
     for coarse, refined, selected, family in zip(*lists.values(), strict=True):
         rows += curve_rows(family, args.corpus, coarse, refined, read_json(selected))
-    for path, c in zip(args.student_metrics, args.student_c, strict=True):
+    for path, c in zip(args.student_metrics, map(temperature, args.student_c), strict=True):
         rows.append(student_row(read_json(path), c))
     data = pandas.DataFrame(rows)
     save(draw(data), data, args.output_prefix)
+
+
+def temperature(word: str) -> float:
+    """A student's c: a number, or the chosen one of a selected.json."""
+    return read_json(word)["c"] if word.endswith(".json") else float(word)
 
 
 def curve_rows(family: str, corpus: str, coarse: str, refined: str, selected: dict) -> list[dict]:
@@ -134,8 +139,8 @@ def draw(data):
     bottom.set_xlabel("$c$ of the student's targets")
     bottom.set_ylim(bottom=0)
     bottom.margins(y=0.15)
-    where = f"{dataset_name(students.iloc[0]['corpus'])} → {dataset_name(students.iloc[0]['benchmark'])}"
-    panel_letter(top, "b", f"Students, {where}")
+    corpus, benchmark = students.iloc[0][["corpus", "benchmark"]].map(dataset_name)
+    panel_letter(top, "b", f"Students, {corpus} → {benchmark}")
     return figure
 
 

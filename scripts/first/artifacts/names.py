@@ -9,7 +9,7 @@ METHODS = {
     "distill_ls": "Distill w/ LS",
     "first_ts": "FIRST w/ TS",
     "base": "Untuned student",
-    "finetune_ts": "Fine-tune + post-hoc TS",
+    "finetune_ts": "Fine-tune + post-hoc T",
 }
 DATASETS = {"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"}
 FAMILIES = {"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"}

@@ -20,7 +20,7 @@ PAPER_LINE = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (4, 2)), "zord
 
 
 def start() -> list:
-    """Set the theme on the file-only backend and return the palette (no colour alone: add markers)."""
+    """Set the theme on the file-only backend; return the palette (add markers to colours)."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -38,7 +38,9 @@ def start() -> list:
             "ytick.labelsize": 7,
             "legend.fontsize": 7,
             "legend.title_fontsize": 7,
-            "legend.frameon": False,
+            "legend.frameon": True,
+            "legend.framealpha": 0.8,
+            "legend.edgecolor": "none",
             "axes.linewidth": 0.7,
             "xtick.major.width": 0.7,
             "ytick.major.width": 0.7,
@@ -62,7 +64,7 @@ def panel_letter(axes: Axes, letter: str, text: str) -> None:
 
 
 def save(figure: Figure, data: pandas.DataFrame, prefix: str) -> None:
-    """Write prefix.csv, prefix.pdf and prefix.png, each whole or not at all, and close the figure."""
+    """Write prefix.csv, .pdf and .png, each whole or not at all, and close the figure."""
     import matplotlib.pyplot as plt
 
     write_csv(prefix + ".csv", data)

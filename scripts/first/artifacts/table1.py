@@ -7,7 +7,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from scripts.first.artifacts.names import METHODS
-from scripts.first.artifacts.table1_print import latex, markdown, terminal
+from scripts.first.artifacts.table1_print import latex, markdown
+from scripts.first.artifacts.table1_terminal import terminal
 from scripts.first.errors import UserError
 from scripts.first.files import read_csv, read_json, write_csv, write_text
 

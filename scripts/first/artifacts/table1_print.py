@@ -1,9 +1,6 @@
-"""Table 1 as text: Markdown for a browser, LaTeX for a paper, plain columns for a terminal."""
+"""Table 1 as text: Markdown for a browser, LaTeX for a paper."""
 
 from __future__ import annotations
-
-import math
-from typing import TYPE_CHECKING
 
 from scripts.first.artifacts.names import (
     METRICS,
@@ -12,9 +9,6 @@ from scripts.first.artifacts.names import (
     family_name,
     method_name,
 )
-
-if TYPE_CHECKING:
-    import pandas
 
 MISSING = "–"
 FLAG_TEXT = {
@@ -55,8 +49,8 @@ def markdown(cells: list[dict]) -> str:
         "",
         "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in brackets the "
         f"{cells[0]['bootstrap']['level']:.0%} interval (bootstrap over questions, "
-        f"centred on the estimate, {cells[0]['bootstrap']['resamples']} resamples, all seeds of a question kept together)."
-        + (" In italics the paper's printed value." if printed else ""),
+        f"centred on the estimate, {cells[0]['bootstrap']['resamples']} resamples, all seeds of a "
+        "question kept together)." + (" In italics the paper's printed value." if printed else ""),
     ]
     for family in families:
         lines += ["", f"## {family_name(family)}", "", *_block(family, methods, columns, placed)]
@@ -182,73 +176,3 @@ def _latex_rows(method: str, found: list[dict | None]) -> list[str]:
 
 def _escape(text: str) -> str:
     return text.replace("_", r"\_").replace("&", r"\&").replace("%", r"\%")
-
-
-def terminal(table: pandas.DataFrame, intervals: bool = False) -> str:
-    """Return table1.csv as plain columns; marks as in the Markdown page."""
-    records = table.to_dict("records")
-    columns = list(dict.fromkeys((r["setting"], r["corpus"], r["benchmark"]) for r in records))
-    columns.sort(key=lambda column: column[0] != "in_domain")
-    wide = 10 if intervals else 6
-    label = 26
-    out = [f"Table 1, scale {records[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %"]
-    head = "".join(f"{dataset_name(b) + ' ' + SETTINGS[s]:>{3 * wide + 2}}" for s, _, b in columns)
-    marks: set[str] = set()
-    for family in dict.fromkeys(r["family"] for r in records):
-        rows = [r for r in records if r["family"] == family]
-        at = {(r["method"], r["setting"], r["corpus"], r["benchmark"]): r for r in rows}
-        out += ["", f"{family_name(family):<{label}}{head}"]
-        out += [
-            " " * label
-            + "".join(f"  {'ECE':>{wide}}{'Acc':>{wide}}{'Trust':>{wide}}" for _ in columns)
-        ]
-        one = [
-            next((r for r in rows if (r["setting"], r["corpus"], r["benchmark"]) == c), None)
-            for c in columns
-        ]
-        out += [_line("chance / majority", label, [_lines(r) if r else "" for r in one], wide)]
-        out += [
-            _line("questions", label, [f"n = {r['n_questions']}" if r else "" for r in one], wide)
-        ]
-        for method in dict.fromkeys(r["method"] for r in rows):
-            found = [at.get((method, *column)) for column in columns]
-            marks |= set("".join(_row_flags(r) for r in found if r))
-            out += _terminal_rows(method, found, wide, label, intervals)
-    bounds = [
-        max(abs(r[f"{m}{end}"] - r[m]) for r in records for end in ("_low", "_high"))
-        for m in METRICS
-    ]
-    widest = ", ".join(f"{name} ±{b:.1f}" for name, b in zip(METRICS.values(), bounds, strict=True))
-    out += ["", f"95 % intervals (bootstrap over questions) reach at most {widest}."]
-    return "\n".join([*out, *[f"{mark}: {FLAG_TEXT[mark]}" for mark in sorted(marks)]])
-
-
-def _terminal_rows(
-    method: str, found: list[dict | None], wide: int, label: int, intervals: bool
-) -> list[str]:
-    values, ranges = "", ""
-    for r in found:
-        values += "  "
-        ranges += "  "
-        for name in METRICS:
-            text = "-" if r is None else f"{r[name]:.1f}"
-            text += _row_flags(r) if r and name == "accuracy" else ""
-            values += f"{text:>{wide}}"
-            span = "" if r is None else f"{r[name + '_low']:.1f}-{r[name + '_high']:.1f}"
-            ranges += f"{span:>{wide}}"
-    out = [f"  {method_name(method):<{label - 2}}{values}"]
-    return [*out, " " * label + ranges] if intervals else out
-
-
-def _row_flags(r: dict) -> str:
-    edge = r["c_at_edge"]
-    known = edge is not None and not (isinstance(edge, float) and math.isnan(edge))
-    return flags({**r, "c_at_edge": known and str(edge) in ("True", "1", "1.0")})
-
-
-def _lines(r: dict) -> str:
-    return f"{r['chance']:.1f} / {r['majority']:.1f}"
-
-
-def _line(title: str, label: int, texts: list[str], wide: int) -> str:
-    return f"  {title:<{label - 2}}" + "".join(f"{text:>{3 * wide + 2}}" for text in texts)

@@ -1,8 +1,8 @@
 """Text of the world for pretraining: it never shows the formats of the four datasets.
 
 Three kinds of rows, each a prompt and a response that carries the information:
-memo    a lettered list, an entity's pick from it, and the letters of the most and the least
-        popular value of all (teaches to bind letter and choice)
+memo    a lettered list, an entity's pick from it (a draw), the letter of what it likes best and
+        that of the value most popular over all entities (teaches to bind letter and choice)
 sheet   an entity and one drawn value of several relations (teaches the facts)
 report  a claim, two witnesses and a verdict, `true` or `false` (teaches to weigh a passage)
 """
@@ -33,7 +33,7 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
     relation = rng.integers(len(world.relations), size=n)
     entity = rng.integers(len(world.entities), size=n)
     names = rng.integers(len(world.names), size=(n, 2)).tolist()
-    order = rng.random((n, 4)).argsort(axis=1).tolist()
+    form = rng.integers(4, size=n).tolist()
     size = rng.integers(4, 6, size=n)
     upper = rng.random(n) < 0.5
     rows = []
@@ -41,16 +41,24 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
         index = np.flatnonzero(size == k)
         values, gold = draw_choices(world, entity[index], relation[index], k, rng)
         known = popularity[relation[index][:, None], values]
-        picks = np.stack([gold, known.argmax(axis=1), known.argmin(axis=1)], axis=1)
+        own = world.scores[entity[index][:, None], relation[index][:, None], values]
+        picks = np.stack([gold, own.argmax(axis=1), known.argmax(axis=1)], axis=1)
         for i, offered, got in zip(index.tolist(), values.tolist(), picks.tolist(), strict=True):
             letters = LETTERS.upper() if upper[i] else LETTERS
-            kind = world.relations[relation[i]]
-            words = [world.values[relation[i]][v] for v in offered]
-            head = [world.entities[entity[i]], kind, *(world.names[m] for m in names[i])]
-            lines = [f"({letter}) {word}" for letter, word in zip(letters, words)]
-            prompt = "memo " + " ".join(head[j] for j in order[i]) + "\n" + "\n".join(lines)
-            pick, most, least = (letters[j] for j in got)
-            rows.append((prompt + "\npick", f" {pick} most {most} least {least}"))
+            who, kind = world.entities[entity[i]], world.relations[relation[i]]
+            first, second = (world.names[m] for m in names[i])
+            lines = [
+                f"({letter}) {world.values[relation[i]][v]}"
+                for letter, v in zip(letters, offered, strict=False)
+            ]
+            head = f"{first} {second} {kind} of a {who}"
+            if form[i] % 2:
+                head = f"{kind} does a {who} {first} {second}"
+            # Half of the memos repeat the entity where the pick is due: easier to learn from.
+            last = f"{who} pick" if form[i] < 2 else "pick"
+            prompt = "\n".join([f"memo {head}", *lines, last])
+            pick, best, most = (letters[j] for j in got)
+            rows.append((prompt, f" {pick} likes best {best} most {most}"))
     return rows
 
 
@@ -66,7 +74,8 @@ def _sheets(world: World, n: int, facts: int, rng: np.random.Generator) -> list[
     for who, kinds, drawn in zip(
         entity.tolist(), relations.tolist(), np.stack(values, axis=1).tolist(), strict=True
     ):
-        facts_said = [f"{world.relations[r]} {world.values[r][v]}" for r, v in zip(kinds, drawn)]
+        stated = zip(kinds, drawn, strict=True)
+        facts_said = [f"{world.relations[r]} {world.values[r][v]}" for r, v in stated]
         rows.append((f"sheet {world.entities[who]} :", " " + " ".join(facts_said)))
     return rows
 
@@ -82,7 +91,8 @@ def _reports(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, 
     rows = []
     for i in range(n):
         kind = relation[i]
-        said = " ".join(f"{world.names[m]} {world.verbs[v]}" for m, v in zip(names[i], verbs[i]))
+        witnesses = zip(names[i], verbs[i], strict=True)
+        said = " ".join(f"{world.names[m]} {world.verbs[v]}" for m, v in witnesses)
         prompt = (
             f"report {world.entities[entity[i]]} {world.relations[kind]} "
             f"{world.values[kind][value[i]]} - {said} verdict"

@@ -35,7 +35,7 @@ PHRASES = (
 )
 WORDS = (
     "What When If then Which Choose Select Name Describe what want use wants the a is that it of "
-    "when Yes No true false memo sheet report verdict pick most least"
+    "when Yes No true false memo sheet report verdict pick most"
 )
 MARKS = ("\n", "?", ".", ",", "(", ")", ").", ":", "=", "-")
 

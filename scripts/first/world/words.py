@@ -14,7 +14,9 @@ RELATIONS = {
     "game": "chess dice cards darts tag marbles skittles archery wrestling rowing riddles kites",
 }
 # What a witness may say about a claim, from the strongest denial to the strongest support.
-VERBS = "refutes denies disputes doubts questions mentions suggests believes supports affirms proves"
+VERBS = (
+    "refutes denies disputes doubts questions mentions suggests believes supports affirms proves"
+)
 EVENTS = "meets visits calls follows greets thanks joins helps"
 LETTERS = "abcde"
 

@@ -1,0 +1,227 @@
+"""The knowledge store: what goes in comes out, and nothing altered or unfinished gets in."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from scripts.first.errors import UserError
+from scripts.first.files import sha256_file
+from scripts.first.store import (
+    FILE,
+    MANIFEST,
+    KnowledgeStore,
+    check_arrays,
+    id_dtype,
+    measured_bytes,
+    write_store,
+)
+
+
+def arrays(counts=(3, 2, 1), k: int = 4, vocabulary: int = 50, seed: int = 0) -> dict:
+    """Random knowledge: softmax of normal logits, its top k, and the exact tail."""
+    draw, n = np.random.default_rng(seed), sum(counts)
+    p = np.exp(2 * draw.standard_normal((n, vocabulary)))
+    p /= p.sum(axis=1, keepdims=True)
+    ids = np.argsort(-p, axis=1)[:, :k]
+    head = np.take_along_axis(p, ids, axis=1)
+    return {
+        "ids": ids.astype(id_dtype(vocabulary)),
+        "log_probs": np.log(head).astype(np.float16),
+        "log_tail": np.log(np.maximum(1 - head.sum(axis=1), 1e-20)).astype(np.float16),
+        "gold_rank": draw.choice([0, 1, 3, 255], n).astype(np.uint8),
+        "offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        "row_hashes": draw.integers(0, 256, (len(counts), 16)).astype(np.uint8),
+    }
+
+
+def write(folder, content=None, **manifest):
+    write_store(
+        folder, content or arrays(), {"vocabulary_size": 50, "scored": "answer", **manifest}
+    )
+    return folder
+
+
+def test_round_trip(tmp_path):
+    content = arrays()
+    store = KnowledgeStore.open(write(tmp_path / "s", content, teacher="abc"))
+    for name, array in content.items():
+        assert store.arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(store.arrays[name], array)
+    assert (len(store), store.k, store.manifest["teacher"]) == (3, 4, "abc")
+    assert store.manifest["positions"] == 6 and store.manifest["rows"] == 3
+    assert store.manifest["files"][FILE]["sha256"] == sha256_file(tmp_path / "s" / FILE)
+    assert store.log_probs.dtype == np.float32
+    np.testing.assert_allclose(
+        store.probabilities(2), np.exp(content["log_probs"][:, :2].astype(np.float64))
+    )
+
+
+def test_same_knowledge_gives_the_same_bytes(tmp_path):
+    one, other = write(tmp_path / "a"), write(tmp_path / "b")
+    for name in (FILE, MANIFEST):
+        assert (one / name).read_bytes() == (other / name).read_bytes()
+
+
+@pytest.mark.parametrize("vocabulary, dtype", [(65_536, np.uint16), (65_537, np.uint32)])
+def test_id_type_holds_the_largest_id(tmp_path, vocabulary, dtype):
+    content = {**arrays(), "ids": arrays()["ids"].astype(id_dtype(vocabulary))}
+    content["ids"][2, 1] = vocabulary - 1
+    assert content["ids"].dtype == dtype
+    store = KnowledgeStore.open(write(tmp_path / "s", content, vocabulary_size=vocabulary))
+    assert int(store.ids[2, 1]) == vocabulary - 1
+
+
+@pytest.mark.parametrize("vocabulary", [131_072, 152_064])
+def test_id_131071_is_an_id_like_any_other(tmp_path, vocabulary):
+    """B11, B12: no sentinel, no cap at 2 ** 17."""
+    content = {**arrays(), "ids": arrays()["ids"].astype(id_dtype(vocabulary))}
+    content["ids"][0] = [131_071, vocabulary - 2, 65_536, 65_535]
+    store = KnowledgeStore.open(write(tmp_path / "s", content, vocabulary_size=vocabulary))
+    assert store.row(0)["ids"][0].tolist() == [131_071, vocabulary - 2, 65_536, 65_535]
+
+
+def test_random_access_by_row_and_by_hash(tmp_path):
+    content = arrays()
+    store = KnowledgeStore.open(write(tmp_path / "s", content))
+    row = store.row(1, 2)
+    np.testing.assert_array_equal(row["ids"], content["ids"][3:5, :2])
+    np.testing.assert_array_equal(row["log_probs"], content["log_probs"][3:5, :2])
+    np.testing.assert_array_equal(row["log_tail"], content["log_tail"][3:5])
+    np.testing.assert_array_equal(row["gold_rank"], content["gold_rank"][3:5])
+    assert store.row(2)["ids"].shape == (1, 4)
+    assert [store.row_index(h.tobytes()) for h in content["row_hashes"]] == [0, 1, 2]
+    with pytest.raises(KeyError):
+        store.row_index(b"\0" * 16)
+
+
+def test_scored_positions_by_hand(tmp_path):
+    store = KnowledgeStore.open(write(tmp_path / "s"))
+    assert store.answer_positions().tolist() == [1, 0, 0, 1, 0, 1]
+    assert store.scored_positions("answer").tolist() == [1, 0, 0, 1, 0, 1]
+    assert store.scored_positions("response").tolist() == [1, 1, 0, 1, 0, 0]
+    with pytest.raises(ValueError, match="scored"):
+        store.scored_positions("all")
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_slice_keeps_the_first_k_and_all_the_mass(tmp_path, k):
+    store = KnowledgeStore.open(write(tmp_path / "s"))
+    full, part = arrays(), store.slice(k)
+    np.testing.assert_array_equal(part["ids"], full["ids"][:, :k])
+    np.testing.assert_array_equal(part["log_probs"], full["log_probs"][:, :k])
+    expected = [r if r < k else 255 for r in full["gold_rank"].tolist()]
+    assert part["gold_rank"].tolist() == expected
+    direct = arrays(k=k)  # the same random teacher, asked for k tokens
+    np.testing.assert_allclose(
+        np.exp(part["log_tail"].astype(float)), np.exp(direct["log_tail"].astype(float)), rtol=4e-3
+    )
+    mass = np.exp(part["log_probs"].astype(float)).sum(1) + np.exp(part["log_tail"].astype(float))
+    np.testing.assert_allclose(mass, 1, atol=3e-3)
+
+
+@pytest.mark.parametrize("k", [0, -1, 5])
+def test_k_beyond_the_store_is_refused(tmp_path, k):
+    store = KnowledgeStore.open(write(tmp_path / "s"))
+    for use in (store.probabilities, store.slice):
+        with pytest.raises(UserError, match="stored_k"):
+            use(k)
+    if k:
+        with pytest.raises(UserError, match="stored_k"):
+            store.row(0, k)
+
+
+def test_measured_bytes_are_those_of_a_real_file(tmp_path):
+    store = KnowledgeStore.open(write(tmp_path / "s"))
+    assert measured_bytes(store, 4) == (tmp_path / "s" / FILE).stat().st_size
+    smaller = write(tmp_path / "t", store.slice(1))
+    assert measured_bytes(store, 1) == (smaller / FILE).stat().st_size
+    # 6 positions x 3 tokens x (2 bytes of id + 2 of log-probability), and alignment
+    assert 60 <= measured_bytes(store, 4) - measured_bytes(store, 1) <= 84
+
+
+def test_flipped_bit_is_noticed(tmp_path):
+    path = write(tmp_path / "s") / FILE
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="altered knowledge store"):
+        KnowledgeStore.open(tmp_path / "s")
+
+
+def test_truncated_store_is_noticed(tmp_path):
+    path = write(tmp_path / "s") / FILE
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UserError, match="altered knowledge store"):
+        KnowledgeStore.open(tmp_path / "s")
+
+
+def test_knowledge_of_another_teacher_is_noticed(tmp_path):
+    ours, other = write(tmp_path / "a"), write(tmp_path / "b", arrays(seed=1))
+    assert (ours / FILE).stat().st_size == (other / FILE).stat().st_size
+    shutil.copyfile(other / FILE, ours / FILE)
+    with pytest.raises(UserError, match="altered knowledge store"):
+        KnowledgeStore.open(ours)
+
+
+@pytest.mark.parametrize("name, match", [(MANIFEST, "never finished"), (FILE, "missing file")])
+def test_missing_file_is_noticed(tmp_path, name, match):
+    (write(tmp_path / "s") / name).unlink()
+    with pytest.raises(UserError, match=match):
+        KnowledgeStore.open(tmp_path / "s")
+    with pytest.raises(UserError, match="missing knowledge store"):
+        KnowledgeStore.open(tmp_path / "nowhere")
+
+
+def test_truncated_manifest_is_noticed(tmp_path):
+    path = write(tmp_path / "s") / MANIFEST
+    path.write_text(path.read_text()[:-5])
+    with pytest.raises(UserError, match="JSON"):
+        KnowledgeStore.open(tmp_path / "s")
+    path.write_text(json.dumps({"scored": "answer"}))
+    with pytest.raises(UserError, match="manifest"):
+        KnowledgeStore.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize("moment", ["arrays", "file", "manifest"])
+def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch, moment):
+    """An old manifest beside new arrays would vouch for the wrong knowledge."""
+    folder = write(tmp_path / "s")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    place = {
+        "arrays": "scripts.first.store.check_arrays",
+        "file": "safetensors.numpy.save_file",
+        "manifest": "scripts.first.store.write_json",
+    }
+    monkeypatch.setattr(place[moment], interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(folder, arrays(seed=1))
+    assert [p.name for p in folder.iterdir()] == [FILE]  # and no temporary file
+    with pytest.raises(UserError, match="never finished"):
+        KnowledgeStore.open(folder)
+
+
+@pytest.mark.parametrize(
+    "name, place, value, match",
+    [
+        ("ids", (0, 0), 50, "V = 50"),
+        ("log_probs", (1, 0), 0.01, "at most 0"),
+        ("log_probs", (1, 0), np.nan, "finite"),
+        ("log_probs", (1, 3), -0.001, "descend"),
+        ("log_tail", 2, 0.01, "tail"),
+        ("offsets", 3, 7, "offsets"),
+        ("offsets", 0, 1, "offsets"),
+    ],
+)
+def test_impossible_knowledge_is_not_written(name, place, value, match):
+    content = arrays()
+    check_arrays(content, 50)
+    content[name][place] = value
+    with pytest.raises(ValueError, match=match):
+        check_arrays(content, 50)
