@@ -13,17 +13,19 @@ export LC_ALL := C.UTF-8
 # Jobs of the small scales are forked from one process that has imported torch already.
 WARM := $(BIN)/python -m scripts.first.warm run --
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
+RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(1)/tables/data_report.md \
+  $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 .PHONY: demo smoke test pretrain-tiny lint format lock clean
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
 	@$(WARM) $(SNAKEMAKE) --config scale=tiny -- all
-	@$(BIN)/python -m scripts.artifacts show --results results/tiny
+	@$(BIN)/python -m scripts.artifacts show --table1 results/tiny/tables/table1.csv --files $(call RESULTS,tiny)
 
 smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(WARM) $(SNAKEMAKE) --config scale=smoke -- all
-	@$(BIN)/python -m scripts.artifacts show --results results/smoke
+	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv --files $(call RESULTS,smoke)
 
 test: $(VENV)/test.stamp ## linters and every test
 	@$(BIN)/python -m pytest tests $(PYTEST)

@@ -1,4 +1,4 @@
-"""Stage student: train the small model from its pretrained base, by hard labels or knowledge (Eq. 5).
+"""Stage student: train the small model from its base, by hard labels or knowledge (Eq. 5).
 
 Reads a base checkpoint, data/{corpus}/{train,validation}.parquet and, for objective `knowledge`,
 the teacher's store of the training split and a temperature; writes a checkpoint folder in Hugging
@@ -20,7 +20,9 @@ def build_parser():
     options = cli.parser("scripts.student", __doc__.split("\n")[0])
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
-    options.add_argument("--output-dir", type=Path, required=True, help="checkpoint folder to write")
+    options.add_argument(
+        "--output-dir", type=Path, required=True, help="checkpoint folder to write"
+    )
     group = options.add_argument_group("method")
     group.add_argument("--method", required=True, help="name of the method, for the record")
     group.add_argument("--objective", choices=("hard_labels", "knowledge"), required=True)
@@ -58,7 +60,9 @@ def recalibration_settings(arguments) -> dict:
     if arguments.recalibration != "prob_softmax":
         for name in ("c", "selected"):
             if getattr(arguments, name) is not None:
-                raise UserError(f"--{name}: has no effect on {arguments.recalibration}: leave it out")
+                raise UserError(
+                    f"--{name}: has no effect on {arguments.recalibration}: leave it out"
+                )
     if arguments.recalibration == "label_smoothing":
         if not 0 < arguments.delta < 1:
             raise UserError(f"delta = {arguments.delta}: --delta: it must lie in (0, 1)")

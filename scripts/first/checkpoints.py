@@ -33,7 +33,8 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
     record = read_json(folder / RECORD)
     if not isinstance(record, dict) or not record.get("files"):
         raise UserError(
-            f"incomplete record: {folder / RECORD}: it names no files: delete {folder} and remake it"
+            f"incomplete record: {folder / RECORD}: it names no files: "
+            f"delete {folder} and remake it"
         )
     location = Path(record.get("location") or folder)
     for name, expected in record["files"].items():

@@ -109,9 +109,9 @@ def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
     """Token id of each candidate in the context of each row's own prompt, (rows, candidates).
 
     Derived by comparing encode(prompt + candidate) with encode(prompt), never from a table. Raises
-    UserError where a candidate is not exactly one token after the prompt, where two candidates share
-    an id, where the answer is no candidate or the response does not begin with its token, and where
-    rows differ in their number of candidates (an instruction row has none).
+    UserError where a candidate is not exactly one token after the prompt, where two candidates
+    share an id, where the answer is no candidate or the response does not begin with its token, and
+    where rows differ in their number of candidates (an instruction row has none).
     """
     texts, spans = [], []
     for row in rows:
@@ -173,7 +173,7 @@ def _assert_prefix(row: dict, prompt_ids: list[int], ids: list[int]) -> None:
     if ids[: len(prompt_ids)] != prompt_ids:
         raise UserError(
             f"the prompt's tokens are not a prefix of prompt + response: row {row['id']}: "
-            "the answer position would be wrong: check the tokenizer and the prompt's last character"
+            "the answer position would be wrong: check the tokenizer and the prompt's last letter"
         )
 
 

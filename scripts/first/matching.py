@@ -1,4 +1,4 @@
-"""Knowledge matching: stored teacher knowledge to targets, joined to student rows by content hash."""
+"""Knowledge matching: stored knowledge to targets, joined to student rows by content hash."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argp
     """Refuse knowledge of another vocabulary; ids are matched directly (method.md section 9)."""
     if store.manifest["tokenizer"] != tokenizer.sha256:
         raise UserError(
-            f"teacher and student have different vocabularies: {arguments.knowledge}: its teacher's "
-            f"tokenizer is not the one of {arguments.model}: pair models of one family"
+            f"teacher and student have different vocabularies: {arguments.knowledge}: its "
+            f"teacher's tokenizer is not the one of {arguments.model}: pair models of one family"
         )
 
 

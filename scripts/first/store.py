@@ -4,7 +4,7 @@
   ids        (N, k) uint16 or uint32   token ids, most probable first
   log_probs  (N, k) float16            full-vocabulary log-softmax of those ids, natural log
   log_tail   (N,)   float16            log of the probability outside the k ids, its own scalar:
-                                       1 - sum of rounded values can be negative (peers.md section 3)
+                                       1 - sum of rounded values can be negative
   gold_rank  (N,)   uint8              rank of the actual next token among the k; 255 = not there
   offsets    (R + 1,) int64            row r owns positions offsets[r] .. offsets[r + 1] - 1
   row_hashes (R, 16) uint8             content hash of each row's ids; students join on it
@@ -102,7 +102,9 @@ class KnowledgeStore:
                 f"delete {folder} and extract again"
             ) from None
         if not path.is_file():
-            raise UserError(f"missing file of a knowledge store: {path}: delete {folder}, extract again")
+            raise UserError(
+                f"missing file of a knowledge store: {path}: delete {folder}, extract again"
+            )
         if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
             raise UserError(
                 f"altered knowledge store: {path}: its hash is not the one in {MANIFEST}: "
@@ -167,7 +169,7 @@ class KnowledgeStore:
         raise ValueError(f"scored must be answer or response, not {scored!r}")
 
     def slice(self, k: int) -> dict[str, np.ndarray]:
-        """The arrays of a store of the k most probable tokens; the tail grows by what is left out."""
+        """The arrays of a store of the k most probable tokens; the tail takes what is left out."""
         self._check_k(k)
         log_probs = self.arrays["log_probs"]
         left_out = np.exp(log_probs[:, k:].astype(np.float64)).sum(axis=1)

@@ -132,9 +132,7 @@ def _batches(lengths: np.ndarray, settings: Settings, steps: int):
 def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -> float:
     """Gradients of one optimiser step, micro-batch by micro-batch; return the step's loss."""
     micro = settings.micro_batch_size or len(rows)
-    batches = [
-        collate(encoded, rows[i : i + micro], pad_id) for i in range(0, len(rows), micro)
-    ]
+    batches = [collate(encoded, rows[i : i + micro], pad_id) for i in range(0, len(rows), micro)]
     if reduction == "token_mean":
         divisor = sum(int((batch.labels != NO_LABEL).sum()) for batch in batches)
     else:

@@ -1,0 +1,107 @@
+"""The house: dry runs of every scale, lint, README commands, bad configuration."""
+
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.workflow.copies import ROOT, environment, job_counts, output, snakemake
+
+QUIET = ("--quiet", "host")
+
+
+@pytest.mark.parametrize("scale", ["tiny", "smoke", "small", "paper"])
+def test_every_scale_resolves(scale):
+    """The whole DAG of each scale resolves without anything built."""
+    process = snakemake(ROOT, "-n", "-c1", "--forceall", *QUIET, "--config", f"scale={scale}")
+    assert process.returncode == 0, output(process)[-3000:]
+    assert job_counts(process)["all"] == 1
+
+
+def test_slurm_profile_picks_the_paper():
+    """`--profile slurm -n`: nine teachers, and for Table 1 36 students a seed."""
+    process = snakemake(ROOT, "--profile", "slurm", "-n", *QUIET, "--", "table1")
+    counts = job_counts(process)
+    assert process.returncode == 0, output(process)[-3000:]
+    assert (counts["teacher"], counts["student"], counts["table1_cell"]) == (9, 36, 84)
+    assert "results/tiny" not in output(process)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["snakemake", "--lint"],
+        ["snakefmt", "--check", "Snakefile", "rules"],
+        [sys.executable, "-m", "ruff", "check", "."],
+        [sys.executable, "-m", "ruff", "format", "--check", "."],
+    ],
+    ids=["lint", "snakefmt", "ruff", "ruff-format"],
+)
+def test_linters_are_clean(command):
+    """No finding of any linter."""
+    process = subprocess.run(
+        command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True, check=False
+    )
+    assert process.returncode == 0, output(process)[-3000:]
+
+
+def readme_commands():
+    """Command lines of the README: fenced blocks and the table's second column."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.M | re.S)
+    lines = [line for block in blocks for line in block.splitlines()]
+    lines += re.findall(r"`((?:make|snakemake) [^`]+)`", text)
+    starts = ("make ", "snakemake ", "FIRST_DATA_MIRROR=")
+    return sorted({line for line in lines if line.startswith(starts) and "..." not in line})
+
+
+@pytest.mark.parametrize("line", readme_commands())
+def test_readme_command(line):
+    """Every command of the README is accepted: make and snakemake say what they would do."""
+    words = shlex.split(line)
+    changes = {}
+    while "=" in words[0]:
+        name, value = words.pop(0).split("=", 1)
+        changes[name] = value
+    words.insert(1, "-n")
+    process = subprocess.run(
+        words,
+        cwd=ROOT,
+        env=environment(ROOT, **changes),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, output(process)[-3000:]
+
+
+def test_readme_has_the_commands():
+    """The two commands, one cell and the cluster run are there."""
+    found = " ".join(readme_commands())
+    assert all(word in found for word in ("make demo", "make test", "first_ts", "--profile slurm"))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("scal=tiny", "scal"),
+        ("scale=huge", "scale"),
+        ("scales={'tiny': {'student': {'seeds': []}}}", "seeds"),
+        ("scales={'tiny': {'knowledge': {'k': 0}}}", "knowledge.k"),
+        ("methods={'first_ts': {'c': 1.5}}", "methods.first_ts.c"),
+        ("methods={'first_ts': {'kind': 1}}", "kind"),
+        ("table1={'methods': ['nothing']}", "nothing"),
+        ("scales={'tiny': {'corpora': ['squad']}}", "corpora"),
+        ("scales={'tiny': {'families': {'alder': {'teacher': 'elm'}}}}", "families.alder.teacher"),
+    ],
+)
+def test_bad_configuration_is_one_line(change, named):
+    """One line that names the key, exit code non-zero, no traceback."""
+    process = snakemake(ROOT, "-n", "-c1", *QUIET, "--config", change)
+    lines = [line for line in output(process).splitlines() if line.startswith("error: ")]
+    assert process.returncode != 0
+    assert len(lines) == 1
+    assert named in lines[0]
+    assert "Traceback" not in output(process)

@@ -1,0 +1,134 @@
+"""The whole workflow on a small world: what it makes, what it reruns, and that it repeats."""
+
+import hashlib
+import json
+import re
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.workflow.copies import MINI, copy_repository, job_counts, output, snakemake
+
+DRY = ("-n", "-c1", "--quiet", "host", "--configfile", MINI)
+FIGURES = [f"figures/figure{n}.{kind}" for n in (2, 3, 5, 6) for kind in ("pdf", "png", "csv")]
+TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
+
+
+def digests(folder):
+    """sha256 of every table, figure's data, claim, prediction and weight of a finished run."""
+    results = folder / "results/mini"
+    names = [p for p in sorted(results.rglob("*")) if p.suffix in (".csv", ".json", ".safetensors")]
+    names += sorted(results.rglob("predictions.parquet"))
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in names}
+
+
+def test_everything_is_made(mini_run):
+    """Every artifact exists and holds something."""
+    for name in [*FIGURES, *TABLES, "claims.json", "claims.md", "tables/data_report.md"]:
+        assert (mini_run / "results/mini" / name).stat().st_size > 100, name
+    claims = json.loads((mini_run / "results/mini/claims.json").read_text())
+    assert isinstance(claims, list)
+    assert {c["verdict"] for c in claims} <= {"holds", "does not hold", "undecided"}
+
+
+def test_nothing_is_left_unfinished(mini_run):
+    """No temporary file survives a run."""
+    leftovers = [p for p in (mini_run / "results").rglob("*") if p.name.startswith(".")]
+    assert leftovers == []
+
+
+def test_table_matches_predictions(mini_run):
+    """A number of Table 1 follows from the per-question predictions (two seeds, plain mean)."""
+    cell = mini_run / "results/mini/tables/table1/cells/mini/finetune/in_domain-csqa.json"
+    accuracy = json.loads(cell.read_text())["accuracy"]
+    folder = mini_run / "results/mini/evaluation/mini/csqa/finetune"
+    files = sorted(folder.glob("seed*/csqa/predictions.parquet"))
+    assert len(files) == 2
+    means = [100 * sum(c) / len(c) for c in (pq.read_table(f)["correct"].to_pylist() for f in files)]
+    value = accuracy["value"] if isinstance(accuracy, dict) else accuracy
+    assert value == pytest.approx(sum(means) / 2)
+
+
+def test_second_run_has_nothing_to_do(mini_run):
+    """Same command, nothing to do; touching every source changes that not at all."""
+    assert "Nothing to be done" in output(snakemake(mini_run, *DRY))
+    for path in mini_run.rglob("*"):
+        if path.is_file() and "results" not in path.parts and ".snakemake" not in path.parts:
+            path.touch()
+    assert "Nothing to be done" in output(snakemake(mini_run, *DRY))
+
+
+def test_delta_reruns_only_what_depends_on_it(mini_run):
+    """Another delta of Eq. 3: its students, their evaluations, their cells, what shows them."""
+    config = mini_run / "config/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("delta: 0.1", "delta: 0.2"))
+    counts = job_counts(snakemake(mini_run, *DRY))
+    config.write_text(text)
+    assert counts == {
+        "student": 6,
+        "evaluation": 8,
+        "table1_cell": 4,
+        "table1_files": 1,
+        "claims_files": 1,
+        "all": 1,
+    }
+
+
+def test_another_loss_retrains_students_and_fetches_nothing(mini_run):
+    """Logic counts, comments do not."""
+    losses = mini_run / "scripts/first/losses.py"
+    text = losses.read_text()
+    losses.write_text(text + "\n# a comment\n")
+    assert "Nothing to be done" in output(snakemake(mini_run, *DRY))
+    losses.write_text(text + "\nANOTHER = 1\n")
+    counts = job_counts(snakemake(mini_run, *DRY))
+    losses.write_text(text)
+    assert counts["student"] >= 24
+    assert not {"teacher", "knowledge", "base_model", "benchmark_data"} & set(counts)
+
+
+def test_run_repeats_byte_for_byte(mini_run, tmp_path):
+    """Another clone, one job at a time, no warm server, another hash seed: the same bytes.
+
+    One family's Table 1 column is enough to cover every kind of job but the figures.
+    """
+    clone = copy_repository(tmp_path / "clone")
+    cell = "results/mini/tables/table1/cells/mini/first_ts/in_domain-csqa.json"
+    process = snakemake(clone, "-c1", "--configfile", MINI, "--", cell, PYTHONHASHSEED="7")
+    assert process.returncode == 0, output(process)[-3000:]
+    first, second = digests(mini_run), digests(clone)
+    assert len(second) > 20
+    assert {name: first[name] for name in second} == second
+
+
+def test_cell_builds_only_its_ancestors(tmp_path):
+    """One cell of FIRST in-domain: one teacher, one corpus, and no other method."""
+    clone = copy_repository(tmp_path / "clone")
+    cell = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
+    counts = job_counts(snakemake(clone, "-n", "-c1", "--quiet", "host", "--", cell))
+    assert counts.pop("benchmark_data") == 1
+    assert counts == {
+        "base_model": 2,
+        "teacher": 1,
+        "knowledge": 2,
+        "temperature": 1,
+        "student": 1,
+        "evaluation": 1,
+        "table1_cell": 1,
+    }
+
+
+def test_interrupted_job_leaves_nothing_finished(mini_run):
+    """A failing job removes what it declared; the log ends in one line for the user."""
+    config = mini_run / MINI
+    text = config.read_text()
+    config.write_text(text.replace("block_length: 160", "block_length: 9"))
+    target = "results/mini/teacher/mini/boolq/record.json"
+    process = snakemake(mini_run, "-c1", "--configfile", MINI, "--", target)
+    config.write_text(text)
+    assert process.returncode != 0
+    assert not (mini_run / target).exists()
+    log = (mini_run / "logs/mini/teacher/mini/boolq.log").read_text()
+    assert re.fullmatch(r"error: .*block_length.*", log.strip().splitlines()[-1])
+    assert "Traceback" not in log
