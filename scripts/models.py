@@ -23,7 +23,9 @@ def build_parser():
     commands = options.add_subparsers(dest="command", required=True)
 
     tokenizer = commands.add_parser("tokenizer", help="build a tokenizer", allow_abbrev=False)
-    tokenizer.add_argument("--kind", choices=("world", "bpe"), required=True, help="word level / BPE")
+    tokenizer.add_argument(
+        "--kind", choices=("world", "bpe"), required=True, help="word level / BPE"
+    )
     tokenizer.add_argument("--world-settings", help="settings of the generated world (JSON)")
     tokenizer.add_argument("--text", type=Path, nargs="*", default=[], help="training splits")
     tokenizer.add_argument("--vocabulary-size", type=int, default=8192, help="of the BPE")

@@ -18,7 +18,9 @@ def main(argv: list[str] | None = None) -> int:
     options = cli.parser("scripts.teacher", __doc__.split("\n")[0])
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
-    options.add_argument("--output-dir", type=Path, required=True, help="checkpoint folder to write")
+    options.add_argument(
+        "--output-dir", type=Path, required=True, help="checkpoint folder to write"
+    )
     cli.add_encoding_options(options)
     cli.add_training_options(options)
     cli.add_validation_options(options)

@@ -43,8 +43,12 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--adam-eps", type=float, default=1e-6, help="AdamW's epsilon")
     group.add_argument("--max-grad-norm", type=float, default=1.0, help="gradient clipping")
     group.add_argument("--seed", type=int, required=True, help="seed of order and initialisation")
-    group.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="weights")
-    group.add_argument("--gradient-checkpointing", action="store_true", help="trade time for memory")
+    group.add_argument(
+        "--dtype", choices=("float32", "bfloat16"), default="float32", help="weights"
+    )
+    group.add_argument(
+        "--gradient-checkpointing", action="store_true", help="trade time for memory"
+    )
 
 
 def add_validation_options(options: argparse.ArgumentParser) -> None:

@@ -100,15 +100,21 @@ def _check_scale(where: str, scale: dict, config: dict) -> None:
     for name, model in scale["models"].items():
         recipe = model.get("pretrain")
         if recipe:
-            _member(f"{where}.models.{name}.pretrain.tokenizer", recipe["tokenizer"],
-                    scale.get("tokenizers", {}))
+            _member(
+                f"{where}.models.{name}.pretrain.tokenizer",
+                recipe["tokenizer"],
+                scale.get("tokenizers", {}),
+            )
             if ("start_from" in recipe) == ("architecture" in recipe):
                 raise UserError(
-                    f"config: {where}.models.{name}.pretrain: give either architecture or start_from"
+                    f"config: {where}.models.{name}.pretrain: give architecture or start_from"
                 )
             if "start_from" in recipe:
-                _member(f"{where}.models.{name}.pretrain.start_from", recipe["start_from"],
-                        scale["models"])
+                _member(
+                    f"{where}.models.{name}.pretrain.start_from",
+                    recipe["start_from"],
+                    scale["models"],
+                )
         if "hub" in model and ("bundled" in model or recipe):
             raise UserError(f"config: {where}.models.{name}: hub excludes bundled and pretrain")
     for name, family in scale["families"].items():

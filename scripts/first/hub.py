@@ -1,4 +1,4 @@
-"""Base models from the hub at a pinned revision: files stay in the hub cache, a record stands for them.
+"""Base models from the hub at a pinned revision: files stay in the hub cache, a record stands in.
 
 Only safetensors, configuration and tokenizer files are fetched; no pickle is ever loaded.
 """

@@ -1,4 +1,4 @@
-"""Knowledge matching (Eq. 5) and the hard-label loss, as torch functions of flat positions.
+"""Knowledge matching (Eq. 5), as torch functions of flat positions.
 
 N counts supervised positions (of all sequences of a micro-batch, one after the other), V the
 vocabulary and k the stored tokens of a position. Losses are computed in float32, or in float64
@@ -10,7 +10,6 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-IGNORED_LABEL = -100
 STUDENT_SIDES = ("full_vocab", "renorm", "softmax_same_c", "tail_bucket")
 # Rounding in float32 leaves sums within 1e-6 of 1; raw teacher probabilities lie further off.
 TARGET_SUM_TOLERANCE = 1e-4
@@ -82,57 +81,6 @@ def head_log_probs(logits: torch.Tensor, target_ids: torch.Tensor) -> torch.Tens
     """
     logits = _full_precision(logits)
     return logits.gather(-1, target_ids) - logits.logsumexp(dim=-1, keepdim=True)
-
-
-def hard_label_loss(
-    logits: torch.Tensor,
-    labels: torch.Tensor,
-    reduction: str = "token_mean",
-    *,
-    count: float | None = None,
-) -> torch.Tensor:
-    """Return the cross-entropy of labels (N,) under logits (N, V), a scalar.
-
-    Labels of -100 are ignored. ``token_mean`` divides the sum by the number of supervised labels,
-    ``sequence`` by the number of sequences, as Eq. 5 is reduced. ``count`` is that number; with
-    gradient accumulation it must be the number in the whole optimiser step, not in this
-    micro-batch. token_mean counts this call's labels when it is left out. No supervised label
-    gives 0. Raises ValueError for labels outside the vocabulary.
-    """
-    supervised = labels != IGNORED_LABEL
-    if bool(((labels < 0) | (labels >= logits.shape[-1]))[supervised].any()):
-        raise ValueError(f"a label lies outside the vocabulary of {logits.shape[-1]}")
-    # Ignored rows are cut out, not multiplied by 0: they may hold inf or NaN.
-    per_position = F.cross_entropy(
-        _full_precision(logits[supervised]), labels[supervised].long(), reduction="none"
-    )
-    if reduction == "sequence":
-        if count is None:
-            raise ValueError("reduction 'sequence' needs count, the number of sequences")
-        return sequence_reduction(per_position, count)
-    if reduction == "token_mean":
-        return token_mean(per_position, count)
-    raise ValueError(f"unknown reduction {reduction!r}: use token_mean or sequence")
-
-
-def sequence_reduction(per_position: torch.Tensor, n_sequences: float) -> torch.Tensor:
-    """Return the SUM over positions (N,) and the MEAN over sequences: sum / n_sequences.
-
-    The reduction of the authors' code: long responses weigh more. n_sequences counts every
-    sequence of the optimiser step, those without a supervised position included.
-    """
-    if not n_sequences > 0:
-        raise ValueError(f"the number of sequences must be positive, got {n_sequences}")
-    return per_position.sum() / n_sequences
-
-
-def token_mean(per_position: torch.Tensor, n_positions: float | None = None) -> torch.Tensor:
-    """Return sum / n_positions for (N,) losses; n_positions defaults to N; 0 where N is 0."""
-    if n_positions is None:
-        n_positions = max(per_position.numel(), 1)
-    if not n_positions > 0:
-        raise ValueError(f"the number of positions must be positive, got {n_positions}")
-    return per_position.sum() / n_positions
 
 
 def _full_precision(logits: torch.Tensor) -> torch.Tensor:

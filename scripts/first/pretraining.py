@@ -27,7 +27,7 @@ SPECIAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 def make_tokenizer(
     kind: str, folder: Path, world_settings: dict | None, text: list[Path], vocabulary_size: int
 ) -> None:
-    """Write tokenizer.json and tokenizer_config.json: word level of the world, or byte-level BPE."""
+    """Write tokenizer.json and tokenizer_config.json: word level or byte-level BPE."""
     if kind == "world":
         from scripts.first.world import build_tokenizer, build_world
 
@@ -80,7 +80,7 @@ def _train_bpe(text: list[Path], vocabulary_size: int):
 
 
 def pretrain(arguments: argparse.Namespace) -> None:
-    """Train a Llama from random weights, or a checkpoint on, with hard labels; write a checkpoint."""
+    """Train a Llama from random weights, or a checkpoint further, and write a checkpoint."""
     from scripts.first.checkpoints import load_model, save_checkpoint, verify_checkpoint
     from scripts.first.hard_labels import train_on_labels
     from scripts.first.training import seed_everything
@@ -155,4 +155,3 @@ def _encode(rows, tokenizer, arguments) -> tuple[list[EncodedRow], EncodingRepor
         report.longest = max(report.longest, len(input_ids))
         report.supervised_positions += len(labels)
     return encoded, report
-

@@ -15,10 +15,11 @@ from scripts.first.inference import iterate_logits
 from scripts.first.metrics import expected_calibration_error
 from scripts.first.search import PosthocTemperature
 
+
 def validate(
     model, encoded: list[EncodedRow], scored: str, pad_id: int, max_tokens: int, bins: int = 10
 ) -> dict:
-    """Measure a model on validation rows; percent for accuracy, confidence and ECE, nats for NLL."""
+    """Measure a model on validation rows; accuracy, confidence, ECE in percent, NLL in nats."""
     import torch
 
     confidences, hits = [], []

@@ -44,7 +44,9 @@ def test_table_matches_predictions(mini_run):
     folder = mini_run / "results/mini/evaluation/mini/csqa/finetune"
     files = sorted(folder.glob("seed*/csqa/predictions.parquet"))
     assert len(files) == 2
-    means = [100 * sum(c) / len(c) for c in (pq.read_table(f)["correct"].to_pylist() for f in files)]
+    means = [
+        100 * sum(c) / len(c) for c in (pq.read_table(f)["correct"].to_pylist() for f in files)
+    ]
     value = accuracy["value"] if isinstance(accuracy, dict) else accuracy
     assert value == pytest.approx(sum(means) / 2)
 

@@ -1,8 +1,8 @@
 """Text of the world for pretraining: it never shows the formats of the four datasets.
 
 Three kinds of rows, each a prompt and a response that carries the information:
-memo    a lettered list, an entity's pick from it, and the letter of the value that is the most
-        popular over all entities (teaches to bind letter and choice)
+memo    a lettered list, an entity's pick from it (a draw), the letter of what it likes best and
+        that of the value most popular over all entities (teaches to bind letter and choice)
 sheet   an entity and one drawn value of several relations (teaches the facts)
 report  a claim, two witnesses and a verdict, `true` or `false` (teaches to weigh a passage)
 """
@@ -41,13 +41,16 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
         index = np.flatnonzero(size == k)
         values, gold = draw_choices(world, entity[index], relation[index], k, rng)
         known = popularity[relation[index][:, None], values]
-        picks = np.stack([gold, known.argmax(axis=1)], axis=1)
+        own = world.scores[entity[index][:, None], relation[index][:, None], values]
+        picks = np.stack([gold, own.argmax(axis=1), known.argmax(axis=1)], axis=1)
         for i, offered, got in zip(index.tolist(), values.tolist(), picks.tolist(), strict=True):
             letters = LETTERS.upper() if upper[i] else LETTERS
             who, kind = world.entities[entity[i]], world.relations[relation[i]]
             first, second = (world.names[m] for m in names[i])
+            # No parentheses: the sign that announces an answer in the benchmarks must be new to
+            # the base, so that tuning has something to teach.
             lines = [
-                f"({letter}) {world.values[relation[i]][v]}"
+                f"{letter} - {world.values[relation[i]][v]}"
                 for letter, v in zip(letters, offered, strict=False)
             ]
             head = f"{first} {second} {kind} of a {who}"
@@ -56,8 +59,8 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
             # Half of the memos repeat the entity where the pick is due: easier to learn from.
             last = f"{who} pick" if form[i] < 2 else "pick"
             prompt = "\n".join([f"memo {head}", *lines, last])
-            pick, most = (letters[j] for j in got)
-            rows.append((prompt, f" {pick} most {most}"))
+            pick, best, most = (letters[j] for j in got)
+            rows.append((prompt, f" {pick} likes best {best} most {most}"))
     return rows
 
 
