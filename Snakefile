@@ -38,25 +38,25 @@ rule all:
 
 
 rule table1:
+    """Table 1 of the configured scale."""
     input:
         expand("results/{scale}/tables/table1.csv", scale=config["scale"]),
-    """Table 1 of the configured scale."""
     localrule: True
 
 
 rule figures:
+    """Figures 2, 3, 5 and 6 of the configured scale."""
     input:
         expand(
             "results/{scale}/figures/figure{number}.pdf",
             scale=config["scale"],
             number=[2, 3, 5, 6],
         ),
-    """Figures 2, 3, 5 and 6 of the configured scale."""
     localrule: True
 
 
 rule claims:
+    """The verdict on each of the paper's claims at the configured scale."""
     input:
         expand("results/{scale}/claims.json", scale=config["scale"]),
-    """The verdict on each of the paper's claims at the configured scale."""
     localrule: True

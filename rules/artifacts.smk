@@ -2,13 +2,13 @@
 
 
 rule table1_cell:
+    """One cell of Table 1: ECE, accuracy and trust over seeds, with intervals."""
     input:
         unpack(cell_inputs),
     output:
         "results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json",
     log:
         "logs/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.log",
-    """One cell of Table 1: ECE, accuracy and trust over seeds, with intervals."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -28,13 +28,13 @@ rule table1_cell:
 
 
 rule table1_files:
+    """Table 1 in the paper's layout, from its cells."""
     input:
         cells=lambda w: cells(w.scale),
     output:
         multiext("results/{scale}/tables/table1", ".csv", ".md", ".tex"),
     log:
         "logs/{scale}/tables/table1.log",
-    """Table 1 in the paper's layout, from its cells."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -54,6 +54,7 @@ rule table1_files:
 
 
 rule table2:
+    """Cases in which the fine-tuned student is confidently wrong, and what the others say."""
     input:
         predictions=lambda w: table2_runs(w, "predictions.parquet"),
         metrics=lambda w: table2_runs(w, "metrics.json"),
@@ -62,7 +63,6 @@ rule table2:
         multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex"),
     log:
         "logs/{scale}/tables/table2.log",
-    """Cases in which the fine-tuned student is confidently wrong, and what the others say."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -82,6 +82,7 @@ rule table2:
 
 
 rule claims_files:
+    """A verdict on each claim of the paper, favourable or not."""
     input:
         table1="results/{scale}/tables/table1.csv",
         predictions=lambda w: table_runs(w.scale, "predictions.parquet"),
@@ -95,7 +96,6 @@ rule claims_files:
         multiext("results/{scale}/claims", ".json", ".md"),
     log:
         "logs/{scale}/claims.log",
-    """A verdict on each claim of the paper, favourable or not."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -122,6 +122,7 @@ rule claims_files:
 
 
 rule data_report:
+    """Row counts, and what preparation and encoding did to the data."""
     input:
         reports=lambda w: dataset_reports(w.scale),
         records=lambda w: teacher_records(w.scale),
@@ -129,7 +130,6 @@ rule data_report:
         multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json"),
     log:
         "logs/{scale}/tables/data_report.log",
-    """Row counts, and what preparation and encoding did to the data."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"

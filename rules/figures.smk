@@ -2,6 +2,7 @@
 
 
 rule figure2:
+    """Figure 2: cumulative top-k mass, and measured bytes against k."""
     input:
         manifests=lambda w: stores(w.scale, "manifest.json"),
         stores=lambda w: stores(w.scale, "knowledge.safetensors"),
@@ -9,7 +10,6 @@ rule figure2:
         multiext("results/{scale}/figures/figure2", ".pdf", ".png", ".csv"),
     log:
         "logs/{scale}/figures/figure2.log",
-    """Figure 2: cumulative top-k mass, and measured bytes against k."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -30,6 +30,7 @@ rule figure2:
 
 
 rule figure3:
+    """Figure 3: over- and under-confidence of the first token and of ranks 2 to 5."""
     input:
         ranks=lambda w: column_runs(w.scale, ["teacher", "finetune", "distill"], "ranks.parquet"),
         metrics=lambda w: column_runs(w.scale, ["teacher", "finetune", "distill"], "metrics.json"),
@@ -37,7 +38,6 @@ rule figure3:
         multiext("results/{scale}/figures/figure3", ".pdf", ".png", ".csv"),
     log:
         "logs/{scale}/figures/figure3.log",
-    """Figure 3: over- and under-confidence of the first token and of ranks 2 to 5."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -56,6 +56,7 @@ rule figure3:
 
 
 rule figure5:
+    """Figure 5: reliability diagrams of the paper's four models, ten bins."""
     input:
         predictions=lambda w: column_runs(w.scale, FIGURE5_METHODS, "predictions.parquet"),
         metrics=lambda w: column_runs(w.scale, FIGURE5_METHODS, "metrics.json"),
@@ -63,7 +64,6 @@ rule figure5:
         multiext("results/{scale}/figures/figure5", ".pdf", ".png", ".csv"),
     log:
         "logs/{scale}/figures/figure5.log",
-    """Figure 5: reliability diagrams of the paper's four models, ten bins."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
@@ -84,6 +84,7 @@ rule figure5:
 
 
 rule figure6:
+    """Figure 6: ECE against c, and students trained at other temperatures."""
     input:
         coarse=lambda w: searches(w.scale, "coarse.csv", ["csqa"]),
         refined=lambda w: searches(w.scale, "refined.csv", ["csqa"]),
@@ -93,7 +94,6 @@ rule figure6:
         multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv"),
     log:
         "logs/{scale}/figures/figure6.log",
-    """Figure 6: ECE against c, and students trained at other temperatures."""
     localrule: True
     conda:
         "../envs/artifacts.yaml"
