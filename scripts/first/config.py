@@ -125,8 +125,6 @@ def _check_scale(where: str, scale: dict, config: dict) -> None:
         _member(f"{where}.figures.figure6_methods", name, config["methods"])
     if scale["knowledge"]["stored_k"] < scale["knowledge"]["k"]:
         raise UserError(f"config: {where}.knowledge.stored_k: must be at least k")
-    if max(scale["figures"]["stored_k"]) > scale["knowledge"]["stored_k"]:
-        raise UserError(f"config: {where}.figures.stored_k: beyond knowledge.stored_k")
     if scale["data"]["source"] == "world" and "world" not in scale["data"]:
         raise UserError(f"config: {where}.data: source world needs the key world")
     for setting, columns in config["settings"].items():

@@ -72,7 +72,7 @@ def _imports(module: str) -> list[str]:
 
 @cache
 def _tree_hash(module: str) -> str:
-    tree = ast.parse(ast.unparse(_tree(module)))
+    tree = _tree(module)
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body

@@ -134,7 +134,9 @@ def draw(data):
     top.tick_params(labelbottom=False)
     top.set_ylabel("Student (%)")
     top.margins(y=0.15)
-    top.legend(loc="best", title="thin: one family" if len(families) > 1 else None)
+    top.set_ylim(bottom=0)
+    several = students["family"].nunique() > 1
+    top.legend(loc="lower right", ncol=2, title="thin: one family" if several else None)
     bottom.set_ylabel("Student ECE (%)")
     bottom.set_xlabel("$c$ of the student's targets")
     bottom.set_ylim(bottom=0)
@@ -179,17 +181,17 @@ def _curves(axis, data, families: list[str], palette) -> None:
     axis.axvline(PAPER_C, **PAPER_LINE)
     axis.text(
         PAPER_C + 0.012,
-        0.99,
+        0.02,
         "paper 0.3",
         color="0.35",
         fontsize=7,
-        va="top",
+        va="bottom",
         transform=axis.get_xaxis_transform(),
     )
     axis.set_xlabel("$c$ of Eq. 4")
     axis.set_ylabel("ECE of recalibrated teacher\non validation (%)")
-    axis.set_ylim(bottom=0)
-    axis.margins(y=0.12)
-    axis.legend(loc="best", handlelength=1.2)
+    # Room above the curves for the legend, a column a family.
+    axis.set_ylim(0, 1.3 * axis.dataLim.y1)
+    axis.legend(loc="upper right", ncol=3, handlelength=1.0, columnspacing=0.6, handletextpad=0.3)
     corpus = dataset_name(data.iloc[0]["corpus"])
     panel_letter(axis, "a", f"Search on {corpus}: coarse (filled), refined (open)")
