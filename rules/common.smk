@@ -239,14 +239,19 @@ def student_inputs(w):
     return inputs
 
 
-def method_options(w, input):
-    """Options of a method: its objective, its recalibration and the student's side of Eq. 5."""
-    method, student = METHODS[w.trained], scale_of(w)["student"]
+def method_options(w):
+    """Options of a method: its objective, its recalibration and the student's side of Eq. 5.
+
+    A function of wildcards alone: Snakemake records no parameter that is derived from `input`, so
+    a change of delta would go unnoticed.
+    """
+    inputs, method = student_inputs(w), METHODS[w.trained]
+    student = scale_of(w)["student"]
     words = options(method=w.trained, objective=method["objective"])
     if method["objective"] == "hard_labels":
         return words
     words += options(
-        knowledge=os.path.dirname(input.manifest),
+        knowledge=os.path.dirname(inputs["manifest"]),
         k=scale_of(w)["knowledge"]["k"],
         recalibration=method["recalibration"],
         delta=method.get("delta"),
@@ -255,7 +260,7 @@ def method_options(w, input):
         ts_positions=method.get("ts_positions", student["ts_positions"]),
     )
     c = method.get("c")
-    return words + (options(selected=input.selected) if c == "selected" else options(c=c))
+    return words + (options(selected=inputs["selected"]) if c == "selected" else options(c=c))
 
 
 def evaluated_folder(w):
