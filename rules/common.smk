@@ -116,6 +116,8 @@ def seeds_of(scale, method):
 
 def corpus_of(method, setting, benchmark):
     """What a column's model was trained on; `none` for the untuned student."""
+    if benchmark not in SETTINGS[setting]:
+        sys.exit(f"error: Table 1 has no column {setting}-{benchmark}: see config.yaml, settings")
     untuned = METHODS[method]["objective"] == "none"
     return "none" if untuned else SETTINGS[setting][benchmark]
 
@@ -267,7 +269,8 @@ def evaluated_folder(w):
     """Checkpoint folder of a method: base, teacher, a student, or the student that is tempered."""
     results, objective = f"results/{w.scale}", METHODS[w.method]["objective"]
     if objective == "none":
-        return f"{results}/models/{scale_of(w)['families'][w.family]['student']}"
+        role = METHODS[w.method].get("model", "student")
+        return f"{results}/models/{scale_of(w)['families'][w.family][role]}"
     if objective == "teacher":
         return f"{results}/teacher/{w.family}/{w.corpus}"
     trained = METHODS[w.method]["of"] if objective == "posthoc" else w.method

@@ -103,7 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     from dataclasses import asdict
 
     from scripts.first.checkpoints import load_model, verify_checkpoint
-    from scripts.first.encoding import encode_rows
+    from scripts.first.encoding import check_candidates, encode_rows
     from scripts.first.errors import UserError
     from scripts.first.files import sha256_file
     from scripts.first.provenance import provenance
@@ -115,6 +115,7 @@ def main(argv: list[str] | None = None) -> int:
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.data)
+    check_candidates(rows, tokenizer)
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")

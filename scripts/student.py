@@ -76,6 +76,7 @@ def recalibration_settings(arguments) -> dict:
         if c is None:
             selected = read_json(arguments.selected)
             c = selected.get("c") if isinstance(selected, dict) else None
+            c = None if isinstance(c, bool) else c
         if not (isinstance(c, int | float) and 0 < c <= 1):
             raise UserError(f"c = {c}: --c or {arguments.selected}: it must lie in (0, 1]")
         return {"c": c}

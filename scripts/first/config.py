@@ -80,6 +80,7 @@ def _check_method(where: str, method: dict, methods: dict) -> None:
     allowed = {
         "knowledge": {"recalibration", "delta", "ls_space", "c", "student_side", "ts_positions"},
         "posthoc": {"of"},
+        "none": {"model"},
     }.get(objective, set())
     for key in method:
         if key not in {"label", "objective"} | allowed:
@@ -123,12 +124,18 @@ def _check_scale(where: str, scale: dict, config: dict) -> None:
     _member(f"{where}.figures.family", scale["figures"]["family"], scale["families"])
     for name in scale["figures"]["figure6_methods"]:
         _member(f"{where}.figures.figure6_methods", name, config["methods"])
+        if not isinstance(config["methods"][name].get("c"), int | float):
+            raise UserError(f"config: {where}.figures.figure6_methods: {name} has no fixed c")
     if scale["knowledge"]["stored_k"] < scale["knowledge"]["k"]:
         raise UserError(f"config: {where}.knowledge.stored_k: must be at least k")
     if scale["data"]["source"] == "world" and "world" not in scale["data"]:
         raise UserError(f"config: {where}.data: source world needs the key world")
     for setting, columns in config["settings"].items():
         for benchmark, corpus in columns.items():
+            if (setting == "in_domain") != (benchmark == corpus):
+                raise UserError(
+                    f"config: settings.{setting}.{benchmark}: trained on {corpus} is not {setting}"
+                )
             _member(f"settings.{setting}.{benchmark}", corpus, scale["corpora"])
             _member(f"{where}.data.datasets", benchmark, scale["data"]["datasets"])
 

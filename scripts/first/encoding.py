@@ -147,6 +147,12 @@ def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
     return np.asarray(result, dtype=np.int64)
 
 
+def check_candidates(rows: list[dict], tokenizer: TextTokenizer) -> None:
+    """Refuse questions whose candidates cannot be scored, before anything is trained on them."""
+    if rows[0]["candidates"]:
+        candidate_ids(rows, tokenizer)
+
+
 def encode_prompts(rows: list[dict], tokenizer: TextTokenizer) -> list[EncodedRow]:
     """Encode test prompts, never truncated; one supervised position each, the answer's."""
     encoded = []

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scripts.first.cli import described, training_settings
-from scripts.first.encoding import EncodedRow, EncodingReport, encode_rows
+from scripts.first.encoding import EncodedRow, EncodingReport, check_candidates, encode_rows
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file, write_json
 from scripts.first.provenance import provenance
@@ -35,6 +35,7 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
     """Encode the train and validation splits with the base checkpoint's tokenizer."""
     tokenizer = load_tokenizer(base)
     rows, validation_rows = read_rows(arguments.train), read_rows(arguments.validation)
+    check_candidates([*rows, *validation_rows], tokenizer)
     train, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     validation, _ = encode_rows(
         validation_rows, tokenizer, arguments.block_length, arguments.append_eos

@@ -182,8 +182,11 @@ def test_rank_claim(tree):
     def verdict(lower):
         row = {"family": "all", "corpus": "csqa", "benchmark": "csqa", "method": "teacher", "n": 9}
         first = {**row, "rank": "1", "gap": 9.0, "gap_low": 8.0, "gap_high": 10.0}
-        rest = {**row, "rank": "2-5", "gap": lower, "gap_low": lower - 1, "gap_high": lower + 1}
-        return rank_claims(pandas.DataFrame([first, rest]), evidence_of(tree))[0]["verdict"]
+        rest = [
+            {**row, "rank": rank, "gap": gap, "gap_low": gap - 1, "gap_high": gap + 1}
+            for rank, gap in (("2", lower), ("3", -3.0), ("4", -3.0), ("5", -3.0), ("2-5", -3.0))
+        ]
+        return rank_claims(pandas.DataFrame([first, *rest]), evidence_of(tree))[0]["verdict"]
 
     assert verdict(-3.0) == HOLDS
     assert verdict(3.0) == FAILS

@@ -205,3 +205,20 @@ def test_test_prompts_are_never_truncated():
     assert encoded.input_ids.tolist() == tiny.tokenizer().encode(row["prompt"])
     assert len(encoded.input_ids) == 1502
     assert encoded.supervised_positions.tolist() == [1501]
+
+
+def test_candidates_are_checked_before_training(tmp_path):
+    """A training table whose answer is no candidate is refused before a model is loaded."""
+    from scripts.first.encoding import check_candidates
+
+    row = {"id": "train/000000", "prompt": "Q", "response": "z).", "candidates": ["a", "b"]}
+    with pytest.raises(UserError, match="train/000000"):
+        check_candidates([{**row, "answer": "z"}], _FakeTokenizer())
+    check_candidates([{**row, "candidates": []}], _FakeTokenizer())
+
+
+class _FakeTokenizer:
+    """One id a character, BOS first."""
+
+    def encode_many(self, texts):
+        return [[0, *map(ord, text)] for text in texts]

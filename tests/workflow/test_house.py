@@ -25,7 +25,7 @@ def test_slurm_profile_picks_the_paper():
     process = snakemake(ROOT, "--profile", "slurm", "-n", *QUIET, "--", "table1")
     counts = job_counts(process)
     assert process.returncode == 0, output(process)[-3000:]
-    assert (counts["teacher"], counts["student"], counts["table1_cell"]) == (9, 36, 84)
+    assert (counts["teacher"], counts["student"], counts["table1_cell"]) == (9, 36, 96)
     assert "results/tiny" not in output(process)
 
 

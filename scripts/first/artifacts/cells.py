@@ -10,7 +10,7 @@ import argparse
 
 import numpy as np
 
-from scripts.first.artifacts.names import SETTINGS, setting_of
+from scripts.first.artifacts.names import SETTINGS, UNTUNED, setting_of
 from scripts.first.artifacts.resampling import (
     LEVEL,
     RESAMPLES,
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> None:
             f"trained and tested so, the setting is {setting_of(args.corpus, args.benchmark)}"
         )
     groups = load_runs(args.predictions, args.metrics)
-    corpus = "none" if args.method == "base" else args.corpus
+    corpus = "none" if args.method in UNTUNED else args.corpus
     wanted = (args.family, corpus, args.method, args.benchmark)
     others = sorted(set(groups) - {wanted})
     runs = groups.get(wanted, [])

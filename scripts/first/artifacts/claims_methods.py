@@ -91,22 +91,26 @@ def method_claims(evidence: Evidence) -> list[dict]:
             "2.2 holds, below it does not",
         ),
     ]
-    if any(evidence.runs(place, "base") for place in inside):
-        claims.append(
-            _difference(
-                evidence,
-                inside,
-                ("finetune", "base"),
-                "accuracy",
-                True,
-                0.0,
-                "tuning_raises_accuracy",
-                "Fine-tuning raises the student's accuracy over the untuned student, in-domain "
-                "(taken for granted by the paper).",
-                "accuracy of fine-tuning minus accuracy of the untuned student: above 0 holds",
-                tested=("finetune",),
-            )
+    claims += [
+        _difference(
+            evidence,
+            inside,
+            (tuned, untuned),
+            "accuracy",
+            True,
+            0.0,
+            name,
+            f"Fine-tuning raises the {who}'s accuracy over the untuned {who}, in-domain "
+            "(taken for granted by the paper).",
+            f"accuracy of the fine-tuned minus accuracy of the untuned {who}: above 0 holds",
+            tested=(tuned,),
         )
+        for tuned, untuned, who, name in (
+            ("finetune", "base", "student", "tuning_raises_accuracy"),
+            ("teacher", "base_teacher", "teacher", "tuning_raises_teacher_accuracy"),
+        )
+        if any(evidence.runs(place, untuned) for place in inside)
+    ]
     return claims
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scripts.first.artifacts.names import dataset_name, family_name, method_name
+from scripts.first.artifacts.names import UNTUNED, dataset_name, family_name, method_name
 from scripts.first.artifacts.resampling import Scores, mean_scores, score_runs
 from scripts.first.artifacts.runs import Run
 
@@ -49,7 +49,7 @@ class Evidence:
     def runs(self, place: Place, method: str) -> list[Run] | None:
         """Return the seeds of a method at a place, None where it was not evaluated."""
         _, corpus, benchmark = place.column
-        corpus = "none" if method == "base" else corpus
+        corpus = "none" if method in UNTUNED else corpus
         return self.groups.get((place.family, corpus, method, benchmark))
 
     def score(self, place: Place, method: str) -> Scores:
@@ -107,7 +107,8 @@ def judge(
 
     `above=False` asks for <. Undecided when the interval straddles the threshold, when a family's
     mean lies on the other side, and when at least half of the places cannot decide because one of
-    `tested` (default: all methods) is at the chance level there, or c at the grid's edge.
+    `tested` (default: all methods) is at the chance level there, or c at the grid's edge. Such
+    places are left out of the pooled number; `all_cells` holds it with them.
     """
     places = list(places)
     missing = [m for m in methods if any(evidence.runs(p, m) is None for p in places)]
@@ -119,7 +120,7 @@ def judge(
         first = evidence.score(place, methods[0])
         return first.minus(evidence.score(place, methods[1])) if len(methods) > 1 else first
 
-    cells, blocked = [], []
+    cells, blocked, free = [], [], []
     for place in places:
         numbers = _rounded(score(place).summary(metric))
         obstacle = evidence.obstacle(place, tested or methods)
@@ -128,9 +129,18 @@ def judge(
         if len(methods) == 1:
             cell |= {"ece": round(score(place).value["ece"], DIGITS)}
         cells.append({**cell, "verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle})
-        blocked += [obstacle] if obstacle else []
-    pooled = _pooled(places, score, metric)
-    numbers = {**pooled, "unit": "percentage points", "threshold": threshold, "cells": cells}
+        (blocked if obstacle else free).append(obstacle or place)
+    # Cells that cannot decide by themselves have no say in the verdict over cells either.
+    pooled = _pooled(free or places, score, metric)
+    everything = {k: v for k, v in _pooled(places, score, metric).items() if k != "per_family"}
+    numbers = {
+        **pooled,
+        "cells_counted": len(free),
+        "all_cells": everything,
+        "unit": "percentage points",
+        "threshold": threshold,
+        "cells": cells,
+    }
     verdict, reason = _verdict(pooled, threshold, above, blocked, len(places))
     return {"verdict": verdict, "reason": reason, "numbers": numbers}
 
@@ -163,7 +173,7 @@ def _verdict(
     if 2 * len(blocked) >= places:
         common = max(dict.fromkeys(blocked), key=blocked.count)
         return UNDECIDED, f"{len(blocked)} of {places} cells cannot decide: {common}"
-    note = f"; {len(blocked)} of {places} cells cannot decide by themselves" if blocked else ""
+    note = f"; {len(blocked)} of {places} cells left out: they cannot decide" if blocked else ""
     verdict = decide(pooled["low"], pooled["high"], threshold, above)
     if verdict == UNDECIDED:
         return UNDECIDED, f"the interval contains {threshold:g}; {signs}{note}"

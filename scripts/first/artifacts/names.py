@@ -9,8 +9,10 @@ METHODS = {
     "distill_ls": "Distill w/ LS",
     "first_ts": "FIRST w/ TS",
     "base": "Untuned student",
+    "base_teacher": "Untuned teacher",
     "finetune_ts": "Fine-tune + post-hoc T",
 }
+UNTUNED = ("base", "base_teacher")  # they have no training corpus: `none` in paths
 DATASETS = {"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"}
 FAMILIES = {"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"}
 SETTINGS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
