@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -19,3 +20,8 @@ if ROOT not in sys.path:
 # No deadline: a busy machine is no failure. Derandomised: the same examples in every run.
 settings.register_profile("repository", deadline=None, derandomize=True)
 settings.load_profile("repository")
+
+# A test run started in the background inherits an ignored SIGINT, and so would every process that
+# the tests start and interrupt.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
