@@ -26,6 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import pandas
 
+    from scripts.first.errors import UserError
     from scripts.first.files import sha256_file, write_csv, write_json
     from scripts.first.metrics import expected_calibration_error
     from scripts.first.provenance import provenance
@@ -33,7 +34,12 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.store import MANIFEST, KnowledgeStore
 
     store = KnowledgeStore.open(arguments.knowledge)
-    scored = store.manifest["scored"]
+    scored = store.manifest.get("scored")
+    if scored not in ("answer", "response"):
+        raise UserError(
+            f"incomplete manifest: {arguments.knowledge / MANIFEST}: scored is {scored!r}, not "
+            "answer or response: delete the folder and extract again"
+        )
     mask = store.scored_positions(scored)
     probabilities = store.probabilities(arguments.k)[mask]
     correct = store.gold_rank[mask] == 0

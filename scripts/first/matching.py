@@ -33,7 +33,7 @@ def recalibrated_targets(
 
 def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argparse.Namespace):
     """Refuse knowledge of another vocabulary; ids are matched directly (method.md section 9)."""
-    if store.manifest["tokenizer"] != tokenizer.sha256:
+    if store.manifest.get("tokenizer") != tokenizer.sha256:
         raise UserError(
             f"teacher and student have different vocabularies: {arguments.knowledge}: its "
             f"teacher's tokenizer is not the one of {arguments.model}: pair models of one family"

@@ -225,3 +225,20 @@ def test_impossible_knowledge_is_not_written(name, place, value, match):
     content[name][place] = value
     with pytest.raises(ValueError, match=match):
         check_arrays(content, 50)
+
+
+def test_manifest_without_the_scored_positions_is_one_line(tmp_path):
+    """The search refuses a store whose manifest does not say what is scored."""
+    from scripts.temperature import main
+
+    arrays = {
+        "ids": np.asarray([[1, 2]], np.uint16),
+        "log_probs": np.asarray([[-0.2, -2.0]], np.float16),
+        "log_tail": np.asarray([-4.0], np.float16),
+        "gold_rank": np.asarray([0], np.uint8),
+        "offsets": np.asarray([0, 1], np.int64),
+        "row_hashes": np.zeros((1, 16), np.uint8),
+    }
+    write_store(tmp_path / "store", arrays, {"vocabulary_size": 9})
+    with pytest.raises(UserError, match="scored"):
+        main(["--knowledge", str(tmp_path / "store"), "--k", "2", "--output-dir", str(tmp_path)])
