@@ -68,6 +68,7 @@ rule table2:
         "../envs/artifacts.yaml"
     threads: 1
     params:
+        first=lambda w: options(first_questions=scale_of(w)["figures"].get("table2_questions")),
         prefix="results/{scale}/tables/table2",
         code=fingerprint("scripts.first.artifacts.table2"),
     shell:
@@ -76,6 +77,7 @@ rule table2:
             --predictions {input.predictions:q} \
             --metrics {input.metrics:q} \
             --questions {input.questions:q} \
+            {params.first:q} \
             --output-prefix {params.prefix:q} \
             >{log:q} 2>&1
         """

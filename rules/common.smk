@@ -215,18 +215,17 @@ def bundle_digest(w):
     return sha256_file(record) if record.is_file() else None
 
 
-def teacher_base(w):
-    """Record of the family's teacher before fine-tuning."""
-    name = scale_of(w)["families"][w.family]["teacher"]
+def base_record(w, role):
+    """Record of a family's teacher or student before any tuning."""
+    name = scale_of(w)["families"][w.family][role]
     return f"results/{w.scale}/models/{name}/record.json"
 
 
 def student_inputs(w):
     """Base, data and, for knowledge matching, the store and the chosen temperature."""
     results, method = f"results/{w.scale}", METHODS[w.trained]
-    student = scale_of(w)["families"][w.family]["student"]
     inputs = {
-        "base": f"{results}/models/{student}/record.json",
+        "base": base_record(w, "student"),
         "train": f"{results}/data/{w.corpus}/train.parquet",
         "validation": f"{results}/data/{w.corpus}/validation.parquet",
     }

@@ -25,7 +25,6 @@ rule evaluation:
         posthoc=lambda w, input: options(posthoc=input.get("posthoc")),
         inference=inference_options,
         dtype=lambda w: scale_of(w)["dtype"],
-        bootstrap=lambda w: scale_of(w)["evaluation"]["bootstrap_seed"],
         identity=lambda w: options(**w),
         folder=subpath(output.metrics, parent=True),
         code=fingerprint("scripts.evaluation"),
@@ -36,7 +35,6 @@ rule evaluation:
             --test {input.test:q} \
             {params.posthoc:q} {params.inference:q} {params.identity:q} \
             --dtype {params.dtype} \
-            --bootstrap-seed {params.bootstrap} \
             --output-dir {params.folder:q} \
             >{log:q} 2>&1
         """

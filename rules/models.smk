@@ -92,3 +92,30 @@ rule base_model:
             --output-dir {params.folder:q} \
             >{log:q} 2>&1
         """
+
+
+rule pair:
+    """Refuse a family whose teacher and student have different vocabularies, before any tuning."""
+    input:
+        teacher=lambda w: base_record(w, "teacher"),
+        student=lambda w: base_record(w, "student"),
+    output:
+        "results/{scale}/models/pairs/{family}.json",
+    log:
+        "logs/{scale}/models/pairs/{family}.log",
+    localrule: True
+    conda:
+        "../envs/train.yaml"
+    threads: 1
+    params:
+        teacher=subpath(input.teacher, parent=True),
+        student=subpath(input.student, parent=True),
+        code=fingerprint("scripts.first.pairing"),
+    shell:
+        """
+        python -m scripts.models pair \
+            --teacher {params.teacher:q} \
+            --student {params.student:q} \
+            --output {output:q} \
+            >{log:q} 2>&1
+        """

@@ -75,10 +75,10 @@ def ranks_table(top: np.ndarray, hit: np.ndarray):
     return pa.table({"rank": ranks, "probability": top.ravel(), "correct": hit.ravel()})
 
 
-def measure(rows: list[dict], table, bins: int, seed: int) -> dict:
+def measure(rows: list[dict], table, bins: int, benchmark: str) -> dict:
     """Metrics of one model on one benchmark, in percent but NLL (nats) and Brier."""
     from scripts.first import metrics
-    from scripts.first.intervals import bootstrap_intervals
+    from scripts.first.intervals import RESAMPLES, SEED, question_weights, score
 
     confidence = table["confidence"].to_numpy()
     correct = table["correct"].to_numpy(zero_copy_only=False)
@@ -89,17 +89,16 @@ def measure(rows: list[dict], table, bins: int, seed: int) -> dict:
     ece = metrics.expected_calibration_error(confidence, correct, bins)
     ece_candidates = metrics.expected_calibration_error(renormalised, correct, bins)
     counts = np.unique(table["answer"].to_numpy(zero_copy_only=False), return_counts=True)[1]
-    intervals = bootstrap_intervals(confidence, correct, bins=bins, seed=seed)
+    scores = score(confidence, correct, question_weights(benchmark, len(rows)), bins)
+    summaries = {name: scores.summary(name) for name in ("ece", "accuracy", "trust")}
     return {
         "n": len(rows),
         "bins": bins,
         "ece": 100 * ece,
         "accuracy": 100 * accuracy,
         "trust": 100 * metrics.trust_score(accuracy, ece),
-        "intervals": {
-            name: [100 * float(end) for end in intervals[name]]
-            for name in ("ece", "accuracy", "trust")
-        },
+        "intervals": {name: [s["low"], s["high"]] for name, s in summaries.items()},
+        "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
         "confidence": 100 * float(confidence.mean()),
         "adaptive_ece": 100 * metrics.adaptive_calibration_error(confidence, correct, bins),
         "brier": metrics.candidate_brier(log_probs, gold),
@@ -135,7 +134,6 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--posthoc", type=Path, help="validation.json with a post-hoc temperature")
     options.add_argument("--bins", type=int, default=10, help="bins of the ECE")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
-    options.add_argument("--bootstrap-seed", type=int, default=1234, help="seed of the intervals")
     options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     for name in ("scale", "family", "corpus", "method", "seed", "benchmark"):
         options.add_argument(f"--{name}", required=True, help="identity, for the metrics file")
@@ -166,7 +164,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments.output_dir / "metrics.json",
         {
             **identity,
-            **measure(rows, table, arguments.bins, arguments.bootstrap_seed),
+            **measure(rows, table, arguments.bins, arguments.benchmark),
             "posthoc_temperature": temperature,
             "model": record["files"],
             "test": sha256_file(arguments.test),

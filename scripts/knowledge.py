@@ -139,6 +139,7 @@ def main(argv: list[str] | None = None) -> int:
             "dtype": arguments.dtype,
             "teacher": record["files"]["model.safetensors"]["sha256"],
             "tokenizer": tokenizer.sha256,
+            "vocabulary": tokenizer.vocabulary_sha256(),
             "corpus": sha256_file(arguments.data),
             "encoding": asdict(report),
             "provenance": provenance("scripts.knowledge"),

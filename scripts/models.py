@@ -2,7 +2,8 @@
 
 One command each: `tokenizer` builds the tokenizer that a pretrained family shares, `pretrain` makes
 a checkpoint from nothing on prepared text, `copy` takes one that was pretrained here or that the
-repository ships, `hub` resolves one on the hub at a pinned revision.
+repository ships, `hub` resolves one on the hub at a pinned revision, `pair` checks that a
+family's two vocabularies are one.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def build_parser():
-    """Options of the four commands."""
+    """Options of the five commands."""
     from scripts.first import cli
 
     options = cli.parser("scripts.models", __doc__.split("\n")[0])
@@ -48,6 +49,11 @@ def build_parser():
     hub = commands.add_parser("hub", help="resolve a hub model", allow_abbrev=False)
     hub.add_argument("--repo", required=True, help="hub id")
     hub.add_argument("--revision", required=True, help="commit on the hub")
+
+    pair = commands.add_parser("pair", help="compare two vocabularies", allow_abbrev=False)
+    pair.add_argument("--teacher", type=Path, required=True, help="base checkpoint folder")
+    pair.add_argument("--student", type=Path, required=True, help="base checkpoint folder")
+    pair.add_argument("--output", type=Path, required=True, help="JSON file to write")
     for command in (tokenizer, pretrain, copy, hub):
         command.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     return options
@@ -77,6 +83,10 @@ def main(argv: list[str] | None = None) -> int:
         shipped = ROOT / arguments.source
         source = shipped if not arguments.source.exists() and shipped.exists() else arguments.source
         copy_checkpoint(source, arguments.output_dir)
+    elif arguments.command == "pair":
+        from scripts.first.pairing import check_pair
+
+        check_pair(arguments.teacher, arguments.student, arguments.output)
     else:
         from scripts.first.hub import resolve
 

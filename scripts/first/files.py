@@ -141,11 +141,6 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-def sha256_bytes(content: bytes) -> str:
-    """Return the SHA-256 of `content` as 64 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     _require_file(path)
     try:

@@ -33,10 +33,10 @@ def recalibrated_targets(
 
 def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argparse.Namespace):
     """Refuse knowledge of another vocabulary; ids are matched directly (method.md section 9)."""
-    if store.manifest.get("tokenizer") != tokenizer.sha256:
+    if store.manifest.get("vocabulary") != tokenizer.vocabulary_sha256():
         raise UserError(
             f"teacher and student have different vocabularies: {arguments.knowledge}: its "
-            f"teacher's tokenizer is not the one of {arguments.model}: pair models of one family"
+            f"teacher's tokens are not those of {arguments.model}: pair models of one family"
         )
 
 

@@ -98,39 +98,9 @@ def reliability_bins(
     }
 
 
-def over_confidence(
-    confidence: ArrayLike, correct: ArrayLike, bins: int = DEFAULT_BINS
-) -> dict[str, float]:
-    """Split the calibration error by its sign (Figure 3); all values are fractions.
-
-    ``over``: the part from bins whose mean confidence exceeds their accuracy; ``under``: the part
-    from the others. Then over + under = ECE, and over - under = ``gap`` = mean confidence minus
-    accuracy, which needs no bins. Also returns ``ece``, ``confidence`` and ``accuracy``. For a
-    lower rank r, give the probability of rank r and whether the token of that rank is right.
-    """
-    confidence, correct = checked_scores(confidence, correct)
-    gaps = _bin_gaps(confidence, correct, bin_index(confidence, bins), bins)
-    over, under = float(gaps[gaps > 0].sum()), float(-gaps[gaps < 0].sum())
-    mean, accuracy = float(confidence.mean()), float(correct.mean())
-    return {
-        "over": over,
-        "under": under,
-        "ece": over + under,
-        "gap": mean - accuracy,
-        "confidence": mean,
-        "accuracy": accuracy,
-    }
-
-
 def trust_score(accuracy: float, ece: float) -> float:
     """Trust score, Eq. 2: accuracy - ECE, in the unit of its arguments, never clipped."""
     return accuracy - ece
-
-
-def binary_brier(confidence: ArrayLike, correct: ArrayLike) -> float:
-    """Mean squared difference of confidence (n,) and correctness (n,), in [0, 1]."""
-    confidence, correct = checked_scores(confidence, correct)
-    return float(np.mean((confidence - correct) ** 2))
 
 
 def binary_nll(confidence: ArrayLike, correct: ArrayLike, eps: float = 1e-12) -> float:

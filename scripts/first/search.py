@@ -180,16 +180,3 @@ class PosthocTemperature:
         flat = spline.derivative().roots(extrapolate=False)
         flat = flat[(flat >= self.log_t[i - 1]) & (flat <= self.log_t[i + 1])]
         return float(np.exp(flat[spline(flat).argmin()]))
-
-
-def fit_posthoc_temperature(
-    logits: torch.Tensor | ArrayLike, gold: torch.Tensor | ArrayLike, chunk: int = 4096
-) -> float:
-    """Return the T that minimises the NLL of softmax(logits / T); logits (n, V), gold ids (n,).
-
-    :class:`PosthocTemperature` over chunks of rows; its bounds and errors apply.
-    """
-    fit = PosthocTemperature()
-    for start in range(0, len(gold), chunk):
-        fit.add(logits[start : start + chunk], gold[start : start + chunk])
-    return fit.fit()

@@ -7,6 +7,7 @@ is known to be wrong (method.md section 6, trap 3). Nothing but this module turn
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -23,12 +24,23 @@ class TextTokenizer:
     become the id of a special token.
     """
 
-    def __init__(self, encode_many, vocabulary_size: int, bos_id: int, eos_id: int, sha256: str):
+    def __init__(self, encode_many, pieces: dict[str, int], bos_id: int, eos_id: int, sha256: str):
         self._encode_many = encode_many
-        self.vocabulary_size = vocabulary_size
+        self._pieces = pieces
+        self.vocabulary_size = len(pieces)
         self.bos_id = bos_id
         self.eos_id = eos_id
         self.sha256 = sha256
+
+    def tokens(self) -> list[str]:
+        """Every token, in the order of the ids."""
+        return sorted(self._pieces, key=self._pieces.__getitem__)
+
+    def vocabulary_sha256(self) -> str:
+        """Hash of every token with its id, and of BOS and EOS, whatever file format they lie in."""
+        ordered = [[token, self._pieces[token]] for token in self.tokens()]
+        content = json.dumps([ordered, self.bos_id, self.eos_id])
+        return hashlib.sha256(content.encode()).hexdigest()
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, BOS first."""
@@ -67,7 +79,7 @@ def _from_sentencepiece(path: Path) -> TextTokenizer:
             raise UserError(f"no {name}: {path}: use a tokenizer that has one")
     return TextTokenizer(
         lambda texts: model.encode(texts, out_type=int),
-        model.vocab_size(),
+        {model.id_to_piece(i): i for i in range(model.vocab_size())},
         model.bos_id(),
         model.eos_id(),
         sha256_file(path),
@@ -92,7 +104,7 @@ def _from_json(path: Path) -> TextTokenizer:
 
     return TextTokenizer(
         encode_many,
-        model.get_vocab_size(with_added_tokens=True),
+        model.get_vocab(with_added_tokens=True),
         ids["bos_token"],
         ids["eos_token"],
         sha256_file(path),

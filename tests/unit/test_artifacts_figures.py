@@ -7,7 +7,6 @@ import pandas
 import pytest
 
 from scripts.artifacts import main
-from scripts.first import metrics
 from scripts.first.artifacts import figure3
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet, write_json
@@ -73,7 +72,18 @@ def test_figure5_needs_every_method_of_every_family(runs, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_figure3_splits_the_error_as_the_shared_metric_does(runs, tmp_path):
+def over_and_under(probability, correct):
+    """The ECE's two signs bin by bin, and the plain gap; fractions."""
+    probability, correct = np.asarray(probability), np.asarray(correct, dtype=float)
+    parts = {"over": 0.0, "under": 0.0, "gap": probability.mean() - correct.mean()}
+    for b in range(10):
+        inside = (probability > b / 10) & (probability <= (b + 1) / 10)
+        signed = (probability - correct)[inside].sum() / len(probability)
+        parts["over" if signed > 0 else "under"] += abs(signed)
+    return parts
+
+
+def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
     methods = ("teacher", "finetune", "distill")
     prefix = str(tmp_path / "figure3")
     command = ["figure3", "--ranks", *csqa(runs, methods, 2), "--metrics", *csqa(runs, methods, 1)]
@@ -85,16 +95,13 @@ def test_figure3_splits_the_error_as_the_shared_metric_does(runs, tmp_path):
     tables = [read_parquet(r[2]).to_pandas() for r in runs["alder", "csqa", "teacher", "csqa"]]
     for rank in ("1", "3"):
         parts = [t[t["rank"] == int(rank)] for t in tables]
-        expected = [metrics.over_confidence(p.probability, p.correct) for p in parts]
+        expected = [over_and_under(p.probability, p.correct) for p in parts]
         row = data[(data.family == "alder") & (data.method == "teacher") & (data["rank"] == rank)]
         for name in ("over", "under", "gap"):
             mean = 100 * np.mean([e[name] for e in expected])
             assert row[name].iloc[0] == pytest.approx(mean, abs=1e-5)
             assert row[f"{name}_low"].iloc[0] <= mean <= row[f"{name}_high"].iloc[0]
-    pooled = [
-        metrics.over_confidence(t.probability, t.correct)
-        for t in [t[t["rank"] > 1] for t in tables]
-    ]
+    pooled = [over_and_under(t.probability, t.correct) for t in [t[t["rank"] > 1] for t in tables]]
     row = data[(data.family == "alder") & (data.method == "teacher") & (data["rank"] == "2-5")]
     assert row.over.iloc[0] == pytest.approx(100 * np.mean([p["over"] for p in pooled]), abs=1e-5)
     family_means = data[(data.family != "all") & (data.method == "distill") & (data["rank"] == "1")]

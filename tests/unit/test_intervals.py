@@ -1,200 +1,159 @@
-"""Wilson and bootstrap intervals, against scipy, statistics and simulated coverage."""
+"""The bootstrap over questions, against scipy, the normal interval and simulated coverage."""
 
 from __future__ import annotations
-
-import time
 
 import numpy as np
 import pytest
 from scipy import stats
 
 from scripts.first.intervals import (
-    METRICS,
-    accuracy_interval,
-    bootstrap_intervals,
-    paired_difference_interval,
+    Scores,
+    interval,
+    mean_scores,
+    question_weights,
+    score,
 )
 from scripts.first.metrics import expected_calibration_error
 
+HEADLINE = ("ece", "accuracy", "trust")
 
-def scores(n=800, seed=0, power=2.0):
+
+def answers(n=800, seed=0, power=2.0):
     rng = np.random.default_rng(seed)
     confidence = 0.3 + 0.7 * rng.random(n)
     return confidence, rng.random(n) < confidence**power
 
 
-class TestAccuracyInterval:
-    def test_wilson_formula(self):
-        n, hits, z = 500, 293, stats.norm.ppf(0.975)
-        p = hits / n
-        centre = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-        half = z / (1 + z**2 / n) * np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-        low, high = accuracy_interval(np.arange(n) < hits)
-        assert (low, high) == pytest.approx((centre - half, centre + half), abs=1e-12)
-
-    def test_extremes_stay_inside(self):
-        assert accuracy_interval([1] * 20)[1] == pytest.approx(1.0)
-        low, high = accuracy_interval([0] * 20)
-        assert low == pytest.approx(0.0, abs=1e-12) and 0.1 < high < 0.2
-
-    @pytest.mark.parametrize("correct", [[], [0.5], [2], [np.nan], [[1, 0]]])
-    def test_refuses(self, correct):
-        with pytest.raises(ValueError):
-            accuracy_interval(correct)
-
-    @pytest.mark.parametrize("level", [0, 1, 95])
-    def test_refuses_level(self, level):
-        with pytest.raises(ValueError, match="level"):
-            accuracy_interval([0, 1], level)
-        with pytest.raises(ValueError, match="level"):
-            bootstrap_intervals(*scores(10), level=level)
+def scored(confidence, correct, benchmark="csqa", resamples=2000) -> Scores:
+    return score(confidence, correct, question_weights(benchmark, len(confidence), resamples))
 
 
-class TestBootstrap:
+def width(scores: Scores, name: str) -> float:
+    found = scores.summary(name)
+    return found["high"] - found["low"]
+
+
+class TestOneModel:
     def test_scipy(self):
-        confidence, correct = scores()
-
-        def ece(c, k):
-            return expected_calibration_error(c, k)
-
+        confidence, correct = answers()
         expected = stats.bootstrap(
             (confidence, correct.astype(float)),
-            ece,
+            expected_calibration_error,
             paired=True,
             vectorized=False,
             method="percentile",
             n_resamples=3000,
             rng=np.random.default_rng(1),
-        ).confidence_interval
-        ours = bootstrap_intervals(confidence, correct, seed=2, resamples=3000)
-        assert ours["ece"] == pytest.approx([expected.low, expected.high], abs=0.003)
+        )
+        draws = scored(confidence, correct).draws["ece"]
+        ends = np.quantile(draws, [0.025, 0.975])
+        assert ends == pytest.approx(np.multiply(100, expected.confidence_interval), abs=0.3)
+        assert draws.std() == pytest.approx(100 * expected.standard_error, rel=0.1)
 
     def test_accuracy_agrees_with_wilson(self):
-        confidence, correct = scores(3000)
-        ours = bootstrap_intervals(confidence, correct, resamples=4000)["accuracy"]
-        assert ours == pytest.approx(list(accuracy_interval(correct)), abs=0.002)
+        confidence, correct = answers(3000)
+        found = scored(confidence, correct).summary("accuracy")
+        wilson = stats.binomtest(int(correct.sum()), 3000).proportion_ci(method="wilson")
+        assert [found["low"], found["high"]] == pytest.approx(np.multiply(100, wilson), abs=0.2)
 
-    def test_each_resample_is_scored_like_the_metric(self, monkeypatch):
-        from scripts.first import intervals
-
-        confidence, correct = scores(50)
-        chosen = np.random.default_rng(0).integers(0, 50, size=(6, 50))
-        drawn = intervals._metrics(*intervals._score(confidence, correct, 10), chosen, 10)
-        for r, rows in enumerate(chosen):
-            ece = expected_calibration_error(confidence[rows], correct[rows])
-            assert drawn["ece"][r] == pytest.approx(ece, abs=1e-12)
-            assert drawn["accuracy"][r] == pytest.approx(correct[rows].mean())
-            assert drawn["trust"][r] == pytest.approx(correct[rows].mean() - ece)
-
-    def test_deterministic_and_seeded(self):
-        rows = scores()
-        assert bootstrap_intervals(*rows, seed=3) == bootstrap_intervals(*rows, seed=3)
-        assert bootstrap_intervals(*rows, seed=3) != bootstrap_intervals(*rows, seed=4)
-
-    def test_blocks_do_not_show(self, monkeypatch):
-        from scripts.first import intervals
-
-        whole = bootstrap_intervals(*scores())
-        monkeypatch.setattr(intervals, "_DRAWS_PER_CHUNK", 5000)
-        assert bootstrap_intervals(*scores()) == whole
-
-    def test_constant_and_single_rows(self):
-        assert bootstrap_intervals([0.7] * 9, [1] * 9)["ece"] == pytest.approx([0.3, 0.3])
-        assert bootstrap_intervals([0.7], [0])["trust"] == pytest.approx([-0.7, -0.7])
+    def test_each_resample_is_scored_like_the_metric(self):
+        confidence, correct = answers(50)
+        weights = question_weights("csqa", 50, 6)
+        found = score(confidence, correct, weights)
+        assert found.value["ece"] == pytest.approx(
+            100 * expected_calibration_error(confidence, correct)
+        )
+        for draw, times in enumerate(weights[1:].astype(int)):
+            rows = np.repeat(np.arange(50), times)
+            ece = 100 * expected_calibration_error(confidence[rows], correct[rows])
+            accuracy = 100 * correct[rows].mean()
+            assert found.draws["ece"][draw] == pytest.approx(ece, abs=1e-9)
+            assert found.draws["accuracy"][draw] == pytest.approx(accuracy)
+            assert found.draws["trust"][draw] == pytest.approx(accuracy - ece)
+            gap = 100 * confidence[rows].mean() - accuracy
+            assert found.draws["gap"][draw] == pytest.approx(gap)
 
     def test_coverage_of_a_plain_mis_calibration(self):
         # Confidence .9, accuracy .6: the ECE is .3, far from 0, hence without the bias.
         rng = np.random.default_rng(0)
         hits = 0
         for seed in range(200):
-            correct = rng.random(300) < 0.6
-            low, high = bootstrap_intervals(np.full(300, 0.9), correct, seed=seed, resamples=300)[
-                "ece"
-            ]
-            hits += low <= 0.3 <= high
+            found = scored(np.full(300, 0.9), rng.random(300) < 0.6, f"b{seed}", 300).summary("ece")
+            hits += found["low"] <= 30 <= found["high"]
         assert 0.89 <= hits / 200 <= 0.99
 
-    def test_the_documented_upward_bias(self):
-        # A calibrated model has a true ECE of 0, which no percentile interval covers.
+    def test_centred_because_resampling_pushes_the_ece_up(self):
         rng = np.random.default_rng(0)
-        confidence = rng.random(500)
-        low, _ = bootstrap_intervals(confidence, rng.random(500) < confidence)["ece"]
-        assert low > 0.01
+        confidence = rng.uniform(0.2, 1, 500)
+        scores = scored(confidence, rng.random(500) < confidence)
+        assert scores.draws["ece"].mean() > scores.value["ece"] + 0.5  # the bias
+        found = scores.summary("ece")
+        assert (found["low"] + found["high"]) / 2 == pytest.approx(found["value"], abs=0.4)
+        assert interval(1.0, np.arange(3, 4, 0.01)) == pytest.approx((0.5297, 1.4703), abs=0.01)
 
-    def test_fast_enough_for_boolq(self):
-        rows = scores(3270)
-        start = time.process_time()
-        bootstrap_intervals(*rows)
-        assert time.process_time() - start < 1.0  # measured 0.11 s; the margin is for busy machines
+    def test_constant_and_single_rows(self):
+        found = scored(np.full(9, 0.7), np.ones(9)).summary("ece")
+        assert found == pytest.approx({"value": 30, "low": 30, "high": 30})
+        assert scored(np.array([0.7]), np.array([0])).value["trust"] == pytest.approx(-70)
 
-    def test_refuses(self):
+    @pytest.mark.parametrize(
+        "rows", [([], []), ([0.5, 1.5], [1, 0]), ([0.5, np.nan], [1, 0]), ([0.5, 0.5], [1, 2])]
+    )
+    def test_refuses(self, rows):
         with pytest.raises(ValueError):
-            bootstrap_intervals([], [])
-        with pytest.raises(ValueError):
-            bootstrap_intervals([0.5, 1.5], [1, 0])
-        with pytest.raises(ValueError, match="resamples"):
-            bootstrap_intervals(*scores(10), resamples=0)
+            score(*rows, np.ones((1, 2)))
 
 
-class TestPairedDifference:
+class TestWeights:
+    def test_first_row_is_the_questions_themselves(self):
+        weights = question_weights("csqa", 40, 30)
+        assert weights.shape == (31, 40) and (weights[0] == 1).all()
+        assert (weights.sum(axis=1) == 40).all()
+
+    def test_one_benchmark_always_the_same_two_benchmarks_independent(self):
+        first = question_weights("csqa", 1000, 200).copy()
+        question_weights.cache_clear()
+        assert (question_weights("csqa", 1000, 200) == first).all()
+        other = question_weights("boolq", 1000, 200)
+        correlation = np.corrcoef(first[1:].ravel(), other[1:].ravel())[0, 1]
+        assert abs(correlation) < 0.01
+
+
+class TestDifferences:
     def test_same_method_differs_by_nothing(self):
         # Unpaired resampling would give an interval of positive width.
-        result = paired_difference_interval([(scores(), scores())])
-        for metric in METRICS:
-            assert result[metric] == {"difference": 0.0, "low": 0.0, "high": 0.0}
+        difference = scored(*answers()).minus(scored(*answers()))
+        for name in HEADLINE:
+            assert difference.summary(name) == {"value": 0, "low": 0, "high": 0}
 
     def test_accuracy_against_the_normal_interval_of_pairs(self):
-        a, b = scores(2000, power=1.0), scores(2000, power=2.0)  # correct with the same numbers
-        difference = a[1].astype(float) - b[1]
+        a, b = answers(2000, power=1.0), answers(2000, power=2.0)  # correct with the same numbers
+        difference = 100 * (a[1].astype(float) - b[1])
         half = 1.96 * difference.std() / np.sqrt(2000)
-        result = paired_difference_interval([(a, b)], resamples=4000)["accuracy"]
-        assert result["difference"] == pytest.approx(difference.mean())
-        assert result["low"] == pytest.approx(difference.mean() - half, abs=0.002)
-        assert result["high"] == pytest.approx(difference.mean() + half, abs=0.002)
+        found = scored(*a).minus(scored(*b)).summary("accuracy")
+        assert found["value"] == pytest.approx(difference.mean())
+        assert found["low"] == pytest.approx(difference.mean() - half, abs=0.25)
+        assert found["high"] == pytest.approx(difference.mean() + half, abs=0.25)
 
     def test_signs(self):
-        _, correct = scores()
-        better = np.full(800, correct.mean()), correct
-        worse = np.full(800, 0.99), correct
-        result = paired_difference_interval([(better, worse)])
-        assert result["ece"]["high"] < 0 < result["trust"]["low"]
-        assert result["trust"]["difference"] == pytest.approx(-result["ece"]["difference"])
+        _, correct = answers()
+        better = scored(np.full(800, correct.mean()), correct)
+        worse = scored(np.full(800, 0.99), correct)
+        difference = better.minus(worse)
+        assert difference.summary("ece")["high"] < 0 < difference.summary("trust")["low"]
+        assert difference.value["trust"] == pytest.approx(-difference.value["ece"])
 
-    def test_groups_are_averaged_and_independent(self):
-        pairs = [
-            (scores(1000, seed, power=1.0), scores(1000, seed + 50, power=2.0))
-            for seed in (1, 2, 3)
-        ]
-        alone = [paired_difference_interval([pair])["accuracy"] for pair in pairs]
-        pooled = paired_difference_interval(pairs, resamples=4000)["accuracy"]
-        assert pooled["difference"] == pytest.approx(np.mean([x["difference"] for x in alone]))
-        width = np.mean([x["high"] - x["low"] for x in alone])
-        assert pooled["high"] - pooled["low"] == pytest.approx(width / np.sqrt(3), rel=0.1)
 
-    def test_runs_share_the_questions(self):
+class TestMeans:
+    def test_benchmarks_are_averaged_and_independent(self):
+        alone = [scored(*answers(1000, seed), f"benchmark{seed}") for seed in (1, 2, 3)]
+        pooled = mean_scores(alone)
+        assert pooled.value["ece"] == pytest.approx(np.mean([s.value["ece"] for s in alone]))
+        mean_width = np.mean([width(s, "accuracy") for s in alone])
+        assert width(pooled, "accuracy") == pytest.approx(mean_width / np.sqrt(3), rel=0.1)
+
+    def test_runs_on_one_benchmark_share_the_questions(self):
         # The same run three times over tells nothing new: the interval must not shrink.
-        a, b = scores(500, 1, power=1.0), scores(500, 2)
-        once = paired_difference_interval([(a, b)])
-        thrice = paired_difference_interval([(tuple(np.stack([x] * 3) for x in a), b)])
-        for metric in METRICS:
-            assert thrice[metric] == pytest.approx(once[metric])
-
-    def test_unequal_group_sizes_count_equally(self):
-        a, b = scores(100, 1), scores(100, 2)
-        large = scores(900, 3), scores(900, 4)
-        result = paired_difference_interval([(a, b), large])["accuracy"]["difference"]
-        small_gap = a[1].mean() - b[1].mean()
-        large_gap = large[0][1].mean() - large[1][1].mean()
-        assert result == pytest.approx((small_gap + large_gap) / 2)
-
-    def test_deterministic(self):
-        pair = (scores(300, 1), scores(300, 2))
-        assert paired_difference_interval([pair]) == paired_difference_interval([pair])
-
-    def test_refuses(self):
-        with pytest.raises(ValueError, match="at least one"):
-            paired_difference_interval([])
-        with pytest.raises(ValueError, match="questions"):
-            paired_difference_interval([(scores(10), scores(11))])
-        with pytest.raises(ValueError):
-            paired_difference_interval([((np.full((2, 5), 0.5), np.ones((1, 5))), scores(5))])
+        once = scored(*answers(500, 1))
+        for name in HEADLINE:
+            assert width(mean_scores([once] * 3), name) == pytest.approx(width(once, name))

@@ -176,23 +176,6 @@ class TestReliabilityBins:
         np.testing.assert_allclose(rows["confidence"], mean, atol=1e-12)
 
 
-class TestOverConfidence:
-    def test_signs(self):
-        # Bin 10 is over-confident by .45, bin 2 under-confident by .85, each half of the rows.
-        parts = m.over_confidence([0.95, 0.95, 0.15, 0.15], [1, 0, 1, 1], 10)
-        assert parts["over"] == pytest.approx(0.225) and parts["under"] == pytest.approx(0.425)
-        assert parts["gap"] == pytest.approx(-0.2)
-        assert parts["accuracy"] == 0.75 and parts["confidence"] == pytest.approx(0.55)
-
-    @given(scored)
-    def test_identities(self, rows):
-        parts = m.over_confidence(*rows)
-        ece = m.expected_calibration_error(*rows)
-        assert parts["over"] + parts["under"] == pytest.approx(ece, abs=1e-12)
-        assert parts["over"] - parts["under"] == pytest.approx(parts["gap"], abs=1e-12)
-        assert min(parts["over"], parts["under"]) >= 0
-
-
 def test_trust_score_o3_and_its_range():
     assert m.trust_score(62.5, 38.75) == 23.75
     assert m.trust_score(0.0, 90.0) == -90.0  # never clipped
@@ -200,12 +183,9 @@ def test_trust_score_o3_and_its_range():
 
 class TestBrierAndNll:
     def test_sklearn(self):
-        from sklearn.metrics import brier_score_loss, log_loss
+        from sklearn.metrics import log_loss
 
         confidence, correct = random_scores()
-        assert m.binary_brier(confidence, correct) == pytest.approx(
-            brier_score_loss(correct, confidence)
-        )
         assert m.binary_nll(confidence, correct) == pytest.approx(log_loss(correct, confidence))
 
     def test_nll_stays_finite(self):
@@ -275,8 +255,6 @@ class TestBrierAndNll:
         m.expected_calibration_error,
         m.adaptive_calibration_error,
         m.reliability_bins,
-        m.over_confidence,
-        m.binary_brier,
         m.binary_nll,
     ],
 )

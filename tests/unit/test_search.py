@@ -13,7 +13,6 @@ from scripts.first.metrics import binary_nll, expected_calibration_error
 from scripts.first.recalibration import prob_softmax
 from scripts.first.search import (
     PosthocTemperature,
-    fit_posthoc_temperature,
     recalibrated_confidence,
     search_temperature,
     temperature_curve,
@@ -172,6 +171,14 @@ class TestSearch:
         assert shuffled.c == search_temperature(p, correct).c
 
 
+def fitted(logits, gold, chunk=4096):
+    """The post-hoc temperature of rows that come in chunks, as a model's batches do."""
+    fit = PosthocTemperature()
+    for start in range(0, len(gold), chunk):
+        fit.add(logits[start : start + chunk], gold[start : start + chunk])
+    return fit.fit()
+
+
 class TestPosthocTemperature:
     @staticmethod
     def logits_and_gold(true_t, n=1500, classes=30, seed=0):
@@ -198,11 +205,11 @@ class TestPosthocTemperature:
                 return self.classes_[x.argmax(axis=1)]
 
         logits, gold = self.logits_and_gold(true_t)
-        fitted = CalibratedClassifierCV(
+        reference = CalibratedClassifierCV(
             FrozenEstimator(Logits().fit(logits, gold)), method="temperature", ensemble=False
         ).fit(logits, gold)
-        beta = fitted.calibrated_classifiers_[0].calibrators[0].beta_
-        ours = fit_posthoc_temperature(logits, gold)
+        beta = reference.calibrated_classifiers_[0].calibrators[0].beta_
+        ours = fitted(logits, gold)
         assert ours == pytest.approx(1 / beta, rel=1e-3)
         assert ours == pytest.approx(true_t, rel=0.1)
 
@@ -210,15 +217,15 @@ class TestPosthocTemperature:
         # Margin 2 everywhere, right in 80 %: sigmoid(2 / T) = .8.
         logits = np.tile([2.0, 0.0], (100, 1))
         gold = (np.arange(100) >= 80).astype(int)
-        assert fit_posthoc_temperature(logits, gold) == pytest.approx(2 / math.log(4), rel=1e-3)
+        assert fitted(logits, gold) == pytest.approx(2 / math.log(4), rel=1e-3)
 
     def test_batches_and_precision_do_not_show(self):
         import torch
 
         logits, gold = self.logits_and_gold(1.7)
-        whole = fit_posthoc_temperature(logits, gold)
-        assert fit_posthoc_temperature(logits, gold, chunk=11) == pytest.approx(whole, rel=1e-9)
-        single = fit_posthoc_temperature(torch.tensor(logits).float(), torch.tensor(gold))
+        whole = fitted(logits, gold)
+        assert fitted(logits, gold, chunk=11) == pytest.approx(whole, rel=1e-9)
+        single = fitted(torch.tensor(logits).float(), torch.tensor(gold))
         assert single == pytest.approx(whole, rel=1e-3)
 
     def test_a_shift_of_all_logits_changes_nothing(self):
@@ -226,17 +233,15 @@ class TestPosthocTemperature:
 
         logits, gold = self.logits_and_gold(1.7)
         logits = torch.tensor(logits).float().round(decimals=2)
-        assert fit_posthoc_temperature(logits + 512, gold) == pytest.approx(
-            fit_posthoc_temperature(logits, gold), rel=1e-3
-        )
+        assert fitted(logits + 512, gold) == pytest.approx(fitted(logits, gold), rel=1e-3)
 
     def test_equal_logits_leave_the_temperature_alone(self):
-        assert fit_posthoc_temperature(np.zeros((10, 3)), np.arange(10) % 3) == 1.0
+        assert fitted(np.zeros((10, 3)), np.arange(10) % 3) == 1.0
 
     def test_ends_of_the_range(self):
         logits = np.tile([1.0, 0.0], (10, 1))
-        assert fit_posthoc_temperature(logits, np.zeros(10, int)) == 0.05  # always right
-        assert fit_posthoc_temperature(logits, np.ones(10, int)) == 20.0  # always wrong
+        assert fitted(logits, np.zeros(10, int)) == 0.05  # always right
+        assert fitted(logits, np.ones(10, int)) == 20.0  # always wrong
 
     def test_refuses(self):
         with pytest.raises(ValueError, match="no row"):
@@ -244,4 +249,4 @@ class TestPosthocTemperature:
         with pytest.raises(ValueError, match="logits must be"):
             PosthocTemperature().add(np.zeros((3, 4)), np.zeros(2, int))
         with pytest.raises(ValueError, match="infinite"):
-            fit_posthoc_temperature(np.array([[np.nan, 0.0]]), np.array([0]))
+            fitted(np.array([[np.nan, 0.0]]), np.array([0]))

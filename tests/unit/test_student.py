@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -167,8 +169,11 @@ def test_knowledge_of_another_tokenizer_is_refused(tmp_path):
     other = tmp_path / "tokenizer"
     other.mkdir()
     for source in tiny.tokenizer_folder().iterdir():
-        text = source.read_text()
-        (other / source.name).write_text(text + " " if source.name == "tokenizer.json" else text)
+        (other / source.name).write_text(source.read_text())
+    content = json.loads((other / "tokenizer.json").read_text())
+    vocabulary = content["model"]["vocab"]
+    vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
+    (other / "tokenizer.json").write_text(json.dumps(content))
     save_checkpoint(tiny.random_llama(7), tmp_path / "teacher", other, {"kind": "test"})
     folder = make_store(tmp_path, teacher=tmp_path / "teacher")
     with pytest.raises(UserError, match="different vocabularies"):

@@ -1,28 +1,33 @@
-"""Finished runs of the small scales, made once for all tests of the workflow."""
+"""A reduced copy of the repository with finished runs, made once for all tests of the workflow."""
 
 import pytest
 
-from tests.workflow.copies import MINI, MIRROR, SMOKE, copy_repository, output, snakemake
+from tests.workflow.copies import MIRROR, copy_repository, equip, output, reduce_scales, shell
+
+SMOKE = "FIRST_DATA_MIRROR=../shared/hub make smoke"  # as the README has it
 
 
 @pytest.fixture(scope="session")
-def mini_run(tmp_path_factory):
-    """A copy of the repository with the whole mini scale finished, two jobs at a time."""
-    folder = copy_repository(tmp_path_factory.mktemp("mini") / "clone")
-    process = snakemake(
-        folder, "--profile", "profiles/local", "-c2", "--configfile", MINI, "--", "all", warm=True
-    )
-    assert process.returncode == 0, output(process)[-4000:]
+def reduced(tmp_path_factory):
+    """The copy itself, nothing built."""
+    folder = reduce_scales(copy_repository(tmp_path_factory.mktemp("reduced") / "first"))
+    equip(folder)
     return folder
 
 
 @pytest.fixture(scope="session")
-def smoke_run(tmp_path_factory):
-    """A copy with the reduced smoke scale finished: real rows through every rule."""
+def tiny_run(reduced):
+    """`make demo`, finished."""
+    process = shell(reduced, "make demo")
+    assert process.returncode == 0, output(process)[-4000:]
+    return reduced
+
+
+@pytest.fixture(scope="session")
+def smoke_run(reduced):
+    """`make smoke` on the real datasets, finished."""
     if not MIRROR.is_dir():
         pytest.skip(f"no mirror of the real datasets at {MIRROR}")
-    folder = copy_repository(tmp_path_factory.mktemp("smoke") / "clone")
-    words = ["--profile", "profiles/local", "-c2", "--configfile", SMOKE, "--", "all"]
-    process = snakemake(folder, *words, warm=True, FIRST_DATA_MIRROR=str(MIRROR.resolve()))
+    process = shell(reduced, SMOKE)
     assert process.returncode == 0, output(process)[-4000:]
-    return folder
+    return reduced

@@ -1,4 +1,8 @@
-"""Copies of the repository for tests of the workflow: what git would clone, plus what is new."""
+"""Copies of the repository for tests of the workflow: what git would clone, plus what is new.
+
+In a reduced copy the scales tiny and smoke are made small enough to finish in a minute or two, and
+everything else is as it is: the README's commands run there letter for letter.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import yaml
+
 ROOT = Path(__file__).resolve().parents[2]
-MINI = "tests/workflow/mini.yaml"
-SMOKE = "tests/workflow/mini_smoke.yaml"
+REDUCED = ROOT / "tests/workflow/reduced"
 MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR", ROOT.parent / "shared" / "hub"))
 
 
@@ -34,6 +39,43 @@ def copy_repository(target: Path) -> Path:
     return target
 
 
+def reduce_scales(folder: Path) -> Path:
+    """Shrink the scales tiny and smoke of a copy."""
+    scales = folder / "config/scales"
+    shutil.copyfile(REDUCED / "tiny.yaml", scales / "tiny.yaml")
+    whole = yaml.safe_load((scales / "smoke.yaml").read_text())
+    small = yaml.safe_load((REDUCED / "smoke.yaml").read_text())
+    (scales / "smoke.yaml").write_text(yaml.safe_dump(_laid_over(whole, small), sort_keys=False))
+    return folder
+
+
+def _laid_over(whole: dict, small: dict) -> dict:
+    both = {k: (whole[k], v) for k, v in small.items() if isinstance(v, dict) and whole.get(k)}
+    return {**whole, **small, **{key: _laid_over(*pair) for key, pair in both.items()}}
+
+
+def equip(folder: Path) -> None:
+    """Let `make` find the environment that runs the tests, and the real datasets in ../shared."""
+    (folder / ".venv").symlink_to(sys.prefix)
+    for name in ("lock", "run", "test", "test-nodeps"):
+        os.utime(folder / f"envs/{name}.txt", (0, 0))  # older than the environment's stamps
+    if MIRROR.is_dir():
+        (folder.parent / "shared").symlink_to(MIRROR.resolve().parent)
+
+
+def shell(folder: Path, line: str):
+    """Run one line of the README in a copy, as a user would type it."""
+    return subprocess.run(
+        ["bash", "-c", line],
+        cwd=folder,
+        env=environment(folder),
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+
+
 def environment(folder: Path, **changes: str) -> dict[str, str]:
     """Environment of a run: this interpreter first, as `make` sets it."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "FIRST_"))}
@@ -42,11 +84,10 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     return {**kept, **fixed, **changes}
 
 
-def snakemake(folder: Path, *words: str, warm: bool = False, **changes: str):
+def snakemake(folder: Path, *words: str, **changes: str):
     """Run snakemake in a copy; return the completed process with its output as text."""
-    start = [sys.executable, "-m", "scripts.first.warm", "run", "--"] if warm else []
     return subprocess.run(
-        [*start, "snakemake", *words],
+        ["snakemake", *words],
         cwd=folder,
         env=environment(folder, **changes),
         capture_output=True,

@@ -1,7 +1,5 @@
-"""The house: dry runs of every scale, lint, README commands, bad configuration."""
+"""The house: dry runs of every scale, lint, bad configuration."""
 
-import re
-import shlex
 import subprocess
 import sys
 
@@ -45,42 +43,6 @@ def test_linters_are_clean(command):
         command, cwd=ROOT, env=environment(ROOT), capture_output=True, text=True, check=False
     )
     assert process.returncode == 0, output(process)[-3000:]
-
-
-def readme_commands():
-    """Command lines of the README: fenced blocks and the table's second column."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```\n(.*?)^```", text, flags=re.M | re.S)
-    lines = [line for block in blocks for line in block.splitlines()]
-    lines += re.findall(r"`((?:make|snakemake) [^`]+)`", text)
-    starts = ("make ", "snakemake ", "FIRST_DATA_MIRROR=")
-    return sorted({line for line in lines if line.startswith(starts) and "..." not in line})
-
-
-@pytest.mark.parametrize("line", readme_commands())
-def test_readme_command(line):
-    """Every command of the README is accepted: make and snakemake say what they would do."""
-    words = shlex.split(line)
-    changes = {}
-    while "=" in words[0]:
-        name, value = words.pop(0).split("=", 1)
-        changes[name] = value
-    words.insert(1, "-n")
-    process = subprocess.run(
-        words,
-        cwd=ROOT,
-        env=environment(ROOT, **changes),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 0, output(process)[-3000:]
-
-
-def test_readme_has_the_commands():
-    """The two commands, one cell and the cluster run are there."""
-    found = " ".join(readme_commands())
-    assert all(word in found for word in ("make demo", "make test", "first_ts", "--profile slurm"))
 
 
 @pytest.mark.parametrize(

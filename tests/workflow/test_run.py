@@ -1,4 +1,4 @@
-"""The whole workflow on a small world: what it makes, what it reruns, and that it repeats."""
+"""The whole workflow on a smaller world: what it makes, what it reruns, and that it repeats."""
 
 import hashlib
 import json
@@ -7,41 +7,41 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
-from tests.workflow.copies import MINI, copy_repository, job_counts, output, snakemake
+from tests.workflow.copies import copy_repository, job_counts, output, reduce_scales, snakemake
 
-DRY = ("-n", "-c1", "--quiet", "host", "--configfile", MINI)
+DRY = ("-n", "-c1", "--quiet", "host")
 FIGURES = [f"figures/figure{n}.{kind}" for n in (2, 3, 5, 6) for kind in ("pdf", "png", "csv")]
 TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
 
 
 def digests(folder):
     """sha256 of every table, figure's data, claim, prediction and weight of a finished run."""
-    results = folder / "results/mini"
+    results = folder / "results/tiny"
     names = [p for p in sorted(results.rglob("*")) if p.suffix in (".csv", ".json", ".safetensors")]
     names += sorted(results.rglob("predictions.parquet"))
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in names}
 
 
-def test_everything_is_made(mini_run):
+def test_everything_is_made(tiny_run):
     """Every artifact exists and holds something."""
     for name in [*FIGURES, *TABLES, "claims.json", "claims.md", "tables/data_report.md"]:
-        assert (mini_run / "results/mini" / name).stat().st_size > 100, name
-    claims = json.loads((mini_run / "results/mini/claims.json").read_text())
+        assert (tiny_run / "results/tiny" / name).stat().st_size > 100, name
+    claims = json.loads((tiny_run / "results/tiny/claims.json").read_text())
     assert isinstance(claims, list)
     assert {c["verdict"] for c in claims} <= {"holds", "does not hold", "undecided"}
 
 
-def test_nothing_is_left_unfinished(mini_run):
+def test_nothing_is_left_unfinished(tiny_run):
     """No temporary file survives a run."""
-    leftovers = [p for p in (mini_run / "results").rglob("*") if p.name.startswith(".")]
+    leftovers = [p for p in (tiny_run / "results").rglob("*") if p.name.startswith(".")]
     assert leftovers == []
 
 
-def test_table_matches_predictions(mini_run):
+def test_table_matches_predictions(tiny_run):
     """A number of Table 1 follows from the per-question predictions (two seeds, plain mean)."""
-    cell = mini_run / "results/mini/tables/table1/cells/mini/finetune/in_domain-csqa.json"
+    cell = tiny_run / "results/tiny/tables/table1/cells/alder/finetune/in_domain-csqa.json"
     accuracy = json.loads(cell.read_text())["accuracy"]
-    folder = mini_run / "results/mini/evaluation/mini/csqa/finetune"
+    folder = tiny_run / "results/tiny/evaluation/alder/csqa/finetune"
     files = sorted(folder.glob("seed*/csqa/predictions.parquet"))
     assert len(files) == 2
     means = [
@@ -51,21 +51,21 @@ def test_table_matches_predictions(mini_run):
     assert value == pytest.approx(sum(means) / 2)
 
 
-def test_second_run_has_nothing_to_do(mini_run):
+def test_second_run_has_nothing_to_do(tiny_run):
     """Same command, nothing to do; touching every source changes that not at all."""
-    assert "Nothing to be done" in output(snakemake(mini_run, *DRY))
-    for path in mini_run.rglob("*"):
+    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
+    for path in tiny_run.rglob("*"):
         if path.is_file() and "results" not in path.parts and ".snakemake" not in path.parts:
             path.touch()
-    assert "Nothing to be done" in output(snakemake(mini_run, *DRY))
+    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
 
 
-def test_delta_reruns_only_what_depends_on_it(mini_run):
+def test_delta_reruns_only_what_depends_on_it(tiny_run):
     """Another delta of Eq. 3: its students, their evaluations, their cells, what shows them."""
-    config = mini_run / "config/config.yaml"
+    config = tiny_run / "config/config.yaml"
     text = config.read_text()
     config.write_text(text.replace("delta: 0.1", "delta: 0.2"))
-    counts = job_counts(snakemake(mini_run, *DRY))
+    counts = job_counts(snakemake(tiny_run, *DRY))
     config.write_text(text)
     assert counts == {
         "student": 6,
@@ -77,29 +77,29 @@ def test_delta_reruns_only_what_depends_on_it(mini_run):
     }
 
 
-def test_another_loss_retrains_students_and_fetches_nothing(mini_run):
+def test_another_loss_retrains_students_and_fetches_nothing(tiny_run):
     """Logic counts, comments do not."""
-    losses = mini_run / "scripts/first/losses.py"
+    losses = tiny_run / "scripts/first/losses.py"
     text = losses.read_text()
     losses.write_text(text + "\n# a comment\n")
-    assert "Nothing to be done" in output(snakemake(mini_run, *DRY))
+    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
     losses.write_text(text + "\nANOTHER = 1\n")
-    counts = job_counts(snakemake(mini_run, *DRY))
+    counts = job_counts(snakemake(tiny_run, *DRY))
     losses.write_text(text)
     assert counts["student"] >= 24
     assert not {"teacher", "knowledge", "base_model", "benchmark_data"} & set(counts)
 
 
-def test_run_repeats_byte_for_byte(mini_run, tmp_path):
+def test_run_repeats_byte_for_byte(tiny_run, tmp_path):
     """Another clone, one job at a time, no warm server, another hash seed: the same bytes.
 
     One family's Table 1 column is enough to cover every kind of job but the figures.
     """
-    clone = copy_repository(tmp_path / "clone")
-    cell = "results/mini/tables/table1/cells/mini/first_ts/in_domain-csqa.json"
-    process = snakemake(clone, "-c1", "--configfile", MINI, "--", cell, PYTHONHASHSEED="7")
+    clone = reduce_scales(copy_repository(tmp_path / "clone"))
+    cell = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
+    process = snakemake(clone, "-c1", "--", cell, PYTHONHASHSEED="7")
     assert process.returncode == 0, output(process)[-3000:]
-    first, second = digests(mini_run), digests(clone)
+    first, second = digests(tiny_run), digests(clone)
     assert len(second) > 20
     assert {name: first[name] for name in second} == second
 
@@ -112,6 +112,7 @@ def test_cell_builds_only_its_ancestors(tmp_path):
     assert counts.pop("benchmark_data") == 1
     assert counts == {
         "base_model": 2,
+        "pair": 1,
         "teacher": 1,
         "knowledge": 2,
         "temperature": 1,
@@ -121,16 +122,16 @@ def test_cell_builds_only_its_ancestors(tmp_path):
     }
 
 
-def test_interrupted_job_leaves_nothing_finished(mini_run):
+def test_interrupted_job_leaves_nothing_finished(tiny_run):
     """A failing job removes what it declared; the log ends in one line for the user."""
-    config = mini_run / MINI
+    config = tiny_run / "config/scales/tiny.yaml"
     text = config.read_text()
     config.write_text(text.replace("block_length: 160", "block_length: 9"))
-    target = "results/mini/teacher/mini/boolq/record.json"
-    process = snakemake(mini_run, "-c1", "--configfile", MINI, "--", target)
+    target = "results/tiny/teacher/alder/boolq/record.json"
+    process = snakemake(tiny_run, "-c1", "--", target)
     config.write_text(text)
     assert process.returncode != 0
-    assert not (mini_run / target).exists()
-    log = (mini_run / "logs/mini/teacher/mini/boolq.log").read_text()
+    assert not (tiny_run / target).exists()
+    log = (tiny_run / "logs/tiny/teacher/alder/boolq.log").read_text()
     assert re.fullmatch(r"error: .*block_length.*", log.strip().splitlines()[-1])
     assert "Traceback" not in log

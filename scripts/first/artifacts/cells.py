@@ -11,17 +11,10 @@ import argparse
 import numpy as np
 
 from scripts.first.artifacts.names import SETTINGS, UNTUNED, setting_of
-from scripts.first.artifacts.resampling import (
-    LEVEL,
-    RESAMPLES,
-    SEED,
-    mean_scores,
-    question_weights,
-    score_run,
-)
-from scripts.first.artifacts.runs import Run, load_runs
+from scripts.first.artifacts.runs import Run, load_runs, score_run
 from scripts.first.errors import UserError
 from scripts.first.files import read_csv, read_json, write_json
+from scripts.first.intervals import LEVEL, RESAMPLES, SEED, mean_scores
 
 HEADLINE = ("ece", "accuracy", "trust")
 PLAIN = (
@@ -90,8 +83,7 @@ def aggregate(runs: list[Run]) -> dict:
     Each metric is computed seed by seed and averaged (`value`); `sd` is the sample deviation over
     seeds, null for one seed. The interval resamples questions and keeps all seeds of a question.
     """
-    weights = question_weights(len(runs[0].ids))
-    scores = [score_run(run, weights) for run in runs]
+    scores = [score_run(run) for run in runs]
     for run, own in zip(runs, scores, strict=True):
         for name in HEADLINE:
             if abs(run.metrics[name] - own.value[name]) > TOLERANCE:

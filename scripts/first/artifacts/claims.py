@@ -17,10 +17,10 @@ from scripts.first.artifacts.claims_teacher import (
     temperature_claims,
 )
 from scripts.first.artifacts.evidence import FAILS, HOLDS, UNDECIDED, Evidence, Place, scope
-from scripts.first.artifacts.resampling import LEVEL, RESAMPLES
 from scripts.first.artifacts.runs import load_runs
 from scripts.first.errors import UserError
 from scripts.first.files import read_csv, read_json, write_json, write_text
+from scripts.first.intervals import LEVEL, RESAMPLES
 
 TOLERANCE = 1e-5  # table1.csv has six decimals
 

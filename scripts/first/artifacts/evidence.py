@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scripts.first.artifacts.names import UNTUNED, dataset_name, family_name, method_name
-from scripts.first.artifacts.resampling import Scores, mean_scores, score_runs
-from scripts.first.artifacts.runs import Run
+from scripts.first.artifacts.runs import Run, score_runs
+from scripts.first.intervals import Scores, mean_scores
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 Column = tuple[str, str, str]  # setting, corpus, benchmark

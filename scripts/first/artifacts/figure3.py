@@ -12,10 +12,10 @@ import argparse
 import numpy as np
 
 from scripts.first.artifacts.names import family_name, method_name
-from scripts.first.artifacts.resampling import interval, question_weights
 from scripts.first.artifacts.style import MARKERS, TEXT, panel_letter, save, start
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
+from scripts.first.intervals import interval, question_weights
 from scripts.first.metrics import DEFAULT_BINS as BINS
 from scripts.first.metrics import bin_index
 
@@ -125,7 +125,7 @@ def _average(parts: list[dict[str, dict]]) -> dict[str, dict]:
 
 def _one_model(model: dict) -> dict[str, dict]:
     probability, correct = model["probability"], model["correct"]
-    weights = question_weights(len(probability))
+    weights = question_weights(model["benchmark"], len(probability))
     ranks = {str(r + 1): [r] for r in range(probability.shape[1])}
     ranks[f"2-{probability.shape[1]}"] = list(range(1, probability.shape[1]))
     return {

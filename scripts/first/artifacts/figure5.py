@@ -11,8 +11,7 @@ import argparse
 import numpy as np
 
 from scripts.first.artifacts.names import dataset_name, family_name, method_name
-from scripts.first.artifacts.resampling import score_runs
-from scripts.first.artifacts.runs import load_runs
+from scripts.first.artifacts.runs import load_runs, score_runs
 from scripts.first.artifacts.style import TEXT, save, start
 from scripts.first.errors import UserError
 from scripts.first.metrics import DEFAULT_BINS as BINS

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 
+import numpy as np
+
 from scripts.first.artifacts.names import dataset_name, family_name
 from scripts.first.artifacts.style import (
     LINES,
@@ -121,6 +123,7 @@ def draw(data):
             axis.set_axis_off()
         top.text(0.5, 0, "no students at other c", ha="center", transform=top.transAxes)
         return figure
+    several = students["family"].nunique() > 1
     for i, name in enumerate(("accuracy", "trust", "ece")):
         axis = bottom if name == "ece" else top
         color = palette[(2, 4, 3)[i]]
@@ -128,21 +131,31 @@ def draw(data):
             mean = part.groupby("c")[name].mean()
             axis.plot(mean.index, mean, color=color, linewidth=0.6, alpha=0.45)
         mean = students.groupby(["c", "family"])[name].mean().groupby("c").mean()
-        axis.plot(
-            mean.index, mean, color=color, marker=MARKERS[i], linestyle=LINES[i], label=SHOWN[name]
+        ends = students.groupby("c")[[f"{name}_low", f"{name}_high"]].mean()
+        if several:  # the spread over families says more than the questions do
+            ends[:] = np.nan
+        reach = np.abs(ends.to_numpy().T - mean.to_numpy())
+        axis.errorbar(
+            mean.index,
+            mean,
+            yerr=reach,
+            color=color,
+            marker=MARKERS[i],
+            linestyle=LINES[i],
+            label=SHOWN[name],
         )
     top.tick_params(labelbottom=False)
     top.set_ylabel("Student (%)")
     top.margins(y=0.15)
     top.set_ylim(bottom=0)
-    several = students["family"].nunique() > 1
     top.legend(loc="lower right", ncol=2, title="thin: one family" if several else None)
     bottom.set_ylabel("Student ECE (%)")
     bottom.set_xlabel("$c$ of the student's targets")
     bottom.set_ylim(bottom=0)
     bottom.margins(y=0.15)
     corpus, benchmark = students.iloc[0][["corpus", "benchmark"]].map(dataset_name)
-    panel_letter(top, "b", f"Students, {corpus} → {benchmark}")
+    whose = "Students" if several else f"{family_name(students.iloc[0]['family'])}'s students"
+    panel_letter(top, "b", f"{whose}, {corpus} → {benchmark}")
     return figure
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet, sha256_file
+from scripts.first.intervals import Scores, mean_scores, question_weights, score
 
 COLUMNS = ["id", "answer", "prediction", "correct", "confidence", "candidate_log_probs"]
 LABELS = ("scale", "family", "corpus", "method", "seed", "benchmark")
@@ -99,3 +100,14 @@ def load_runs(predictions: Sequence[str], metrics: Sequence[str]) -> dict[Key, l
             raise UserError(f"seed {run.seed} given twice: {run.predictions_path}: list it once")
         group.append(run)
     return {key: sorted(group, key=lambda run: run.seed) for key, group in groups.items()}
+
+
+def score_run(run: Run) -> Scores:
+    """Return the scores of one run, with the bins of its metrics.json."""
+    weights = question_weights(run.benchmark, len(run.ids))
+    return score(run.confidence, run.correct, weights, run.metrics["bins"])
+
+
+def score_runs(runs: Sequence[Run]) -> Scores:
+    """Return the mean over the seeds of one model; runs of one benchmark share their resamples."""
+    return mean_scores([score_run(run) for run in runs])

@@ -1,0 +1,47 @@
+"""Can a family's teacher teach its student? Their vocabularies must be one (method.md section 9).
+
+Token ids are matched directly, so this is checked on the base checkpoints, before a teacher is
+tuned: a mistake should not cost the longest job of the workflow.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.first.checkpoints import RECORD
+from scripts.first.errors import UserError
+from scripts.first.files import read_json, write_json
+from scripts.first.tokenizer import TextTokenizer, load_tokenizer
+
+
+def check_pair(teacher: Path, student: Path, output: Path) -> None:
+    """Compare the vocabularies of two base checkpoints; write what was compared as JSON.
+
+    Raises UserError naming both folders, and the first token that differs, where they are not one.
+    """
+    theirs, ours = (_tokenizer(folder) for folder in (teacher, student))
+    if theirs.vocabulary_sha256() != ours.vocabulary_sha256():
+        raise UserError(
+            f"teacher and student have different vocabularies: {teacher} and {student}: "
+            f"{_difference(theirs, ours)}: pair models of one family in the configuration"
+        )
+    write_json(
+        output,
+        {"vocabulary": ours.vocabulary_sha256(), "tokens": ours.vocabulary_size},
+    )
+
+
+def _tokenizer(folder: Path) -> TextTokenizer:
+    record = read_json(folder / RECORD)
+    return load_tokenizer(record.get("location") or folder)
+
+
+def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:
+    if theirs.vocabulary_size != ours.vocabulary_size:
+        return f"{theirs.vocabulary_size} and {ours.vocabulary_size} tokens"
+    for name in ("bos_id", "eos_id"):
+        if getattr(theirs, name) != getattr(ours, name):
+            return f"{name} {getattr(theirs, name)} and {getattr(ours, name)}"
+    pairs = zip(theirs.tokens(), ours.tokens(), strict=True)
+    index, (their, our) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    return f"id {index} is {their!r} and {our!r}"
