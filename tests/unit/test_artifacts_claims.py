@@ -71,6 +71,7 @@ def test_what_was_built_in_is_found(usual):
     assert usual["first_ece_against_finetune"] == HOLDS
     assert usual["first_trust_against_distill"] == HOLDS
     assert usual["first_ece_against_finetune_out_of_domain"] == HOLDS
+    assert usual["first_trust_against_finetune_in_domain"] == HOLDS
     assert usual["tuning_raises_accuracy"] == HOLDS
 
 

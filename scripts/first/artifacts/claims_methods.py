@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from scripts.first.artifacts.evidence import Evidence, Place, by_column, judge, scope
-from scripts.first.artifacts.names import method_name
+from scripts.first.artifacts.names import SETTINGS, method_name
 
 # A difference in accuracy that counts as "not lower": well below the paper's own +2.3.
 ACCURACY_MARGIN = 1.0
@@ -60,11 +60,11 @@ def method_claims(evidence: Evidence) -> list[dict]:
             "Direct distillation inherits the teacher's over-confidence (in-domain).",
         ),
     ]
-    claims += [
-        _against(evidence, everywhere, rival, m, "") for rival in RIVALS for m in DIFFERENCES
-    ]
-    claims += [_against(evidence, everywhere, "teacher", "ece", "")]
-    claims += [_against(evidence, outside, "finetune", m, "_out_of_domain") for m in DIFFERENCES]
+    for rival in RIVALS:
+        claims += [_against(evidence, everywhere, rival, m) for m in DIFFERENCES]
+        claims += [_against(evidence, inside, rival, m, "in_domain") for m in DIFFERENCES]
+    claims += [_against(evidence, everywhere, "teacher", "ece")]
+    claims += [_against(evidence, outside, "finetune", m, "out_of_domain") for m in DIFFERENCES]
     claims += [
         _difference(
             evidence,
@@ -122,10 +122,10 @@ def _level(evidence: Evidence, places: Sequence[Place], method: str, name: str, 
 
 
 def _against(
-    evidence: Evidence, places: Sequence[Place], rival: str, metric: str, suffix: str
+    evidence: Evidence, places: Sequence[Place], rival: str, metric: str, setting: str = ""
 ) -> dict:
     words, above, threshold, test = DIFFERENCES[metric]
-    where = " out of domain" if suffix else ""
+    suffix, where = (f"_{setting}", f", {SETTINGS[setting]}") if setting else ("", "")
     return _difference(
         evidence,
         places,
