@@ -59,6 +59,7 @@ rule table2:
         predictions=lambda w: table2_runs(w, "predictions.parquet"),
         metrics=lambda w: table2_runs(w, "metrics.json"),
         questions="results/{scale}/data/csqa/test.parquet",
+        first=lambda w: scale_of(w)["figures"].get("table2_questions", []),
     output:
         multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex"),
     log:
@@ -68,7 +69,7 @@ rule table2:
         "../envs/artifacts.yaml"
     threads: 1
     params:
-        first=lambda w: options(first_questions=scale_of(w)["figures"].get("table2_questions")),
+        first=lambda w, input: options(first_questions=input.first or None),
         prefix="results/{scale}/tables/table2",
         code=fingerprint("scripts.first.artifacts.table2"),
     shell:

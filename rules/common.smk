@@ -232,6 +232,7 @@ def student_inputs(w):
     if method["objective"] == "knowledge":
         folder = f"{results}/knowledge/{w.family}/{w.corpus}/train"
         inputs |= {
+            "pair": f"{results}/models/pairs/{w.family}.json",
             "manifest": f"{folder}/manifest.json",
             "store": f"{folder}/knowledge.safetensors",
         }

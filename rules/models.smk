@@ -75,6 +75,7 @@ rule base_model:
         "logs/{scale}/models/{model}.log",
     benchmark:
         "benchmarks/{scale}/models/{model}.tsv"
+    priority: 100
     conda:
         "../envs/train.yaml"
     threads: 1
@@ -95,7 +96,11 @@ rule base_model:
 
 
 rule pair:
-    """Refuse a family whose teacher and student have different vocabularies, before any tuning."""
+    """Refuse a family whose teacher and student have different vocabularies.
+
+    Students that match knowledge wait for it. It comes before other jobs by priority and is no
+    input of rule teacher: another student must not tune the teacher again.
+    """
     input:
         teacher=lambda w: base_record(w, "teacher"),
         student=lambda w: base_record(w, "student"),
@@ -103,6 +108,7 @@ rule pair:
         "results/{scale}/models/pairs/{family}.json",
     log:
         "logs/{scale}/models/pairs/{family}.log",
+    priority: 100
     localrule: True
     conda:
         "../envs/train.yaml"

@@ -5,8 +5,6 @@ rule teacher:
     """Fine-tune the teacher with hard labels on the 90 % (paper, appendix A.1)."""
     input:
         base=lambda w: base_record(w, "teacher"),
-        # Checked first; `ancient`, so that another student does not tune the teacher again.
-        pair=ancient("results/{scale}/models/pairs/{family}.json"),
         train="results/{scale}/data/{corpus}/train.parquet",
         validation="results/{scale}/data/{corpus}/validation.parquet",
     output:

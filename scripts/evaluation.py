@@ -3,8 +3,8 @@
 Reads a checkpoint and data/{benchmark}/test.parquet; writes predictions.parquet (a row a question),
 ranks.parquet (the top-5 tokens' probabilities and hits, for Figure 3) and metrics.json. Prompts are
 never truncated. The prediction is the argmax over the candidates' tokens, its confidence their
-full-vocabulary softmax probability: the student's plain softmax, no temperature (method.md section
-1), unless --posthoc names the validation result of the `finetune_ts` baseline.
+full-vocabulary softmax probability: the student's plain softmax, no temperature, unless --posthoc
+names the validation result of the `finetune_ts` baseline.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ def build_parser():
         "--student-side",
         choices=("full_vocab", "renorm", "softmax_same_c", "tail_bucket"),
         default="full_vocab",
-        help="the student's side of Eq. 5",
+        help="the student's side of Eq. 5; softmax_same_c is renorm where Eq. 4 has no part",
     )
     group.add_argument(
         "--ts-positions", choices=("all", "answer_only"), default="all", help="where Eq. 4 acts"

@@ -14,9 +14,17 @@ def parser(module: str, description: str) -> argparse.ArgumentParser:
     return argparse.ArgumentParser(
         prog=f"python -m {module}",
         description=description,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_Help,
         allow_abbrev=False,
     )
+
+
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows a default where there is one."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        bare = action.required or action.default is None
+        return action.help if bare else super()._get_help_string(action)
 
 
 def add_encoding_options(options: argparse.ArgumentParser) -> None:
@@ -32,7 +40,7 @@ def add_encoding_options(options: argparse.ArgumentParser) -> None:
 
 
 def add_training_options(options: argparse.ArgumentParser) -> None:
-    """Optimiser settings (method.md section 8) and the order's seed."""
+    """Optimiser settings and the order's seed."""
     group = options.add_argument_group("training")
     group.add_argument("--epochs", type=float, required=True, help="passes over the training split")
     group.add_argument("--batch-size", type=int, required=True, help="rows of one optimiser step")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -25,11 +26,21 @@ def check(config: dict) -> None:
     """Validate a merged configuration; UserError with one line that names the key."""
     import jsonschema
 
+    _refuse_non_finite(config, "")
     validator = jsonschema.Draft202012Validator(schema())
     errors = sorted(validator.iter_errors(config), key=lambda e: (-len(e.absolute_path), str(e)))
     if errors:
         raise UserError(_one_line(jsonschema.exceptions.best_match(errors)))
     _check_references(config)
+
+
+def _refuse_non_finite(node, where: str) -> None:
+    """NaN passes every bound of a schema, since it compares false with anything."""
+    if isinstance(node, float) and not math.isfinite(node):
+        raise UserError(f"config: {where[1:]}: {node} is no number: see config/README.md")
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            _refuse_non_finite(child, f"{where}.{key}")
 
 
 def _one_line(error) -> str:
@@ -43,14 +54,24 @@ def _one_line(error) -> str:
             and not any(_matches(p, key) for p in error.schema.get("patternProperties", {}))
         )
         close = difflib.get_close_matches(str(unknown[0]), known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else "see config/README.md for the keys"
+        shape = " and ".join(error.schema.get("patternProperties", {}))
+        other = f"names match {shape}" if shape else "see config/README.md for the keys"
+        hint = f"did you mean {close[0]!r}?" if close else other
         return f"config: {where}: unknown key {str(unknown[0])!r}: {hint}"
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         return f"config: {where}: missing key {', '.join(missing)}: see config/README.md"
     message = " ".join(error.message.split())
-    described = error.schema.get("description", "") if isinstance(error.schema, dict) else ""
-    return f"config: {where}: {message[:300]}: {described or 'see config/README.md'}"
+    return f"config: {where}: {message[:300]}: {_description(error) or 'see config/README.md'}"
+
+
+def _description(error) -> str:
+    """What the schema says of the key; of alternatives, what it says of them together."""
+    while error is not None:
+        if isinstance(error.schema, dict) and error.schema.get("description"):
+            return error.schema["description"]
+        error = error.parent
+    return ""
 
 
 def _matches(pattern: str, key) -> bool:
@@ -83,7 +104,7 @@ def _check_method(where: str, method: dict, methods: dict) -> None:
         "none": {"model"},
     }.get(objective, set())
     for key in method:
-        if key not in {"label", "objective"} | allowed:
+        if key not in {"objective"} | allowed:
             raise UserError(f"config: {where}.{key}: has no effect on objective {objective}")
     if objective != "knowledge":
         return

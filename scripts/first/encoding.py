@@ -1,4 +1,4 @@
-"""Uniform rows to token ids and supervised positions (method.md sections 6 and 7).
+"""Uniform rows to token ids and supervised positions.
 
 One joint encoding of prompt + response, with BOS, serves the teacher, the store, the student and
 the evaluation. The model reads BOS + prompt + response; position i predicts token i + 1. Supervised
@@ -53,7 +53,7 @@ class EncodingReport:
 
 
 def row_hash(input_ids: np.ndarray, prompt_length: int) -> bytes:
-    """Content hash that joins teacher knowledge to student rows, never by order (peers.md B6)."""
+    """Content hash that joins teacher knowledge to student rows, never by order."""
     content = np.asarray([prompt_length, *input_ids], dtype="<i4").tobytes()
     return hashlib.blake2b(content, digest_size=16).digest()
 
@@ -66,7 +66,7 @@ def encode_rows(
 ) -> tuple[list[EncodedRow], EncodingReport]:
     """Encode training rows, at most `block_length` ids each (EOS counted when it is appended).
 
-    Over-long rows (method.md section 6, trap 5): the part of the prompt between shorten_start and
+    Over-long rows: the part of the prompt between shorten_start and
     shorten_end is shortened; without such a part the response is cut, then without EOS; a row whose
     prompt alone fills the block is dropped. All three are counted in the report.
     """

@@ -15,7 +15,7 @@ def supervised_logits(model, batch: Batch):
     """float32 logits (N, V) at the batch's supervised positions, in row order.
 
     The output head runs at those positions alone: `logits_to_keep` as a 2-D bool mask. An integer
-    mask would be read as positions (libraries.md), hence the explicit dtype.
+    mask would be read as positions, hence the explicit dtype.
     """
     import torch
 

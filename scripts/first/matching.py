@@ -32,8 +32,12 @@ def recalibrated_targets(
 
 
 def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argparse.Namespace):
-    """Refuse knowledge of another vocabulary; ids are matched directly (method.md section 9)."""
-    if store.manifest.get("vocabulary") != tokenizer.vocabulary_sha256():
+    """Refuse knowledge of another vocabulary; ids are matched directly."""
+    if "vocabulary" not in store.manifest:
+        raise UserError(
+            f"incomplete manifest: {arguments.knowledge}: it names no vocabulary: extract again"
+        )
+    if store.manifest["vocabulary"] != tokenizer.vocabulary_sha256():
         raise UserError(
             f"teacher and student have different vocabularies: {arguments.knowledge}: its "
             f"teacher's tokens are not those of {arguments.model}: pair models of one family"

@@ -1,4 +1,4 @@
-"""Can a family's teacher teach its student? Their vocabularies must be one (method.md section 9).
+"""Can a family's teacher teach its student? Their vocabularies must be one.
 
 Token ids are matched directly, so this is checked on the base checkpoints, before a teacher is
 tuned: a mistake should not cost the longest job of the workflow.
@@ -37,11 +37,9 @@ def _tokenizer(folder: Path) -> TextTokenizer:
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:
-    if theirs.vocabulary_size != ours.vocabulary_size:
-        return f"{theirs.vocabulary_size} and {ours.vocabulary_size} tokens"
-    for name in ("bos_id", "eos_id"):
+    for name in ("vocabulary_size", "bos_id", "eos_id"):
         if getattr(theirs, name) != getattr(ours, name):
             return f"{name} {getattr(theirs, name)} and {getattr(ours, name)}"
     pairs = zip(theirs.tokens(), ours.tokens(), strict=True)
-    index, (their, our) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
-    return f"id {index} is {their!r} and {our!r}"
+    their, our = next(pair for pair in pairs if pair[0] != pair[1])
+    return f"id {their[1]} is {their[0]!r}, id {our[1]} is {our[0]!r}"

@@ -1,4 +1,4 @@
-"""Prompts of the four datasets (method.md section 5): official rows become uniform rows.
+"""Prompts of the four datasets: official rows become uniform rows.
 
 Pure functions: nothing is read or written. The texts of the questions, choices, passages and
 instructions go in byte for byte; nothing is stripped, added or corrected. A prompt ends right

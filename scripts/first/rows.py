@@ -11,10 +11,12 @@ COLUMNS = ["id", "prompt", "response", "candidates", "answer", "shorten_start", 
 
 
 def read_rows(path: str | Path) -> list[dict]:
-    """All rows of a uniform table. UserError for a missing column or an empty split."""
+    """All rows of a uniform table. UserError for a missing column, empty split or repeated id."""
     rows = read_parquet(path, COLUMNS).to_pylist()
     if not rows:
         raise UserError(f"empty split: {path}: it has no rows: prepare the data again")
+    if None in (ids := {row["id"] for row in rows}) or len(ids) < len(rows):
+        raise UserError(f"a missing or repeated id: {path}: ids must differ: prepare it again")
     return rows
 
 

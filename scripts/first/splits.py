@@ -14,7 +14,7 @@ import numpy as np
 from scripts.first.errors import UserError
 
 # The official split that each split of ours comes from. Where train and validation come from the
-# same one, it is divided at random (method.md section 4: the 10% is taken from the training set).
+# same one, it is divided at random (the 10% is taken from the training set).
 ORIGINS: dict[str, dict[str, str]] = {
     "csqa": {"train": "train", "validation": "train", "test": "validation"},
     "boolq": {"train": "train", "validation": "train", "test": "validation"},

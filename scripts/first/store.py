@@ -95,17 +95,17 @@ class KnowledgeStore:
         manifest = read_json(folder / MANIFEST)
         path = folder / FILE
         try:
-            expected = manifest["files"][FILE]
+            size, digest = (manifest["files"][FILE][key] for key in ("bytes", "sha256"))
         except (KeyError, TypeError):
             raise UserError(
-                f"incomplete manifest: {folder / MANIFEST}: it names no {FILE}: "
+                f"incomplete manifest: {folder / MANIFEST}: it does not describe {FILE}: "
                 f"delete {folder} and extract again"
             ) from None
         if not path.is_file():
             raise UserError(
                 f"missing file of a knowledge store: {path}: delete {folder}, extract again"
             )
-        if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
+        if path.stat().st_size != size or sha256_file(path) != digest:
             raise UserError(
                 f"altered knowledge store: {path}: its hash is not the one in {MANIFEST}: "
                 f"delete {folder} and extract again"
@@ -155,7 +155,7 @@ class KnowledgeStore:
         return mask
 
     def scored_positions(self, scored: str) -> np.ndarray:
-        """(N,) bool of positions that the temperature search scores (method.md Eq. 4).
+        """(N,) bool of positions that the temperature search scores (section 4.2).
 
         `answer`: the first position of each row. `response`: every response token, that is all
         positions but each row's last, which predicts EOS.

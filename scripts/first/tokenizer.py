@@ -2,7 +2,7 @@
 
 Reads `tokenizer.model` (sentencepiece) where a checkpoint has one, else `tokenizer.json`.
 The sentencepiece file comes first because it is the original: OpenLlama's converted fast tokenizer
-is known to be wrong (method.md section 6, trap 3). Nothing but this module turns text into ids.
+is known to be wrong. Nothing but this module turns text into ids.
 """
 
 from __future__ import annotations
@@ -32,14 +32,13 @@ class TextTokenizer:
         self.eos_id = eos_id
         self.sha256 = sha256
 
-    def tokens(self) -> list[str]:
-        """Every token, in the order of the ids."""
-        return sorted(self._pieces, key=self._pieces.__getitem__)
+    def tokens(self) -> list[tuple[str, int]]:
+        """Every token with its id, in the order of the ids."""
+        return sorted(self._pieces.items(), key=lambda item: item[1])
 
     def vocabulary_sha256(self) -> str:
         """Hash of every token with its id, and of BOS and EOS, whatever file format they lie in."""
-        ordered = [[token, self._pieces[token]] for token in self.tokens()]
-        content = json.dumps([ordered, self.bos_id, self.eos_id])
+        content = json.dumps([self.tokens(), self.bos_id, self.eos_id])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:

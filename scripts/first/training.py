@@ -1,4 +1,4 @@
-"""The training loop shared by pretraining, teachers and students (method.md section 8).
+"""The training loop shared by pretraining, teachers and students.
 
 AdamW (0.9, 0.999, eps 1e-6), cosine decay after 3 % warm-up, last checkpoint, no selection. The
 global batch is cut into micro-batches whose gradients add up to exactly that of the whole batch.

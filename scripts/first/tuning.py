@@ -48,7 +48,7 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
 def tune(
     module: str,
     arguments: argparse.Namespace,
-    fit: Callable[[object, Corpus, Path], list[dict]],
+    fit: Callable[[object, Corpus], list[dict]],
     check: Callable[[Corpus], None] | None = None,
     **record: object,
 ) -> None:

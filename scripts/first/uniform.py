@@ -45,7 +45,7 @@ def choose_rows(
     validation_share: float,
     limits: dict[str, int | None],
 ) -> dict[str, np.ndarray]:
-    """Return {split: sorted row numbers of its official split} (method.md section 4).
+    """Return {split: sorted row numbers of its official split}.
 
     sizes: {official split: rows}. limits: {split: at most this many rows, or None for all}.
     """

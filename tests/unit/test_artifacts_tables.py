@@ -11,6 +11,7 @@ import pytest
 
 from scripts.artifacts import main
 from scripts.first.artifacts.runs import load_run
+from scripts.first.artifacts.table1_print import flags
 from scripts.first.artifacts.table2 import confident_errors
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json, write_parquet
@@ -250,3 +251,18 @@ def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):
     rng = np.random.default_rng(0)
     run = write_run(tmp_path, labels, 20, 0, 0, rng, confidence, correct)
     assert confident_errors(load_run(run[0], run[1])) == list(range(1, 20, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "marks"),
+    [
+        ({}, ""),
+        ({"above_chance": False}, "a"),
+        ({"constant_output": True, "c_at_edge": True}, "bc"),
+        ({"candidate_mass": 49.9}, "m"),
+        ({"candidate_mass": {"value": 0.6, "sd": None}}, "m"),
+    ],
+)
+def test_marks_of_a_cell(change, marks):
+    usual = {"above_chance": True, "constant_output": False, "c_at_edge": None}
+    assert flags({**usual, "candidate_mass": 99.0, **change}) == marks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from functools import cache
 
 import pytest
@@ -77,7 +78,10 @@ def test_check_changes_nothing():
         ("scale", 3, ["scale"]),
         ("data.mirror", 3, ["data.mirror"]),
         ("methods.first_ts.c", 0, ["methods.first_ts.c"]),
-        ("methods.first_ts.c", 1.01, ["methods.first_ts.c"]),
+        ("methods.first_ts.c", 1.01, ["methods.first_ts.c", "(0, 1]"]),
+        ("methods.first_c10.c", math.nan, ["methods.first_c10.c", "nan"]),
+        ("scales.tiny.teacher.training.learning_rate", math.inf, ["learning_rate", "inf"]),
+        ("scales.tiny.student.seeds", [math.nan], ["seeds.0"]),
         ("methods.first_ts.c", -0.3, ["methods.first_ts.c"]),
         ("methods.first_ts.c", "chosen", ["methods.first_ts.c"]),
         ("methods.first_ts.c", True, ["methods.first_ts.c"]),
@@ -101,7 +105,6 @@ def test_check_changes_nothing():
         ("scales.tiny.corpora", ["csqa", "c4"], ["scales.tiny.corpora"]),
         ("scales.tiny.figures.family", "oak", ["scales.tiny.figures.family", "'oak'"]),
         ("scales.tiny.families.alder.teacher", "x", ["scales.tiny.families.alder.teacher"]),
-        ("scales.paper.families.llama1.label", None, ["scales.paper.families.llama1.label"]),
         ("scales.tiny.knowledge.k", 0, ["scales.tiny.knowledge.k"]),
         ("scales.tiny.knowledge.k", 2.5, ["scales.tiny.knowledge.k"]),
         ("scales.tiny.knowledge.k", 200, ["scales.tiny.knowledge"]),
@@ -126,6 +129,7 @@ def test_check_changes_nothing():
             ["architecture", "'num_attention_heads'"],
         ),
         ("scaless", {}, ["top level", "'scaless'", "'scales'"]),
+        ("methods.first-tail", {}, ["methods", "'first-tail'", "names match ^[a-z]"]),
     ],
 )
 def test_mistakes_name_their_key(path, value, named):
@@ -136,7 +140,6 @@ def test_mistakes_name_their_key(path, value, named):
     "path",
     [
         "scale",
-        "methods.distill.label",
         "methods.distill.recalibration",
         "methods.first_ts.c",
         "scales.tiny.student.seeds",

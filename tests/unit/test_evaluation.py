@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from scripts import evaluation
+from scripts.first.artifacts.runs import load_run, score_runs
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json
 from tests import tiny_models as tiny
@@ -158,6 +159,11 @@ def test_metrics_follow_from_the_predictions(evaluated):
     for name, (low, high) in metrics["intervals"].items():
         assert low <= high and name in expected
         assert low <= metrics[name] <= high
+    files = (str(folder / f"out/{name}") for name in ("predictions.parquet", "metrics.json"))
+    whole = score_runs([load_run(*files)])
+    for name, ends in metrics["intervals"].items():  # Table 1 draws the same questions
+        found = whole.summary(name)
+        assert ends == pytest.approx([found["low"], found["high"]])
     assert metrics["predictions"] == sha256_file(folder / "out" / "predictions.parquet")
     assert metrics["test"] == sha256_file(folder / "test.parquet")
     assert str(folder) not in (folder / "out" / "metrics.json").read_text()
@@ -223,7 +229,9 @@ def refused(folder, match, model, rows=QUESTIONS, *extra) -> None:
 def test_wrong_test_files(tmp_path, model_folder):
     refused(tmp_path, "no candidates", model_folder, tiny.instruction_rows(3))
     refused(tmp_path, "empty split", model_folder, [])
-    mixed = tiny.choice_rows(2) + tiny.yes_no_rows(2)
+    refused(tmp_path, "repeated id", model_folder, [*QUESTIONS[:2], QUESTIONS[0]])
+    other = [{**row, "id": f"other/{row['id']}"} for row in tiny.yes_no_rows(2)]
+    mixed = tiny.choice_rows(2) + other
     refused(tmp_path, "number of candidates", model_folder, mixed)
 
 

@@ -57,7 +57,7 @@ class TestWorkedNumbers:
         assert -np.log(0.96) == pytest.approx(0.040822, abs=5e-7)
 
     def test_tail_bucket_splits_into_shape_and_mass(self):
-        # m KL(q || conditional student) + the binary KL of the masses (peers.md, section 2).
+        # m KL(q || conditional student) + the binary KL of the masses.
         logits, ids, target, m = random_case()
         p = head_log_probs(logits, ids).exp().sum(-1)
         shape = loss_of("renorm", logits, ids, target, m, eps=0.0)

@@ -21,7 +21,7 @@ P1, P2 = (0.95, 0.03, 0.01, 0.005, 0.003), (0.90, 0.05, 0.03, 0.01, 0.005)
 
 
 def hand_made(probabilities=(P1, P2, P1), counts=(2, 1)) -> KnowledgeStore:
-    """A store of the reference vectors of method.md, log-probabilities kept exact (float64)."""
+    """A store of the reference vectors, log-probabilities kept exact (float64)."""
     p = np.asarray(probabilities)
     n = len(p)
     return KnowledgeStore(

@@ -48,20 +48,31 @@ def swap(content):
     vocabulary["a"], vocabulary["b"] = vocabulary["b"], vocabulary["a"]
 
 
+def leave_a_gap(content):
+    vocabulary = content["model"]["vocab"]
+    vocabulary[max(vocabulary, key=vocabulary.get)] += 1
+
+
+def grow(content):
+    content["model"]["vocab"]["new"] = 263
+
+
+def end_otherwise(content):
+    content["eos_token"] = "<unk>"
+
+
+def begin_otherwise(content):
+    content["bos_token"] = "<unk>"
+
+
 @pytest.mark.parametrize(
     ("edit", "name", "said"),
     [
-        (swap, "tokenizer.json", "id .* is '[ab]' and '[ab]'"),
-        (
-            lambda content: content["model"]["vocab"].update(new=263),
-            "tokenizer.json",
-            "263 and 264",
-        ),
-        (
-            lambda content: content.update(eos_token="<unk>"),
-            "tokenizer_config.json",
-            "eos_id 1 and",
-        ),
+        (swap, "tokenizer.json", "id .* is '[ab]', id .* is '[ab]'"),
+        (leave_a_gap, "tokenizer.json", "id 262 is .*, id 263 is"),
+        (grow, "tokenizer.json", "263 and 264"),
+        (end_otherwise, "tokenizer_config.json", "eos_id 1 and"),
+        (begin_otherwise, "tokenizer_config.json", "bos_id 0 and"),
     ],
 )
 def test_another_vocabulary_is_refused_and_the_difference_named(

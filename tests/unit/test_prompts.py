@@ -1,4 +1,4 @@
-"""Prompts are byte-exact (method.md section 5), and unusable rows are one line for the user."""
+"""Prompts are byte-exact, and unusable rows are one line for the user."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
+from scripts.first.files import read_json, sha256_file, write_json
 from scripts.first.store import (
     FILE,
     MANIFEST,
@@ -150,6 +150,14 @@ def test_flipped_bit_is_noticed(tmp_path):
     path.write_bytes(content)
     with pytest.raises(UserError, match="altered knowledge store"):
         KnowledgeStore.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize("described", [{}, None, {"bytes": 3}])
+def test_a_manifest_that_does_not_describe_its_file(tmp_path, described):
+    folder = write(tmp_path / "s")
+    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "files": {FILE: described}})
+    with pytest.raises(UserError, match="incomplete manifest"):
+        KnowledgeStore.open(folder)
 
 
 def test_truncated_store_is_noticed(tmp_path):

@@ -72,6 +72,27 @@ def test_one_step_is_a_hand_written_adamw_step(reduction):
         torch.testing.assert_close(new.detach(), expected, atol=2e-5, rtol=0)
 
 
+def test_later_steps_follow_both_moments():
+    """Three steps on one batch, AdamW (0.9, 0.999) written out with its bias corrections."""
+    model = tiny.random_llama(0)
+    after, curve = trained(epochs=3, adam_eps=1e-3, batch_size=len(ENCODED))
+    weights = list(model.parameters())
+    first, second = ([torch.zeros_like(w) for w in weights] for _ in range(2))
+    for step in (1, 2, 3):
+        model.zero_grad()
+        total, count = hand_loss(model, ENCODED)
+        (total / count).backward()
+        torch.nn.utils.clip_grad_norm_(weights, 1.0)
+        rate = curve[step - 1]["learning_rate"]
+        with torch.no_grad():
+            for w, m, v in zip(weights, first, second, strict=True):
+                m.mul_(0.9).add_(0.1 * w.grad)
+                v.mul_(0.999).add_(0.001 * w.grad**2)
+                corrected = (v / (1 - 0.999**step)).sqrt() + 1e-3
+                w.sub_(rate * m / (1 - 0.9**step) / corrected)
+    torch.testing.assert_close(state(after), state(model), atol=1e-5, rtol=0)
+
+
 @pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
 @pytest.mark.parametrize("micro", [1, 2, 4, 9, 20])
 def test_micro_batches_add_up_to_the_whole_batch(reduction, micro):

@@ -77,6 +77,24 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
     }
 
 
+@pytest.mark.parametrize(
+    ("role", "kept", "remade"),
+    [
+        ("student", {"teacher", "knowledge"}, {"pair": 1, "student": 28}),
+        ("teacher", set(), {"teacher": 3}),
+    ],
+)
+def test_another_model_in_a_family(tiny_run, role, kept, remade):
+    """Another student leaves its teacher alone; another teacher leaves no knowledge as it was."""
+    config = tiny_run / "config/scales/tiny.yaml"
+    text = config.read_text()
+    config.write_text(text.replace(f"{role}: alder-{role}", f"{role}: birch-{role}"))
+    counts = job_counts(snakemake(tiny_run, *DRY))
+    config.write_text(text)
+    assert not kept & set(counts)
+    assert {name: counts[name] for name in remade} == remade
+
+
 def test_another_loss_retrains_students_and_fetches_nothing(tiny_run):
     """Logic counts, comments do not."""
     losses = tiny_run / "scripts/first/losses.py"

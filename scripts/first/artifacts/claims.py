@@ -110,11 +110,13 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
         "in each of them, and is undecided where the interval contains the threshold, where the "
         "models are at the chance or majority level, or where c lies at the edge of the grid."
     )
-    lines += ["", "| Claim | Verdict | Number | Reason |", "|:--|:--|:--|:--|"]
+    lines += ["", "A verdict rests on the cells that can decide; beside them stand all cells.", ""]
+    lines += ["| Claim | Verdict | Deciding cells | All cells | Reason |", "|:--|:--|:--|:--|:--|"]
     for claim in claims:
+        numbers = claim["numbers"]
         lines.append(
-            f"| {claim['claim']} | **{claim['verdict']}** | {_number(claim['numbers'])} "
-            f"| {claim['reason']} |"
+            f"| {claim['claim']} | **{claim['verdict']}** | {_number(numbers)} "
+            f"| {_number(numbers.get('all_cells', {}))} | {claim['reason']} |"
         )
     for claim in claims:
         lines += ["", f"## {claim['id']}: {claim['verdict']}", "", claim["claim"], ""]
@@ -122,6 +124,9 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
         lines += [f"- Reason: {claim['reason']}"]
         if claim.get("note"):
             lines += [f"- Note: {claim['note']}"]
+        families = claim["numbers"].get("t_interval_over_families")
+        if families:
+            lines += [f"- t interval over families: [{families[0]:.1f}, {families[1]:.1f}]"]
         lines += _cells(claim["numbers"])
     return "\n".join(lines) + "\n"
 

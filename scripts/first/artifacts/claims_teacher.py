@@ -8,7 +8,7 @@ from scripts.first.artifacts.evidence import FAILS, HOLDS, UNDECIDED, Evidence, 
 from scripts.first.artifacts.names import dataset_name, family_name, method_name
 
 LOWEST_C, HIGHEST_C, TYPICAL_C = 0.2, 0.4, 0.3
-NEAR_BEST = 0.01  # ECE on about a thousand rows is noisy by one to two points (method.md section 2)
+NEAR_BEST = 0.01  # ECE on about a thousand rows is noisy by one to two points
 TOP_K, CLAIMED_MASS = 5, 95.0
 NORMAL = 1.959963984540054
 AT_EDGE = "the chosen c lies at the edge of the grid"

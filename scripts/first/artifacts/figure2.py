@@ -22,7 +22,7 @@ STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 CLAIMED_MASS = 95.0
 CLAIMED_K = 5
 PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-PAPER_BYTES_PER_ENTRY = 12.0  # 120 TB / (50k x 100k x 2048), method.md section 10
+PAPER_BYTES_PER_ENTRY = 12.0  # 120 TB / (50k x 100k x 2048), its own example
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,7 +117,7 @@ def draw(data):
             axis.tick_params(labelleft=False)
     axes[0].set_ylabel("Mass of the top $k$ (%)")
     axes[0].legend(loc="lower right", handlelength=2.6, borderaxespad=0.2)
-    note = "dashed: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
+    note = "dashed, dotted: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
     where = axes[1] if len(corpora) > 1 else axes[0]
     height = 0.04 if len(corpora) > 1 else 0.4
     where.text(0.98, height, note, ha="right", fontsize=7, transform=where.transAxes, bbox=PLATE)
@@ -130,9 +130,8 @@ def _draw_bytes(axis, data, letter: str) -> None:
 
     stored = data.groupby("k")["bytes_per_position"].agg(["min", "max", "mean"]).reset_index()
     axis.fill_between(stored["k"], stored["min"], stored["max"], color="0.8", lw=0)
-    axis.plot(
-        stored["k"], stored["mean"], color="black", marker="o", markersize=3, label="measured"
-    )
+    label = "measured\n(grey: range)"
+    axis.plot(stored["k"], stored["mean"], color="black", marker="o", markersize=3, label=label)
     ks = np.array(sorted(stored["k"]), dtype=float)
     axis.plot(ks, PAPER_BYTES_PER_ENTRY * ks, **PAPER_LINE, label="paper: 12 B\nan entry")
     axis.set_yscale("log")

@@ -11,7 +11,7 @@ import argparse
 
 import numpy as np
 
-from scripts.first.artifacts.names import family_name, method_name
+from scripts.first.artifacts.names import dataset_name, family_name, method_name
 from scripts.first.artifacts.style import MARKERS, TEXT, panel_letter, save, start
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
@@ -195,7 +195,8 @@ def draw(data):
     left.set_ylabel("Probability − frequency (points)")
     right.set_ylabel("Part of the calibration error (points)")
     families = [family_name(f) for f in data["family"].unique() if f != POOLED]
-    panel_letter(left, "a", "Signed gap")
+    corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(dataset_name)
+    panel_letter(left, "a", f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
     panel_letter(right, "b", "Over- and under-confident parts")
     left.legend(
         title=f"mean of {len(families)} families\n(dash: one family)" if len(families) > 1 else None

@@ -126,7 +126,7 @@ def draw(data):
     several = students["family"].nunique() > 1
     for i, name in enumerate(("accuracy", "trust", "ece")):
         axis = bottom if name == "ece" else top
-        color = palette[(2, 4, 3)[i]]
+        color = ("black", palette[4], palette[3])[i]  # none of a family's
         for _, part in students.groupby("family"):
             mean = part.groupby("c")[name].mean()
             axis.plot(mean.index, mean, color=color, linewidth=0.6, alpha=0.45)
@@ -153,6 +153,8 @@ def draw(data):
     bottom.set_xlabel("$c$ of the student's targets")
     bottom.set_ylim(bottom=0)
     bottom.margins(y=0.15)
+    if not several:
+        bottom.text(0.98, 0.05, "bars: 95 %", ha="right", fontsize=7, transform=bottom.transAxes)
     corpus, benchmark = students.iloc[0][["corpus", "benchmark"]].map(dataset_name)
     whose = "Students" if several else f"{family_name(students.iloc[0]['family'])}'s students"
     panel_letter(top, "b", f"{whose}, {corpus} → {benchmark}")
@@ -168,7 +170,10 @@ def _curves(axis, data, families: list[str], palette) -> None:
             continue
         style = {"color": palette[i], "marker": MARKERS[i]}
         axis.plot(both["c"], both["ece"], color=palette[i], linestyle=LINES[i % 4], linewidth=0.9)
-        axis.plot(coarse["c"], coarse["ece"], linestyle="none", label=family_name(family), **style)
+        chosen = own[own["part"] == "selected"].iloc[0]
+        edge = ", edge" if chosen["at_edge"] else ""
+        label = f"{family_name(family)} ($c$ = {chosen['c']:.2f}{edge})"
+        axis.plot(coarse["c"], coarse["ece"], linestyle="none", label=label, **style)
         axis.plot(
             refined["c"],
             refined["ece"],
@@ -178,19 +183,16 @@ def _curves(axis, data, families: list[str], palette) -> None:
             markeredgewidth=0.7,
             **style,
         )
-        for chosen in own[own["part"] == "selected"].to_dict("records"):
-            edge = " (edge)" if chosen["at_edge"] else ""
-            axis.plot(
-                chosen["c"],
-                chosen["ece"],
-                "*",
-                color=palette[i],
-                markersize=9,
-                markeredgecolor="black",
-                markeredgewidth=0.6,
-                zorder=5,
-                label=f"  chosen c = {chosen['c']:.2f}{edge}",
-            )
+        axis.plot(
+            chosen["c"],
+            chosen["ece"],
+            "*",
+            color=palette[i],
+            markersize=9,
+            markeredgecolor="black",
+            markeredgewidth=0.6,
+            zorder=5,
+        )
     axis.axvline(PAPER_C, **PAPER_LINE)
     axis.text(
         PAPER_C + 0.012,
@@ -203,8 +205,7 @@ def _curves(axis, data, families: list[str], palette) -> None:
     )
     axis.set_xlabel("$c$ of Eq. 4")
     axis.set_ylabel("ECE of recalibrated teacher\non validation (%)")
-    # Room above the curves for the legend, a column a family.
-    axis.set_ylim(0, 1.3 * axis.dataLim.y1)
-    axis.legend(loc="upper right", ncol=3, handlelength=1.0, columnspacing=0.6, handletextpad=0.3)
+    axis.set_ylim(0, 1.1 * axis.dataLim.y1)
+    axis.legend(loc="upper right", title="coarse filled, refined open, star chosen", framealpha=1)
     corpus = dataset_name(data.iloc[0]["corpus"])
-    panel_letter(axis, "a", f"Search on {corpus}: coarse (filled), refined (open)")
+    panel_letter(axis, "a", f"Search on {corpus}")

@@ -11,17 +11,26 @@ from scripts.first.artifacts.names import (
 )
 
 MISSING = "–"
+LITTLE_MASS = 50.0  # percent
 FLAG_TEXT = {
     "a": "accuracy not above both the chance and the majority line (its interval reaches them)",
     "b": "the model gives the same answer to every question",
     "c": "the chosen c lies at the edge of the search grid",
+    "m": "the candidates hold less than half of the probability: the model would answer otherwise, "
+    "and its confidence in a candidate says little",
 }
 
 
 def flags(cell: dict) -> str:
     """Return the letters of the warnings that a cell carries."""
-    marks = ((not cell["above_chance"], "a"), (cell["constant_output"], "b"))
-    return "".join(m for on, m in (*marks, (bool(cell["c_at_edge"]), "c")) if on)
+    mass = cell["candidate_mass"]
+    marks = (
+        (not cell["above_chance"], "a"),
+        (cell["constant_output"], "b"),
+        (cell["c_at_edge"], "c"),
+        ((mass["value"] if isinstance(mass, dict) else mass) < LITTLE_MASS, "m"),
+    )
+    return "".join(mark for on, mark in marks if on)
 
 
 def by_place(cells: list[dict]) -> tuple[list[str], list[str], list[tuple], dict]:
