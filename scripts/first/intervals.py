@@ -59,8 +59,11 @@ def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES)
     One benchmark always gets the same weights, two benchmarks get independent ones.
     """
     generator = np.random.default_rng([SEED, zlib.crc32(benchmark.encode()), questions])
-    drawn = generator.multinomial(questions, np.full(questions, 1 / questions), size=resamples)
-    return np.vstack([np.ones((1, questions)), drawn])
+    drawn = generator.integers(0, questions, size=(resamples, questions))
+    drawn += questions * np.arange(resamples)[:, None]
+    weights = np.ones((1 + resamples, questions))
+    weights[1:] = np.bincount(drawn.ravel(), minlength=resamples * questions).reshape(resamples, -1)
+    return weights
 
 
 def score(
