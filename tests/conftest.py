@@ -21,7 +21,11 @@ if ROOT not in sys.path:
 settings.register_profile("repository", deadline=None, derandomize=True)
 settings.load_profile("repository")
 
-# A test run started in the background inherits an ignored SIGINT, and so would every process that
-# the tests start and interrupt.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A test run started in the background inherits an ignored SIGINT (and under nohup SIGHUP), and so
+# would every process that the tests start and signal.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
