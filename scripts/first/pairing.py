@@ -1,7 +1,7 @@
 """Can a family's teacher teach its student? Their vocabularies must be one.
 
-Token ids are matched directly, so this is checked on the base checkpoints, before a teacher is
-tuned: a mistake should not cost the longest job of the workflow.
+Token ids are matched directly. The base checkpoints are compared as soon as they are there: a
+mistake should be seen in the first minute, not after the teacher, the longest job of the workflow.
 """
 
 from __future__ import annotations
