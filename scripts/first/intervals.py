@@ -25,7 +25,6 @@ from scripts.first.metrics import DEFAULT_BINS, bin_index, checked_scores
 RESAMPLES = 2000
 SEED = 20240819
 LEVEL = 0.95
-METRICS = ("ece", "accuracy", "trust", "confidence", "gap")
 
 
 @dataclass(frozen=True)
