@@ -1,0 +1,116 @@
+"""Resumable state of a long job: outside what Snakemake declares, keyed by all that made it.
+
+A job that is preempted, killed or out of time leaves parts in `<folder>/<key>/`; the same job,
+started again, goes on from there and ends in the same bytes. The key hashes everything that decides
+the result: settings, inputs, code, packages, number of processes. State of other facts is never
+resumed. A part counts once its seal, a JSON file with its size and hash, stands beside it. Success
+removes the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from scripts.first.errors import UserError
+from scripts.first.files import atomic_path, read_json, sha256_file, write_json
+
+FACTS = "facts.json"
+MINUTES_VARIABLE = "FIRST_CHECKPOINT_MINUTES"
+DEFAULT_MINUTES = 30.0
+
+
+def seconds_between_parts() -> float:
+    """How long a job works before it saves again: FIRST_CHECKPOINT_MINUTES, 30 unless it is set.
+
+    An environment variable and no option, because it changes no result.
+    """
+    text = os.environ.get(MINUTES_VARIABLE, str(DEFAULT_MINUTES))
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < float("inf"):
+        raise UserError(f"{MINUTES_VARIABLE} = {text}: it must be a number of minutes, 0 or more")
+    return 60 * minutes
+
+
+def open_state(folder: str | Path, facts: dict) -> Path:
+    """The folder of this job's state, made when it is missing; facts must be plain JSON.
+
+    State of the same job under other facts is named on standard error and left alone. Raises
+    UserError where the folder holds other facts than its name says.
+    """
+    text = json.dumps(facts, sort_keys=True, allow_nan=False)
+    place = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
+    for other in sorted(Path(folder).glob(f"*/{FACTS}")):
+        if other.parent != place:
+            print(
+                f"state of other settings: {other.parent}: not resumed: "
+                f"it differs in {', '.join(_differences(read_json(other), facts))}",
+                file=sys.stderr,
+            )
+    if not (place / FACTS).is_file():
+        write_json(place / FACTS, facts)
+    elif read_json(place / FACTS) != json.loads(text):
+        raise UserError(
+            f"altered state: {place / FACTS}: it is not what its folder was made for: "
+            f"delete {place} and run again"
+        )
+    return place
+
+
+def remove_state(folder: str | Path) -> None:
+    """Remove a finished job's state, under whatever facts, and the folders it leaves empty."""
+    folder = Path(folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    for parent in folder.parents:
+        if not parent.is_relative_to("results") and ".state" not in parent.parts:
+            return
+        try:
+            parent.rmdir()
+        except OSError:  # other jobs' state, or results
+            return
+
+
+def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
+    """Write a part with `save(temporary)`, then its seal: the note, its size and its hash."""
+    _seal(path).unlink(missing_ok=True)
+    with atomic_path(path) as temporary:
+        save(temporary)
+    write_json(_seal(path), {**note, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
+
+
+def read_seal(path: Path) -> dict | None:
+    """The note of a whole, unaltered part; None, and a line on standard error, of any other."""
+    if not (_seal(path).is_file() and path.is_file()):
+        return None
+    try:
+        note = read_json(_seal(path))
+        if path.stat().st_size == note["bytes"] and sha256_file(path) == note["sha256"]:
+            return note
+    except (UserError, KeyError, TypeError):
+        pass
+    print(f"damaged state: {path}: not resumed from", file=sys.stderr)
+    return None
+
+
+def _seal(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _differences(one: dict, other: dict, prefix: str = "") -> list[str]:
+    """Dotted names of the facts in which two jobs differ."""
+    found = []
+    for name in sorted({*one, *other}):
+        left, right = one.get(name), other.get(name)
+        if isinstance(left, dict) and isinstance(right, dict):
+            found += _differences(left, right, f"{prefix}{name}.")
+        elif left != right:
+            found.append(prefix + name)
+    return found
