@@ -20,6 +20,7 @@ from pathlib import Path
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path, read_json, sha256_file, write_json
 
+ROOT = ".state"  # results/{scale}/.state/<stage>/...
 FACTS = "facts.json"
 MINUTES_VARIABLE = "FIRST_CHECKPOINT_MINUTES"
 DEFAULT_MINUTES = 30.0
@@ -70,11 +71,11 @@ def remove_state(folder: str | Path) -> None:
     folder = Path(folder)
     shutil.rmtree(folder, ignore_errors=True)
     for parent in folder.parents:
-        if not parent.is_relative_to("results") and ".state" not in parent.parts:
+        if ROOT not in parent.parts:
             return
         try:
             parent.rmdir()
-        except OSError:  # other jobs' state, or results
+        except OSError:  # another job's state is in it
             return
 
 
