@@ -73,8 +73,25 @@ def needs(stage, resource):
     """A function of wildcards: what one job of a stage needs at its scale."""
 
     def resolve(w, attempt=1):
-        value = scale_of(w)["resources"][stage][resource]
+        value = scale_of(w)["resources"][stage].get(resource, 1)
         return value * attempt if resource in ("mem_mb", "runtime") else value
+
+    return resolve
+
+
+def launched(stage):
+    """A function of wildcards: words that start one job of a stage in several processes, if any.
+
+    One process a GPU; with more than one the model is sharded over them.
+    """
+
+    def resolve(w):
+        need = scale_of(w)["resources"][stage]
+        nodes = need.get("nodes", 1)
+        processes = need.get("processes", max(1, need["gpu"] // nodes))
+        if processes * nodes == 1:
+            return []
+        return ["scripts.first.processes", *options(processes=processes, nodes=nodes)]
 
     return resolve
 

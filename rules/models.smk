@@ -53,6 +53,7 @@ rule pretrained_model:
         settings=pretraining_options,
         tokenizer=subpath(input.tokenizer, parent=True),
         folder=subpath(output[0], parent=True),
+        state="results/{scale}/.state/models/{model}",
         code=fingerprint("scripts.models"),
     shell:
         """
@@ -61,6 +62,7 @@ rule pretrained_model:
             --tokenizer {params.tokenizer:q} \
             {params.settings:q} \
             --output-dir {params.folder:q} \
+            --state-dir {params.state:q} \
             >{log:q} 2>&1
         """
 

@@ -27,21 +27,25 @@ rule student:
         gpu=needs("student", "gpu"),
         mem_mb=needs("student", "mem_mb"),
         runtime=needs("student", "runtime"),
+        nodes=needs("student", "nodes"),
     params:
+        launch=launched("student"),
         base=subpath(input.base, parent=True),
         method=method_options,
         encoding=encoding_options,
         training=lambda w: training_options(w, "student", w.seed),
         inference=inference_options,
         folder=subpath(output.record, parent=True),
+        state="results/{scale}/.state/student/{family}/{corpus}/{trained}/seed{seed}",
         code=fingerprint("scripts.student"),
     shell:
         """
-        python -m scripts.student \
+        python -m {params.launch:q} scripts.student \
             --model {params.base:q} \
             --train {input.train:q} \
             --validation {input.validation:q} \
             {params.method:q} {params.encoding:q} {params.training:q} {params.inference:q} \
             --output-dir {params.folder:q} \
+            --state-dir {params.state:q} \
             >{log:q} 2>&1
         """

@@ -23,20 +23,24 @@ rule teacher:
         gpu=needs("teacher", "gpu"),
         mem_mb=needs("teacher", "mem_mb"),
         runtime=needs("teacher", "runtime"),
+        nodes=needs("teacher", "nodes"),
     params:
+        launch=launched("teacher"),
         base=subpath(input.base, parent=True),
         encoding=encoding_options,
         training=lambda w: training_options(w, "teacher", scale_of(w)["teacher"]["seed"]),
         inference=inference_options,
         folder=subpath(output.record, parent=True),
+        state="results/{scale}/.state/teacher/{family}/{corpus}",
         code=fingerprint("scripts.teacher"),
     shell:
         """
-        python -m scripts.teacher \
+        python -m {params.launch:q} scripts.teacher \
             --model {params.base:q} \
             --train {input.train:q} \
             --validation {input.validation:q} \
             {params.encoding:q} {params.training:q} {params.inference:q} \
             --output-dir {params.folder:q} \
+            --state-dir {params.state:q} \
             >{log:q} 2>&1
         """

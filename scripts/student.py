@@ -93,9 +93,9 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.objective == "hard_labels":
         from scripts.first.hard_labels import train_on_labels
 
-        def fit(model, corpus):
+        def fit(model, corpus, state):
             eos = corpus.tokenizer.eos_id
-            return train_on_labels(model, corpus.train, settings, eos, arguments.method)
+            return train_on_labels(model, corpus.train, settings, eos, arguments.method, state)
 
         tune("scripts.student", arguments, fit, kind="student", method=arguments.method)
         return 0
@@ -121,11 +121,11 @@ def main(argv: list[str] | None = None) -> int:
         # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
         arguments.student_side = "renorm"
 
-    def fit(model, corpus):
+    def fit(model, corpus, state):
         check_outputs(store, model.config.vocab_size, arguments)
         loss = MatchingLoss(corpus.train, store, targets, arguments.student_side, c)
-        eos = corpus.tokenizer.eos_id
-        return train(model, corpus.train, loss, "sequence_mean", settings, eos, arguments.method)
+        rows, eos = corpus.train, corpus.tokenizer.eos_id
+        return train(model, rows, loss, "sequence_mean", settings, eos, arguments.method, state)
 
     tune(
         "scripts.student",

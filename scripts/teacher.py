@@ -29,9 +29,11 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.hard_labels import train_on_labels
     from scripts.first.tuning import tune
 
-    def fit(model, corpus):
-        settings = cli.training_settings(arguments)
-        return train_on_labels(model, corpus.train, settings, corpus.tokenizer.eos_id, "teacher")
+    settings = cli.training_settings(arguments)
+
+    def fit(model, corpus, state):
+        eos = corpus.tokenizer.eos_id
+        return train_on_labels(model, corpus.train, settings, eos, "teacher", state)
 
     tune("scripts.teacher", arguments, fit, kind="teacher")
     return 0

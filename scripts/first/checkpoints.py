@@ -51,7 +51,13 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
 
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None):
-    """Load a verified causal language model for `device` (default: CUDA if there is one).
+    """Load a verified causal language model for `device` (default: CUDA if there is one)."""
+    location, _ = verify_checkpoint(folder)
+    return load_weights(location, dtype, device)
+
+
+def load_weights(location: Path, dtype: str = "float32", device: str | None = None):
+    """Load a causal language model from a folder that is verified already.
 
     The dtype is set explicitly: transformers keeps the checkpoint's own otherwise. No cache is
     built on forward passes.
@@ -59,7 +65,6 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
     import torch
     from transformers import AutoModelForCausalLM
 
-    location, _ = verify_checkpoint(folder)
     model = AutoModelForCausalLM.from_pretrained(
         location,
         dtype=getattr(torch, dtype),

@@ -52,10 +52,21 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--max-grad-norm", type=float, default=1.0, help="gradient clipping")
     group.add_argument("--seed", type=int, required=True, help="seed of order and initialisation")
     group.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="float32", help="weights"
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default="float32",
+        help="of the arithmetic and of the checkpoint; weights are trained in float32",
     )
     group.add_argument(
         "--gradient-checkpointing", action="store_true", help="trade time for memory"
+    )
+    group.add_argument(
+        "--offload-optimizer",
+        action="store_true",
+        help="keep weights, gradients and the optimizer's state in host memory",
+    )
+    group.add_argument(
+        "--state-dir", type=Path, help="folder of the state that a stopped run resumes from"
     )
 
 
@@ -87,6 +98,8 @@ def training_settings(arguments: argparse.Namespace) -> Settings:
         adam_eps=arguments.adam_eps,
         max_grad_norm=arguments.max_grad_norm,
         gradient_checkpointing=arguments.gradient_checkpointing,
+        offload_optimizer=arguments.offload_optimizer,
+        dtype=arguments.dtype,
     )
 
 

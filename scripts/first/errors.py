@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import time
 from collections.abc import Callable
 
 USER_ERROR_STATUS = 2
@@ -33,6 +35,10 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _fail(message: str) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        # One of several processes: the first has most likely the same to say, and once it has
+        # ended the launcher ends this one too.
+        time.sleep(2)
     print("error: " + " ".join(message.split()), file=sys.stderr)
     sys.exit(USER_ERROR_STATUS)
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from scripts.first.encoding import NO_LABEL, EncodedRow
 from scripts.first.training import Settings, train
 
 
 def train_on_labels(
-    model, encoded: list[EncodedRow], settings: Settings, pad_id: int, label: str
+    model,
+    encoded: list[EncodedRow],
+    settings: Settings,
+    pad_id: int,
+    label: str,
+    state: Path | None = None,
 ) -> list[dict]:
     """Cross-entropy on the next token at supervised positions, mean over labelled positions."""
-    return train(model, encoded, cross_entropy, "token_mean", settings, pad_id, label)
+    return train(model, encoded, cross_entropy, "token_mean", settings, pad_id, label, state)
 
 
 def cross_entropy(logits, batch):

@@ -19,7 +19,8 @@ def supervised_logits(model, batch: Batch):
     """
     import torch
 
-    device = next(model.parameters()).device
+    # Where weights rest in host memory the model says where it computes.
+    device = getattr(model, "compute_device", None) or next(model.parameters()).device
     output = model(
         input_ids=torch.from_numpy(batch.input_ids).to(device),
         attention_mask=torch.from_numpy(batch.attention_mask).to(device),

@@ -83,7 +83,10 @@ def pretrain(arguments: argparse.Namespace) -> None:
     """Train a Llama from random weights, or a checkpoint further, and write a checkpoint."""
     from scripts.first.checkpoints import load_model, save_checkpoint, verify_checkpoint
     from scripts.first.hard_labels import train_on_labels
+    from scripts.first.sharding import whole_model
+    from scripts.first.state import remove_state
     from scripts.first.training import seed_everything
+    from scripts.first.tuning import open_training_state
 
     settings = training_settings(arguments)
     tokenizer = load_tokenizer(arguments.tokenizer)
@@ -94,27 +97,26 @@ def pretrain(arguments: argparse.Namespace) -> None:
     encoded, report = _encode(rows, tokenizer, arguments)
     seed_everything(settings.seed)
     if arguments.start_from:
-        model = load_model(arguments.start_from, arguments.dtype)
+        model = load_model(arguments.start_from, "float32")
         base = verify_checkpoint(arguments.start_from)[1]["files"]["model.safetensors"]["sha256"]
     else:
         model = random_model(json.loads(arguments.architecture or "{}"), tokenizer)
         base = None
-    curve = train_on_labels(model, encoded, settings, tokenizer.eos_id, "pretraining")
-    save_checkpoint(
-        model,
-        arguments.output_dir,
-        arguments.tokenizer,
-        {
-            "kind": "pretrained",
-            "base": base,
-            "text": [sha256_file(path) for path in arguments.text],
-            "tokenizer": tokenizer.sha256,
-            "settings": {**described(settings), "supervise": arguments.supervise},
-            "encoding": asdict(report),
-            "curve": curve,
-            "provenance": provenance("scripts.models"),
-        },
-    )
+    record = {
+        "kind": "pretrained",
+        "base": base,
+        "text": [sha256_file(path) for path in arguments.text],
+        "tokenizer": tokenizer.sha256,
+        "settings": {**described(settings), "supervise": arguments.supervise},
+        "encoding": asdict(report),
+        "provenance": provenance("scripts.models"),
+    }
+    state = open_training_state(arguments, record)
+    curve = train_on_labels(model, encoded, settings, tokenizer.eos_id, "pretraining", state)
+    model = whole_model(model, settings.dtype)
+    save_checkpoint(model, arguments.output_dir, arguments.tokenizer, {**record, "curve": curve})
+    if arguments.state_dir:
+        remove_state(arguments.state_dir)
 
 
 def random_model(architecture: dict, tokenizer: TextTokenizer):

@@ -7,12 +7,24 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def progress(label: str, total: int, unit: str, seconds_between: float = 10.0):
-    """Yield a function advance(n, note=''). Lines end in a newline, so that logs stay readable."""
+def progress(
+    label: str,
+    total: int,
+    unit: str,
+    seconds_between: float = 10.0,
+    done: int = 0,
+    quiet: bool = False,
+):
+    """Yield a function advance(n, note=''). Lines end in a newline, so that logs stay readable.
+
+    `done` is what an earlier run of the same job had done; `quiet` prints nothing.
+    """
     from tqdm import tqdm
 
     bar = tqdm(
         total=total,
+        initial=done,
+        disable=quiet,
         desc=label,
         unit=unit,
         file=_Lines(),

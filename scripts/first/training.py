@@ -1,29 +1,36 @@
 """The training loop shared by pretraining, teachers and students.
 
 AdamW (0.9, 0.999, eps 1e-6), cosine decay after 3 % warm-up, last checkpoint, no selection. The
-global batch is cut into micro-batches whose gradients add up to exactly that of the whole batch.
+global batch is cut into micro-batches, spread over the processes where there are several, whose
+gradients add up to exactly that of the whole batch. Weights, gradients and the optimizer are
+float32; dtype bfloat16 is that of the layers' arithmetic, and of the checkpoint.
 """
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
+from scripts.first import distributed
 from scripts.first.batching import Batch, collate, training_batches
 from scripts.first.encoding import NO_LABEL, EncodedRow
 from scripts.first.errors import UserError
 from scripts.first.inference import supervised_logits
 from scripts.first.progress import progress
+from scripts.first.stopping import StopRequest
 
 REDUCTIONS = ("token_mean", "sequence_mean")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How to train. `batch_size` counts rows of one optimiser step, whatever the micro-batch."""
+    """How to train. `batch_size` counts rows of one optimiser step of all processes together."""
 
     epochs: float
     batch_size: int
@@ -35,6 +42,8 @@ class Settings:
     adam_eps: float = 1e-6
     max_grad_norm: float = 1.0
     gradient_checkpointing: bool = False
+    offload_optimizer: bool = False
+    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         """Refuse what would train nothing, or something else, without complaint."""
@@ -70,15 +79,20 @@ def train(
     settings: Settings,
     pad_id: int,
     label: str,
+    state: Path | None = None,
 ) -> list[dict]:
     """Train in place; return the loss curve as [{step, loss, learning_rate}], below 100 points.
 
     losses(logits (N, V), batch) gives the loss at each supervised position, (N,). `token_mean`
     divides a step's sum by its labelled positions; `sequence_mean` (Eq. 5 as released) by its rows.
-    Raises UserError where the loss is not finite, naming the step and the rows.
+    `state` is a folder of `open_state` to resume from and to save to, by time and on SIGTERM or
+    SIGUSR1. Raises UserError where the loss is not finite, naming the step and the rows, and after
+    a SIGTERM.
     """
     import torch
     from transformers import get_cosine_schedule_with_warmup
+
+    from scripts.first.training_state import TrainingState
 
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
@@ -97,16 +111,20 @@ def train(
         optimizer, math.ceil(settings.warmup_ratio * steps), steps
     )
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable()
+        model.activation_checkpointing_enable({"use_reentrant": False})
     model.train()
-    curve, every = [], max(1, steps // 50)
-    with progress(label, steps, "step") as advance:
-        for step, rows in enumerate(_batches(lengths, settings, steps)):
+    keeper = TrainingState(state, model, optimizer, schedule)
+    done, curve = keeper.resume()
+    every, quiet = max(1, steps // 50), not distributed.is_main()
+    order = itertools.islice(_batches(lengths, settings, steps), done, None)
+    with StopRequest() as asked, progress(label, steps, "step", done=done, quiet=quiet) as advance:
+        for step, rows in enumerate(order, done):
             loss = _backward(model, encoded, rows, losses, reduction, settings, pad_id, step)
             norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-            if not math.isfinite(norm.item()):  # a finite loss does not promise a finite gradient
-                raise UserError(
-                    f"the gradient is {norm.item()} at step {step + 1}: {label}: "
+            norm = getattr(norm, "full_tensor", lambda: norm)().item()  # noqa: B023
+            if not math.isfinite(norm):  # a finite loss does not promise a finite gradient
+                distributed.fail(
+                    f"the gradient is {norm} at step {step + 1}: {label}: "
                     "no checkpoint was written; lower the learning rate"
                 )
             rate = schedule.get_last_lr()[0]
@@ -116,8 +134,22 @@ def train(
             if step % every == 0 or step == steps - 1:
                 curve.append({"step": step + 1, "loss": loss, "learning_rate": rate})
             advance(1, note=f"loss {loss:.4f}")
+            if step < steps - 1:
+                _save_if_asked(keeper, asked, step + 1, steps, curve, label)
     model.eval()
     return curve
+
+
+def _save_if_asked(keeper, asked: StopRequest, step: int, steps: int, curve, label: str) -> None:
+    """Save when it is time or a signal asks; end after a SIGTERM. All processes decide as one."""
+    save = asked.save or keeper.due()
+    stop, save = (value > 0 for value in distributed.totals(asked.stop, save))
+    if save:
+        keeper.save(step, curve)
+        asked.save = False
+    if stop:
+        saved = "its state is saved" if keeper.folder else "it keeps no state (--state-dir)"
+        distributed.fail(f"stopped after step {step} of {steps}: {label}: {saved}: run it again")
 
 
 def _batches(lengths: np.ndarray, settings: Settings, steps: int):
@@ -132,23 +164,56 @@ def _batches(lengths: np.ndarray, settings: Settings, steps: int):
         epoch += 1
 
 
+def micro_batches(
+    rows: np.ndarray, micro_batch_size: int | None, world: int
+) -> list[list[np.ndarray]]:
+    """A step's rows cut into micro-batches, and those dealt to `world` processes in turn.
+
+    Each process gets the same number of them (the accumulation), an empty one where they run out:
+    sharded processes have to pass through the model together. Every row is dealt once.
+    """
+    size = min(micro_batch_size or len(rows), math.ceil(len(rows) / world))
+    micro = [rows[i : i + size] for i in range(0, len(rows), size)]
+    accumulation = math.ceil(len(micro) / world)
+    micro += [rows[:0]] * (accumulation * world - len(micro))
+    dealt = [micro[r::world] for r in range(world)]
+    if sum(len(m) for own in dealt for m in own) != len(rows):
+        raise RuntimeError(f"micro-batches of {size} x {world} processes lose rows of the batch")
+    return dealt
+
+
 def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -> float:
     """Gradients of one optimiser step, micro-batch by micro-batch; return the step's loss."""
-    micro = settings.micro_batch_size or len(rows)
-    batches = [collate(encoded, rows[i : i + micro], pad_id) for i in range(0, len(rows), micro)]
+    import torch
+
+    world = distributed.world()
     if reduction == "token_mean":
-        divisor = sum(int((batch.labels != NO_LABEL).sum()) for batch in batches)
+        divisor = sum(int((encoded[i].labels != NO_LABEL).sum()) for i in rows)
     else:
         divisor = len(rows)
-    total = 0.0
-    for batch in batches:
-        loss = losses(supervised_logits(model, batch), batch).sum() / max(divisor, 1)
+    half = settings.dtype == "bfloat16" and world == 1 and not settings.offload_optimizer
+    device = next(model.parameters()).device.type
+    total, bad = 0.0, []
+    for micro in micro_batches(rows, settings.micro_batch_size, world)[distributed.rank()]:
+        batch = collate(encoded, micro if len(micro) else rows[:1], pad_id)
+        context = torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext()
+        with context:
+            logits = supervised_logits(model, batch)
+        loss = losses(logits, batch).sum() / max(divisor, 1)
+        if not len(micro):
+            loss = 0 * loss
         if not math.isfinite(loss.item()):
-            names = ", ".join(encoded[i].row_id for i in batch.rows[:8])
-            raise UserError(
-                f"the loss is {loss.item()} at step {step + 1}: rows {names}: "
-                "no checkpoint was written; lower the learning rate or inspect those rows"
-            )
-        loss.backward()
+            bad += [encoded[i].row_id for i in batch.rows[:8]]
+            if world == 1:
+                break
+        # FSDP takes the mean over the processes; the divisor above is already that of all.
+        (loss * world if world > 1 else loss).backward()
         total += loss.item()
+    total, problems = distributed.totals(total, len(bad))
+    if problems:
+        names = ", ".join(itertools.chain(*distributed.gathered(bad)))
+        distributed.fail(
+            f"the loss is {total if world > 1 else loss.item()} at step {step + 1}: rows {names}: "
+            "no checkpoint was written; lower the learning rate or inspect those rows"
+        )
     return total

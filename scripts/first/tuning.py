@@ -7,16 +7,19 @@ Reads a base checkpoint and the corpus's train and validation splits; writes a c
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scripts.first import distributed
 from scripts.first.cli import described, training_settings
 from scripts.first.encoding import EncodedRow, EncodingReport, check_candidates, encode_rows
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file, write_json
 from scripts.first.provenance import provenance
 from scripts.first.rows import read_rows, scored_kind
+from scripts.first.state import open_state
 from scripts.first.tokenizer import TextTokenizer, load_tokenizer
 
 
@@ -48,27 +51,51 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
 def tune(
     module: str,
     arguments: argparse.Namespace,
-    fit: Callable[[object, Corpus], list[dict]],
+    fit: Callable[[object, Corpus, Path | None], list[dict]],
     check: Callable[[Corpus], None] | None = None,
     **record: object,
 ) -> None:
-    """Train with `fit(model, corpus)`, validate, write the checkpoint, the record last.
+    """Train with `fit(model, corpus, state)`, validate, write the checkpoint, the record last.
 
-    `check` runs before the model is loaded: a mistake should cost no time.
+    `check` runs before the model is loaded: a mistake should cost no time. What is validated and
+    written is the checkpoint in its own dtype. With several processes, or where the optimizer is
+    offloaded, the model is sharded; the first process validates and writes.
     """
-    from scripts.first.checkpoints import load_model, save_checkpoint, verify_checkpoint
+    from scripts.first.checkpoints import save_checkpoint, verify_checkpoint
+    from scripts.first.sharding import whole_model
+    from scripts.first.state import remove_state
     from scripts.first.training import seed_everything
     from scripts.first.validation import validate
 
     settings = training_settings(arguments)
-    base, base_record = verify_checkpoint(arguments.model)
-    corpus = load_corpus(arguments, base)
-    if check:
-        check(corpus)
+    if distributed.world() > 1:
+        distributed.join()
+    base, base_record = distributed.main_first(lambda: verify_checkpoint(arguments.model))
+    corpus = distributed.main_first(lambda: _checked_corpus(arguments, base, check))
+    record |= {
+        "base": base_record["files"]["model.safetensors"]["sha256"]
+        if "model.safetensors" in base_record["files"]
+        else base_record.get("commit"),
+        "corpus": {
+            "train": sha256_file(arguments.train),
+            "validation": sha256_file(arguments.validation),
+        },
+        "tokenizer": corpus.tokenizer.sha256,
+        "settings": described(settings),
+        "processes": distributed.world(),
+        "block_length": arguments.block_length,
+        "append_eos": arguments.append_eos,
+        "encoding": asdict(corpus.report),
+        "provenance": provenance(module),
+    }
+    state = open_training_state(arguments, record)
     seed_everything(settings.seed)
-    model = load_model(arguments.model, arguments.dtype)
+    model = _trainable(base, settings)
     check_vocabulary(model, corpus.tokenizer, arguments.model)
-    curve = fit(model, corpus)
+    curve = fit(model, corpus, state)
+    model = whole_model(model, settings.dtype)
+    if model is None:
+        return
     result = validate(
         model,
         corpus.validation,
@@ -78,28 +105,40 @@ def tune(
         arguments.bins,
     )
     write_json(arguments.output_dir / "validation.json", result)
-    save_checkpoint(
-        model,
-        arguments.output_dir,
-        base,
-        {
-            **record,
-            "base": base_record["files"]["model.safetensors"]["sha256"]
-            if "model.safetensors" in base_record["files"]
-            else base_record.get("commit"),
-            "corpus": {
-                "train": sha256_file(arguments.train),
-                "validation": sha256_file(arguments.validation),
-            },
-            "tokenizer": corpus.tokenizer.sha256,
-            "settings": {**described(settings), "dtype": arguments.dtype},
-            "block_length": arguments.block_length,
-            "append_eos": arguments.append_eos,
-            "encoding": asdict(corpus.report),
-            "curve": curve,
-            "provenance": provenance(module),
-        },
-    )
+    save_checkpoint(model, arguments.output_dir, base, {**record, "curve": curve})
+    if arguments.state_dir:
+        remove_state(arguments.state_dir)
+
+
+def open_training_state(arguments: argparse.Namespace, record: dict) -> Path | None:
+    """The folder of this run's state, or None without --state-dir.
+
+    Its facts are all that the checkpoint's record names, the threads and the kind of device.
+    """
+    import torch
+
+    if arguments.state_dir is None:
+        return None
+    facts = {**record, "threads": os.environ.get("OMP_NUM_THREADS", "1")}
+    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return distributed.main_first(lambda: open_state(arguments.state_dir, facts))
+
+
+def _checked_corpus(arguments: argparse.Namespace, base: Path, check) -> Corpus:
+    corpus = load_corpus(arguments, base)
+    if check:
+        check(corpus)
+    return corpus
+
+
+def _trainable(base: Path, settings):
+    """The base model with float32 weights, sharded where there is reason to."""
+    from scripts.first.checkpoints import load_weights
+    from scripts.first.sharding import sharded_model
+
+    if distributed.world() > 1 or settings.offload_optimizer:
+        return sharded_model(base, settings.dtype, settings.offload_optimizer)
+    return load_weights(base, "float32")
 
 
 def check_vocabulary(model, tokenizer: TextTokenizer, folder: Path) -> None:
