@@ -70,7 +70,7 @@ def tune(
     settings = training_settings(arguments)
     if distributed.world() > 1:
         distributed.join()
-    base, base_record = distributed.main_first(lambda: verify_checkpoint(arguments.model))
+    base, base_record = distributed.from_main(lambda: verify_checkpoint(arguments.model))
     corpus = distributed.main_first(lambda: _checked_corpus(arguments, base, check))
     record |= {
         "base": base_record["files"]["model.safetensors"]["sha256"]
@@ -94,7 +94,8 @@ def tune(
     check_vocabulary(model, corpus.tokenizer, arguments.model)
     curve = fit(model, corpus, state)
     model = whole_model(model, settings.dtype)
-    if model is None:
+    distributed.leave()
+    if model is None:  # the first process does the rest
         return
     result = validate(
         model,
@@ -121,7 +122,7 @@ def open_training_state(arguments: argparse.Namespace, record: dict) -> Path | N
         return None
     facts = {**record, "threads": os.environ.get("OMP_NUM_THREADS", "1")}
     facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return distributed.main_first(lambda: open_state(arguments.state_dir, facts))
+    return distributed.from_main(lambda: open_state(arguments.state_dir, facts))
 
 
 def _checked_corpus(arguments: argparse.Namespace, base: Path, check) -> Corpus:
