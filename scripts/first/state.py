@@ -53,7 +53,7 @@ def open_state(folder: str | Path, facts: dict) -> Path:
         if other.parent != place:
             print(
                 f"state of other settings: {other.parent}: not resumed: "
-                f"it differs in {', '.join(_differences(read_json(other), facts))}",
+                f"it differs in {', '.join(differences(read_json(other), facts))}",
                 file=sys.stderr,
             )
     if not (place / FACTS).is_file():
@@ -105,13 +105,13 @@ def _seal(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _differences(one: dict, other: dict, prefix: str = "") -> list[str]:
+def differences(one: dict, other: dict, prefix: str = "") -> list[str]:
     """Dotted names of the facts in which two jobs differ."""
     found = []
     for name in sorted({*one, *other}):
         left, right = one.get(name), other.get(name)
         if isinstance(left, dict) and isinstance(right, dict):
-            found += _differences(left, right, f"{prefix}{name}.")
+            found += differences(left, right, f"{prefix}{name}.")
         elif left != right:
             found.append(prefix + name)
     return found
