@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -67,16 +68,25 @@ def open_state(folder: str | Path, facts: dict) -> Path:
 
 
 def remove_state(folder: str | Path) -> None:
-    """Remove a finished job's state, under whatever facts, and the folders it leaves empty."""
+    """Remove a finished job's state, under whatever facts, and the folders it leaves empty.
+
+    Nothing else goes, whatever folder the user named.
+    """
     folder = Path(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    for parent in folder.parents:
-        if ROOT not in parent.parts:
-            return
+    for place in [facts.parent for facts in folder.rglob(FACTS)]:
+        if re.fullmatch("[0-9a-f]{16}", place.name):
+            shutil.rmtree(place, ignore_errors=True)
+            _remove_empty(place.parent, folder)
+
+
+def _remove_empty(path: Path, top: Path) -> None:
+    """Remove folders that are empty now, upwards to `top`, or to ROOT where that is further up."""
+    while ROOT in path.parts or path.is_relative_to(top):
         try:
-            parent.rmdir()
+            path.rmdir()
         except OSError:  # another job's state is in it
             return
+        path = path.parent
 
 
 def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
