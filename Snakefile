@@ -18,6 +18,7 @@ configfile: "config/scales/paper.yaml"
 
 include: "rules/common.smk"
 include: "rules/common_artifacts.smk"
+include: "rules/common_knowledge.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/teacher.smk"
