@@ -22,6 +22,7 @@ from tests.workflow.copies import (
 )
 
 TARGET = "results/tiny/data/csqa/report.json"
+CELL = "results/paper/tables/table1/cells/llama2/first_ts/in_domain-csqa.json"
 KEY = "software-deployment-method: conda"
 
 
@@ -55,15 +56,12 @@ def data_of(folder):
 
 
 def test_slurm_profile_plans_the_environments(folder, conda):
-    """With the key, environments will be made; the job list is the same as without."""
-    words = ("-n", "--quiet", "host", "--", "table1")
-    with_conda = snakemake(folder, "--profile", "profiles/slurm", *words, PATH=conda)
-    assert with_conda.returncode == 0, output(with_conda)[-3000:]
+    """With the key, `-n` tells that the environments of the jobs will be made."""
+    words = ("--profile", "profiles/slurm", "-n", "--quiet", "host", "--")
+    plan = snakemake(folder, *words, CELL, PATH=conda)
+    assert plan.returncode == 0, output(plan)[-3000:]
     for name in ("artifacts", "data", "train"):
-        assert f"Conda environment envs/{name}.yaml will be created" in output(with_conda)
-    off = snakemake(ROOT, "--profile", "profiles/slurm", *words)
-    assert off.returncode == 0, output(off)[-3000:]
-    assert "onda environment" not in output(off)
+        assert f"Conda environment envs/{name}.yaml will be created" in output(plan)
 
 
 def test_job_runs_in_its_own_environment(folder, conda):
