@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, read_json, sha256_file, write_json
+from scripts.first.files import atomic_path, describe_files, read_json, sha256_file, write_json
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
@@ -81,14 +81,6 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def describe_files(folder: Path, names: list[str]) -> dict[str, dict]:
-    """{name: {bytes, sha256}} of the named files of a folder."""
-    return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for name in names
-    }
 
 
 def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:

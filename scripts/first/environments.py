@@ -1,11 +1,16 @@
-"""The one lock and what follows from it: `python -m scripts.first.environments --write-lock`."""
+"""The one lock and what follows from it: `python -m scripts.first.environments --write-lock`.
+
+The lock holds what is installed. The conda environments take from it the versions of the packages
+that they name and, below a line that says so, of all that these need in turn: a `pip:` section
+cannot refer to the lock, and Snakemake would not notice a change of a file that it refers to.
+"""
 
 from __future__ import annotations
 
 import argparse
 import re
 import sys
-from importlib.metadata import distributions
+from importlib.metadata import distributions, requires
 from pathlib import Path
 
 from scripts.first.files import write_text
@@ -15,6 +20,8 @@ NOT_LOCKED = {"pip", "setuptools", "wheel"}
 HEADER = """# The one lock: every version that this project installs, for runs and for tests.
 # Made by `make lock`. Names to install: run.txt, test.txt, test-nodeps.txt; conda: *.yaml.
 """
+NEEDED = "# needed by these; written by `make lock`"
+PIN = re.compile(r"- ([\w.-]+)==\S+")
 
 
 def canonical(name: str) -> str:
@@ -39,13 +46,41 @@ def locked() -> dict[str, str]:
     return {canonical(name): version for name, version in pins}
 
 
+def needed(names: set[str]) -> set[str]:
+    """What installed packages require on this platform, in turn; without themselves."""
+    from packaging.requirements import Requirement
+
+    found, queue = set(), [(name, "") for name in names]
+    while queue:
+        name, extra = queue.pop()
+        if (name, extra) in found or name in NOT_LOCKED:
+            continue
+        found.add((name, extra))
+        for requirement in map(Requirement, requires(name) or []):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                queue += [(canonical(requirement.name), e) for e in ("", *requirement.extras)]
+    return {name for name, _ in found} - names
+
+
+def completed(text: str, versions: dict[str, str]) -> str:
+    """A conda environment with the versions of the lock, and with all that its packages need."""
+    head, pip, tail = text.partition("  - pip:\n")
+    chosen = {canonical(name) for name in PIN.findall(tail.split(NEEDED)[0])}
+    lines = [f"- {name}=={versions[name]}" for name in sorted(chosen)] + [NEEDED]
+    lines += [f"- {name}=={versions[name]}" for name in sorted(needed(chosen))]
+    return head + pip + "".join(f"      {line}\n" for line in lines)
+
+
 def main(argv: list[str]) -> int:
-    """Write the lock."""
+    """Write the lock and the versions of the conda environments."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--write-lock", action="store_true", required=True)
     options.parse_args(argv)
-    pins = "".join(f"{name}=={version}\n" for name, version in installed().items())
+    versions = installed()
+    pins = "".join(f"{name}=={version}\n" for name, version in versions.items())
     write_text(FOLDER / "lock.txt", HEADER + pins)
+    for path in sorted(FOLDER.glob("*.yaml")):
+        write_text(path, completed(path.read_text(encoding="utf-8"), versions))
     return 0
 
 
