@@ -60,6 +60,9 @@ use rule benchmark_data as pretraining_data with:
         "logs/{scale}/data/pretraining.log",
     benchmark:
         "benchmarks/{scale}/data/pretraining.tsv"
+    resources:
+        mem_mb=needs("data", "mem_mb"),
+        runtime=needs("data", "runtime"),
     params:
         settings=lambda w: data_options(w, "pretraining"),
         folder=subpath(output.report, parent=True),

@@ -173,3 +173,17 @@ def last_line(done) -> str:
     assert sum(line.startswith("error: ") for line in lines) == 1
     assert lines[-1].startswith("error: ")
     return lines[-1]
+
+
+def verified(user: User, name: str, **changes: str):
+    """Run a stage that verifies the model's files, wherever they lie."""
+    target = user.out / f"{name}-copy"
+    words = ["copy", "--source", str(user.out / name), "--output-dir", str(target)]
+    return user.run("scripts.models", *words, **changes)
+
+
+def completes(user, name: str, commit: str) -> None:
+    """The next run succeeds, and what it fetched is whole."""
+    done = user.model(f"acme/{name}", commit)
+    assert done.returncode == 0, done.stderr
+    assert verified(user, name).returncode == 0

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
+import os
 import shutil
 import subprocess
 
-import pytest
 import yaml
 
 from tests.hub.conftest import OTHERS
 from tests.hub.server import Repository
-from tests.workflow.copies import ROOT, copy_repository, environment, job_counts, output, snakemake
+from tests.workflow.copies import copy_repository, environment, output, snakemake
 
 CELL = "results/small/tables/table1/cells/smollm2/first_ts/in_domain-csqa.json"
 FETCHED = [f"results/small/models/smollm2-{size}/record.json" for size in ("1b7", "360m")]
@@ -67,22 +66,35 @@ def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset
     assert hub.seen[asked:] == []
 
 
-@pytest.mark.parametrize("partition", ["", "internet"])
-def test_where_fetch_rules_run(partition):
-    """Where snakemake runs; in a partition once the configuration names one. Others never move."""
-    targets = ["results/paper/data/csqa/report.json", "results/paper/data/alpaca/report.json"]
-    targets += ["results/paper/models/llama1-7b/record.json"]
-    targets += ["results/tiny/data/pretraining/report.json"]
-    words = ["--profile", "slurm", "-n", "--config", f"fetch={{partition: {partition or 'null'}}}"]
-    done = snakemake(ROOT, *words, "--", *targets, SLURM_PARTITION="compute")
-    assert done.returncode == 0, output(done)
-    assert sum(job_counts(done).values()) == len(targets)
-    blocks = re.findall(r"^(localrule|rule) (\w+):\n((?:    .*\n)+)", output(done), flags=re.M)
-    assert {name for _, name, _ in blocks} == {
-        *("benchmark_data", "alpaca_data", "base_model", "pretraining_data")
-    }
-    for how, name, block in blocks:
-        fetches = name != "pretraining_data"
-        assert how == ("localrule" if fetches and not partition else "rule")
-        if partition:
-            assert ("slurm_partition=internet" in block) == fetches
+def test_where_fetch_rules_run(tmp_path):
+    """Where snakemake runs; in a partition once the configuration names one. Others never move.
+
+    On a cluster that takes no job, what succeeds was not submitted.
+    """
+    folder = copy_repository(tmp_path / "first")
+    closed = folder / "closed"
+    closed.mkdir()
+    for command in ("sbatch", "sacctmgr", "sshare"):
+        (closed / command).write_text("#!/bin/sh\necho no jobs today >&2\nexit 1\n")
+        (closed / command).chmod(0o755)
+    path = f"{closed}{os.pathsep}{environment(folder)['PATH']}"
+
+    def run(*words):
+        options = ["--profile", "slurm", "--retries", "0", *words]
+        return snakemake(
+            folder, *options, SLURM_PARTITION="compute", SLURM_ACCOUNT="lab", PATH=path
+        )
+
+    fetched = [f"results/tiny/data/{name}/report.json" for name in ("obqa", "alpaca")]
+    fetched.append("results/tiny/models/alder-student/record.json")
+    other = "results/tiny/data/pretraining/report.json"
+    away = ("--config", "fetch={partition: internet}", "--")
+    done = run("-n", *away, *fetched, other)
+    assert output(done).count("slurm_partition=internet") == 3
+    assert output(done).count("slurm_partition=compute") == 1
+    done = run(*away, *fetched)
+    assert done.returncode != 0 and output(done).count("Job submission failed") == 3, output(done)
+    done = run("--", *fetched, other)
+    assert output(done).count("Job submission failed") == 1, output(done)
+    assert "Error in rule pretraining_data" in output(done)
+    assert all((folder / name).is_file() for name in fetched)
