@@ -12,6 +12,7 @@ from pathlib import Path
 
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path, describe_files, read_json, sha256_file, write_json
+from scripts.first.locations import locate
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
@@ -21,8 +22,8 @@ TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json"
 def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
     """Check a checkpoint's files against its record; return (folder of the files, record).
 
-    `location` in the record points to files kept elsewhere, such as a hub cache's snapshot. Raises
-    UserError for a missing checkpoint, a missing, truncated or altered file.
+    Files of the hub stay in its cache or in a mirror (`scripts.first.locations`). Raises UserError
+    for a missing checkpoint, a missing, truncated or altered file.
     """
     folder = Path(folder)
     if not (folder / RECORD).is_file():
@@ -36,7 +37,7 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
             f"incomplete record: {folder / RECORD}: it names no files: "
             f"delete {folder} and remake it"
         )
-    location = Path(record.get("location") or folder)
+    location = locate(folder, record)
     for name, expected in record["files"].items():
         path = location / name
         if not path.is_file():

@@ -116,11 +116,22 @@ def test_interrupted_rewrite_leaves_no_record(folder, monkeypatch, moment):
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
 
 
-def test_record_can_point_elsewhere(tmp_path):
+def test_files_of_a_mirror_stay_there(tmp_path, monkeypatch):
+    """A record without its files beside it says where they came from, never a path."""
     _, record = verify_checkpoint(tiny.checkpoint())
-    (tmp_path / RECORD).write_text(json.dumps({**record, "location": str(tiny.checkpoint())}))
-    assert verify_checkpoint(tmp_path)[0] == tiny.checkpoint()
-    assert load_model(tmp_path, device="cpu").config.vocab_size == 263
+    described = {**record, "kind": "mirror", "repo": "acme/tiny"}
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / RECORD).write_text(json.dumps(described))
+    shutil.copytree(tiny.checkpoint(), tmp_path / "mirror/acme/tiny")
+    monkeypatch.setenv("FIRST_MODEL_MIRROR", str(tmp_path / "mirror"))
+    assert verify_checkpoint(tmp_path / "here")[0] == tmp_path / "mirror/acme/tiny"
+    assert load_model(tmp_path / "here", device="cpu").config.vocab_size == 263
+    shutil.rmtree(tmp_path / "mirror/acme")
+    with pytest.raises(UserError, match="model not in the mirror"):
+        verify_checkpoint(tmp_path / "here")
+    copied = shutil.copytree(tiny.checkpoint(), tmp_path / "copied")
+    (copied / RECORD).write_text(json.dumps(described))
+    assert verify_checkpoint(copied)[0] == copied
 
 
 def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):

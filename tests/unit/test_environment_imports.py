@@ -14,9 +14,7 @@ from scripts.first.environments import NEEDED, canonical
 from tests import tiny_models as tiny
 
 # Packages that no script imports by name, and why an environment has them all the same.
-NOT_IMPORTED = {
-    "accelerate": "transformers loads large checkpoints with it",
-}
+NOT_IMPORTED: dict[str, str] = {}
 distributions = cache(packages_distributions)
 
 
