@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.first.errors import UserError
 from scripts.first.launch import launch
 
 
@@ -79,6 +80,7 @@ def extract(
     from scripts.first.batching import collate
     from scripts.first.inference import supervised_logits
     from scripts.first.progress import progress
+    from scripts.first.stopping import StopRequest
 
     batches = extraction.batches_of(encoded, max_tokens, part)
     rows = np.sort(extraction.joined(batches))
@@ -98,7 +100,11 @@ def extract(
         print(f"resumed at batch {len(done)} of {len(batches)}", file=sys.stderr)
     todo = [number for number in range(len(batches)) if number not in done]
     n_rows = sum(len(batches[number]) for number in todo)
-    with torch.inference_mode(), progress("extraction", n_rows, "row") as advance:
+    with (
+        StopRequest() as asked,
+        torch.inference_mode(),
+        progress("extraction", n_rows, "row") as advance,
+    ):
         for number in todo:
             batch = collate(encoded, batches[number], pad_id)
             ids, log_probs, log_tail = top_k(supervised_logits(model, batch), k)
@@ -110,7 +116,15 @@ def extract(
             }
             fill([number], values)
             blocks.add(number, values)
+            done.add(number)
             advance(len(batch.rows))
+            if asked.save:
+                blocks.save()
+                asked.save = False
+            if asked.stop:
+                saved = "its state is saved" if state else "it keeps no state (--state-dir)"
+                where = f"batch {len(done)} of {len(batches)}"
+                raise UserError(f"stopped after {where}: extraction: {saved}: run it again")
     return arrays
 
 
@@ -136,9 +150,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from transformers import AutoConfig
 
-    from scripts.first.checkpoints import load_model, verify_checkpoint
+    from scripts.first.checkpoints import load_model, verify_checkpoint, weights_digest
     from scripts.first.encoding import check_candidates, encode_rows
-    from scripts.first.errors import UserError
     from scripts.first.extraction import device_kind, merge, parse_part
     from scripts.first.files import sha256_file
     from scripts.first.provenance import provenance
@@ -169,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
         "block_length": arguments.block_length,
         "append_eos": arguments.append_eos,
         "dtype": arguments.dtype,
-        "teacher": record["files"]["model.safetensors"]["sha256"],
+        "teacher": weights_digest(record),
         "tokenizer": tokenizer.sha256,
         "vocabulary": tokenizer.vocabulary_sha256(),
         "corpus": sha256_file(arguments.data),

@@ -6,6 +6,8 @@ A folder without `record.json` is unfinished. The record holds the size and sha2
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -49,6 +51,14 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
                 f"delete {folder} and remake it"
             )
     return location, record
+
+
+def weights_digest(record: dict) -> str:
+    """The sha256 that names a checkpoint's weights: of its one file, or of its shards' hashes."""
+    files = {n: f["sha256"] for n, f in record["files"].items() if n.endswith(".safetensors")}
+    if WEIGHTS in files:
+        return files[WEIGHTS]
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None):

@@ -61,7 +61,7 @@ def tune(
     written is the checkpoint in its own dtype. With several processes, or where the optimizer is
     offloaded, the model is sharded; the first process validates and writes.
     """
-    from scripts.first.checkpoints import save_checkpoint, verify_checkpoint
+    from scripts.first.checkpoints import save_checkpoint, verify_checkpoint, weights_digest
     from scripts.first.sharding import whole_model
     from scripts.first.state import remove_state
     from scripts.first.training import seed_everything
@@ -73,9 +73,7 @@ def tune(
     base, base_record = distributed.from_main(lambda: verify_checkpoint(arguments.model))
     corpus = distributed.main_first(lambda: _checked_corpus(arguments, base, check))
     record |= {
-        "base": base_record["files"]["model.safetensors"]["sha256"]
-        if "model.safetensors" in base_record["files"]
-        else base_record.get("commit"),
+        "base": weights_digest(base_record),
         "corpus": {
             "train": sha256_file(arguments.train),
             "validation": sha256_file(arguments.validation),

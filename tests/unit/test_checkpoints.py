@@ -143,3 +143,17 @@ def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
     with pytest.raises(UserError, match="altered file"):
         copy_checkpoint(folder, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_weights_digest_names_shards_too():
+    """One file: its own hash; several: another for each change of one, whatever their order."""
+    from scripts.first.checkpoints import weights_digest
+
+    def record(**files):
+        return {"files": {name: {"bytes": 1, "sha256": sha} for name, sha in files.items()}}
+
+    assert weights_digest(record(**{"model.safetensors": "a" * 64, "config.json": "b"})) == "a" * 64
+    one, two = "model-1-of-2.safetensors", "model-2-of-2.safetensors"
+    digest = weights_digest(record(**{one: "a", two: "b"}))
+    assert digest == weights_digest(record(**{two: "b", one: "a", "config.json": "c"}))
+    assert digest != weights_digest(record(**{one: "a", two: "c"}))

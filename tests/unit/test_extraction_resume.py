@@ -16,6 +16,7 @@ import pytest
 from scripts import knowledge
 from scripts.first.batching import inference_batches
 from scripts.first.checkpoints import save_checkpoint
+from scripts.first.errors import UserError
 from scripts.first.state import MINUTES_VARIABLE
 from scripts.first.store import FILE, MANIFEST
 from tests import tiny_models as tiny
@@ -88,6 +89,28 @@ def test_goes_on_and_leaves_nothing(root, tmp_path, forwards, monkeypatch, capsy
     assert forwards["passes"] == 7
     assert same(tmp_path / "store", root / "whole")
     assert not (tmp_path / "results/tiny/.state").exists()
+
+
+def test_sigterm_saves_and_ends(root, tmp_path, monkeypatch):
+    """What Slurm sends before it kills: the batch is finished, kept, and resumed from."""
+    from scripts.first import inference
+
+    plain, passes, state = inference.supervised_logits, [], tmp_path / ".state/csqa"
+
+    def signalled(model, batch):
+        passes.append(1)
+        if len(passes) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(model, batch)
+
+    monkeypatch.setattr(inference, "supervised_logits", signalled)
+    words = arguments(root, tmp_path / "store", "--state-dir", state)
+    with pytest.raises(UserError, match="stopped after batch 3 of 12.*its state is saved"):
+        knowledge.main(words)
+    assert len(blocks(state)) == 1 and not (tmp_path / "store").exists()
+    assert knowledge.main(words) == 0
+    assert len(passes) == 12
+    assert same(tmp_path / "store", root / "whole")
 
 
 def test_a_part_resumes_too(root, tmp_path, forwards, monkeypatch, capsys):
