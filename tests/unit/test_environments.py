@@ -10,7 +10,16 @@ import yaml
 from packaging.requirements import Requirement
 from rattler import MatchSpec
 
-from scripts.first.environments import NEEDED, canonical, completed, installed, locked
+from scripts.first.environments import (
+    NEEDED,
+    canonical,
+    completed,
+    installed,
+    locked,
+    needed,
+    to_lock,
+)
+from scripts.first.errors import UserError
 from tests import tiny_models as tiny
 
 FOLDER = tiny.REPOSITORY / "envs"
@@ -45,6 +54,14 @@ def test_lock_is_sorted_and_read_as_written():
     assert locked() == read_lock()
     assert list(read_lock()) == sorted(read_lock())
     assert canonical("Ruamel_yaml.clib") == "ruamel-yaml-clib"
+
+
+def test_lock_holds_what_is_needed_and_nothing_else():
+    """A package that nobody names, installed by chance, is not locked."""
+    assert set(read_lock()) == to_lock()
+    assert "numpy" in needed({"pandas"}) and "pandas" not in needed({"pandas"})
+    with pytest.raises(UserError, match="not installed: no-such-package"):
+        needed({"no-such-package"})
 
 
 @pytest.mark.parametrize("name", YAML)
