@@ -25,7 +25,9 @@ if config["data"]["mirror"]:
     os.environ.update(FIRST_DATA_MIRROR=config["data"]["mirror"])
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+# The trap: Slurm sends SIGTERM to every process of a job. Without it bash would be gone at once and
+# the job over, before training has saved its state; with it bash waits for its program.
+shell.prefix(f"trap : TERM; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
 
 SCALES = config["scales"]
 METHODS = config["methods"]

@@ -1,0 +1,204 @@
+"""A real Slurm on this machine: munge, one controller, two nodes with two pretended GPUs each.
+
+It lives in a mount and a network namespace of its own. There /etc/slurm is its configuration, and
+there is no network but loopback: what runs on it runs on nodes without network, and no other
+program of this machine sees a Slurm. By hand:
+
+    python -m tests.slurm.cluster run -- snakemake --profile slurm --config scale=tiny
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "unshare", "nsenter", "ip")
+NODES = ("cpu1", "cpu2")
+CPUS, MEMORY_MB, GPUS = 8, 16000, 2  # of one node, whatever this machine has
+KILL_WAIT = 20  # seconds from SIGTERM to SIGKILL; clusters have 30 by default
+PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
+
+
+def why_not() -> str | None:
+    """Why no cluster can be started here; None when one can."""
+    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    if missing:
+        return f"no Slurm here ({', '.join(missing)}): apt-get install slurm-wlm munge"
+    if os.geteuid() != 0:
+        return "the daemons of the test cluster are started by root"
+    trial = ["unshare", "--net", "--mount", "true"]
+    error = subprocess.run(trial, capture_output=True, text=True, check=False).stderr.strip()
+    return f"no namespaces here: {error}" if error else None
+
+
+class Cluster:
+    """Started by `with Cluster() as cluster`; stopped, with everything in it, at the end."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))  # sockets: short paths
+        self.holder: subprocess.Popen | None = None
+        self.network: int | None = None
+
+    def __enter__(self) -> Cluster:
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def command(self, *words: str, cwd: Path | None = None) -> list[str]:
+        """A command line that runs `words` on the cluster's side of the namespaces."""
+        spaces = [f"--{kind}=/proc/{self.holder.pid}/ns/{kind}" for kind in ("net", "mnt")]
+        spaces[1] = spaces[1].replace("--mnt", "--mount")
+        return ["nsenter", *spaces, f"--wdns={(cwd or Path.cwd()).resolve()}", *words]
+
+    def run(self, *words: str, **options) -> subprocess.CompletedProcess:
+        """Run a Slurm command; its output is text."""
+        defaults = {"check": True, "capture_output": True, "text": True, "timeout": 60}
+        environment = {**os.environ, "PATH": PATH}
+        return subprocess.run(self.command(*words), **{"env": environment, **defaults, **options})
+
+    def jobs(self) -> list[dict[str, str]]:
+        """Slurm's own record of every job, as `scontrol show job` prints it, in order of ids."""
+        lines = self.run("scontrol", "--oneliner", "show", "job").stdout.splitlines()
+        records = [dict(w.split("=", 1) for w in line.split() if "=" in w) for line in lines]
+        return sorted((r for r in records if "JobId" in r), key=lambda r: int(r["JobId"]))
+
+    def task_environments(self) -> dict[str, dict[str, str]]:
+        """By job id: the environment that Slurm gave to the job's program."""
+        found = {}
+        for path in self.folder.glob("tasks/*"):
+            lines = path.read_text(errors="replace").splitlines()
+            found[path.name] = dict(line.split("=", 1) for line in lines if "=" in line)
+        return found
+
+    def stop(self) -> None:
+        """Cancel every job and end every process of the namespaces."""
+        if self.network is not None:
+            with contextlib.suppress(subprocess.SubprocessError):
+                self.run("scancel", "--signal=KILL", "--user=root", timeout=10)
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                self._end_processes(number)
+            self.holder.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _start(self) -> None:
+        self._write_configuration()
+        ready, munge = self.folder / "ready", self.folder / "munge.socket"
+        # The second address: with 127.0.0.1 alone the C library finds no address to listen on.
+        inside = (
+            "ip link set lo up && ip address add 127.0.0.2/8 dev lo "
+            '&& mount --bind "$1/etc" /etc/slurm && touch "$1/ready"'
+        )
+        self.holder = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--propagation", "private"]
+            + ["sh", "-c", f"{inside} && exec sleep infinity", "sh", str(self.folder)],
+            start_new_session=True,
+            stdout=subprocess.DEVNULL,
+        )
+        self._wait_for(ready.exists, "the namespaces")
+        self.network = _network_of(self.holder.pid)
+        files = [f"--{x}-file={self.folder}/munge.{x}" for x in ("key", "pid", "log", "seed")]
+        self._daemon("munged", f"--socket={munge}", *files, "--force")
+        self._wait_for(munge.exists, "munge")
+        self._daemon("slurmctld")
+        for node in NODES:
+            self._daemon("slurmd", "-N", node)
+        self._wait_for(self._nodes_are_idle, "the nodes")
+
+    def _daemon(self, *words: str) -> None:
+        """Start a program that goes to the background by itself."""
+        log = (self.folder / "daemons.log").open("ab")
+        self.run(*words, capture_output=False, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+
+    def _nodes_are_idle(self) -> bool:
+        shown = self.run("sinfo", "--noheader", "--format=%T %D", "--partition=main", check=False)
+        return shown.stdout.split() == ["idle", str(len(NODES))]
+
+    def _wait_for(self, condition, name: str, seconds: float = 60) -> None:
+        end = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > end:
+                logs = [p.read_text(errors="replace")[-2000:] for p in self.folder.glob("*.log")]
+                raise RuntimeError(f"{name}: not ready in {seconds} s\n" + "\n".join(logs))
+            time.sleep(0.1)
+
+    def _end_processes(self, number: int) -> None:
+        """Signal every process of the network namespace, jobs too, and wait until it is empty."""
+        end = time.monotonic() + 10
+        while time.monotonic() < end:
+            members = [p for p in _processes() if _network_of(p) == self.network]
+            if not members:
+                return
+            for process in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            self.holder.poll()
+            time.sleep(0.2)
+
+    def _write_configuration(self) -> None:
+        for name in ("etc", "state", "spool", "tasks"):
+            (self.folder / name).mkdir()
+        key = self.folder / "munge.key"
+        key.write_bytes(os.urandom(1024))
+        key.chmod(0o600)
+        for number in range(GPUS):  # Slurm hands out character devices only: these are /dev/null's
+            os.mknod(self.folder / f"nvidia{number}", 0o20666, os.makedev(1, 3))
+        here = {"folder": self.folder, "host": socket.gethostname().split(".")[0]}
+        template = Path(__file__).with_name("slurm.conf").read_text(encoding="utf-8")
+        sizes = {"CPUS": CPUS, "MEMORY_MB": MEMORY_MB, "GPUS": GPUS, "KILL_WAIT": KILL_WAIT}
+        for name, value in {**here, **sizes}.items():
+            template = template.replace(f"@{name}@", str(value))
+        (self.folder / "etc/slurm.conf").write_text(template)
+        devices = f"{self.folder}/nvidia[0-{GPUS - 1}]"
+        (self.folder / "etc/gres.conf").write_text(
+            f"AutoDetect=off\nNodeName=cpu[1-2] Name=gpu Type=a100 File={devices}\n"
+        )
+        prolog = self.folder / "task_prolog"
+        prolog.write_text(f'#!/bin/sh\nenv >"{self.folder}/tasks/$SLURM_JOB_ID"\n')
+        prolog.chmod(0o755)
+
+
+def _processes() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _network_of(process: int) -> int | None:
+    try:
+        return os.stat(f"/proc/{process}/ns/net").st_ino
+    except OSError:
+        return None
+
+
+def main(words: list[str]) -> int:
+    """`run -- COMMAND`: start a cluster, run the command with it, stop it."""
+    if words[:2] != ["run", "--"] or not words[2:]:
+        print(f"usage: python -m tests.slurm.cluster run -- COMMAND\n{__doc__}", file=sys.stderr)
+        return 2
+    reason = why_not()
+    if reason:
+        print(f"error: {reason}", file=sys.stderr)
+        return 2
+    with Cluster() as cluster:
+        process = subprocess.Popen(cluster.command(*words[2:]))
+        while True:
+            try:
+                return process.wait()
+            except KeyboardInterrupt:  # the command has had it too: let it finish
+                continue
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
