@@ -8,7 +8,9 @@ cancelled and resumes from it. Run it in the repository, on the machine where th
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -35,8 +37,7 @@ def main(argv: list[str]) -> None:
         if is_controller(words):
             raise UserError(f"{folder}: snakemake runs here, process {pid}: press Ctrl-C there")
     cancel_jobs(folder, seconds)
-    left = [pid for pid, words in processes_in(folder).items() if is_program(words)]
-    end_programs(left, seconds)
+    end_programs(folder, seconds)
     unlock(folder)
     print("The same snakemake command continues from here.")
 
@@ -64,7 +65,7 @@ def is_controller(words: list[str]) -> bool:
 
 def is_program(words: list[str]) -> bool:
     """Whether a command line is a stage's: `python -m scripts.student ...`."""
-    return words[1:2] == ["-m"] and words[2].startswith("scripts.")
+    return words[1:2] == ["-m"] and " ".join(words[2:3]).startswith("scripts.")
 
 
 def cancel_jobs(folder: Path, seconds: float) -> None:
@@ -114,17 +115,26 @@ def slurm(*words: str) -> str | None:
     return done.stdout
 
 
-def end_programs(pids: list[int], seconds: float) -> None:
+def end_programs(folder: Path, seconds: float) -> None:
     """End programs that a killed local run left; SIGTERM, so that training saves its state."""
-    import psutil
-
-    programs = [psutil.Process(pid) for pid in pids if psutil.pid_exists(pid)]
-    for program in programs:
-        program.terminate()
-    if psutil.wait_procs(programs, timeout=seconds)[1]:
-        raise UserError(f"processes {pids}: alive after {seconds:.0f} s: end them and try again")
+    programs = programs_in(folder)
+    for pid in programs:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGTERM)
+    end = time.monotonic() + seconds
+    while left := programs_in(folder):
+        if time.monotonic() > end:
+            raise UserError(
+                f"processes {left}: alive after {seconds:.0f} s: end them and try again"
+            )
+        time.sleep(0.2)
     if programs:
         print(f"ended {len(programs)} programs on this machine")
+
+
+def programs_in(folder: Path) -> list[int]:
+    """Process ids of the stages' programs that run in the folder."""
+    return [pid for pid, words in processes_in(folder).items() if is_program(words)]
 
 
 def unlock(folder: Path) -> None:

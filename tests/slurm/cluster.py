@@ -84,13 +84,16 @@ class Cluster:
             found[path.name] = dict(line.split("=", 1) for line in lines if "=" in line)
         return found
 
+    def logs(self) -> str:
+        """What the daemons have written."""
+        return "\n".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("*.log")))
+
     def stop(self) -> None:
         """Cancel every job and end every process of the namespaces."""
         if self.network is not None:
             with contextlib.suppress(subprocess.SubprocessError):
                 self.run("scancel", "--signal=KILL", "--user=root", timeout=10)
-            for number in (signal.SIGTERM, signal.SIGKILL):
-                self._end_processes(number)
+            end_processes(self.network)
             self.holder.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -102,14 +105,14 @@ class Cluster:
             "ip link set lo up && ip address add 127.0.0.2/8 dev lo "
             '&& mount --bind "$1/etc" /etc/slurm && touch "$1/ready"'
         )
+        hold = ["sh", "-c", f'{inside} && exec "$0" "$2" hold "$1"', sys.executable]
         self.holder = subprocess.Popen(
             ["unshare", "--net", "--mount", "--propagation", "private"]
-            + ["sh", "-c", f"{inside} && exec sleep infinity", "sh", str(self.folder)],
+            + [*hold, str(self.folder), __file__],
             start_new_session=True,
-            stdout=subprocess.DEVNULL,
         )
         self._wait_for(ready.exists, "the namespaces")
-        self.network = _network_of(self.holder.pid)
+        self.network = network_of(self.holder.pid)
         files = [f"--{x}-file={self.folder}/munge.{x}" for x in ("key", "pid", "log", "seed")]
         self._daemon("munged", f"--socket={munge}", *files, "--force")
         self._wait_for(munge.exists, "munge")
@@ -131,22 +134,8 @@ class Cluster:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
-                logs = [p.read_text(errors="replace")[-2000:] for p in self.folder.glob("*.log")]
-                raise RuntimeError(f"{name}: not ready in {seconds} s\n" + "\n".join(logs))
+                raise RuntimeError(f"{name}: not ready in {seconds} s\n{self.logs()[-6000:]}")
             time.sleep(0.1)
-
-    def _end_processes(self, number: int) -> None:
-        """Signal every process of the network namespace, jobs too, and wait until it is empty."""
-        end = time.monotonic() + 10
-        while time.monotonic() < end:
-            members = [p for p in _processes() if _network_of(p) == self.network]
-            if not members:
-                return
-            for process in members:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(process, number)
-            self.holder.poll()
-            time.sleep(0.2)
 
     def _write_configuration(self) -> None:
         for name in ("etc", "state", "spool", "tasks"):
@@ -171,19 +160,43 @@ class Cluster:
         prolog.chmod(0o755)
 
 
-def _processes() -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
-
-
-def _network_of(process: int) -> int | None:
+def network_of(process: int) -> int | None:
+    """Number of a process's network namespace; None when it is gone."""
     try:
         return os.stat(f"/proc/{process}/ns/net").st_ino
     except OSError:
         return None
 
 
+def end_processes(network: int) -> None:
+    """End every process of a network namespace, jobs too, but not the caller."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            pids = [int(name) for name in os.listdir("/proc") if name.isdigit()]
+            members = [p for p in pids if network_of(p) == network and p != os.getpid()]
+            if not members:
+                return
+            for process in members:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process, number)
+            time.sleep(0.2)
+
+
+def hold(folder: Path) -> None:
+    """Keep the namespaces while the parent lives; end what is in them when it was killed."""
+    parent = os.getppid()
+    while os.getppid() == parent:
+        time.sleep(1)
+    end_processes(network_of(os.getpid()))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def main(words: list[str]) -> int:
     """`run -- COMMAND`: start a cluster, run the command with it, stop it."""
+    if words[:1] == ["hold"]:  # the cluster's own process, not for use by hand
+        hold(Path(words[1]))
+        return 0
     if words[:2] != ["run", "--"] or not words[2:]:
         print(f"usage: python -m tests.slurm.cluster run -- COMMAND\n{__doc__}", file=sys.stderr)
         return 2
