@@ -21,17 +21,18 @@ import time
 from pathlib import Path
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "unshare", "nsenter", "ip")
+INSTALL = "apt-get install slurm-wlm munge iproute2, with accounting slurmdbd mariadb-server"
 NODES = ("cpu1", "cpu2")
 CPUS, MEMORY_MB, GPUS = 8, 16000, 2  # of one node, whatever this machine has
 KILL_WAIT = 20  # seconds from SIGTERM to SIGKILL; clusters have 30 by default
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
-def why_not() -> str | None:
+def why_not(programs: tuple[str, ...] = PROGRAMS) -> str | None:
     """Why no cluster can be started here; None when one can."""
-    missing = [name for name in PROGRAMS if shutil.which(name, path=PATH) is None]
+    missing = [name for name in programs if shutil.which(name, path=PATH) is None]
     if missing:
-        return f"no Slurm here ({', '.join(missing)}): apt-get install slurm-wlm munge"
+        return f"no Slurm here ({', '.join(missing)}): {INSTALL}"
     if os.geteuid() != 0:
         return "the daemons of the test cluster are started by root"
     trial = ["unshare", "--net", "--mount", "true"]
@@ -84,6 +85,9 @@ class Cluster:
             found[path.name] = dict(line.split("=", 1) for line in lines if "=" in line)
         return found
 
+    def prepare_accounting(self) -> None:
+        """What must run before the controller; nothing without accounting."""
+
     def logs(self) -> str:
         """What the daemons have written."""
         return "\n".join(p.read_text(errors="replace") for p in sorted(self.folder.glob("*.log")))
@@ -111,17 +115,18 @@ class Cluster:
             + [*hold, str(self.folder), __file__],
             start_new_session=True,
         )
-        self._wait_for(ready.exists, "the namespaces")
+        self.wait_for(ready.exists, "the namespaces")
         self.network = network_of(self.holder.pid)
         files = [f"--{x}-file={self.folder}/munge.{x}" for x in ("key", "pid", "log", "seed")]
-        self._daemon("munged", f"--socket={munge}", *files, "--force")
-        self._wait_for(munge.exists, "munge")
-        self._daemon("slurmctld")
+        self.daemon("munged", f"--socket={munge}", *files, "--force")
+        self.wait_for(munge.exists, "munge")
+        self.prepare_accounting()
+        self.daemon("slurmctld")
         for node in NODES:
-            self._daemon("slurmd", "-N", node)
-        self._wait_for(self._nodes_are_idle, "the nodes")
+            self.daemon("slurmd", "-N", node)
+        self.wait_for(self._nodes_are_idle, "the nodes")
 
-    def _daemon(self, *words: str) -> None:
+    def daemon(self, *words: str) -> None:
         """Start a program that goes to the background by itself."""
         log = (self.folder / "daemons.log").open("ab")
         self.run(*words, capture_output=False, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -130,7 +135,21 @@ class Cluster:
         shown = self.run("sinfo", "--noheader", "--format=%T %D", "--partition=main", check=False)
         return shown.stdout.split() == ["idle", str(len(NODES))]
 
-    def _wait_for(self, condition, name: str, seconds: float = 60) -> None:
+    def background(self, *words: str) -> None:
+        """Start a program that stays in the foreground."""
+        log = (self.folder / "daemons.log").open("ab")
+        streams = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+        subprocess.Popen(self.command(*words), env={**os.environ, "PATH": PATH}, **streams)
+
+    def filled(self, template: str) -> str:
+        """A configuration file with this cluster's values."""
+        values = {"folder": self.folder, "host": socket.gethostname().split(".")[0]}
+        values |= {"CPUS": CPUS, "MEMORY_MB": MEMORY_MB, "GPUS": GPUS, "KILL_WAIT": KILL_WAIT}
+        for name, value in values.items():
+            template = template.replace(f"@{name}@", str(value))
+        return template
+
+    def wait_for(self, condition, name: str, seconds: float = 60) -> None:
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:
@@ -145,12 +164,8 @@ class Cluster:
         key.chmod(0o600)
         for number in range(GPUS):  # Slurm hands out character devices only: these are /dev/null's
             os.mknod(self.folder / f"nvidia{number}", 0o20666, os.makedev(1, 3))
-        here = {"folder": self.folder, "host": socket.gethostname().split(".")[0]}
         template = Path(__file__).with_name("slurm.conf").read_text(encoding="utf-8")
-        sizes = {"CPUS": CPUS, "MEMORY_MB": MEMORY_MB, "GPUS": GPUS, "KILL_WAIT": KILL_WAIT}
-        for name, value in {**here, **sizes}.items():
-            template = template.replace(f"@{name}@", str(value))
-        (self.folder / "etc/slurm.conf").write_text(template)
+        (self.folder / "etc/slurm.conf").write_text(self.filled(template))
         devices = f"{self.folder}/nvidia[0-{GPUS - 1}]"
         (self.folder / "etc/gres.conf").write_text(
             f"AutoDetect=off\nNodeName=cpu[1-2] Name=gpu Type=a100 File={devices}\n"
