@@ -26,7 +26,9 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
         os.environ[variable] = config[kind]["mirror"]
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
-shell.prefix(f"export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+# The trap: Slurm sends SIGTERM to every process of a job. Without it bash would be gone at once and
+# the job over, before training has saved its state; with it bash waits for its program.
+shell.prefix(f"trap : TERM; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
 
 # Rules that read the hub run where snakemake runs, unless a partition with network is named.
 FETCH_LOCALLY = config["fetch"]["partition"] is None

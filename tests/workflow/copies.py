@@ -14,8 +14,11 @@ from pathlib import Path
 
 import yaml
 
+from scripts.first.files import sha256_file
+
 ROOT = Path(__file__).resolve().parents[2]
 REDUCED = ROOT / "tests/workflow/reduced"
+SMOKE = "FIRST_DATA_MIRROR=../shared/hub make smoke"  # as the README has it
 MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR", ROOT.parent / "shared" / "hub"))
 
 
@@ -95,6 +98,14 @@ def snakemake(folder: Path, *words: str, **changes: str):
         timeout=900,
         check=False,
     )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """sha256 of every table, figure's data, claim, prediction and weight of a finished run."""
+    results = folder / "results/tiny"
+    names = [p for p in sorted(results.rglob("*")) if p.suffix in (".csv", ".json", ".safetensors")]
+    names += sorted(results.rglob("predictions.parquet"))
+    return {str(p.relative_to(folder)): sha256_file(p) for p in names}
 
 
 def output(process) -> str:

@@ -1,10 +1,13 @@
 """The house: dry runs of every scale, lint, bad configuration."""
 
+import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 
+from scripts.recover import PREFIX
 from tests.workflow.copies import ROOT, environment, job_counts, output, snakemake
 
 QUIET = ("--quiet", "host")
@@ -25,6 +28,28 @@ def test_slurm_profile_picks_the_paper():
     assert process.returncode == 0, output(process)[-3000:]
     assert (counts["teacher"], counts["student"], counts["table1_cell"]) == (9, 36, 96)
     assert "results/tiny" not in output(process)
+
+
+def test_slurm_profile_takes_the_site_from_the_environment():
+    """Account, partition and constraint where they are set, and no word of them where not."""
+    cell = "results/paper/teacher/llama1/csqa/record.json"
+    command = ("--profile", "slurm", "-n", *QUIET, "--", cell)
+    site = {"SLURM_ACCOUNT": "me", "SLURM_PARTITION": "gpu", "SLURM_CONSTRAINT": "a100|h100"}
+    asked = output(snakemake(ROOT, *command, **site))
+    for words in ("slurm_account=me", "slurm_partition=gpu", "constraint=a100|h100"):
+        assert words in asked
+    nothing = output(snakemake(ROOT, *command))
+    assert "--signal=TERM@600" in nothing
+    assert not re.search("slurm_account|slurm_partition|constraint", nothing)
+
+
+def test_retries_stand_in_the_profile_alone():
+    """`retries:` in a rule is used up inside one Slurm job, with the same memory each time."""
+    for path in [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]:
+        assert not re.search(r"^\s*retries\s*:", path.read_text(), flags=re.M), path
+    profile = yaml.safe_load((ROOT / "slurm/config.yaml").read_text())
+    assert profile["retries"] >= 1 and profile["slurm-status-command"] == "squeue"
+    assert profile["slurm-jobname-prefix"] + "_" == PREFIX
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import re
 
 import pytest
 
-from tests.workflow.conftest import SMOKE
-from tests.workflow.copies import ROOT, output, shell
+from tests.workflow.copies import ROOT, SMOKE, output, shell
 
 # Not run here: the first is what runs this test, the others need the hub or a cluster.
 ONLY_PLANNED = {

@@ -1,25 +1,23 @@
 """The whole workflow on a smaller world: what it makes, what it reruns, and that it repeats."""
 
-import hashlib
 import json
 import re
 
 import pyarrow.parquet as pq
 import pytest
 
-from tests.workflow.copies import copy_repository, job_counts, output, reduce_scales, snakemake
+from tests.workflow.copies import (
+    copy_repository,
+    digests,
+    job_counts,
+    output,
+    reduce_scales,
+    snakemake,
+)
 
 DRY = ("-n", "-c1", "--quiet", "host")
 FIGURES = [f"figures/figure{n}.{kind}" for n in (2, 3, 5, 6) for kind in ("pdf", "png", "csv")]
 TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
-
-
-def digests(folder):
-    """sha256 of every table, figure's data, claim, prediction and weight of a finished run."""
-    results = folder / "results/tiny"
-    names = [p for p in sorted(results.rglob("*")) if p.suffix in (".csv", ".json", ".safetensors")]
-    names += sorted(results.rglob("predictions.parquet"))
-    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in names}
 
 
 def test_everything_is_made(tiny_run):

@@ -1,0 +1,100 @@
+"""`snakemake --profile slurm` in a copy of the repository, and what Slurm says of its jobs."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import yaml
+
+from tests.slurm.cluster import PATH, Cluster
+from tests.workflow.copies import environment
+
+PROFILE = ("snakemake", "--profile", "slurm", "--config", "scale=tiny")
+# A job takes 7 s here. Looked at sooner, the plugin waits 10 s more for the next look.
+QUICK = ("--slurm-init-seconds-before-status-checks", "9", "--latency-wait", "20")
+ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "NODE_FAIL")
+
+
+class Run:
+    """A controller that was started in `folder`; its output goes to `folder/controller.log`."""
+
+    def __init__(self, cluster: Cluster, folder: Path, *targets: str, **variables: str):
+        self.cluster, self.folder = cluster, folder
+        self.known = {job["JobId"] for job in cluster.jobs()}
+        changes = {"PATH": f"{environment(folder)['PATH']}:{PATH}", **variables}
+        with (folder / "controller.log").open("w") as log:
+            self.process = subprocess.Popen(
+                cluster.command(*PROFILE, *QUICK, "--", *targets, cwd=folder),
+                env=environment(folder, **changes),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def jobs(self, part: str = "") -> list[dict[str, str]]:
+        """Slurm's records of this run's jobs whose comment (rule, wildcards) has `part` in it."""
+        return [
+            job
+            for job in self.cluster.jobs()
+            if job["JobId"] not in self.known and part in job.get("Comment", "")
+        ]
+
+    def log(self) -> str:
+        """What the controller has printed."""
+        return (self.folder / "controller.log").read_text()
+
+    def finish(self, seconds: float = 600) -> int:
+        """Wait for the controller; its exit status."""
+        return self.process.wait(seconds)
+
+
+def until(condition: Callable, what: str, seconds: float = 240):
+    """Wait until `condition()` is true; return its value."""
+    end = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < end, f"{what}: not in {seconds} s"
+        time.sleep(0.1)
+    return value
+
+
+def program(folder: Path, *words: str) -> psutil.Process | None:
+    """The running program `python -m ...` of a job in `folder` whose command line has all words."""
+    for process in psutil.process_iter():
+        try:
+            line = process.cmdline()
+            if line[1:2] == ["-m"] and set(words) <= set(line) and "snakemake" not in line:
+                if Path(process.cwd()) == folder.resolve():
+                    return process
+        except psutil.Error:
+            continue
+    return None
+
+
+def change(folder: Path, path: str, value) -> None:
+    """Set one key of the copy's tiny scale: `a.b.c` below `scales.tiny`."""
+    file = folder / "config/scales/tiny.yaml"
+    content = yaml.safe_load(file.read_text())
+    *parents, last = path.split(".")
+    node = content["scales"]["tiny"]
+    for name in parents:
+        node[name] = dict(node.get(name, {}))  # no part shared by a YAML anchor is changed
+        node = node[name]
+    node[last] = value
+    file.write_text(yaml.safe_dump(content, sort_keys=False))
+
+
+def remove(folder: Path, *names: str) -> None:
+    """Remove files of a finished run, so that their jobs are due again."""
+    for name in names:
+        (folder / name).unlink()
+
+
+def interval(job: dict[str, str]) -> tuple[datetime, datetime]:
+    """When a job that is over started and ended."""
+    start, end = (datetime.fromisoformat(job[key]) for key in ("StartTime", "EndTime"))
+    return start, end

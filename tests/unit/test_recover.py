@@ -1,0 +1,127 @@
+"""`python -m scripts.recover` without a cluster; tests/slurm/test_interruptions.py has one."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+
+from scripts import recover
+from tests import tiny_models as tiny
+
+
+def recovered(folder, *words, path=None):
+    """Run it in a folder as a user would."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(tiny.REPOSITORY),
+        "PATH": path or os.environ["PATH"],
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.recover", *words],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture
+def project(tmp_path):
+    """A folder with a Snakefile of one rule."""
+    (tmp_path / "Snakefile").write_text("rule all:\n    output: 'made'\n    shell: 'sleep 60'\n")
+    return tmp_path
+
+
+def test_nothing_to_do_is_no_error(project):
+    done = recovered(project, path=str(project))  # no squeue on this PATH
+    assert done.returncode == 0
+    assert done.stdout.splitlines()[:2] == [
+        "no Slurm on this machine: no job was looked for",
+        "not locked",
+    ]
+
+
+def test_elsewhere_is_one_line(tmp_path):
+    done = recovered(tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ") and "no Snakefile" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_living_run_is_left_alone_and_a_killed_one_unlocked(project):
+    """Refused while snakemake runs; after kill -9 its program is ended and the lock is gone."""
+    run = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "-c1", "--quiet", "all"],
+        cwd=project,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    locks = project / ".snakemake/locks"
+    end = time.monotonic() + 60
+    while not list(locks.glob("*.lock")) and time.monotonic() < end:
+        time.sleep(0.1)
+    refused = recovered(project)
+    assert refused.returncode == 2 and f"process {run.pid}" in refused.stderr
+    assert list(locks.glob("*.lock"))
+    run.kill()
+    run.wait()
+    done = recovered(project)
+    assert done.returncode == 0 and "unlocked" in done.stdout.splitlines()
+    assert not list(locks.glob("*.lock"))
+
+
+def test_an_orphan_of_a_local_run_is_ended(project):
+    """A stage's program that outlived its run would write the same files again."""
+    words = [sys.executable, "-m", "scripts.first.warm", "run", "--", "sleep", "60"]
+    environment = {**os.environ, "PYTHONPATH": str(tiny.REPOSITORY)}
+    orphan = subprocess.Popen(words, cwd=project, env=environment, start_new_session=True)
+    time.sleep(0.5)
+    assert re.search(r"ended [12] programs", recovered(project).stdout)
+    assert orphan.wait(10) != 0
+
+
+@pytest.mark.parametrize(
+    ("line", "controller", "program"),
+    [
+        ("python bin/snakemake --profile slurm", True, False),
+        ("python -m snakemake -c2", True, False),
+        ("python -m snakemake --mode subprocess", False, False),
+        ("python -m scripts.student --seed 1", False, True),
+        ("vim Snakefile", False, False),
+        ("", False, False),
+        ("python -m", False, False),
+    ],
+)
+def test_what_is_running(line, controller, program):
+    assert recover.is_controller(line.split()) == controller
+    assert recover.is_program(line.split()) == program
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (
+            "echo 'squeue: error: Unable to contact slurm controller' >&2; exit 1",
+            "Unable to contact",
+        ),
+        ("exit 3", "status 3"),
+    ],
+)
+def test_a_slurm_that_does_not_answer_unlocks_nothing(project, script, said):
+    """Jobs may run that nobody can see: the lock stays."""
+    lock = project / ".snakemake/locks/0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    squeue = project / "bin/squeue"
+    squeue.parent.mkdir()
+    squeue.write_text(f"#!/bin/sh\n{script}\n")
+    squeue.chmod(0o755)
+    done = recovered(project, path=f"{squeue.parent}:/usr/bin:/bin")
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+    assert lock.exists()
