@@ -29,7 +29,7 @@ VERSION = "24.7.1"  # the oldest that Snakemake accepts
 PLATFORM = str(Subdir.current())
 STATE = "conda-meta/state"  # where conda keeps an environment's variables
 LIBRARY = "lib/python{}.{}".format(*sys.version_info)
-UNUSED = {"site-packages", "dist-packages", "test", "idlelib", "tkinter", "__pycache__"}
+UNUSED = {"site-packages", "dist-packages", "test", "idlelib", "tkinter", "lib2to3", "__pycache__"}
 
 
 def set_up(base: Path) -> Path:
