@@ -63,7 +63,7 @@ $(VENV)/test.stamp: envs/test.txt envs/test-nodeps.txt | $(VENV)/run.stamp
 	@$(PIP) --no-deps -r envs/test-nodeps.txt -c envs/lock.txt
 	@touch $@
 
-lock: $(VENV)/test.stamp ## rewrite envs/lock.txt from what is installed
+lock: $(VENV)/test.stamp ## rewrite envs/lock.txt and the versions in envs/*.yaml
 	@$(BIN)/python -m scripts.first.environments --write-lock
 
 clean: ## remove results and logs, keep the environment

@@ -16,8 +16,13 @@ configfile: "config/scales/small.yaml"
 configfile: "config/scales/paper.yaml"
 
 
+# With `--sdm apptainer` jobs run in it, and never otherwise: envs/README.md.
+container: "envs/first.sif"
+
+
 include: "rules/common.smk"
 include: "rules/common_artifacts.smk"
+include: "rules/common_knowledge.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/teacher.smk"

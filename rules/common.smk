@@ -21,13 +21,17 @@ try:
 except UserError as error:
     sys.exit(f"error: {error}")
 
-if config["data"]["mirror"]:
-    os.environ.update(FIRST_DATA_MIRROR=config["data"]["mirror"])
+for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
+    if config[kind]["mirror"]:
+        os.environ[variable] = config[kind]["mirror"]
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
 # The trap: Slurm sends SIGTERM to every process of a job. Without it bash would be gone at once and
 # the job over, before training has saved its state; with it bash waits for its program.
 shell.prefix(f"trap : TERM; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+
+# Rules that read the hub run where snakemake runs, unless a partition with network is named.
+FETCH_LOCALLY = config["fetch"]["partition"] is None
 
 SCALES = config["scales"]
 METHODS = config["methods"]
@@ -101,6 +105,11 @@ def launched(stage):
 def threads_of(stage):
     """A function of wildcards: CPU threads of one job of a stage."""
     return lambda w: scale_of(w)["resources"][stage]["threads"]
+
+
+def fetch_partition():
+    """The resource of a fetch rule that sends it to the partition with network."""
+    return {} if FETCH_LOCALLY else {"slurm_partition": config["fetch"]["partition"]}
 
 
 def encoding_options(w):

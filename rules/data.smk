@@ -1,4 +1,7 @@
-"""Stage data: each dataset as one uniform table, split train 90 / validation 10 / test."""
+"""Stage data: each dataset as one uniform table, split train 90 / validation 10 / test.
+
+Benchmarks and Alpaca may come from the hub: local rules, unless `fetch.partition` sends them away.
+"""
 
 
 rule benchmark_data:
@@ -12,10 +15,12 @@ rule benchmark_data:
         "logs/{scale}/data/{benchmark}.log",
     benchmark:
         "benchmarks/{scale}/data/{benchmark}.tsv"
+    localrule: FETCH_LOCALLY
     conda:
         "../envs/data.yaml"
     threads: 1
     resources:
+        **fetch_partition(),
         mem_mb=needs("data", "mem_mb"),
         runtime=needs("data", "runtime"),
     params:
@@ -40,6 +45,7 @@ use rule benchmark_data as alpaca_data with:
         "logs/{scale}/data/alpaca.log",
     benchmark:
         "benchmarks/{scale}/data/alpaca.tsv"
+    localrule: FETCH_LOCALLY
     params:
         settings=lambda w: data_options(w, "alpaca"),
         folder=subpath(output.report, parent=True),
@@ -54,6 +60,9 @@ use rule benchmark_data as pretraining_data with:
         "logs/{scale}/data/pretraining.log",
     benchmark:
         "benchmarks/{scale}/data/pretraining.tsv"
+    resources:
+        mem_mb=needs("data", "mem_mb"),
+        runtime=needs("data", "runtime"),
     params:
         settings=lambda w: data_options(w, "pretraining"),
         folder=subpath(output.report, parent=True),

@@ -3,6 +3,7 @@
 
 wildcard_constraints:
     split="train|validation",
+    part=one_of(PARTS | {"none"}),
 
 
 rule knowledge:
@@ -18,6 +19,8 @@ rule knowledge:
         "logs/{scale}/knowledge/{family}/{corpus}/{split}.log",
     benchmark:
         "benchmarks/{scale}/knowledge/{family}/{corpus}/{split}.tsv"
+    wildcard_constraints:
+        scale=one_of(SCALES.keys() - SHARED | {"none"}),
     conda:
         "../envs/train.yaml"
     threads: threads_of("knowledge")
@@ -31,6 +34,8 @@ rule knowledge:
         k=lambda w: scale_of(w)["knowledge"]["stored_k"],
         dtype=lambda w: scale_of(w)["dtype"],
         max_tokens=lambda w: scale_of(w)["evaluation"]["max_tokens"],
+        share=[],
+        state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}",
         folder=subpath(output.manifest, parent=True),
         code=fingerprint("scripts.knowledge"),
     shell:
@@ -43,5 +48,44 @@ rule knowledge:
             --dtype {params.dtype} \
             --max-tokens {params.max_tokens} \
             --output-dir {params.folder:q} \
+            --state-dir {params.state:q} \
+            {params.share:q} \
             >{log:q} 2>&1
         """
+
+
+use rule knowledge as knowledge_part with:
+    output:
+        store=temp(
+            "results/{scale}/knowledge/{family}/{corpus}/{split}/parts/{part}/knowledge.safetensors"
+        ),
+        manifest=temp(
+            "results/{scale}/knowledge/{family}/{corpus}/{split}/parts/{part}/manifest.json"
+        ),
+    log:
+        "logs/{scale}/knowledge/{family}/{corpus}/{split}/{part}.log",
+    benchmark:
+        "benchmarks/{scale}/knowledge/{family}/{corpus}/{split}/{part}.tsv"
+    wildcard_constraints:
+        scale=one_of(SHARED | {"none"}),
+    params:
+        share=["--part", "{part}"],
+        state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}/{part}",
+        folder=subpath(output.manifest, parent=True),
+
+
+# The options of the extraction again: a change of one is seen here when the parts are gone.
+use rule knowledge as knowledge_merge with:
+    input:
+        unpack(part_files),
+        teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
+        model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
+        data="results/{scale}/data/{corpus}/{split}.parquet",
+    wildcard_constraints:
+        scale=one_of(SHARED | {"none"}),
+    threads: 1
+    resources:
+        mem_mb=needs("data", "mem_mb"),
+        runtime=needs("data", "runtime"),
+    params:
+        share=lambda w: ["--merge", *part_folders(w)],

@@ -78,10 +78,12 @@ rule base_model:
     benchmark:
         "benchmarks/{scale}/models/{model}.tsv"
     priority: 100
+    localrule: FETCH_LOCALLY
     conda:
         "../envs/train.yaml"
     threads: 1
     resources:
+        **fetch_partition(),
         mem_mb=needs("data", "mem_mb"),
         runtime=needs("data", "runtime"),
     params:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.first import sources, uniform
 from scripts.first.errors import UserError, run_cli
 from scripts.first.files import sha256_file, write_json, write_parquet
+from scripts.first.mirror import DATA_MIRROR, mirror_folder, mirror_given
 from scripts.first.provenance import provenance
 from scripts.first.splits import ORIGINS
 
@@ -68,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--mirror",
         metavar="DIR",
-        help=f"the mirror's folder; without it the environment variable {sources.MIRROR_VARIABLE}",
+        help=f"the mirror's folder; without it the environment variable {DATA_MIRROR}",
     )
     add("--world-settings", metavar="JSON", help="settings of the world, one JSON object")
     add(
@@ -125,9 +126,9 @@ def load(options: argparse.Namespace) -> sources.Official:
         raise UserError(f"dataset pretraining: source kind {kind}: only the world makes it")
     if options.repo is None:
         raise UserError(f"no --repo: source kind {kind}: name the dataset, OWNER/NAME")
-    if kind == "hub" and not sources.mirror_given(options.mirror):
+    if kind == "hub" and not mirror_given(options.mirror, DATA_MIRROR):
         return sources.from_hub(dataset, options.repo, options.revision, options.name)
-    folder = sources.mirror_folder(options.mirror)
+    folder = mirror_folder(options.mirror, DATA_MIRROR)
     return sources.from_mirror(dataset, folder, options.repo, options.name, options.revision)
 
 

@@ -1,16 +1,19 @@
 """Stage knowledge: the teacher's top-k at every supervised position, offline (paper section 4.1).
 
 Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store (see
-scripts/first/store.py). Top-k is over the full vocabulary, probabilities are true softmax
-probabilities, computed in float32. One extraction with the largest k serves every smaller k.
+scripts/first/store.py), or one part of it, or merges parts (see scripts/first/extraction.py). Top-k
+is over the full vocabulary, probabilities are true softmax probabilities, computed in float32. One
+extraction with the largest k serves every smaller k.
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from scripts.first.errors import UserError
 from scripts.first.launch import launch
 
 
@@ -58,36 +61,75 @@ def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK).astype(np.uint8)
 
 
-def extract(model, encoded, k: int, pad_id: int, max_tokens: int) -> dict[str, np.ndarray]:
-    """All arrays of a store for encoded rows, in the order of the rows."""
-    from scripts.first.inference import iterate_logits
-    from scripts.first.store import id_dtype
+def extract(
+    model,
+    encoded,
+    k: int,
+    pad_id: int,
+    max_tokens: int,
+    part: tuple[int, int] = (1, 1),
+    state: Path | None = None,
+) -> dict[str, np.ndarray]:
+    """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
-    counts = np.asarray([len(row.labels) for row in encoded])
-    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    n = int(offsets[-1])
-    arrays = {
-        "ids": np.zeros((n, k), dtype=id_dtype(model.config.vocab_size)),
-        "log_probs": np.zeros((n, k), dtype=np.float16),
-        "log_tail": np.zeros(n, dtype=np.float16),
-        "gold_rank": np.zeros(n, dtype=np.uint8),
-        "offsets": offsets,
-        "row_hashes": np.frombuffer(b"".join(r.row_hash for r in encoded), np.uint8)
-        .reshape(-1, 16)
-        .copy(),
-    }
-    for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "extraction"):
-        where = np.concatenate([np.arange(offsets[r], offsets[r + 1]) for r in batch.rows])
-        ids, log_probs, log_tail = top_k(logits, k)
-        arrays["ids"][where] = ids
-        arrays["log_probs"][where] = log_probs
-        arrays["log_tail"][where] = log_tail
-        arrays["gold_rank"][where] = gold_ranks(ids, batch.labels)
+    With a state folder, batches that a killed run finished are read from it instead of made.
+    """
+    import torch
+
+    from scripts.first import extraction
+    from scripts.first.batching import collate
+    from scripts.first.inference import supervised_logits
+    from scripts.first.progress import progress
+    from scripts.first.stopping import StopRequest
+
+    batches = extraction.batches_of(encoded, max_tokens, part)
+    rows = np.sort(extraction.joined(batches))
+    arrays = extraction.empty_arrays([encoded[r] for r in rows], k, model.config.vocab_size)
+
+    def fill(numbers, values) -> None:
+        chosen = np.searchsorted(rows, extraction.joined([batches[n] for n in numbers]))
+        where = extraction.positions_of(arrays["offsets"], chosen)
+        for name, value in values.items():
+            arrays[name][where] = value
+
+    blocks, done = extraction.Blocks(state), set()
+    for numbers, values in blocks.read():
+        fill(numbers, values)
+        done.update(numbers.tolist())
+    if done:
+        print(f"resumed at batch {len(done)} of {len(batches)}", file=sys.stderr)
+    todo = [number for number in range(len(batches)) if number not in done]
+    n_rows = sum(len(batches[number]) for number in todo)
+    with (
+        StopRequest() as asked,
+        torch.inference_mode(),
+        progress("extraction", n_rows, "row") as advance,
+    ):
+        for number in todo:
+            batch = collate(encoded, batches[number], pad_id)
+            ids, log_probs, log_tail = top_k(supervised_logits(model, batch), k)
+            values = {
+                "ids": ids.astype(arrays["ids"].dtype),
+                "log_probs": log_probs,
+                "log_tail": log_tail,
+                "gold_rank": gold_ranks(ids, batch.labels),
+            }
+            fill([number], values)
+            blocks.add(number, values)
+            done.add(number)
+            advance(len(batch.rows))
+            if asked.save:
+                blocks.save()
+                asked.save = False
+            if asked.stop:
+                saved = "its state is saved" if state else "it keeps no state (--state-dir)"
+                where = f"batch {len(done)} of {len(batches)}"
+                raise UserError(f"stopped after {where}: extraction: {saved}: run it again")
     return arrays
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Extract the knowledge of one teacher on one split."""
+    """Extract the knowledge of one teacher on one split, or one part of it, or merge parts."""
     from scripts.first import cli
 
     options = cli.parser("scripts.knowledge", __doc__.split("\n")[0])
@@ -96,22 +138,30 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--k", type=int, required=True, help="tokens stored at each position")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="store folder to write")
+    options.add_argument("--state-dir", type=Path, help="where a killed run's batches are kept")
+    share = options.add_mutually_exclusive_group()
+    share.add_argument("--part", metavar="I-of-N", help="extract one of N parts of the split")
+    share.add_argument("--merge", type=Path, nargs="+", help="make the store of these parts")
     cli.add_encoding_options(options)
     cli.add_inference_options(options)
     arguments = options.parse_args(argv)
 
     from dataclasses import asdict
 
-    from scripts.first.checkpoints import load_model, verify_checkpoint
+    from transformers import AutoConfig
+
+    from scripts.first.checkpoints import load_model, verify_checkpoint, weights_digest
     from scripts.first.encoding import check_candidates, encode_rows
-    from scripts.first.errors import UserError
+    from scripts.first.extraction import device_kind, merge, parse_part
     from scripts.first.files import sha256_file
     from scripts.first.provenance import provenance
     from scripts.first.rows import read_rows, scored_kind
+    from scripts.first.state import open_state, remove_state
     from scripts.first.store import NO_RANK, write_store
     from scripts.first.tokenizer import load_tokenizer
     from scripts.first.training import seed_everything
 
+    part = parse_part(arguments.part or "1-of-1")
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.data)
@@ -119,32 +169,41 @@ def main(argv: list[str] | None = None) -> int:
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
-    seed_everything(0)
-    model = load_model(arguments.model, arguments.dtype)
-    limit = min(NO_RANK, model.config.vocab_size)
+    config = AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)
+    limit = min(NO_RANK, config.vocab_size)
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")
-    arrays = extract(model, encoded, arguments.k, tokenizer.eos_id, arguments.max_tokens)
-    write_store(
-        arguments.output_dir,
-        arrays,
-        {
-            "format": 1,
-            "vocabulary_size": model.config.vocab_size,
-            "scored": scored_kind(rows),
-            "mask": "first position = last prompt token; last position = last token read",
-            "log": "natural",
-            "block_length": arguments.block_length,
-            "append_eos": arguments.append_eos,
-            "dtype": arguments.dtype,
-            "teacher": record["files"]["model.safetensors"]["sha256"],
-            "tokenizer": tokenizer.sha256,
-            "vocabulary": tokenizer.vocabulary_sha256(),
-            "corpus": sha256_file(arguments.data),
-            "encoding": asdict(report),
-            "provenance": provenance("scripts.knowledge"),
-        },
-    )
+    manifest = {
+        "format": 1,
+        "vocabulary_size": config.vocab_size,
+        "scored": scored_kind(rows),
+        "mask": "first position = last prompt token; last position = last token read",
+        "log": "natural",
+        "block_length": arguments.block_length,
+        "append_eos": arguments.append_eos,
+        "dtype": arguments.dtype,
+        "teacher": weights_digest(record),
+        "tokenizer": tokenizer.sha256,
+        "vocabulary": tokenizer.vocabulary_sha256(),
+        "corpus": sha256_file(arguments.data),
+        "encoding": asdict(report),
+        "provenance": provenance("scripts.knowledge"),
+    }
+    k, max_tokens = arguments.k, arguments.max_tokens
+    # A store says what it is; a part and resumable state, all that decided their numbers.
+    facts = {**manifest, "k": k, "max_tokens": max_tokens}
+    facts["teacher_config"] = record["files"]["config.json"]["sha256"]
+    if arguments.merge:
+        arrays = merge(arguments.merge, encoded, facts)
+    else:
+        seed_everything(0)
+        model = load_model(arguments.model, arguments.dtype)
+        facts |= {"part": arguments.part, "device": device_kind()}
+        state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
+        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state)
+    write_store(arguments.output_dir, arrays, facts if arguments.part else manifest)
+    if arguments.state_dir:
+        remove_state(arguments.state_dir)
     return 0
 
 

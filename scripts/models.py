@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 
 from scripts.first.launch import launch
+from scripts.first.mirror import MODEL_MIRROR
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -48,7 +49,10 @@ def build_parser():
 
     hub = commands.add_parser("hub", help="resolve a hub model", allow_abbrev=False)
     hub.add_argument("--repo", required=True, help="hub id")
-    hub.add_argument("--revision", required=True, help="commit on the hub")
+    hub.add_argument("--revision", required=True, help="commit on the hub, 40 digits")
+    hub.add_argument(
+        "--mirror", help=f"local folder instead of the hub; without it, {MODEL_MIRROR}"
+    )
 
     pair = commands.add_parser("pair", help="compare two vocabularies", allow_abbrev=False)
     pair.add_argument("--teacher", type=Path, required=True, help="base checkpoint folder")
@@ -88,9 +92,12 @@ def main(argv: list[str] | None = None) -> int:
 
         check_pair(arguments.teacher, arguments.student, arguments.output)
     else:
-        from scripts.first.hub import resolve
+        from scripts.first.checkpoints import RECORD
+        from scripts.first.files import write_json
+        from scripts.first.hub import model_record
 
-        resolve(arguments.repo, arguments.revision, arguments.output_dir)
+        record = model_record(arguments.repo, arguments.revision, arguments.mirror)
+        write_json(arguments.output_dir / RECORD, record)
     return 0
 
 

@@ -6,6 +6,7 @@ and selected.json. Never reads a test split or a model.
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 from scripts.first.launch import launch
@@ -13,15 +14,17 @@ from scripts.first.launch import launch
 
 def main(argv: list[str] | None = None) -> int:
     """Search the temperature of one teacher on one corpus."""
-    from scripts.first import cli
-
-    options = cli.parser("scripts.temperature", __doc__.split("\n")[0])
-    options.add_argument(
-        "--knowledge", type=Path, required=True, help="knowledge store of the validation split"
+    # Not scripts.first.cli: the training settings there would bring torch into this stage.
+    options = argparse.ArgumentParser(
+        prog="python -m scripts.temperature",
+        description=__doc__.split("\n")[0],
+        allow_abbrev=False,
     )
-    options.add_argument("--k", type=int, default=5, help="tokens a position that are recalibrated")
-    options.add_argument("--bins", type=int, default=10, help="bins of the ECE")
-    options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
+    add = options.add_argument
+    add("--knowledge", type=Path, required=True, help="knowledge store of the validation split")
+    add("--k", type=int, default=5, help="tokens a position (default: 5)")
+    add("--bins", type=int, default=10, help="bins of the ECE (default: 10)")
+    add("--output-dir", type=Path, required=True, help="folder to write")
     arguments = options.parse_args(argv)
 
     import pandas

@@ -6,12 +6,15 @@ A folder without `record.json` is unfinished. The record holds the size and sha2
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import tempfile
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, read_json, sha256_file, write_json
+from scripts.first.files import atomic_path, describe_files, read_json, sha256_file, write_json
+from scripts.first.locations import locate
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
@@ -21,8 +24,8 @@ TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json"
 def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
     """Check a checkpoint's files against its record; return (folder of the files, record).
 
-    `location` in the record points to files kept elsewhere, such as a hub cache's snapshot. Raises
-    UserError for a missing checkpoint, a missing, truncated or altered file.
+    Files of the hub stay in its cache or in a mirror (`scripts.first.locations`). Raises UserError
+    for a missing checkpoint, a missing, truncated or altered file.
     """
     folder = Path(folder)
     if not (folder / RECORD).is_file():
@@ -36,7 +39,7 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
             f"incomplete record: {folder / RECORD}: it names no files: "
             f"delete {folder} and remake it"
         )
-    location = Path(record.get("location") or folder)
+    location = locate(folder, record)
     for name, expected in record["files"].items():
         path = location / name
         if not path.is_file():
@@ -48,6 +51,14 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
                 f"delete {folder} and remake it"
             )
     return location, record
+
+
+def weights_digest(record: dict) -> str:
+    """The sha256 that names a checkpoint's weights: of its one file, or of its shards' hashes."""
+    files = {n: f["sha256"] for n, f in record["files"].items() if n.endswith(".safetensors")}
+    if WEIGHTS in files:
+        return files[WEIGHTS]
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()
 
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None):
@@ -81,14 +92,6 @@ def default_device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def describe_files(folder: Path, names: list[str]) -> dict[str, dict]:
-    """{name: {bytes, sha256}} of the named files of a folder."""
-    return {
-        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
-        for name in names
-    }
 
 
 def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:

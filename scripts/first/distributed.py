@@ -85,8 +85,11 @@ def gathered(thing: T) -> list[T]:
     return things
 
 
-def main_first(work: Callable[[], T]) -> T:
-    """Let the first process do the work, then the others; its mistake of the user ends them all."""
+def from_main(work: Callable[[], T]) -> T:
+    """Let the first process work, and give all of them its result, a small Python object.
+
+    Its UserError or OSError is raised there and ends the others in silence.
+    """
     if world() == 1:
         return work()
     result, failure = None, None
@@ -95,11 +98,19 @@ def main_first(work: Callable[[], T]) -> T:
             result = work()
         except (UserError, OSError) as error:
             failure = error
-    if any(gathered(failure is not None)):
-        if failure is not None:
-            raise failure
+    results = gathered((failure is None, result))
+    if failure is not None:
+        raise failure
+    if not results[0][0]:
         _end_quietly()
-    return result if is_main() else work()
+    return results[0][1]
+
+
+def main_first(work: Callable[[], T]) -> T:
+    """Work in every process, in the first one first: what it cannot do, the others do not try."""
+    kept = []
+    from_main(lambda: kept.append(work()))
+    return kept[0] if kept else work()
 
 
 def fail(message: str) -> NoReturn:

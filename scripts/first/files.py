@@ -141,6 +141,14 @@ def sha256_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def describe_files(folder: Path, names: list[str]) -> dict[str, dict]:
+    """{name: {bytes, sha256}} of the named files of a folder."""
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
+        for name in names
+    }
+
+
 def _read_bytes(path: str | os.PathLike[str]) -> bytes:
     _require_file(path)
     try:

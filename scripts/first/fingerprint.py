@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -33,6 +34,27 @@ def closure(module: str) -> set[str]:
             found.add(name)
             queue += _imports(name)
     return found
+
+
+def third_party(module: str) -> set[str]:
+    """Packages from outside, by import name, that a module and its closure can import.
+
+    Imports inside functions count. Those under `if TYPE_CHECKING:` do not: they never run.
+    """
+    names = set()
+    for name in closure(module):
+        names |= _outside(_tree(name))
+    return names - sys.stdlib_module_names - {PACKAGE}
+
+
+def _outside(node: ast.AST) -> set[str]:
+    if isinstance(node, ast.Import):
+        return {alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return set() if node.level else {node.module.split(".")[0]}
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        return set().union(*map(_outside, node.orelse))
+    return set().union(*map(_outside, ast.iter_child_nodes(node)))
 
 
 def _path(module: str) -> Path | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from scripts.first.checkpoints import RECORD
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json
+from scripts.first.locations import locate
 from scripts.first.tokenizer import TextTokenizer, load_tokenizer
 
 
@@ -32,8 +33,7 @@ def check_pair(teacher: Path, student: Path, output: Path) -> None:
 
 
 def _tokenizer(folder: Path) -> TextTokenizer:
-    record = read_json(folder / RECORD)
-    return load_tokenizer(record.get("location") or folder)
+    return load_tokenizer(locate(folder, read_json(folder / RECORD)))
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:

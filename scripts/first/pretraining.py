@@ -81,7 +81,12 @@ def _train_bpe(text: list[Path], vocabulary_size: int):
 
 def pretrain(arguments: argparse.Namespace) -> None:
     """Train a Llama from random weights, or a checkpoint further, and write a checkpoint."""
-    from scripts.first.checkpoints import load_model, save_checkpoint, verify_checkpoint
+    from scripts.first.checkpoints import (
+        load_model,
+        save_checkpoint,
+        verify_checkpoint,
+        weights_digest,
+    )
     from scripts.first.hard_labels import train_on_labels
     from scripts.first.sharding import whole_model
     from scripts.first.state import remove_state
@@ -98,7 +103,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
     seed_everything(settings.seed)
     if arguments.start_from:
         model = load_model(arguments.start_from, "float32")
-        base = verify_checkpoint(arguments.start_from)[1]["files"]["model.safetensors"]["sha256"]
+        base = weights_digest(verify_checkpoint(arguments.start_from)[1])
     else:
         model = random_model(json.loads(arguments.architecture or "{}"), tokenizer)
         base = None

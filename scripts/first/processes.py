@@ -44,7 +44,8 @@ def launch_line(arguments: argparse.Namespace) -> list[str]:
     ]
     words += ["--num_processes", str(arguments.processes * arguments.nodes)]
     words += ["--num_machines", str(arguments.nodes)]
-    words += ["--num_cpu_threads_per_process", os.environ.get("OMP_NUM_THREADS", "1")]
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))  # what the job was given, for all of them
+    words += ["--num_cpu_threads_per_process", str(max(1, threads // arguments.processes))]
     if arguments.nodes > 1:
         words += ["--machine_rank", os.environ["SLURM_NODEID"]]
         words += ["--main_process_ip", arguments.address]

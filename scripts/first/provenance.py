@@ -1,25 +1,30 @@
-"""What a result was made by: code fingerprint and package versions.
+"""What a result was made by: code fingerprint and versions of the packages that the code uses.
 
-Deliberately without time, host, user or path, so that two runs of one commit give equal bytes.
-Those facts stand in the job's log and benchmark file instead.
+Of no others: the same job has few packages in its own conda environment and many in one environment
+for all, and must give the same bytes in both. Deliberately without time, host, user or path, so
+that two runs of one commit give equal bytes. Those facts stand in the job's log and benchmark file
+instead.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from scripts.first.fingerprint import fingerprint
+from scripts.first.fingerprint import fingerprint, third_party
 
 PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyarrow")
+WITH_TRANSFORMERS = {"tokenizers", "safetensors"}  # it writes weights and tokenizers with them
 
 
 def provenance(module: str) -> dict:
     """{module, code, packages} of a script named like `scripts.student`."""
-    return {"module": module, "code": fingerprint(module), "packages": dict(_versions())}
+    return {"module": module, "code": fingerprint(module), "packages": dict(_versions(module))}
 
 
-def _versions():
-    for name in PACKAGES:
+def _versions(module: str):
+    used = third_party(module)
+    used |= WITH_TRANSFORMERS if "transformers" in used else set()
+    for name in filter(used.__contains__, PACKAGES):
         try:
             yield name, version(name)
         except PackageNotFoundError:

@@ -89,7 +89,7 @@ def assert_sharded(model) -> None:
 def whole_model(model, dtype: str):
     """An ordinary model in `dtype` with the trained weights, for validation and for the checkpoint.
 
-    In the first process; None in the others, whose part ends here.
+    In the first process; None in the others.
     """
     import torch
 
@@ -102,7 +102,6 @@ def whole_model(model, dtype: str):
         if distributed.is_main():
             weights[name] = whole.to(target).cpu()
     config, device = model.config, model.compute_device
-    distributed.leave()
     if not distributed.is_main():
         return None
     copy = _empty(config)

@@ -1,31 +1,29 @@
 """Where official rows come from: the Hugging Face hub, a local mirror of it, or the tiny world.
 
-Reads a hub repository at a pinned revision, a folder in hub layout (`datasets.load_dataset` reads
-both), or generates rows (`scripts.first.world`). Writes nothing but the loader's own cache. Each
-source says what it is in words that are equal on every machine: identifiers, revisions and file
-hashes, never a time, a host or an absolute path.
+Reads a hub repository at a pinned revision (`scripts.first.hub` brings its files), a folder in hub
+layout (`datasets` reads both), or generates rows (`scripts.first.world`). Writes nothing but the
+hub cache. Each source says what it is in words that are equal on every machine: identifiers,
+revisions and file hashes, never a time, a host or an absolute path.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
+from scripts.first.hub import DATASET_FILES, fetch
+from scripts.first.mirror import compare_checksums
 
 if TYPE_CHECKING:
     import datasets
-
-MIRROR_VARIABLE = "FIRST_DATA_MIRROR"
-CHECKSUMS = "SHA256SUMS"
-COMMIT = re.compile(r"[0-9a-f]{40}")
 
 # The columns that are read; others (question_concept, text, ...) are not part of the method.
 COLUMNS: dict[str, tuple[str, ...]] = {
@@ -51,24 +49,6 @@ class Official:
     identity: dict[str, Any] = field(default_factory=dict)
 
 
-def mirror_given(option: str | os.PathLike[str] | None) -> str | os.PathLike[str] | None:
-    """Return the mirror's name: the option, else the environment variable FIRST_DATA_MIRROR."""
-    return option or os.environ.get(MIRROR_VARIABLE) or None
-
-
-def mirror_folder(option: str | os.PathLike[str] | None) -> Path:
-    """Return the mirror. Raises UserError when none is given or the folder does not exist."""
-    chosen = mirror_given(option)
-    if not chosen:
-        raise UserError(
-            f"no mirror given: set --mirror or {MIRROR_VARIABLE}: name a folder in hub layout"
-        )
-    folder = Path(chosen)
-    if not folder.is_dir():
-        raise UserError(f"mirror not found: {folder}: set --mirror or {MIRROR_VARIABLE}")
-    return folder
-
-
 def from_mirror(
     dataset: str, folder: Path, repo: str, name: str | None = None, revision: str | None = None
 ) -> Official:
@@ -78,17 +58,11 @@ def from_mirror(
     mirror; what was read is identified by the SHA-256 of its files. Where the mirror has a file
     SHA256SUMS, these must agree with it. Raises UserError when something is missing or damaged.
     """
-    # Only the folder is resolved: the files of a hub snapshot are links to places outside of it.
     root = folder.resolve() / repo
     if not root.is_dir():
         raise UserError(f"dataset not in the mirror: {root}: add it, or name another mirror")
-    # The loader's copy goes to a folder of its own: a cached copy could outlive a changed mirror.
-    with tempfile.TemporaryDirectory() as cache:
-        builder = _builder(f"{dataset}: {root}", str(root), name, None, cache)
-        paths = [Path(path) for part in builder.config.data_files.values() for path in part]
-        files = {path.relative_to(root).as_posix(): sha256_file(path) for path in sorted(paths)}
-        _compare_checksums(folder, repo, files)
-        splits = _read(f"{dataset}: {root}", dataset, builder)
+    check = partial(compare_checksums, folder, repo)
+    splits, files = _load(f"{dataset}: {root}", dataset, root, name, check)
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
     return Official(splits, {**identity, "files": files})
 
@@ -96,18 +70,17 @@ def from_mirror(
 def from_hub(dataset: str, repo: str, revision: str | None, name: str | None = None) -> Official:
     """Read `dataset` from the hub (or the local cache of it) at one commit.
 
-    Raises UserError when `revision` is no full commit hash (a branch moves, a result must not),
-    when the repository cannot be reached, or when something is missing in it.
+    Raises UserError when `revision` is no full commit hash, when the repository cannot be had
+    (`scripts.first.hub.fetch`), or when something is missing in it.
     """
+    from datasets.config import HF_HUB_OFFLINE  # HF_DATASETS_OFFLINE too
+
+    snapshot = fetch("dataset", repo, revision, DATASET_FILES, offline=HF_HUB_OFFLINE)
     where = f"{dataset}: hub dataset {repo} at revision {revision}"
-    if not revision or not COMMIT.fullmatch(revision):
-        raise UserError(f"revision is not pinned: {where}: give the 40 digits of a commit")
-    builder = _builder(where, repo, name, revision, None)
-    urls = sorted(str(url) for part in builder.config.data_files.values() for url in part)
+    splits, files = _load(where, dataset, snapshot.folder, name)
     identity = {"kind": "hub", "repo": repo, "name": name, "revision": revision}
-    # hf://datasets/OWNER/NAME@REVISION/data/train-... : the part inside the repository.
-    files = [url.split(f"{revision}/", 1)[-1] for url in urls]
-    return Official(_read(where, dataset, builder), {**identity, "files": files})
+    identity |= {"licence": snapshot.licence, "gated": snapshot.gated}
+    return Official(splits, {**identity, "files": files})
 
 
 def from_world(
@@ -162,19 +135,33 @@ def rows_sha256(rows: Rows) -> str:
     return digest.hexdigest()
 
 
-def _builder(
-    where: str, path: str, name: str | None, revision: str | None, cache: str | None
-) -> datasets.DatasetBuilder:
+def _load(
+    where: str,
+    dataset: str,
+    root: Path,
+    name: str | None,
+    check: Callable[[dict[str, str]], None] = lambda files: None,
+) -> tuple[dict[str, Rows], dict[str, str]]:
+    """({split: rows}, {file: sha256}) of a folder in hub layout; `check` may refuse the files.
+
+    Only the folder is resolved, no file: those of a hub snapshot are links to places outside of it.
+    """
     import datasets
 
     datasets.disable_progress_bars()
-    try:
-        return datasets.load_dataset_builder(path, name, revision=revision, cache_dir=cache)
-    except Exception as error:  # hub, network and file errors share no base class
-        raise UserError(
-            f"cannot open the dataset: {where}, configuration {name}: {_first_line(error)}: check "
-            "its name, configuration and revision, and the network (or use a mirror)"
-        ) from None
+    # The loader's copy goes to a folder of its own: a cached copy could outlive changed files.
+    with tempfile.TemporaryDirectory() as cache:
+        try:
+            builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
+        except Exception as error:  # the loader's errors share no base class
+            raise UserError(
+                f"cannot open the dataset: {where}, configuration {name}: {_first_line(error)}: "
+                "check its name and configuration"
+            ) from None
+        paths = [Path(path) for part in builder.config.data_files.values() for path in part]
+        files = {path.relative_to(root).as_posix(): sha256_file(path) for path in sorted(paths)}
+        check(files)
+        return _read(where, dataset, builder), files
 
 
 def _read(where: str, dataset: str, builder: datasets.DatasetBuilder) -> dict[str, Rows]:
@@ -199,20 +186,6 @@ def _require_columns(where: str, present: Any, needed: tuple[str, ...]) -> None:
         raise UserError(
             f"no column {', '.join(missing)}: {where}: check the repository and its configuration"
         )
-
-
-def _compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
-    sums = folder / CHECKSUMS
-    if not sums.is_file():
-        return
-    lines = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines()]
-    listed = {line[1].strip().lstrip("*").removeprefix("./"): line[0] for line in lines if line}
-    for file, digest in files.items():
-        expected = listed.get(f"{repo}/{file}", digest)
-        if expected != digest:
-            raise UserError(
-                f"checksum differs from {CHECKSUMS}: {folder / repo / file}: fetch the file again"
-            )
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -53,7 +54,7 @@ def open_state(folder: str | Path, facts: dict) -> Path:
         if other.parent != place:
             print(
                 f"state of other settings: {other.parent}: not resumed: "
-                f"it differs in {', '.join(_differences(read_json(other), facts))}",
+                f"it differs in {', '.join(differences(read_json(other), facts))}",
                 file=sys.stderr,
             )
     if not (place / FACTS).is_file():
@@ -67,16 +68,25 @@ def open_state(folder: str | Path, facts: dict) -> Path:
 
 
 def remove_state(folder: str | Path) -> None:
-    """Remove a finished job's state, under whatever facts, and the folders it leaves empty."""
+    """Remove a finished job's state, under whatever facts, and the folders it leaves empty.
+
+    Nothing else goes, whatever folder the user named.
+    """
     folder = Path(folder)
-    shutil.rmtree(folder, ignore_errors=True)
-    for parent in folder.parents:
-        if ROOT not in parent.parts:
-            return
+    for place in [facts.parent for facts in folder.rglob(FACTS)]:
+        if re.fullmatch("[0-9a-f]{16}", place.name):
+            shutil.rmtree(place, ignore_errors=True)
+            _remove_empty(place.parent, folder)
+
+
+def _remove_empty(path: Path, top: Path) -> None:
+    """Remove folders that are empty now, upwards to `top`, or to ROOT where that is further up."""
+    while ROOT in path.parts or path.is_relative_to(top):
         try:
-            parent.rmdir()
+            path.rmdir()
         except OSError:  # another job's state is in it
             return
+        path = path.parent
 
 
 def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
@@ -105,13 +115,13 @@ def _seal(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _differences(one: dict, other: dict, prefix: str = "") -> list[str]:
+def differences(one: dict, other: dict, prefix: str = "") -> list[str]:
     """Dotted names of the facts in which two jobs differ."""
     found = []
     for name in sorted({*one, *other}):
         left, right = one.get(name), other.get(name)
         if isinstance(left, dict) and isinstance(right, dict):
-            found += _differences(left, right, f"{prefix}{name}.")
+            found += differences(left, right, f"{prefix}{name}.")
         elif left != right:
             found.append(prefix + name)
     return found

@@ -19,9 +19,14 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.first.checkpoints import describe_files
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, read_json, sha256_file, write_json
+from scripts.first.files import (
+    atomic_path,
+    describe_files,
+    read_json,
+    sha256_file,
+    write_json,
+)
 
 FILE = "knowledge.safetensors"
 MANIFEST = "manifest.json"

@@ -61,7 +61,7 @@ def tune(
     written is the checkpoint in its own dtype. With several processes, or where the optimizer is
     offloaded, the model is sharded; the first process validates and writes.
     """
-    from scripts.first.checkpoints import save_checkpoint, verify_checkpoint
+    from scripts.first.checkpoints import save_checkpoint, verify_checkpoint, weights_digest
     from scripts.first.sharding import whole_model
     from scripts.first.state import remove_state
     from scripts.first.training import seed_everything
@@ -70,12 +70,10 @@ def tune(
     settings = training_settings(arguments)
     if distributed.world() > 1:
         distributed.join()
-    base, base_record = distributed.main_first(lambda: verify_checkpoint(arguments.model))
+    base, base_record = distributed.from_main(lambda: verify_checkpoint(arguments.model))
     corpus = distributed.main_first(lambda: _checked_corpus(arguments, base, check))
     record |= {
-        "base": base_record["files"]["model.safetensors"]["sha256"]
-        if "model.safetensors" in base_record["files"]
-        else base_record.get("commit"),
+        "base": weights_digest(base_record),
         "corpus": {
             "train": sha256_file(arguments.train),
             "validation": sha256_file(arguments.validation),
@@ -94,7 +92,8 @@ def tune(
     check_vocabulary(model, corpus.tokenizer, arguments.model)
     curve = fit(model, corpus, state)
     model = whole_model(model, settings.dtype)
-    if model is None:
+    distributed.leave()
+    if model is None:  # the first process does the rest
         return
     result = validate(
         model,
@@ -121,7 +120,7 @@ def open_training_state(arguments: argparse.Namespace, record: dict) -> Path | N
         return None
     facts = {**record, "threads": os.environ.get("OMP_NUM_THREADS", "1")}
     facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return distributed.main_first(lambda: open_state(arguments.state_dir, facts))
+    return distributed.from_main(lambda: open_state(arguments.state_dir, facts))
 
 
 def _checked_corpus(arguments: argparse.Namespace, base: Path, check) -> Corpus:

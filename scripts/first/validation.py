@@ -13,7 +13,7 @@ import numpy as np
 from scripts.first.encoding import NO_LABEL, EncodedRow
 from scripts.first.inference import iterate_logits
 from scripts.first.metrics import expected_calibration_error
-from scripts.first.search import PosthocTemperature
+from scripts.first.posthoc import PosthocTemperature
 
 
 def validate(

@@ -116,11 +116,22 @@ def test_interrupted_rewrite_leaves_no_record(folder, monkeypatch, moment):
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
 
 
-def test_record_can_point_elsewhere(tmp_path):
+def test_files_of_a_mirror_stay_there(tmp_path, monkeypatch):
+    """A record without its files beside it says where they came from, never a path."""
     _, record = verify_checkpoint(tiny.checkpoint())
-    (tmp_path / RECORD).write_text(json.dumps({**record, "location": str(tiny.checkpoint())}))
-    assert verify_checkpoint(tmp_path)[0] == tiny.checkpoint()
-    assert load_model(tmp_path, device="cpu").config.vocab_size == 263
+    described = {**record, "kind": "mirror", "repo": "acme/tiny"}
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / RECORD).write_text(json.dumps(described))
+    shutil.copytree(tiny.checkpoint(), tmp_path / "mirror/acme/tiny")
+    monkeypatch.setenv("FIRST_MODEL_MIRROR", str(tmp_path / "mirror"))
+    assert verify_checkpoint(tmp_path / "here")[0] == tmp_path / "mirror/acme/tiny"
+    assert load_model(tmp_path / "here", device="cpu").config.vocab_size == 263
+    shutil.rmtree(tmp_path / "mirror/acme")
+    with pytest.raises(UserError, match="model not in the mirror"):
+        verify_checkpoint(tmp_path / "here")
+    copied = shutil.copytree(tiny.checkpoint(), tmp_path / "copied")
+    (copied / RECORD).write_text(json.dumps(described))
+    assert verify_checkpoint(copied)[0] == copied
 
 
 def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
@@ -132,3 +143,17 @@ def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
     with pytest.raises(UserError, match="altered file"):
         copy_checkpoint(folder, tmp_path / "other")
     assert not (tmp_path / "other").exists()
+
+
+def test_weights_digest_names_shards_too():
+    """One file: its own hash; several: another for each change of one, whatever their order."""
+    from scripts.first.checkpoints import weights_digest
+
+    def record(**files):
+        return {"files": {name: {"bytes": 1, "sha256": sha} for name, sha in files.items()}}
+
+    assert weights_digest(record(**{"model.safetensors": "a" * 64, "config.json": "b"})) == "a" * 64
+    one, two = "model-1-of-2.safetensors", "model-2-of-2.safetensors"
+    digest = weights_digest(record(**{one: "a", two: "b"}))
+    assert digest == weights_digest(record(**{two: "b", one: "a", "config.json": "c"}))
+    assert digest != weights_digest(record(**{one: "a", two: "c"}))

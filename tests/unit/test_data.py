@@ -16,10 +16,11 @@ import pytest
 from scripts import data
 from scripts.first import files, sources, uniform
 from scripts.first.errors import UserError
+from scripts.first.mirror import DATA_MIRROR
 from scripts.first.prompts import Row
 
 ROOT = Path(__file__).resolve().parents[2]
-MIRROR = Path(os.environ.get(sources.MIRROR_VARIABLE) or ROOT.parent / "shared" / "hub")
+MIRROR = Path(os.environ.get(DATA_MIRROR) or ROOT.parent / "shared" / "hub")
 REPOS = {
     "csqa": ("tau/commonsense_qa", None),
     "boolq": ("google/boolq", None),
@@ -35,7 +36,7 @@ REPOS = {
 def prepared(dataset: str):
     repo, name = REPOS[dataset]
     if not (MIRROR / repo).is_dir():
-        pytest.skip(f"no mirror of {repo}: set {sources.MIRROR_VARIABLE}")
+        pytest.skip(f"no mirror of {repo}: set {DATA_MIRROR}")
     return uniform.build(dataset, sources.from_mirror(dataset, MIRROR, repo, name))
 
 
@@ -176,7 +177,7 @@ def test_command_line_writes_a_complete_and_reproducible_folder(tmp_path, monkey
     assert str(tmp_path) not in (out / "report.json").read_text()
 
     first = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setenv(sources.MIRROR_VARIABLE, str(mirror))
+    monkeypatch.setenv(DATA_MIRROR, str(mirror))
     monkeypatch.chdir(tmp_path)
     data.main(["prepare", *arguments(Path())[1:4], "hub", *arguments(Path("other"))[5:]])
     again = {path.name: path.read_bytes() for path in (tmp_path / "other" / "out").iterdir()}
@@ -220,7 +221,7 @@ def test_an_earlier_test_set_does_not_stay_behind(tmp_path):
 
 def test_user_errors_are_one_line_and_status_2(tmp_path):
     command = [sys.executable, "-m", "scripts.data", *arguments(tmp_path)]
-    environment = {k: v for k, v in os.environ.items() if k != sources.MIRROR_VARIABLE}
+    environment = {k: v for k, v in os.environ.items() if k != DATA_MIRROR}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
@@ -241,7 +242,7 @@ def test_user_errors_are_one_line_and_status_2(tmp_path):
     ],
 )
 def test_options_that_do_not_fit_together(tmp_path, monkeypatch, words, message):
-    monkeypatch.delenv(sources.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(DATA_MIRROR, raising=False)
     with pytest.raises(UserError, match=message):
         data.main(["prepare", *words, "--output-dir", str(tmp_path)])
 

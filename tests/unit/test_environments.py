@@ -7,8 +7,19 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from rattler import MatchSpec
 
-from scripts.first.environments import canonical, installed, locked
+from scripts.first.environments import (
+    NEEDED,
+    canonical,
+    completed,
+    installed,
+    locked,
+    needed,
+    to_lock,
+)
+from scripts.first.errors import UserError
 from tests import tiny_models as tiny
 
 FOLDER = tiny.REPOSITORY / "envs"
@@ -29,29 +40,65 @@ def names_in(name: str) -> list[str]:
     return [line.strip().replace("_", "-").lower() for line in lines if line and line[0] != "#"]
 
 
+def pins_of(name: str) -> dict[str, str]:
+    """{package: version} of a conda environment's pip section; every line one exact version."""
+    pins = yaml.safe_load((FOLDER / name).read_text())["dependencies"][-1]["pip"]
+    parsed = [Requirement(pin) for pin in pins]
+    assert all(str(r.specifier).startswith("==") and not r.extras and not r.marker for r in parsed)
+    found = {r.name: str(r.specifier).removeprefix("==") for r in parsed}
+    assert len(found) == len(pins) > 3
+    return found
+
+
 def test_lock_is_sorted_and_read_as_written():
     assert locked() == read_lock()
     assert list(read_lock()) == sorted(read_lock())
     assert canonical("Ruamel_yaml.clib") == "ruamel-yaml-clib"
 
 
-def test_there_is_an_environment_for_every_conda_directive():
-    used = set()
-    for path in (tiny.REPOSITORY / "rules").glob("*.smk"):
-        used |= set(re.findall(r"envs/(\w+\.yaml)", path.read_text()))
-    assert used == set(YAML)
+def test_lock_holds_what_is_needed_and_nothing_else():
+    """A package that nobody names, installed by chance, is not locked."""
+    assert set(read_lock()) == to_lock()
+    assert "numpy" in needed({"pandas"}) and "pandas" not in needed({"pandas"})
+    with pytest.raises(UserError, match="not installed: no-such-package"):
+        needed({"no-such-package"})
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_conda_environment_is_what_conda_reads(name):
+    """Channels, names and versions that conda's own parser takes, strictly; no pin file.
+
+    With a pin file beside it, Snakemake would not install the pip section.
+    """
+    content = yaml.safe_load((FOLDER / name).read_text())
+    assert list(content) == ["name", "channels", "variables", "dependencies"]
+    assert content["channels"] == ["conda-forge", "nodefaults"]
+    assert content["variables"] == {"PYTHONNOUSERSITE": "1"}
+    *conda, pip = content["dependencies"]
+    specs = [MatchSpec(spec, strict=True) for spec in conda]
+    assert list(map(str, specs)) == ["python 3.11.*", "pip"]
+    assert list(pip) == ["pip"]
+    assert {path.name for path in FOLDER.glob(f"{name[:-5]}.*")} == {name}
 
 
 @pytest.mark.parametrize("name", YAML)
 def test_conda_environment_pins_the_lock(name):
-    content = yaml.safe_load((FOLDER / name).read_text())
-    assert content["channels"] == ["conda-forge", "nodefaults"]
-    *conda, pip = content["dependencies"]
-    assert conda == ["python=3.11", "pip"]
-    pins = dict(pin.split("==") for pin in pip["pip"])
-    assert len(pins) == len(pip["pip"]) > 3
-    for package, pinned in pins.items():
-        assert read_lock()[canonical(package)] == pinned, package
+    assert {package: read_lock()[package] for package in pins_of(name)} == pins_of(name)
+
+
+@pytest.mark.parametrize("name", YAML)
+def test_conda_environment_is_complete(name):
+    """Every package that a named one needs is named too, and no other: `make lock` agrees."""
+    text = (FOLDER / name).read_text()
+    assert completed(text, read_lock()) == text
+
+
+def test_what_only_a_removed_package_needed_goes_with_it():
+    text = (FOLDER / "data.yaml").read_text()
+    chosen = re.sub(r" +- datasets==.*\n", "", text.split(NEEDED)[0])
+    shorter = completed(chosen, read_lock())
+    assert "- dill==" in text and "- dill==" not in shorter
+    assert "- six==" in shorter  # which pandas needs too
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -62,8 +109,8 @@ def test_every_name_to_install_is_locked(name):
 
 @pytest.mark.parametrize("name", YAML)
 def test_conda_packages_are_packages_of_a_run(name):
-    pins = yaml.safe_load((FOLDER / name).read_text())["dependencies"][-1]["pip"]
-    assert {canonical(pin.split("==")[0]) for pin in pins} <= set(names_in("run.txt"))
+    chosen = (FOLDER / name).read_text().split(NEEDED)[0]
+    assert set(re.findall(r"- ([\w-]+)==", chosen)) <= set(names_in("run.txt"))
 
 
 def test_installed_versions_are_the_locked_ones():

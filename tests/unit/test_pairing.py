@@ -37,9 +37,11 @@ def test_one_vocabulary_in_another_file_is_accepted(tmp_path, student):
     assert found == {"vocabulary": tiny.tokenizer().vocabulary_sha256(), "tokens": 263}
 
 
-def test_files_kept_elsewhere_are_followed(tmp_path):
+def test_files_kept_elsewhere_are_followed(tmp_path, monkeypatch):
     record = read_json(tiny.checkpoint() / "record.json")
-    write_json(tmp_path / "far/record.json", {**record, "location": str(tiny.checkpoint())})
+    place = {"kind": "mirror", "repo": tiny.checkpoint().name}
+    write_json(tmp_path / "far/record.json", {**record, **place})
+    monkeypatch.setenv("FIRST_MODEL_MIRROR", str(tiny.checkpoint().parent))
     assert pair(tmp_path, tmp_path / "far")["tokens"] == 263
 
 

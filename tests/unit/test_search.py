@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scripts.first.metrics import binary_nll, expected_calibration_error
+from scripts.first.posthoc import PosthocTemperature
 from scripts.first.recalibration import prob_softmax
 from scripts.first.search import (
-    PosthocTemperature,
     recalibrated_confidence,
     search_temperature,
     temperature_curve,

@@ -12,6 +12,7 @@ import pytest
 
 from scripts.first import sources, world
 from scripts.first.errors import UserError
+from scripts.first.mirror import CHECKSUMS, DATA_MIRROR, mirror_folder, mirror_given
 
 COMMIT = "94630fe30dad47192a8546eb75f094926d47e155"
 CHOICES = {"label": list("ABCDE"), "text": list("vwxyz")}
@@ -40,22 +41,22 @@ def one_line(caught) -> str:
 
 
 def test_mirror_option_wins_over_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv(sources.MIRROR_VARIABLE, str(tmp_path))
-    assert sources.mirror_folder(None) == tmp_path
+    monkeypatch.setenv(DATA_MIRROR, str(tmp_path))
+    assert mirror_folder(None, DATA_MIRROR) == tmp_path
     (tmp_path / "b").mkdir()
-    assert sources.mirror_folder(tmp_path / "b") == tmp_path / "b"
+    assert mirror_folder(tmp_path / "b", DATA_MIRROR) == tmp_path / "b"
     with pytest.raises(UserError, match="mirror not found: .*nowhere"):
-        sources.mirror_folder(tmp_path / "nowhere")
+        mirror_folder(tmp_path / "nowhere", DATA_MIRROR)
 
 
 @pytest.mark.parametrize("value", [None, ""])
 def test_no_mirror(monkeypatch, value):
-    monkeypatch.delenv(sources.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(DATA_MIRROR, raising=False)
     if value is not None:
-        monkeypatch.setenv(sources.MIRROR_VARIABLE, value)
-    assert not sources.mirror_given(None)
+        monkeypatch.setenv(DATA_MIRROR, value)
+    assert not mirror_given(None, DATA_MIRROR)
     with pytest.raises(UserError, match="set --mirror or FIRST_DATA_MIRROR"):
-        sources.mirror_folder(None)
+        mirror_folder(None, DATA_MIRROR)
 
 
 def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
@@ -153,7 +154,7 @@ def test_mirror_checksums_are_compared(tmp_path):
     make_mirror(tmp_path, CSQA)
     name = "tau/commonsense_qa/data/train-00000-of-00001.parquet"
     digest = sources.sha256_file(tmp_path / name)
-    sums = tmp_path / sources.CHECKSUMS
+    sums = tmp_path / CHECKSUMS
     sums.write_text(f"{digest}  ./{name}\n\n")
     sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
     sums.write_text(f"{digest[::-1]}  ./{name}\n")
@@ -162,62 +163,10 @@ def test_mirror_checksums_are_compared(tmp_path):
     assert "checksum differs from SHA256SUMS" in one_line(caught)
 
 
-def fake_hub(monkeypatch, tmp_path):
-    """Answer for the hub with a local folder; return the list of what was asked of it."""
-    import datasets
-
-    make_mirror(tmp_path / "hub", CSQA)
-    real, asked = datasets.load_dataset_builder, []
-
-    def load(path, name, revision=None, cache_dir=None):
-        asked.append((path, name, revision))
-        built = real(str(tmp_path / "hub" / path), name, cache_dir=str(tmp_path / "cache"))
-        base = f"hf://datasets/{path}@{revision}/data"
-        urls = {split: [f"{base}/{split}-00000-of-00001.parquet"] for split in CSQA}
-        return SimpleNamespace(
-            config=SimpleNamespace(data_files=urls),
-            download_and_prepare=built.download_and_prepare,
-            as_dataset=built.as_dataset,
-        )
-
-    monkeypatch.setattr(datasets, "load_dataset_builder", load)
-    return asked
-
-
-def test_hub_is_asked_for_the_pinned_revision(tmp_path, monkeypatch):
-    repo = "tau/commonsense_qa"
-    asked = fake_hub(monkeypatch, tmp_path)
-    found = sources.from_hub("csqa", repo, COMMIT, "default")
-    assert asked == [(repo, "default", COMMIT)]
-    assert found.identity == {
-        "kind": "hub",
-        "repo": repo,
-        "name": "default",
-        "revision": COMMIT,
-        "files": [f"data/{s}-00000-of-00001.parquet" for s in ("test", "train", "validation")],
-    }
-    monkeypatch.undo()
-    assert found.splits == sources.from_mirror("csqa", tmp_path / "hub", repo).splits
-
-
 @pytest.mark.parametrize("revision", [None, "main", COMMIT[:12], COMMIT.upper()])
 def test_hub_refuses_a_revision_that_moves(revision):
     with pytest.raises(UserError, match="revision is not pinned"):
         sources.from_hub("csqa", "tau/commonsense_qa", revision)
-
-
-def test_hub_out_of_reach(monkeypatch):
-    import datasets
-
-    def fail(*_, **__):
-        raise ConnectionError("Couldn't reach 'tau/commonsense_qa'\nsecond line")
-
-    monkeypatch.setattr(datasets, "load_dataset_builder", fail)
-    with pytest.raises(UserError) as caught:
-        sources.from_hub("csqa", "tau/commonsense_qa", COMMIT)
-    text = one_line(caught)
-    assert "Couldn't reach" in text
-    assert "use a mirror" in text
 
 
 @pytest.fixture

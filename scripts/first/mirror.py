@@ -1,0 +1,52 @@
+"""Local folders in hub layout that stand in for the hub: FOLDER/OWNER/NAME/file.
+
+A local folder has no revision, so what was read from it is identified by the SHA-256 of its files.
+Where the folder has a file SHA256SUMS, they must agree with it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from scripts.first.errors import UserError
+
+DATA_MIRROR = "FIRST_DATA_MIRROR"
+MODEL_MIRROR = "FIRST_MODEL_MIRROR"
+CHECKSUMS = "SHA256SUMS"
+
+
+def mirror_given(
+    option: str | os.PathLike[str] | None, variable: str
+) -> str | os.PathLike[str] | None:
+    """Return the mirror's name: the option, else the environment variable; None without both."""
+    return option or os.environ.get(variable) or None
+
+
+def mirror_folder(option: str | os.PathLike[str] | None, variable: str) -> Path:
+    """Return the mirror. Raises UserError when none is given or the folder does not exist."""
+    chosen = mirror_given(option, variable)
+    if not chosen:
+        raise UserError(f"no mirror given: set --mirror or {variable}: name a folder in hub layout")
+    folder = Path(chosen)
+    if not folder.is_dir():
+        raise UserError(f"mirror not found: {folder}: set --mirror or {variable}")
+    return folder
+
+
+def compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
+    """Compare {file: sha256} of folder/repo with the mirror's SHA256SUMS, where it has one.
+
+    Raises UserError naming the first file that differs; files that it does not list are accepted.
+    """
+    sums = folder / CHECKSUMS
+    if not sums.is_file():
+        return
+    lines = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines()]
+    listed = {line[1].strip().lstrip("*").removeprefix("./"): line[0] for line in lines if line}
+    for file, digest in files.items():
+        expected = listed.get(f"{repo}/{file}", digest)
+        if expected != digest:
+            raise UserError(
+                f"checksum differs from {CHECKSUMS}: {folder / repo / file}: fetch the file again"
+            )
