@@ -28,7 +28,7 @@ KILL_WAIT = 20  # seconds from SIGTERM to SIGKILL; clusters have 30 by default
 PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
-def why_not(programs: tuple[str, ...] = PROGRAMS) -> str | None:
+def why_not(programs: tuple[str, ...]) -> str | None:
     """Why no cluster can be started here; None when one can."""
     missing = [name for name in programs if shutil.which(name, path=PATH) is None]
     if missing:
@@ -215,7 +215,7 @@ def main(words: list[str]) -> int:
     if words[:2] != ["run", "--"] or not words[2:]:
         print(f"usage: python -m tests.slurm.cluster run -- COMMAND\n{__doc__}", file=sys.stderr)
         return 2
-    reason = why_not()
+    reason = why_not(PROGRAMS)
     if reason:
         print(f"error: {reason}", file=sys.stderr)
         return 2

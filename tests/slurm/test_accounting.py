@@ -1,28 +1,11 @@
 """On a cluster with accounting: the account of the environment, and what sacct has of the jobs."""
 
-import os
-
-import pytest
-
-from tests.slurm.accounting import ACCOUNT, ACCOUNTING_PROGRAMS, AccountedCluster
-from tests.slurm.cluster import why_not
+from tests.slurm.accounting import ACCOUNT
 from tests.slurm.runs import Run, change, remove, until
 from tests.workflow.copies import digests
 
 STUDENT = "results/tiny/student/alder/csqa/finetune/seed1234/model.safetensors"
 EVALUATION = "results/tiny/evaluation/alder/csqa/distill/seed1234/csqa/metrics.json"
-
-
-@pytest.fixture
-def accounted():
-    """A running cluster with slurmdbd."""
-    reason = why_not(ACCOUNTING_PROGRAMS)
-    if reason and os.environ.get("FIRST_REQUIRE_SLURM"):
-        pytest.fail(f"FIRST_REQUIRE_SLURM is set: {reason}")
-    if reason:
-        pytest.skip(reason)
-    with AccountedCluster() as started:
-        yield started
 
 
 def test_accounting_has_what_the_configuration_asks(accounted, tiny_run, finished):
