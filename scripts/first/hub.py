@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import sys
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -94,12 +95,15 @@ def _fetch(kind: str, repo: str, commit: str, patterns: tuple[str, ...], offline
     files = {}
     for name in names:
         found = _describe(folder / name)
-        if _differs(folder / name, found, said["files"][name]) and not offline:
+        reason = _differs(folder / name, found, said["files"][name])
+        if reason and not offline:
+            print(f"{name}: {reason}: fetching it again", file=sys.stderr, flush=True)
             patiently(
                 lambda name=name: hf_hub_download(**place, filename=name, force_download=True)
             )
             found = _describe(folder / name)
-        if reason := _differs(folder / name, found, said["files"][name]):
+            reason = _differs(folder / name, found, said["files"][name])
+        if reason:
             raise UserError(
                 f"wrong file from the hub: {kind} {repo} at {commit}: {name}: {reason}: run it "
                 "again where there is network; if it stays so, what serves HF_ENDPOINT is damaged"

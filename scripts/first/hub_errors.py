@@ -18,6 +18,7 @@ from scripts.first.errors import UserError
 from scripts.first.mirror import DATA_MIRROR, MODEL_MIRROR
 
 WAITS = (1, 2, 4, 8)  # seconds before another try
+LONGEST = 300  # seconds; the hub counts requests in windows of five minutes
 PASSING = (408, 429, 500, 502, 503, 504)
 SITE = "https://huggingface.co"
 
@@ -37,7 +38,7 @@ def plain(text: object) -> str:
     from huggingface_hub import get_token
 
     line = (str(text).strip().splitlines() or [""])[0]
-    line = re.sub(r"\?[^\s'\")]*=[^\s'\")]*", "", line)
+    line = re.sub(r"\?[^\s'\")]*=[^\s'\"):]*", "", line)
     token = get_token()
     return line.replace(token, "***") if token else line
 
@@ -60,16 +61,32 @@ def calm_logging() -> None:
 
 
 def patiently(action: Callable[[], T]) -> T:
-    """Return action(); where it fails for a reason that passes, try again after WAITS seconds."""
+    """Return action(); where it fails for a reason that passes, try again.
+
+    Waits as long as the hub asks for (at most LONGEST seconds), and WAITS at least.
+    """
     for wait in WAITS:
         try:
             return action()
         except Exception as error:  # transport and status errors share no base of their own
             if not _passes(cause(error)):
                 raise
+            wait = min(max(wait, _asked_to_wait(cause(error))), LONGEST)
             print(f"{_reason(cause(error))}: trying again in {wait} s", file=sys.stderr, flush=True)
             time.sleep(wait)
     return action()
+
+
+def _asked_to_wait(error: BaseException) -> int:
+    """Seconds until the hub takes requests again, by its headers; 0 where it does not say."""
+    from huggingface_hub.utils import parse_ratelimit_headers
+
+    response = getattr(error, "response", None)
+    headers = {} if response is None else response.headers
+    limit, after = parse_ratelimit_headers(headers), headers.get("Retry-After", "")
+    if limit and limit.remaining == 0:
+        return limit.reset_in_seconds + 1
+    return int(after) + 1 if after.isdigit() else 0
 
 
 def cause(error: BaseException) -> BaseException:

@@ -69,8 +69,6 @@ FAULTS = {
     "401": ([Fault("info", 401)], "does not accept the token (401)"),
     "403": ([Fault("file", 403, 9, method="HEAD")], "the hub forbids it (403)"),
     "wrong bytes": ([Fault("store", "wrong", 2)], "wrong file from the hub"),
-    "503": ([Fault("info", 503, 5)], "the hub has trouble (503)"),
-    "reset": ([Fault("store", "reset 100", 9)], "the connection to the hub broke"),
     "another commit": ([Fault("info", "other commit")], "became another one"),
 }
 

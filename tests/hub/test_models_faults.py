@@ -123,11 +123,16 @@ def test_refusals(user, hub, whole, whole_files, case):
 def test_refusals_that_pass(user, hub, whole, what, route, method):
     """Tried again with a pause, as long as the hub says."""
     repository, commit = whole
-    headers = {"Retry-After": "1"} if what == 429 else {}
+    limit = {"RateLimit": '"api";r=0;t=2'} if route == "info" else {"Retry-After": "2"}
+    headers = limit if what == 429 else {}
     hub.faults.append(Fault(route, what, 2, method=method, headers=headers))
     done = user.model("acme/whole", commit)
     assert done.returncode == 0, done.stderr
     assert hub.faults[0].times == 0
+    if (
+        what == 429 and route != "file"
+    ):  # two times three seconds: as long as the server asked for, and one
+        assert done.stderr.count("3 s") + done.stderr.count("3.0s") == 2, done.stderr
     assert verified(user, "whole").returncode == 0
 
 
