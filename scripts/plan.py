@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from scripts.first.errors import run_cli
+from scripts.first.errors import UserError, run_cli
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -89,7 +89,13 @@ def main(argv: list[str] | None = None) -> int:
         from scripts.first.files import write_json
 
         write_json(arguments.json, plan)
-    return 1 if arguments.strict and any(row["flags"] for row in plan["rows"]) else 0
+    flagged = sorted({row["rule"] for row in plan["rows"] if row["flags"]})
+    if arguments.strict and flagged:
+        raise UserError(
+            f"scale {arguments.scale}: resources cannot hold {', '.join(flagged)}: "
+            f"raise them in config/scales/{arguments.scale}.yaml"
+        )
+    return 0
 
 
 if __name__ == "__main__":

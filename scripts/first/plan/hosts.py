@@ -45,7 +45,7 @@ def validating_weights(model: Architecture, training: Training) -> float:
     """Bytes of weights on one GPU while a model that was just trained is validated."""
     if not training.sharded:
         return (4 + (2 if training.compute == 2 else 0)) * model.parameters
-    gathered = training.compute * (2 * model.layer_parameters + model.root_parameters)
+    gathered = training.compute * (3 * model.layer_parameters + model.root_parameters)
     return gathered + (0 if training.offload else 4 * model.parameters / training.processes)
 
 

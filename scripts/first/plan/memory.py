@@ -113,15 +113,15 @@ def training_memory(model: Architecture, batch: Batch, training: Training) -> Me
     weights, one_gradient, all_gradients = shard, 4.0 * layer, shard
     head_gradient, root_gradient = 4.0 * head, 0.0
     if training.sharded:
-        # Gathered: this layer and the next, embeddings and head all the while.
-        weights += c * (2 * layer + model.root_parameters)
+        # Gathered: this layer, the next and the buffer it comes in; embeddings and head all along.
+        weights += c * (3 * layer + model.root_parameters)
         if training.offload:
             weights += 2 * 4 * layer / n  # their float32 shards on the way
-        # Unsharded gradients in the compute type, and float32 for the reduction.
-        one_gradient, head_gradient = 2 * (c + 4.0) * layer, c * head
+        # Unsharded gradients in the compute type, in float32 for the reduction, and its result.
+        one_gradient, head_gradient = (2 * (c + 4.0) + 4 / n) * layer, c * head
         root_gradient = (c + 4.0) * model.root_parameters
         if c == 4:
-            one_gradient, root_gradient = 2 * 4.0 * layer, 4.0 * model.root_parameters
+            one_gradient, root_gradient = (8.0 + 4 / n) * layer, 4.0 * model.root_parameters
     elif c == 2:
         weights += 2 * model.parameters  # autocast's cache
     moments = 2 * shard
