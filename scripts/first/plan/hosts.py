@@ -1,0 +1,60 @@
+"""Host memory of a job, and what offloading moves between host and GPUs. All in bytes."""
+
+from __future__ import annotations
+
+from scripts.first.plan.architecture import Architecture
+from scripts.first.plan.memory import Training
+
+# One process with nothing loaded: Python and torch; with CUDA and NCCL beside them.
+PROCESS_CPU, PROCESS_GPU = 1.0e9, 3.5e9
+# Bytes a parameter, once a machine: the float32 checkpoint that is loaded and dealt out; what one
+# process gathers of a sharded model (float32, then bfloat16) to write it; the resumable state.
+LOADING, GATHERING, STATE = 4, 6, 12
+# Weights, gradients, moments, and the copy that foreach AdamW makes while it steps.
+OFFLOADED = 20
+# A store's arrays, the float32 copies of its checks, and the serialised file.
+EXTRACTION_COPIES = 4.5
+
+
+def training_host(model: Architecture, training: Training, nodes: int, gpu: bool) -> float:
+    """Host memory of one machine's processes of a training job.
+
+    The largest of loading, gathering and writing the resumable state from host memory, over what
+    is there all the while. Without a GPU the tensors themselves are counted apart.
+    """
+    processes = training.processes / nodes
+    base = processes * (PROCESS_GPU if gpu else PROCESS_CPU)
+    if not gpu:
+        return base + 2 * model.parameters
+    if training.offload:
+        return base + (OFFLOADED / nodes + GATHERING) * model.parameters
+    return base + max(LOADING, GATHERING, STATE / nodes) * model.parameters
+
+
+def reading_host(model: Architecture, width: int, gpu: bool) -> float:
+    """Host memory of extraction or evaluation: weights are read there, then moved to the GPU."""
+    return PROCESS_GPU + width * model.parameters if gpu else PROCESS_CPU
+
+
+def matching_host(store: int, positions: int, k: int = 5) -> float:
+    """A store in memory, read once more for its hash, and the targets of k tokens in float64."""
+    return 1.2 * store + positions * k * 8 * 6
+
+
+def validating_weights(model: Architecture, training: Training) -> float:
+    """Bytes of weights on one GPU while a model that was just trained is validated."""
+    if not training.sharded:
+        return (4 + (2 if training.compute == 2 else 0)) * model.parameters
+    gathered = training.compute * (3 * model.layer_parameters + model.root_parameters)
+    return gathered + (0 if training.offload else 4 * model.parameters / training.processes)
+
+
+def moved_bytes(model: Architecture, training: Training) -> float:
+    """Bytes between host memory and one process in one optimizer step where it is offloaded.
+
+    A micro-batch brings the float32 weights twice (forward, backward) and takes the gradients back;
+    AdamW on the host reads and writes about ten float32 numbers a parameter.
+    """
+    if not training.offload:
+        return 0.0
+    return (12 * training.micro_batches + 40) * model.parameters / training.processes

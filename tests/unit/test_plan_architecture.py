@@ -1,0 +1,132 @@
+"""A model's shape and parameters: against a closed form, published counts and wrong sources."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scripts.first.errors import UserError
+from scripts.first.plan.architecture import SHIPPED, architecture_of, from_config
+from tests import tiny_models as tiny
+
+HUB = {"repo": "huggyllama/llama-7b", "revision": "0" * 40}
+SETTINGS = {"models": {"m": {"hub": HUB}}}
+
+
+def closed_form(c: dict) -> int:
+    """Llama without biases: embeddings, head unless tied, four projections, SwiGLU, norms."""
+    h, i, width = c["hidden_size"], c["intermediate_size"], 0
+    width = h // c["num_attention_heads"]
+    attention = 2 * h * h + 2 * h * width * c["num_key_value_heads"]
+    layer = attention + 3 * h * i + 2 * h
+    ends = c["vocab_size"] * h * (1 if c["tie_word_embeddings"] else 2) + h
+    return c["num_hidden_layers"] * layer + ends
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.json")), ids=lambda path: path.stem)
+def test_parameters_are_the_closed_form(path):
+    config = json.loads(path.read_text())
+    model = from_config(config, path.name)
+    assert model.parameters == closed_form(config)
+    assert model.layers * model.layer_parameters + model.root_parameters == model.parameters
+
+
+@pytest.mark.parametrize(
+    "name, parameters",
+    [
+        ("huggyllama--llama-30b", 32_528_943_616),  # "32.5B" in the Llama paper's Table 2
+        ("huggyllama--llama-7b", 6_738_415_616),
+        ("meta-llama--Llama-2-13b-hf", 13_015_864_320),
+        ("HuggingFaceTB--SmolLM2-360M", 361_821_120),
+    ],
+)
+def test_published_parameters(name, parameters):
+    config = json.loads((SHIPPED / f"{name}.json").read_text())
+    assert from_config(config, name).parameters == parameters
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty hub cache."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def fetched(tmp_path, **changes) -> None:
+    """A record of a fetched model whose config.json differs from the shipped facts in `changes`."""
+    config = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text()) | changes
+    snapshot, folder = tmp_path / "snapshot", tmp_path / "results" / "paper" / "models" / "m"
+    for place in (snapshot, folder):
+        place.mkdir(parents=True)
+    (snapshot / "config.json").write_text(json.dumps(config))
+    (folder / "record.json").write_text(json.dumps({"location": str(snapshot)}))
+
+
+def test_shipped_facts_stand_in_for_what_was_not_fetched(tmp_path, cache):
+    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
+    assert model.source == "config/architectures/huggyllama--llama-7b.json"
+    assert (model.hidden, model.disagreement) == (4096, "")
+
+
+def test_what_was_fetched_comes_first(tmp_path, cache):
+    fetched(tmp_path, rms_norm_eps=1e-6)
+    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
+    assert model.source == str(tmp_path / "results/paper/models/m")
+    assert model.disagreement == ""
+
+
+def test_a_difference_is_named(tmp_path, cache):
+    fetched(tmp_path, num_hidden_layers=30, vocab_size=32001)
+    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
+    assert (model.layers, model.vocabulary) == (30, 32001)
+    for part in ("num_hidden_layers 32 but 30", "vocab_size 32000 but 32001"):
+        assert part in model.disagreement
+
+
+def test_the_hub_cache_is_read(tmp_path, cache):
+    snapshot = cache / "models--huggyllama--llama-7b" / "snapshots" / HUB["revision"]
+    snapshot.mkdir(parents=True)
+    shipped = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text())
+    (snapshot / "config.json").write_text(json.dumps(shipped | {"num_hidden_layers": 2}))
+    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
+    assert (model.layers, model.source) == (2, "the hub cache")
+    assert "num_hidden_layers 32 but 2" in model.disagreement
+
+
+def test_an_unknown_model_is_one_line(tmp_path, cache):
+    settings = {"models": {"m": {"hub": {"repo": "some/model", "revision": "0" * 40}}}}
+    with pytest.raises(UserError, match="some/model.*fetch it"):
+        architecture_of("paper", "m", settings, tmp_path / "results")
+
+
+def test_a_model_made_here_has_its_recipes_shape(tmp_path):
+    recipe = {
+        "tokenizer": "bpe",
+        "architecture": {
+            "hidden_size": 64,
+            "intermediate_size": 176,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "tie_word_embeddings": True,
+        },
+    }
+    settings = {
+        "models": {"a": {"pretrain": recipe}, "b": {"pretrain": {**recipe, "start_from": "a"}}},
+        "tokenizers": {"bpe": {"vocabulary_size": 4096}},
+    }
+    for name in ("a", "b"):
+        model = architecture_of("smoke", name, settings, tmp_path)
+        wanted = {**recipe["architecture"], "num_key_value_heads": 4, "vocab_size": 4096}
+        assert model.parameters == closed_form(wanted)
+
+
+def test_a_shipped_checkpoint_has_as_many_numbers_in_its_file(tmp_path):
+    from safetensors import safe_open
+
+    settings = {"models": {"m": {"bundled": "resources/tiny/alder-student"}}}
+    model = architecture_of("tiny", "m", settings, tmp_path)
+    path = tiny.REPOSITORY / "resources/tiny/alder-student/model.safetensors"
+    with safe_open(path, "np") as file:
+        sizes = [file.get_tensor(name).size for name in file.keys()]
+    assert model.parameters == sum(sizes)

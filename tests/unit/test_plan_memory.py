@@ -1,0 +1,213 @@
+"""The memory formula against what torch really keeps, allocates and resides in."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from scripts.first.plan.architecture import SHIPPED, from_config
+from scripts.first.plan.check import CONFIGURATIONS, formula, measured
+from scripts.first.plan.memory import (
+    LOSS_COPIES,
+    READING_COPIES,
+    Batch,
+    Training,
+    kept_of_layer,
+    reading_memory,
+    training_memory,
+)
+
+SHAPE = {
+    "model_type": "llama",
+    "vocab_size": 300,
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_attention_heads": 8,
+}
+
+
+def thirty() -> object:
+    """The 33B teacher's architecture."""
+    return from_config(json.loads((SHIPPED / "huggyllama--llama-30b.json").read_text()), "shipped")
+
+
+def kept_by_torch(config: dict, form: str, batch: Batch) -> int:
+    """Bytes of distinct storages that autograd saves in a forward pass, parameters left out."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    kind = torch.bfloat16 if form == "sharded" else torch.float32
+    settings = {k: v for k, v in config.items() if k != "model_type"}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model("llama", **settings), dtype=kind)
+    weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    saved: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor):
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            saved[storage.data_ptr()] = storage  # held, so that no address is used twice
+        return tensor
+
+    mask = torch.ones(batch.rows, batch.length, dtype=torch.long)
+    mask[0, -3:] = 0
+    ids = torch.randint(3, 300, mask.shape)
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=form == "autocast", cache_enabled=True)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), autocast:
+        output = model(input_ids=ids, attention_mask=mask, logits_to_keep=1, use_cache=False)
+    assert output.logits.requires_grad
+    return sum(storage.nbytes() for storage in saved.values())
+
+
+@pytest.mark.parametrize("key_value_heads", [8, 2])
+@pytest.mark.parametrize("form", ["float32", "autocast", "sharded"])
+def test_a_layer_keeps_what_torch_saves(form, key_value_heads):
+    """The difference of two and one layers; under autocast less its cached weights."""
+    batch = Batch(4, 96, 4)
+    sizes = {}
+    for layers in (1, 3):
+        config = {**SHAPE, "num_hidden_layers": layers, "num_key_value_heads": key_value_heads}
+        sizes[layers] = kept_by_torch(config, form, batch)
+    model = from_config(config, "test")
+    dtype = "float32" if form == "float32" else "bfloat16"
+    training = Training(dtype, processes=2 if form == "sharded" else 1)
+    expected = kept_of_layer(model, batch, training)
+    if form == "autocast":
+        expected += 2 * model.layer_parameters
+    assert (sizes[3] - sizes[1]) / 2 == pytest.approx(expected, rel=0.03)
+
+
+def peak_of(work) -> int:
+    """Largest sum of live bytes that torch's allocator reports while `work` runs."""
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as found:
+        work()
+    events = found.profiler.kineto_results.events()
+    changes = sorted((e.start_ns(), e.nbytes()) for e in events if e.name() == "[memory]")
+    now = largest = 0
+    for _, size in changes:
+        now += size
+        largest = max(largest, now)
+    return largest
+
+
+@pytest.fixture
+def head():
+    """(logits(), size of one float32 copy, N, V) behind a narrow output head in bfloat16."""
+    import torch
+
+    torch.manual_seed(0)
+    n, vocabulary = 200, 16000
+    weight = torch.randn(vocabulary, 8).bfloat16().requires_grad_()
+    state = torch.randn(n, 8).bfloat16()
+
+    def logits():
+        return torch.nn.functional.linear(state, weight).reshape(n, -1).float()
+
+    return logits, 4 * n * vocabulary, n, vocabulary
+
+
+@pytest.mark.parametrize("loss", list(LOSS_COPIES))
+def test_copies_of_the_logits_at_the_loss(head, loss):
+    import torch
+
+    from scripts.first.losses import knowledge_matching_loss
+
+    logits, copy, n, vocabulary = head
+    labels = torch.randint(0, vocabulary, (n,))
+    ids = torch.stack([torch.randperm(vocabulary)[:5] for _ in range(n)])
+    target = torch.full((n, 5), 0.2)
+    side = "tail_bucket" if "tail_bucket" in loss else "full_vocab"
+    mass = torch.full((n,), 0.9)
+
+    def step():
+        if loss == "labels":
+            values = torch.nn.functional.cross_entropy(logits(), labels, reduction="none")
+        else:
+            values = knowledge_matching_loss(logits(), ids, target, side, head_mass=mass)
+        values.sum().backward()
+
+    assert peak_of(step) == pytest.approx(LOSS_COPIES[loss] * copy, rel=0.03)
+
+
+@pytest.mark.parametrize("what", list(READING_COPIES))
+def test_copies_of_the_logits_without_gradients(head, what):
+    import torch
+
+    from scripts.first.search import PosthocTemperature
+    from scripts.knowledge import top_k
+
+    logits, copy, n, vocabulary = head
+    gold = torch.randint(0, vocabulary, (n,))
+
+    def extraction(values):
+        top_k(values, 100)
+
+    def evaluation(values):
+        (values.double() / 1.0).log_softmax(-1).topk(5, dim=-1)
+
+    def validation(values):
+        kept = values[torch.ones(n, dtype=torch.bool)]
+        kept.softmax(-1).max(-1)
+        PosthocTemperature().add(kept, gold)
+
+    def run():
+        with torch.inference_mode():
+            locals_of[what](logits())
+
+    locals_of = {"extraction": extraction, "evaluation": evaluation, "validation": validation}
+    assert peak_of(run) == pytest.approx(READING_COPIES[what] * copy, rel=0.1)
+
+
+@pytest.mark.parametrize("index", [0, 2], ids=lambda i: CONFIGURATIONS[i].what)
+def test_formula_against_resident_memory(index):
+    """A real training in a process of its own: its peak resident memory, within 10 %."""
+    memory = formula(CONFIGURATIONS[index])
+    assert memory.total == pytest.approx(measured(CONFIGURATIONS[index]), rel=0.1)
+
+
+def test_states_of_the_teacher_on_eight_gpus():
+    """16 bytes a parameter over 8 GPUs, and the copy that the optimizer makes while it steps."""
+    model, training = thirty(), Training("bfloat16", 8, checkpointing=True)
+    memory = training_memory(model, Batch(1, 64, 3), training)
+    assert memory.moment == "step"
+    assert memory.total == pytest.approx(20 * 32_528_943_616 / 8)
+    assert memory.weights == memory.gradients == memory.optimizer / 3
+
+
+def test_offloading_leaves_no_state_on_the_gpu():
+    model, batch = thirty(), Batch(4, 512, 1000)
+    memory = training_memory(model, batch, Training("bfloat16", 8, True, True))
+    assert memory.optimizer == 0
+    layer, root = model.layer_parameters, model.root_parameters
+    assert memory.weights == 2 * (3 * layer + root) + 2 * 4 * layer / 8
+    assert memory.total < 20e9
+
+
+@pytest.mark.parametrize(
+    "smaller, larger",
+    [
+        ({"checkpointing": True}, {"checkpointing": False}),
+        ({"micro_batches": 1}, {"micro_batches": 2}),
+        ({"processes": 8}, {"processes": 2}),
+        ({"offload": True}, {"offload": False}),
+        ({"dtype": "bfloat16"}, {"dtype": "float32"}),
+    ],
+)
+def test_what_saves_memory_saves_memory(smaller, larger):
+    model, batch = thirty(), Batch(32, 512, 16000)
+    usual = {"dtype": "float32", "processes": 8}
+    small, large = (
+        training_memory(model, batch, Training(**{**usual, **settings})).total
+        for settings in (smaller, larger)
+    )
+    assert small < large
+
+
+def test_reading_holds_the_weights_once():
+    memory = reading_memory(thirty(), Batch(8, 512, 2000), "bfloat16", "extraction")
+    assert memory.weights == 2 * 32_528_943_616
+    assert memory.logits == 5.5 * 4 * 2000 * 32000
+    assert memory.gradients == memory.optimizer == 0
