@@ -42,6 +42,13 @@ def _config() -> dict:
     return load_config()
 
 
+@pytest.fixture(autouse=True)
+def nothing_fetched(tmp_path, monkeypatch):
+    """An empty hub cache, for subprocesses too."""
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+
+
 def flags(found: dict) -> list[str]:
     """`rule family what: flag` of each flag."""
     return [
