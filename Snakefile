@@ -22,7 +22,7 @@ container: "envs/first.sif"
 
 include: "rules/common.smk"
 include: "rules/common_artifacts.smk"
-include: "rules/common_knowledge.smk"
+include: "rules/common_stages.smk"
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/teacher.smk"
