@@ -105,7 +105,8 @@ def train(
         betas=(0.9, 0.999),
         eps=settings.adam_eps,
         weight_decay=settings.weight_decay,
-        foreach=True,  # the same numbers as one parameter after the other, in fewer calls
+        # Fewer calls and the same numbers as one parameter after the other, but a copy of all.
+        foreach=not settings.offload_optimizer,
     )
     schedule = get_cosine_schedule_with_warmup(
         optimizer, math.ceil(settings.warmup_ratio * steps), steps

@@ -10,8 +10,8 @@ PROCESS_CPU, PROCESS_GPU = 1.0e9, 3.5e9
 # Bytes a parameter, once a machine: the float32 checkpoint that is loaded and dealt out; what one
 # process gathers of a sharded model (float32, then bfloat16) to write it; the resumable state.
 LOADING, GATHERING, STATE = 4, 6, 12
-# Weights, gradients, moments, and the copy that foreach AdamW makes while it steps.
-OFFLOADED = 20
+# Weights, gradients and moments.
+OFFLOADED = 16
 # A store's arrays, the float32 copies of its checks, and the serialised file.
 EXTRACTION_COPIES = 4.5
 
