@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -59,16 +60,19 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
     """Run this same line once on each machine of the Slurm job."""
     if "SLURM_JOB_NODELIST" not in os.environ:
         raise UserError(f"--nodes {arguments.nodes}: not inside a Slurm job: submit the job")
-    hosts = subprocess.run(
-        ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.split()
+    first = _scontrol("show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()[0]
+    # A node's name need not be one that other nodes can resolve; its address is.
+    address = re.search(r"\bNodeAddr=(\S+)", _scontrol("show", "node", "--oneliner", first))
     count = str(arguments.nodes)
     line = ["srun", "--overlap", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1"]
-    line += [sys.executable, "-m", "scripts.first.processes", "--address", hosts[0], *argv]
+    line += [sys.executable, "-m", "scripts.first.processes"]
+    line += ["--address", address[1] if address else first, *argv]
     return subprocess.run(line, check=False).returncode
+
+
+def _scontrol(*words: str) -> str:
+    process = subprocess.run(["scontrol", *words], check=True, capture_output=True, text=True)
+    return process.stdout
 
 
 def main(argv: list[str]) -> int:
