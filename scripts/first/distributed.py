@@ -17,14 +17,19 @@ from scripts.first.errors import USER_ERROR_STATUS, UserError
 T = TypeVar("T")
 
 
+def launched() -> bool:
+    """Whether a launcher started this process: all it sets is there, not one stray variable."""
+    return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
+
+
 def world() -> int:
     """Number of processes."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    return int(os.environ["WORLD_SIZE"]) if launched() else 1
 
 
 def rank() -> int:
     """Number of this process, 0 in front."""
-    return int(os.environ.get("RANK", "0"))
+    return int(os.environ["RANK"]) if launched() else 0
 
 
 def is_main() -> bool:
@@ -43,11 +48,11 @@ def join() -> None:
         return
     patience = datetime.timedelta(hours=2)  # the others wait while one hashes or gathers a model
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if launched() else 0)
         backend = "cpu:gloo,cuda:nccl"
     else:
         backend = "gloo"
-    if "MASTER_ADDR" in os.environ:
+    if launched():
         distributed.init_process_group(backend, timeout=patience)
     else:  # one process that shards nothing but offloads
         store = distributed.HashStore()

@@ -35,7 +35,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _fail(message: str) -> None:
-    if os.environ.get("RANK", "0") != "0":
+    if os.environ.get("RANK", "0") != "0" and "MASTER_ADDR" in os.environ:
         # One of several processes: the first has most likely the same to say, and once it has
         # ended the launcher ends this one too.
         time.sleep(2)

@@ -15,8 +15,11 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 from scripts.first.errors import UserError, run_cli
+
+CONFIGURATION = Path(__file__).with_name("accelerate.yaml")
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -34,15 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def launch_line(arguments: argparse.Namespace) -> list[str]:
     """Words of `accelerate launch` on this machine."""
-    words = [
-        "--use_fsdp",
-        "--fsdp_version",
-        "2",
-        "--mixed_precision",
-        "no",
-        "--dynamo_backend",
-        "no",
-    ]
+    words = ["--config_file", str(CONFIGURATION), "--gpu_ids", "all", "--use_fsdp"]
+    words += ["--fsdp_version", "2", "--mixed_precision", "no", "--dynamo_backend", "no"]
     words += ["--num_processes", str(arguments.processes * arguments.nodes)]
     words += ["--num_machines", str(arguments.nodes)]
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))  # what the job was given, for all of them
@@ -87,6 +83,11 @@ def main(argv: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
+    # Processes that were asked to end are saving their state. It would kill them after 30 seconds;
+    # whoever asked, such as Slurm, decides how long they have.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "86400")
+    # Slurm signals every process of a job: this one has nothing to save, and must not end.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
     # What it would log of a failure stands in the lines below, or the script has said it.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:

@@ -95,7 +95,11 @@ def whole_model(model, dtype: str):
 
     target = getattr(torch, dtype)
     if not is_sharded(model):
-        return model.to(target)
+        # Parameters only: a model that is loaded in `dtype` keeps its buffers, the frequencies of
+        # the rotary embedding, in float32.
+        for parameter in model.parameters():
+            parameter.data = parameter.data.to(target)
+        return model
     weights = {}
     for name, parameter in model.named_parameters():
         whole = _on(parameter.detach(), model.compute_device).full_tensor()
@@ -177,7 +181,7 @@ def _give_storage(model, device) -> None:
 
 
 def _read_shards(model, location: Path) -> None:
-    """Read this process's rows of each tensor; UserError where the checkpoint has other tensors."""
+    """Read this process's rows of each tensor; UserError where one is missing or of other shape."""
     import torch
     from safetensors import safe_open
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset

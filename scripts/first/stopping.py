@@ -1,7 +1,9 @@
 """Signals that ask a long job to save its state: SIGTERM also ends it, SIGUSR1 does not.
 
 Slurm sends SIGTERM to a job that is preempted, cancelled or out of time, some seconds before it
-kills; SIGUSR1 is what `sbatch --signal` is usually asked to send ahead of the time limit.
+kills, or longer before where `sbatch --signal=TERM@seconds` asks for it, as profiles/slurm does.
+SIGUSR1 is for a user who wants the state of a running script now. Under Slurm it ends the snakemake
+that runs inside the job, and so the job: there SIGTERM is the one to send.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts import teacher
-from scripts.first.checkpoints import save_checkpoint, verify_checkpoint
+from scripts import knowledge, student, teacher
+from scripts.first.checkpoints import load_weights, save_checkpoint, verify_checkpoint
 from scripts.first.hard_labels import train_on_labels
+from scripts.first.sharding import whole_model
 from scripts.first.training import micro_batches
 from tests import tiny_models as tiny
 from tests.unit.sharded_worker import CASES, SETTINGS, rows, trainable
@@ -196,6 +197,59 @@ def test_killed_process_and_resume(tmp_path, monkeypatch):
     contents = [(tmp_path / name).read_bytes() for name in names]
     assert contents[0] == contents[1]
     assert contents[2] == (tmp_path / "out/record.json").read_bytes()
+
+
+def test_sigterm_to_the_launcher_and_knowledge_in_two_processes(tmp_path, monkeypatch):
+    """All processes stop at one step and have all the time they need; matching is that of one."""
+    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
+    tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(40))
+    extraction = f"--model {tmp_path}/base --data {tmp_path}/t.parquet --k 5 --block-length 400"
+    knowledge.main([*extraction.split(), "--output-dir", f"{tmp_path}/store"])
+    method = f"--method first --objective knowledge --knowledge {tmp_path}/store --c 0.3"
+    words = [*command(tmp_path), *method.split(), "--recalibration", "prob_softmax"]
+    words += ["--epochs", "12", "--learning-rate", "0.001"]  # long enough to be stopped
+    assert student.main([*words, "--output-dir", f"{tmp_path}/one"]) == 0
+    # A configuration of the user must not change how processes are started.
+    (tmp_path / "home/accelerate").mkdir(parents=True)
+    (tmp_path / "home/accelerate/default_config.yaml").write_text(
+        "compute_environment: LOCAL_MACHINE\ndistributed_type: FSDP\nnum_processes: 7\n"
+        "mixed_precision: 'no'\ngpu_ids: '0,1'\ndebug: true\n"
+    )
+    monkeypatch.setenv("HF_HOME", f"{tmp_path}/home")
+    monkeypatch.setenv("FIRST_CHECKPOINT_MINUTES", "0.001")
+    words += ["--state-dir", f"{tmp_path}/.state/two", "--output-dir", f"{tmp_path}/two"]
+    line = [sys.executable, "-m", "scripts.first.processes", "--processes", "2", "scripts.student"]
+    with (tmp_path / "log").open("w") as log:
+        process = subprocess.Popen([*line, *words], cwd=tiny.REPOSITORY, stderr=log)
+        while not list(tmp_path.glob(".state/two/*/step-*/process-1.json")):
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children()
+        environments = [worker.environ() for worker in workers]
+        process.terminate()
+        status = process.wait(120)
+    text = (tmp_path / "log").read_text()
+    assert [e["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] for e in environments] == ["86400"] * 2
+    assert "0,1" not in [e.get("CUDA_VISIBLE_DEVICES") for e in environments]
+    assert (
+        status != 0 and len(re.findall(r"^error: stopped after step \d+ of 120", text, re.M)) == 1
+    )
+    again = launch(2, "scripts.student", *words)
+    assert again.returncode == 0 and "resumed at step" in again.stderr
+    one, two = (json.loads((tmp_path / n / "record.json").read_text()) for n in ("one", "two"))
+    assert len(one["curve"]) == len(two["curve"]) > 50
+    for a, b in zip(one["curve"], two["curve"], strict=True):
+        assert b["loss"] == pytest.approx(a["loss"], rel=1e-5)
+
+
+def test_whole_bfloat16_model_is_the_checkpoint(tmp_path):
+    """What is validated is what is written: no buffer is rounded that loading leaves alone."""
+    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
+    live = whole_model(load_weights(tmp_path / "base"), "bfloat16")
+    loaded = load_weights(tmp_path / "base", "bfloat16")
+    ids = torch.arange(5, 255).repeat(2)[None]
+    assert live.dtype == torch.bfloat16
+    assert torch.equal(live(ids).logits, loaded(ids).logits)
 
 
 def test_offloaded_optimizer_changes_no_number(tmp_path):
