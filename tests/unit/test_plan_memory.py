@@ -11,6 +11,7 @@ from scripts.first.batching import inference_batches
 from scripts.first.encoding import encode_prompts
 from scripts.first.plan.architecture import SHIPPED, from_config
 from scripts.first.plan.check import CONFIGURATIONS, formula, measured
+from scripts.first.plan.hosts import pinned, training_host
 from scripts.first.plan.memory import (
     LOSS_COPIES,
     READING_COPIES,
@@ -168,9 +169,9 @@ def evaluation():
 def validation():
     from scripts.first.validation import validate
 
-    encoded = tiny.encode(tiny.instruction_rows(60))
-    model, copy = wide(most(encoded, 1000))
-    return lambda: validate(model, encoded, "response", tiny.EOS, 1000), copy
+    encoded = tiny.encode(tiny.instruction_rows(40))
+    model, copy = wide(most(encoded, 600))
+    return lambda: validate(model, encoded, "response", tiny.EOS, 600), copy
 
 
 @pytest.mark.parametrize("stage", [extraction, evaluation, validation])
@@ -216,6 +217,18 @@ def test_offloading_leaves_no_state_on_the_gpu():
     layer, root = model.layer_parameters, model.root_parameters
     assert memory.weights == 2 * (3 * layer + root) + 2 * 4 * layer / 8
     assert memory.total < 20e9
+
+
+def test_offloaded_shards_are_pinned_in_powers_of_two():
+    """33B on eight GPUs: projections of 22 and 60 MB take 33.6 and 67.1; twice, with gradients."""
+    model, training = thirty(), Training("bfloat16", 8, True, True)
+    layer = 4 * 2**25 + 3 * 2**26 + 2 * 2**12
+    shard = 60 * layer + 2 * 2**27 + 2**12
+    assert pinned(model, 8) == shard
+    held = 8 * 2 * shard + 8 * model.parameters
+    assert training_host(model, training, 1, True) == 8 * 3.5e9 + held
+    # Without a GPU nothing is pinned; weights and gradients are there all the same.
+    assert training_host(model, training, 1, False) == 8 * 1e9 + 18 * model.parameters
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import shutil
 import subprocess
 import sys
 from argparse import Namespace
@@ -13,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.first.files import write_json
 from scripts.first.plan.planning import Machine, make_plan
 from scripts.first.plan.printing import print_plan
 from scripts.first.plan.scales import load_config
+from scripts.plan import main
 from tests import tiny_models as tiny
 
 NOWHERE = Path("/nonexistent")
@@ -203,6 +206,24 @@ def test_the_table_has_a_line_for_every_row(capsys):
     assert printed.strip().endswith(f"{len(flags(found))} flags")
 
 
+def test_a_plan_of_what_was_fetched_and_prepared(tmp_path, capsys):
+    """Scale small with a model in the hub cache, whose record names no path, and real rows."""
+    student = _config()["scales"]["small"]["models"]["smollm2-360m"]["hub"]
+    repository = "models--" + student["repo"].replace("/", "--")
+    files = tmp_path / repository / "snapshots" / student["revision"]
+    shutil.copytree(tiny.checkpoint(), files, ignore=shutil.ignore_patterns("record.json"))
+    names = dict.fromkeys(path.name for path in files.iterdir())
+    record = {"kind": "hub", "repo": student["repo"], "commit": student["revision"], "files": names}
+    results = tmp_path / "results"
+    write_json(results / "small/models/smollm2-360m/record.json", record)
+    for split in ("train", "validation", "test"):
+        tiny.write_table(results / f"small/data/csqa/{split}.parquet", tiny.choice_rows(12))
+    assert main(["--scale", "small", "--results", str(results)]) == 0
+    printed = capsys.readouterr().out
+    assert f"source of model smollm2-360m: {results}/small/models/smollm2-360m" in printed
+    assert "FLAG models smollm2 smollm2-360m: HuggingFaceTB--SmolLM2-360M.json differs" in printed
+
+
 def run(*words: str):
     """The command line, in a process of its own."""
     return subprocess.run(
@@ -214,13 +235,12 @@ def run(*words: str):
     )
 
 
-def test_flags_are_an_error_only_when_asked_for(tmp_path):
+def test_flags_are_an_error_only_when_asked_for(tmp_path, capsys):
     words = ("--scale", "small", "--gpu-memory-gb", "8", "--json", str(tmp_path / "plan.json"))
-    printed = run(*words)
-    assert printed.returncode == 0, printed.stderr
+    assert main(words) == 0
     assert flags(json.loads((tmp_path / "plan.json").read_text()))
     strict = run(*words, "--strict")
-    assert strict.returncode == 2 and strict.stdout == printed.stdout
+    assert strict.returncode == 2 and strict.stdout == capsys.readouterr().out
     assert strict.stderr.startswith("error: ") and strict.stderr.count("\n") == 1
 
 
