@@ -85,7 +85,7 @@ use rule knowledge as knowledge_merge with:
         scale=one_of(SHARED | {"none"}),
     threads: 1
     resources:
-        mem_mb=needs("data", "mem_mb"),
-        runtime=needs("data", "runtime"),
+        mem_mb=needs("knowledge", "mem_mb"),
+        runtime=needs("knowledge", "runtime"),
     params:
         share=lambda w: ["--merge", *part_folders(w)],

@@ -84,8 +84,8 @@ rule base_model:
     threads: 1
     resources:
         **fetch_partition(),
-        mem_mb=needs("data", "mem_mb"),
-        runtime=needs("data", "runtime"),
+        mem_mb=needs("models", "mem_mb"),
+        runtime=needs("models", "runtime"),
     params:
         settings=base_model_options,
         bundle=bundle_digest,

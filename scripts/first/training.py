@@ -201,6 +201,7 @@ def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -
         with context:
             logits = supervised_logits(model, batch)
         loss = losses(logits, batch).sum() / max(divisor, 1)
+        del logits  # autograd keeps what it needs of them; the backward pass wants the memory
         if not len(micro):
             loss = 0 * loss
         if not math.isfinite(loss.item()):

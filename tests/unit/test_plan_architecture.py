@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 
@@ -53,14 +55,25 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def fetched(tmp_path, **changes) -> None:
-    """A record of a fetched model whose config.json differs from the shipped facts in `changes`."""
+COMMIT = "1" * 40
+
+
+def fetched(tmp_path, kind="hub", **changes) -> Path:
+    """A record of a fetched model whose config.json differs from the shipped facts in `changes`.
+
+    The folder of its files: in the hub cache, at another commit than the pinned revision's name, or
+    in a mirror.
+    """
     config = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text()) | changes
-    snapshot, folder = tmp_path / "snapshot", tmp_path / "results" / "paper" / "models" / "m"
-    for place in (snapshot, folder):
+    snapshots = tmp_path / "cache" / "models--huggyllama--llama-7b" / "snapshots"
+    files = snapshots / COMMIT if kind == "hub" else tmp_path / "mirror" / HUB["repo"]
+    folder = tmp_path / "results" / "paper" / "models" / "m"
+    for place in (files, folder):
         place.mkdir(parents=True)
-    (snapshot / "config.json").write_text(json.dumps(config))
-    (folder / "record.json").write_text(json.dumps({"location": str(snapshot)}))
+    (files / "config.json").write_text(json.dumps(config))
+    record = {"kind": kind, "repo": HUB["repo"], "commit": COMMIT, "files": {"config.json": {}}}
+    (folder / "record.json").write_text(json.dumps(record))
+    return files
 
 
 def test_shipped_facts_stand_in_for_what_was_not_fetched(tmp_path, cache):
@@ -74,6 +87,20 @@ def test_what_was_fetched_comes_first(tmp_path, cache):
     model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
     assert model.source == str(tmp_path / "results/paper/models/m")
     assert model.disagreement == ""
+
+
+def test_a_mirrors_model_is_read_there(tmp_path, cache, monkeypatch):
+    fetched(tmp_path, "mirror", num_hidden_layers=30)
+    monkeypatch.setenv("FIRST_MODEL_MIRROR", str(tmp_path / "mirror"))
+    assert architecture_of("paper", "m", SETTINGS, tmp_path / "results").layers == 30
+    monkeypatch.delenv("FIRST_MODEL_MIRROR")
+    assert architecture_of("paper", "m", SETTINGS, tmp_path / "results").layers == 32
+
+
+def test_what_left_the_cache_was_not_fetched(tmp_path, cache):
+    shutil.rmtree(fetched(tmp_path, num_hidden_layers=30))
+    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
+    assert (model.layers, model.source) == (32, "config/architectures/huggyllama--llama-7b.json")
 
 
 def test_a_difference_is_named(tmp_path, cache):

@@ -96,6 +96,27 @@ def test_prepared_data_are_counted_with_the_familys_tokenizer(prepared):
     assert "with the tokenizer of llama1-7b" in found.source
 
 
+@pytest.mark.parametrize("kind", ["hub", "mirror"])
+def test_a_fetched_models_tokenizer_lies_elsewhere(prepared, kind, tmp_path, monkeypatch):
+    """Records of the hub and of mirrors name no path; without the files it was not fetched."""
+    results, rows = prepared
+    config = load_config()["scales"]["paper"]
+    hub = config["models"]["llama1-7b"]["hub"]
+    cache, mirror = tmp_path / "cache", tmp_path / "mirror"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setenv("FIRST_MODEL_MIRROR", str(mirror))
+    kept = f"models--{hub['repo'].replace('/', '--')}/snapshots/{hub['revision']}"
+    files = cache / kept if kind == "hub" else mirror / hub["repo"]
+    shutil.copytree(tiny.checkpoint(), files, ignore=shutil.ignore_patterns("record.json"))
+    names = dict.fromkeys(path.name for path in files.iterdir())
+    record = {"kind": kind, "repo": hub["repo"], "commit": hub["revision"], "files": names}
+    write_json(results / "paper/models/llama1-7b/record.json", record)
+    found = counts_of("paper", "llama1", "csqa", "train", config, results)
+    assert found.rows == len(rows) and found.source.endswith("csqa with the tokenizer of llama1-7b")
+    shutil.rmtree(files)
+    assert counts_of("paper", "llama1", "csqa", "train", config, results).source == "llama"
+
+
 def test_without_a_tokenizer_the_shipped_counts_stand_in(prepared):
     config = load_config()["scales"]["paper"]
     found = counts_of("paper", "llama1", "csqa", "train", config, prepared[0])

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
+from scripts.first.locations import locate
 
 ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "config" / "architectures"
@@ -152,13 +153,21 @@ def _difference(config: dict, source: str, kept: dict, shipped: Path) -> str:
     return f"{shipped.name} differs from {source}: {', '.join(wrong)}" if wrong else ""
 
 
+def fetched_files(folder: Path) -> Path | None:
+    """Where the files of a finished checkpoint folder lie; None where it or they are not there."""
+    if not (folder / "record.json").is_file():
+        return None
+    try:
+        return locate(folder, read_json(folder / "record.json"))
+    except UserError:  # gone from the hub cache or the mirror since: a plan needs no weights
+        return None
+
+
 def _fetched(folder: Path, hub: dict | None) -> tuple[dict, str] | None:
     """config.json of a finished checkpoint folder, or of the hub cache at the pinned revision."""
-    if (folder / "record.json").is_file():
-        record = read_json(folder / "record.json")
-        path = Path(record.get("location") or folder) / "config.json"
-        if path.is_file():
-            return read_json(path), str(folder)
+    files = fetched_files(folder)
+    if files is not None and (files / "config.json").is_file():
+        return read_json(files / "config.json"), str(folder)
     if hub is not None:
         from huggingface_hub import try_to_load_from_cache
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json
-from scripts.first.plan.architecture import ROOT
+from scripts.first.plan.architecture import ROOT, fetched_files
 
 SHIPPED = ROOT / "config" / "token_counts.json"
 GROUPS = tuple(2**i for i in range(10))  # 1 .. 512 rows
@@ -101,7 +101,8 @@ def counts_of(scale: str, family: str, corpus: str, split: str, settings: dict, 
     student = settings["families"][family]["student"]
     tokenizer = _tokenizer_folder(scale, student, settings, results)
     if prepared.is_file() and tokenizer is not None:
-        return _prepared(prepared, tokenizer, split, tuple(settings["encoding"].items()))
+        source = f"{prepared.parent} with the tokenizer of {student}"
+        return _prepared(prepared, tokenizer, tuple(settings["encoding"].items()), source)
     table = read_json(SHIPPED)
     known = {name: entry for name, entry in table.items() if _fits(entry, student, settings)}
     if not known:
@@ -128,24 +129,21 @@ def _fits(entry: dict, student: str, settings: dict) -> bool:
 
 
 def _tokenizer_folder(scale: str, student: str, settings: dict, results: Path) -> Path | None:
-    folder = results / scale / "models" / student
-    if not (folder / "record.json").is_file():
-        return None
-    return Path(read_json(folder / "record.json").get("location") or folder)
+    return fetched_files(results / scale / "models" / student)
 
 
 _cache: dict = {}
 
 
-def _prepared(path: Path, folder: Path, split: str, encoding: tuple) -> Counts:
+def _prepared(path: Path, folder: Path, encoding: tuple, source: str) -> Counts:
     """Counts of a prepared table; each is counted once a process."""
     from scripts.first.rows import read_rows
     from scripts.first.tokenizer import load_tokenizer
 
     key = (path, folder, encoding)
     if key not in _cache:
-        rows = encoded_split(read_rows(path), split, load_tokenizer(folder), dict(encoding))
-        _cache[key] = count(rows, f"{path.parent} with the tokenizer of {folder.name}")
+        rows = encoded_split(read_rows(path), path.stem, load_tokenizer(folder), dict(encoding))
+        _cache[key] = count(rows, source)
     return _cache[key]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from scripts.first.plan.architecture import Architecture
 from scripts.first.plan.memory import Training
 
@@ -10,8 +12,8 @@ PROCESS_CPU, PROCESS_GPU = 1.0e9, 3.5e9
 # Bytes a parameter, once a machine: the float32 checkpoint that is loaded and dealt out; what one
 # process gathers of a sharded model (float32, then bfloat16) to write it; the resumable state.
 LOADING, GATHERING, STATE = 4, 6, 12
-# Weights, gradients and moments.
-OFFLOADED = 16
+# Two float32 moments; AdamW steps over one parameter at a time and makes no copy of all.
+MOMENTS = 8
 # A store's arrays, the float32 copies of its checks, and the serialised file.
 EXTRACTION_COPIES = 4.5
 
@@ -20,15 +22,33 @@ def training_host(model: Architecture, training: Training, nodes: int, gpu: bool
     """Host memory of one machine's processes of a training job.
 
     The largest of loading, gathering and writing the resumable state from host memory, over what
-    is there all the while. Without a GPU the tensors themselves are counted apart.
+    is there all the while. Offloaded weights and gradients are pinned and stay so; the moments are
+    gone when the weights are gathered. A state in host memory is written from where it lies.
+    Without a GPU `memory` counts what is not offloaded: there it is in host memory too.
     """
     processes = training.processes / nodes
     base = processes * (PROCESS_GPU if gpu else PROCESS_CPU)
     if not gpu:
-        return base + 2 * model.parameters
+        return base + (2 + (8 + MOMENTS) * training.offload / nodes) * model.parameters
     if training.offload:
-        return base + (OFFLOADED / nodes + GATHERING) * model.parameters
+        held = 2 * processes * pinned(model, training.processes)
+        return base + held + max(MOMENTS / nodes, GATHERING) * model.parameters
     return base + max(LOADING, GATHERING, STATE / nodes) * model.parameters
+
+
+def pinned(model: Architecture, processes: int) -> float:
+    """Pinned bytes of one process's shard of the float32 weights; of its gradients as many.
+
+    torch's allocator rounds every pinned tensor up to a power of two bytes.
+    """
+    h, matrices = model.hidden, [model.queries * model.hidden] * 2
+    matrices += [model.keys * h] * 2 + [model.intermediate * h] * 3 + [h] * 2
+    roots = [model.head_parameters] * round(model.root_parameters / model.head_parameters) + [h]
+    in_layers, in_root = (
+        sum(2.0 ** math.ceil(math.log2(4 * math.ceil(n / processes))) for n in tensors)
+        for tensors in (matrices, roots)
+    )
+    return model.layers * in_layers + in_root
 
 
 def reading_host(model: Architecture, width: int, gpu: bool) -> float:

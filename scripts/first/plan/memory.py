@@ -17,8 +17,9 @@ from scripts.first.plan.architecture import Architecture
 # Copies of float32 logits (N, V) at the loss: cross-entropy keeps a log-softmax and makes two
 # gradients; Eq. 5 keeps the logits of its logsumexp and makes three more (tail_bucket: five).
 LOSS_COPIES = {"labels": 3, "knowledge": 4, "knowledge tail_bucket": 6}
-# The same without gradients: top-k with its ties; a float64 log-softmax; the post-hoc temperature.
-READING_COPIES = {"extraction": 5.5, "evaluation": 5, "validation": 5}
+# The same without gradients: top-k with its ties; a float64 log-softmax while that of the batch
+# before is still there; the post-hoc temperature.
+READING_COPIES = {"extraction": 5.5, "evaluation": 7, "validation": 5}
 COLUMNS = ("weights", "gradients", "optimizer", "activations", "logits")
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from scripts.first.plan import hosts, jobs, work
 from scripts.first.plan.architecture import Architecture, architecture_of
 from scripts.first.plan.corpora import Counts, counts_of
+from scripts.first.plan.machine import GB, Machine
 from scripts.first.plan.memory import (
     COLUMNS,
     Batch,
@@ -17,42 +18,6 @@ from scripts.first.plan.memory import (
     reading_memory,
     training_memory,
 )
-
-GB = 1e9
-
-
-@dataclass(frozen=True)
-class Machine:
-    """One GPU (memory in 1e9 bytes, dense peak in TFLOPS) and what around it costs time."""
-
-    gpu_memory_gb: float
-    gpu_tflops: float
-    utilisation: float
-    gpu_reserve: float
-    disk_gb_per_s: float
-    host_gb_per_s: float
-
-    @classmethod
-    def of(cls, settings: dict, arguments) -> Machine:
-        """From the command line, else the scale's key `gpu`, else an 80 GB GPU of 989 TFLOPS."""
-        own = settings.get("gpu", {})
-        return cls(
-            arguments.gpu_memory_gb or own.get("memory_gb", 80),
-            arguments.gpu_tflops or own.get("tflops", 989),
-            arguments.utilisation,
-            arguments.gpu_reserve,
-            arguments.disk_gb_per_s,
-            arguments.host_gb_per_s,
-        )
-
-    def seconds(self, flops: float, gpus: int, disk_bytes: float, moved_bytes: float) -> float:
-        """Time of one job: arithmetic, checkpoint files, and weights moved to and from the host."""
-        arithmetic = flops / (max(gpus, 1) * self.gpu_tflops * 1e12 * self.utilisation)
-        return (
-            arithmetic
-            + disk_bytes / GB / self.disk_gb_per_s
-            + moved_bytes / GB / self.host_gb_per_s
-        )
 
 
 class Scale:
@@ -77,9 +42,12 @@ class Scale:
         return counts
 
     def declared(self, stage: str) -> dict:
-        """Resources of a stage; processes and machines of one job."""
+        """Resources of a stage; processes on each machine (`on_host`) and in all of one job.
+
+        As rules/common.smk launches them: `gpu` counts the GPUs of the job, over all its machines.
+        """
         found = {"nodes": 1, **self.settings["resources"][stage]}
-        on_host = found["gpu"] or found.get("processes", 1)
+        on_host = found.get("processes", max(1, found["gpu"] // found["nodes"]))
         return {**found, "on_host": on_host, "all": on_host * found["nodes"]}
 
 
@@ -92,7 +60,7 @@ def make_plan(config: dict, name: str, machine: Machine, results: Path) -> dict:
         rows += [_base(scale, family, members[role]) for role in ("teacher", "student")]
         for corpus in scale.settings["corpora"]:
             rows.append(_trained(scale, "teacher", family, corpus, teacher, "labels", 1))
-            rows.append(_knowledge(scale, family, corpus, teacher))
+            rows += _knowledge(scale, family, corpus, teacher)
             rows.append(_temperature(scale, family, corpus, teacher))
         for (corpus, objective), count in sorted(jobs.students(config, name, family).items()):
             loss = "labels" if objective == "hard_labels" else "knowledge"
@@ -114,11 +82,14 @@ def make_plan(config: dict, name: str, machine: Machine, results: Path) -> dict:
 
 
 def _row(scale: Scale, stage: str, family: str, what: str, model: Architecture, **values) -> dict:
-    """One row with its flags; memory is a Memory, host in bytes, seconds of the longest job."""
+    """One row with its flags; memory is a Memory, host in bytes, seconds of each job.
+
+    `gpu` is given where a rule asks for other GPUs than its stage.
+    """
     declared, machine = scale.declared(stage), scale.machine
     memory: Memory | None = values.pop("memory", None)
     host, seconds = values.pop("host"), values.pop("seconds", [])
-    gpus = declared["gpu"] * declared["nodes"]
+    gpus = values.pop("gpu", declared["gpu"])
     if memory is not None and not gpus:
         host += declared["on_host"] * memory.total
     row = {
@@ -145,6 +116,8 @@ def _row(scale: Scale, stage: str, family: str, what: str, model: Architecture, 
     row["flags"] = [model.disagreement] if model.disagreement and stage == "models" else []
     if gpus and row["gpu_gb"] > limit:
         row["flags"].append(f"needs {row['gpu_gb']:.1f} GB of each GPU, {limit:.1f} are usable")
+    if stage in ("teacher", "student") and gpus not in (0, declared["all"]):
+        row["flags"].append(f"{gpus} GPUs for {declared['all']} processes")
     if host > declared["mem_mb"] * 1e6:
         row["flags"].append(f"needs mem_mb {math.ceil(host / 1e6)}, declared {declared['mem_mb']}")
     if row["hours"] * 60 > declared["runtime"]:
@@ -186,14 +159,17 @@ def _trained(scale: Scale, stage, family, corpus, model: Architecture, loss, cou
     memory = max(memory, check, key=lambda m: m.total)
     steps = max(1, round(math.ceil(counts.rows / settings["batch_size"]) * settings["epochs"]))
     flops = work.training_flops(model, counts, settings["epochs"], training.checkpointing)
-    flops += sum(work.forward_flops(model, held_out))
+    validating = sum(work.forward_flops(model, held_out))
     host = hosts.training_host(model, training, declared["nodes"], bool(declared["gpu"]))
     if loss == "knowledge":
         stored = _store(scale, counts, model)
         host += declared["on_host"] * hosts.matching_host(stored, counts.positions)
     files = 4 * scale.width * model.parameters  # read and hashed, written and hashed
-    moved = steps * hosts.moved_bytes(model, training)
-    seconds = scale.machine.seconds(flops, declared["all"], files, moved)
+    moved, state = steps * hosts.moved_bytes(model, training), hosts.STATE * model.parameters
+    seconds = scale.machine.seconds(flops, declared["all"], moved_bytes=moved)
+    seconds += scale.machine.saving_seconds(seconds, state)
+    # The first process validates; the others wait for it, and their GPUs with them.
+    seconds += scale.machine.seconds(validating, disk_bytes=files)
     return _row(
         scale,
         stage,
@@ -204,9 +180,9 @@ def _trained(scale: Scale, stage, family, corpus, model: Architecture, loss, cou
         memory=memory,
         host=host,
         checkpoint_gb=count * scale.width * model.parameters / GB,
-        state_gb=12 * model.parameters / GB,
+        state_gb=2 * state / GB,  # the old one stands until the new one does
         tokens=round(count * counts.tokens * settings["epochs"]),
-        flops=count * flops,
+        flops=count * (flops + validating),
         seconds=[seconds] * count,
     )
 
@@ -226,27 +202,35 @@ def _store(scale: Scale, counts: Counts, model: Architecture) -> int:
     return work.store_bytes(counts.positions, counts.rows, k, model.vocabulary)
 
 
-def _knowledge(scale: Scale, family, corpus, model: Architecture) -> dict:
+def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
+    """The extraction of both splits; where several jobs share one, those and their merge."""
+    parts = scale.settings["knowledge"].get("jobs", 1)
     splits = [scale.counts(family, corpus, split) for split in ("train", "validation")]
     memories = [_reading(scale, model, counts, "extraction") for counts in splits]
     stores = [_store(scale, counts, model) for counts in splits]
     flops = [sum(work.forward_flops(model, counts)) for counts in splits]
     files = 2 * scale.width * model.parameters
     host = hosts.reading_host(model, scale.width, bool(scale.declared("knowledge")["gpu"]))
-    return _row(
+    writing = hosts.EXTRACTION_COPIES * max(stores)
+    extraction = _row(
         scale,
         "knowledge",
         family,
         corpus,
         model,
-        jobs=2,
+        jobs=2 * parts,
         memory=max(memories, key=lambda m: m.total),
-        host=host + hosts.EXTRACTION_COPIES * max(stores),
+        host=host + writing / parts,
         store_gb=sum(stores) / GB,
         tokens=sum(counts.tokens for counts in splits),
         flops=sum(flops),
-        seconds=[scale.machine.seconds(f, 1, files, 0) for f in flops],
+        seconds=[scale.machine.seconds(f / parts, 1, files) for f in flops for _ in range(parts)],
     )
+    if parts == 1:
+        return [extraction]
+    merge = {"rule": "knowledge_merge", "jobs": 2, "gpu": 0, "host": hosts.PROCESS_CPU + writing}
+    merged = _row(scale, "knowledge", family, corpus, model, **merge)
+    return [{**extraction, "rule": "knowledge_part"}, merged]
 
 
 def _temperature(scale: Scale, family, corpus, model: Architecture) -> dict:
@@ -260,7 +244,7 @@ def _evaluation(scale: Scale, family, role, model: Architecture, benchmarks) -> 
     memories = [_reading(scale, model, counts, "evaluation") for counts in tests.values()]
     flops = {name: sum(work.forward_flops(model, counts)) for name, counts in tests.items()}
     files = 2 * scale.width * model.parameters
-    times = {name: scale.machine.seconds(f, 1, files, 0) for name, f in flops.items()}
+    times = {name: scale.machine.seconds(f, 1, files) for name, f in flops.items()}
     return _row(
         scale,
         "evaluation",

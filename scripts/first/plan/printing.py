@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from scripts.first.state import DEFAULT_MINUTES
+
 HEADER = (
-    "rule        family     what               param jobs GPU |weight   grad  optim  activ logits "
-    " =1 GPU    all | host | check   state  store |  tokens   PFLOP  hours  GPU-h"
+    "rule            family     what               param jobs GPU |weight   grad  optim  activ "
+    "logits  =1 GPU    all | host | check   state  store |  tokens   PFLOP  hours  GPU-h"
 )
 
 
@@ -21,7 +23,10 @@ def print_plan(plan: dict) -> None:
     print(
         "those of the longest job; check, store, tokens, PFLOP and GPU-h are of all jobs of a row;"
     )
-    print("state: what one training job keeps to resume, removed when it ends")
+    print("state: what one training job keeps to resume, twice, as the old one stands until a new")
+    print(
+        f"one does; removed when the job ends; hours have a save every {DEFAULT_MINUTES:g} minutes"
+    )
     print(HEADER)
     for row in plan["rows"]:
         print(_line(row))
@@ -49,7 +54,7 @@ def _line(row: dict) -> str:
     timed = row["gpus"] and row["flops"]
     hours = f"{row['hours']:6.2f} {row['gpu_hours']:6.1f}" if timed else f"{'-':>6} {'-':>6}"
     return (
-        f"{row['rule']:11} {row['family']:10} {row['what']:17} {_count(row['parameters'])} "
+        f"{row['rule']:15} {row['family']:10} {row['what']:17} {_count(row['parameters'])} "
         f"{row['jobs']:4d} {row['gpus']:3d} |{memory} {_size(row['gpu_gb'], 7)} "
         f"{_size(row['gpus_gb'], 6)} |{_size(row['host_gb'], 5)} |{_size(row['checkpoint_gb'], 6)} "
         f"{_size(row['state_gb'], 7)} {_size(row['store_gb'], 6)} |{row['tokens'] / 1e6:7.2f}M "
