@@ -17,7 +17,9 @@ RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo smoke test pretrain-tiny lint format lock clean
+.PHONY: install demo smoke test pretrain-tiny lint format lock clean
+
+install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
 	@$(WARM) $(SNAKEMAKE) --config scale=tiny -- all

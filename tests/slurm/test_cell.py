@@ -11,7 +11,7 @@ OFFLINE = {"HF_HUB_OFFLINE": "1", "https_proxy": "http://127.0.0.1:9"}
 # Stage of `resources`, rule, and what is asked for: unlike from stage to stage.
 ASKED = {
     "benchmark_data": ("data", {"gpu": 0, "mem_mb": 1100, "runtime": 11}),
-    "base_model": ("data", {"gpu": 0, "mem_mb": 1100, "runtime": 11}),
+    "base_model": ("models", {"gpu": 0, "mem_mb": 1400, "runtime": 14}),
     "teacher": ("teacher", {"threads": 1, "gpu": 2, "mem_mb": 1700, "runtime": 13}),
     "knowledge": ("knowledge", {"threads": 1, "gpu": 1, "mem_mb": 1500, "runtime": 9}),
     "temperature": ("temperature", {"threads": 3, "gpu": 0, "mem_mb": 1200, "runtime": 5}),
