@@ -9,6 +9,7 @@ the launcher's traceback would only say that there was one.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import os
 import re
@@ -76,6 +77,7 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
     if os.path.isfile(log := os.path.realpath("/proc/self/fd/1")):
         # Written by the machines themselves: of a cancelled job srun is gone before they are.
         line += ["--output", log.replace("%", "%%"), "--open-mode", "append"]
+        fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND)  # what srun says: behind theirs, not over it
     line += [sys.executable, "-m", "scripts.first.processes"]
     line += ["--address", address[1] if address else hosts[0], *argv]
     # What the job was submitted with must not be asked for again by its step.

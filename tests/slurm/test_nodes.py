@@ -27,6 +27,7 @@ def test_two_nodes_train_one_model(cluster, finished):
     (job,) = run.jobs("rule_teacher")
     assert (job["NumNodes"], job["NodeList"]) == ("2", "cpu[1-2]")
     assert (job["TresPerNode"], job["NumTasks"]) == ("gres:gpu:1", "2")
+    assert cluster.task_environments()[job["JobId"]]["CUDA_VISIBLE_DEVICES"] == "0"  # one each
     wanted = ("sbatch", "--partition=vip", "--nodes=2", "--exclusive", "--output=/dev/null")
     cluster.run(*wanted, "--wrap=sleep 1")
     stopped = until(lambda: re.search(r"stopped after step (\d+)", log.read_text()), "it stops")

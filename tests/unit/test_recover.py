@@ -111,7 +111,7 @@ def test_jobs_that_nobody_can_look_for_keep_the_lock(project):
 
 
 def test_a_run_of_another_machine_may_be_alive(project):
-    """Its lock stays until `--force` says that it is dead; without a lock there is nothing to fear."""
+    """Its lock stays until `--force` says that it is dead; without a lock it is over."""
     lock = project / ".snakemake/locks/0.input.lock"
     lock.parent.mkdir(parents=True)
     (project / recover.STARTED_ON).write_text("login2")
