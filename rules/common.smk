@@ -7,7 +7,9 @@ option, through `params`, so that Snakemake reruns just what a change touches.
 import os
 import re
 import shlex
+import socket
 import sys
+from pathlib import Path
 
 from scripts.first.config import check
 from scripts.first.errors import UserError
@@ -23,12 +25,16 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
         os.environ[variable] = config[kind]["mirror"]
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
-# The trap: Slurm sends SIGTERM to every process of a job. Without it bash would be gone at once and
-# the job over, before training has saved its state; with it bash waits for its program.
-shell.prefix(f"trap : TERM; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+# The trap: Slurm sends SIGTERM (or SIGUSR1, where a site wants that) to every process of a job.
+# Without it bash would be gone at once and the job over, before training has saved its state; with
+# it bash waits for its program.
+shell.prefix(f"trap : TERM USR1; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
 
 # Rules that read the hub run where snakemake runs, unless a partition with network is named.
 FETCH_LOCALLY = config["fetch"]["partition"] is None
+
+# A requeued job does not wipe what its first half said. The Slurm profile has it for the other rules.
+APPENDED = "--open-mode=append"
 
 SCALES = config["scales"]
 METHODS = config["methods"]
@@ -53,6 +59,11 @@ wildcard_constraints:
     seed=r"\d+",
 
 
+def note_machine():
+    """Tell `python -m scripts.recover` where this run is: of another machine it sees no process."""
+    Path(".snakemake", "started_on").write_text(socket.gethostname())
+
+
 def scale_of(w):
     """The configuration of the scale that a path names."""
     return SCALES[w.scale]
@@ -73,11 +84,17 @@ def options(**settings):
 
 
 def needs(stage, resource):
-    """A function of wildcards: what one job of a stage needs at its scale."""
+    """A function of wildcards: what one job of a stage needs at its scale.
+
+    Snakemake does not say why an attempt failed, so the next has more time and more memory; of
+    memory but half as much again, for machines have only so much.
+    """
 
     def resolve(w, attempt=1):
         value = scale_of(w)["resources"][stage].get(resource, 1)
-        return value * attempt if resource in ("mem_mb", "runtime") else value
+        if resource == "runtime":
+            return value * attempt
+        return int(0.5 * value * (attempt + 1)) if resource == "mem_mb" else value
 
     return resolve
 
@@ -85,18 +102,62 @@ def needs(stage, resource):
 def launched(stage):
     """A function of wildcards: words that start one job of a stage in several processes, if any.
 
-    One process a GPU; with more than one the model is sharded over them.
+    One process a GPU of each machine; with more than one the model is sharded over them.
     """
 
     def resolve(w):
         need = scale_of(w)["resources"][stage]
         nodes = need.get("nodes", 1)
-        processes = need.get("processes", max(1, need["gpu"] // nodes))
+        processes = need.get("processes", max(1, need["gpu"]))
         if processes * nodes == 1:
             return []
         return ["scripts.first.processes", *options(processes=processes, nodes=nodes)]
 
     return resolve
+
+
+def warned(stage):
+    """A function of wildcards: words for sbatch; a warning before the time of a stage's job is up.
+
+    It saves its state, ends, and is retried with more time from there; KillWait alone, 30 s by
+    default, is short for large optimizers. The longer a job may run, the larger its state. Jobs of
+    less than an hour are over again soon, and have no minutes to give away.
+    """
+
+    def resolve(w, attempt=1):
+        minutes = needs(stage, "runtime")(w, attempt)
+        seconds = 1800 if minutes >= 240 else 600 if minutes >= 60 else 0
+        return f"{APPENDED} --signal=TERM@{seconds}" if seconds else APPENDED
+
+    return resolve
+
+
+def machines(stage):
+    """Resources of a stage whose jobs may take several machines, each with what `resources` says.
+
+    One machine asks for `gpu` alone. Several go the Slurm plugin's way of MPI jobs: the job's
+    program runs outside of any step, so that it can start one on all machines; `gres` counts GPUs
+    of each machine, where `gpu` would count them all and share them out as it likes. Snakemake
+    does not ask for what is None.
+    """
+
+    def resource(one, several):
+        def resolve(w):
+            need = scale_of(w)["resources"][stage]
+            nodes = need.get("nodes", 1)
+            return one(need) if nodes == 1 else several(need, nodes)
+
+        return resolve
+
+    nothing = lambda *_: None
+    return {
+        "nodes": needs(stage, "nodes"),
+        "gpu": resource(lambda need: need["gpu"], nothing),
+        "gres": resource(nothing, lambda need, _: need["gpu"] and f"gpu:{need['gpu']}" or None),
+        "mpi": resource(nothing, lambda *_: "srun"),
+        "tasks": resource(nothing, lambda _, nodes: nodes),
+        "tasks_per_gpu": resource(nothing, lambda *_: 0),  # else it would be `tasks` of each GPU
+    }
 
 
 def threads_of(stage):

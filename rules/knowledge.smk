@@ -28,6 +28,7 @@ rule knowledge:
         gpu=needs("knowledge", "gpu"),
         mem_mb=needs("knowledge", "mem_mb"),
         runtime=needs("knowledge", "runtime"),
+        slurm_extra=warned("knowledge"),
     params:
         teacher=subpath(input.teacher, parent=True),
         encoding=encoding_options,
@@ -87,5 +88,6 @@ use rule knowledge as knowledge_merge with:
     resources:
         mem_mb=needs("knowledge", "mem_mb"),
         runtime=needs("knowledge", "runtime"),
+        slurm_extra=APPENDED,
     params:
         share=lambda w: ["--merge", *part_folders(w)],

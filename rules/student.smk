@@ -24,10 +24,10 @@ rule student:
         "../envs/train.yaml"
     threads: threads_of("student")
     resources:
-        gpu=needs("student", "gpu"),
+        **machines("student"),
         mem_mb=needs("student", "mem_mb"),
         runtime=needs("student", "runtime"),
-        nodes=needs("student", "nodes"),
+        slurm_extra=warned("student"),
     params:
         launch=launched("student"),
         base=subpath(input.base, parent=True),

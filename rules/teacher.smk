@@ -20,10 +20,10 @@ rule teacher:
         "../envs/train.yaml"
     threads: threads_of("teacher")
     resources:
-        gpu=needs("teacher", "gpu"),
+        **machines("teacher"),
         mem_mb=needs("teacher", "mem_mb"),
         runtime=needs("teacher", "runtime"),
-        nodes=needs("teacher", "nodes"),
+        slurm_extra=warned("teacher"),
     params:
         launch=launched("teacher"),
         base=subpath(input.base, parent=True),

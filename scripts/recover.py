@@ -2,7 +2,8 @@
 
 Snakemake does not know the Slurm jobs of an earlier run. Without this, the same command submits
 them again while they still run, and two jobs write one file. Training saves its state when it is
-cancelled and resumes from it. Run it in the repository, on the machine where the run was started.
+cancelled and resumes from it. Run it in the repository, on the machine where the run was started:
+only there can it be seen whether that run is alive.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -20,7 +23,11 @@ from scripts.first.errors import UserError, run_cli
 
 PREFIX = "first_"  # of the jobs' names: profiles/slurm, slurm-jobname-prefix
 NO_CLUSTER = "Could not establish a configuration source"  # installed, but of no cluster
+SLURM_LOGS = "logs/slurm"  # profiles/slurm, slurm-logdir: there when jobs were ever submitted
+STARTED_ON = ".snakemake/started_on"  # rules/common.smk, note_machine
 SECONDS_BETWEEN_LOOKS = 2
+NO_STAGES = {"__init__", "plan", "recover"}
+STAGES = {path.stem for path in Path(__file__).parent.glob("*.py")} - NO_STAGES
 
 
 def main(argv: list[str]) -> None:
@@ -29,14 +36,22 @@ def main(argv: list[str]) -> None:
     options.add_argument(
         "--wait", type=float, default=600, help="seconds to wait for cancelled jobs (default: 600)"
     )
-    seconds = options.parse_args(argv).wait
+    options.add_argument(
+        "--force",
+        action="store_true",
+        help="no run of this folder is alive on any machine: go on where that cannot be seen",
+    )
+    arguments = options.parse_args(argv)
+    seconds = arguments.wait
     folder = Path.cwd().resolve()
     if not (folder / "Snakefile").is_file():
         raise UserError(f"{folder}: no Snakefile here: run it in the repository")
     for pid, words in processes_in(folder).items():
         if is_controller(words):
             raise UserError(f"{folder}: snakemake runs here, process {pid}: press Ctrl-C there")
-    cancel_jobs(folder, seconds)
+    if not arguments.force:
+        refuse_other_hosts(folder)
+    cancel_jobs(folder, seconds, arguments.force)
     end_programs(folder, seconds)
     unlock(folder)
     print("The same snakemake command continues from here.")
@@ -59,18 +74,49 @@ def processes_in(folder: Path) -> dict[int, list[str]]:
 
 def is_controller(words: list[str]) -> bool:
     """Whether a command line is a run of snakemake, and not one job of a run (`--mode`)."""
-    program = words[2:3] if words[1:2] == ["-m"] else [Path(word).name for word in words[:2]]
-    return "snakemake" in program and "--mode" not in words
+    return what_runs(words) == "snakemake" and "--mode" not in words
 
 
 def is_program(words: list[str]) -> bool:
     """Whether a command line is a stage's: `python -m scripts.student ...`."""
-    return words[1:2] == ["-m"] and " ".join(words[2:3]).startswith("scripts.")
+    package, _, name = what_runs(words).partition(".")
+    return package == "scripts" and name in STAGES
 
 
-def cancel_jobs(folder: Path, seconds: float) -> None:
+def what_runs(words: list[str]) -> str:
+    """The module that a command line runs, or the file name of its program or Python script."""
+    name, *rest = [Path(words[0]).name, *words[1:]] if words else [""]
+    if not name.startswith("python"):
+        return name
+    while rest and rest[0].startswith("-"):
+        option = rest.pop(0)
+        if re.fullmatch("-[A-Za-z]*m", option):
+            return rest[0] if rest else ""
+        if re.fullmatch("-[A-Za-z]*c", option):
+            return ""
+        del rest[: option in ("-X", "-W")]
+    return Path(rest[0]).name if rest else ""
+
+
+def refuse_other_hosts(folder: Path) -> None:
+    """UserError when the run that locked the folder was started on another machine."""
+    with contextlib.suppress(FileNotFoundError):
+        host = (folder / STARTED_ON).read_text().strip()
+        if is_locked(folder) and host != socket.gethostname():
+            raise UserError(
+                f"{folder}: locked by a run on {host}, and this is {socket.gethostname()}: run it "
+                "there, or with --force when no snakemake runs there any more"
+            )
+
+
+def cancel_jobs(folder: Path, seconds: float, force: bool) -> None:
     """Cancel the folder's Slurm jobs and wait until none is left."""
     jobs = jobs_of(folder)
+    if jobs is None and (folder / SLURM_LOGS).exists() and not force:
+        raise UserError(
+            f"{folder}: jobs were submitted from here, and there is no Slurm on this machine to "
+            "look for them: run it where squeue works, or with --force when none is left"
+        )
     if not jobs:
         print(
             "no Slurm job"
@@ -137,9 +183,14 @@ def programs_in(folder: Path) -> list[int]:
     return [pid for pid, words in processes_in(folder).items() if is_program(words)]
 
 
+def is_locked(folder: Path) -> bool:
+    """Whether a run has locked the folder."""
+    return any((folder / ".snakemake/locks").glob("*.lock"))
+
+
 def unlock(folder: Path) -> None:
     """Remove the lock of the killed run, by snakemake itself."""
-    if not any((folder / ".snakemake/locks").glob("*.lock")):
+    if not is_locked(folder):
         print("not locked")
         return
     words = [sys.executable, "-m", "snakemake", "--unlock", "--cores", "1"]

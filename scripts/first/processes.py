@@ -9,6 +9,7 @@ the launcher's traceback would only say that there was one.
 from __future__ import annotations
 
 import argparse
+import fcntl
 import logging
 import os
 import re
@@ -53,21 +54,49 @@ def launch_line(arguments: argparse.Namespace) -> list[str]:
 
 
 def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
-    """Run this same line once on each machine of the Slurm job."""
-    if "SLURM_JOB_NODELIST" not in os.environ:
+    """Run this same line once on each machine of the Slurm job, and wait for all of them."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
         raise UserError(f"--nodes {arguments.nodes}: not inside a Slurm job: submit the job")
-    first = _scontrol("show", "hostnames", os.environ["SLURM_JOB_NODELIST"]).split()[0]
+    # Slurm's record, not the environment: a step inside the job may have but one of its machines.
+    nodes = re.search(r"\sNodeList=(\S+)", _scontrol("show", "job", "--oneliner", job))
+    hosts = _scontrol("show", "hostnames", nodes[1]).split() if nodes else []
+    if len(hosts) != arguments.nodes:
+        raise UserError(
+            f"--nodes {arguments.nodes}: Slurm job {job} has {len(hosts)}: submit it with as many"
+        )
     # A node's name need not be one that other nodes can resolve; its address is.
-    address = re.search(r"\bNodeAddr=(\S+)", _scontrol("show", "node", "--oneliner", first))
-    count = str(arguments.nodes)
-    line = ["srun", "--overlap", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1"]
+    address = re.search(r"\bNodeAddr=(\S+)", _scontrol("show", "node", "--oneliner", hosts[0]))
+    count, threads = str(arguments.nodes), os.environ.get("OMP_NUM_THREADS", "1")
+    line = ["srun", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1"]
+    line += ["--cpus-per-task", threads, "--kill-on-bad-exit=1"]
+    if os.path.isfile(log := os.path.realpath("/proc/self/fd/1")):
+        # Written by the machines themselves: of a cancelled job srun is gone before they are.
+        line += ["--output", log.replace("%", "%%"), "--open-mode", "append"]
+        fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND)  # what srun says: behind theirs, not over it
     line += [sys.executable, "-m", "scripts.first.processes"]
-    line += ["--address", address[1] if address else first, *argv]
-    return subprocess.run(line, check=False).returncode
+    line += ["--address", address[1] if address else hosts[0], *argv]
+    # What the job was submitted with must not be asked for again by its step.
+    asked = re.compile(r"(SLURM|SRUN|SBATCH|PMIX?)_(?!JOB_ID$|CONF$)")
+    environment = {name: value for name, value in os.environ.items() if not asked.match(name)}
+
+    def pass_on(number: int, frame: object) -> None:
+        # To the programs of the step. srun itself would kill them for a SIGTERM.
+        subprocess.run(["scancel", f"--signal={signal.Signals(number).name}", job], check=False)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    # In a session of its own: a signal to this process's group is passed on once, and not to srun.
+    with subprocess.Popen(line, env=environment, start_new_session=True) as step:
+        return step.wait()
 
 
 def _scontrol(*words: str) -> str:
-    process = subprocess.run(["scontrol", *words], check=True, capture_output=True, text=True)
+    process = subprocess.run(["scontrol", *words], check=False, capture_output=True, text=True)
+    if process.returncode != 0:
+        raise UserError(
+            f"{process.stderr.strip()}: scontrol {' '.join(words)}: is this a Slurm job?"
+        )
     return process.stdout
 
 

@@ -38,7 +38,7 @@ def test_ended_jobs_are_retried_with_more(cluster, tiny_run, finished):
     until(lambda: all(job["JobState"] in ENDED for job in run.jobs()), "the end of all jobs")
 
     memory = run.jobs("rule_student")
-    assert [job["MinMemoryNode"] for job in memory] == ["500M", "1000M", "1500M"][: len(memory)]
+    assert [job["MinMemoryNode"] for job in memory] == ["500M", "750M", "1000M"][: len(memory)]
     assert len(memory) > 1 and states(memory)[-1] == "COMPLETED"
     assert set(states(memory)[:-1]) <= {"FAILED", "OUT_OF_MEMORY"}
     assert "memory" in cluster.logs()

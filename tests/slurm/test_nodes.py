@@ -1,27 +1,49 @@
 """One training job on two machines: the launch line of one, spread by srun."""
 
 import json
+import re
 import subprocess
 
-from tests.slurm.runs import Run, change, remove
+from tests.slurm.runs import Run, change, remove, until
 from tests.workflow.copies import environment, output, sha256_file
 
 TEACHER = "results/tiny/teacher/alder/csqa"
+MODEL = f"{TEACHER}/model.safetensors"
+EPOCHS = 20  # 100 steps, long enough to be hit
 
 
 def test_two_nodes_train_one_model(cluster, finished):
-    """One process on each of two nodes gives the bytes of two processes on one."""
+    """One process on each of two nodes gives the bytes of two on one; preempted, it resumes."""
     folder = finished
+    change(folder, "teacher.training.per_corpus", {"csqa": {"epochs": EPOCHS}})
     change(folder, "resources.teacher.nodes", 2)
     change(folder, "resources.teacher.processes", 1)
+    change(folder, "resources.teacher.gpu", 1)
     remove(folder, f"{TEACHER}/record.json")
-    run = Run(cluster, folder, f"{TEACHER}/record.json")
+    run = Run(cluster, folder, f"{TEACHER}/record.json", FIRST_CHECKPOINT_MINUTES="0.02")
+    state = folder / "results/tiny/.state/teacher/alder/csqa"
     log = folder / "logs/tiny/teacher/alder/csqa.log"
-    assert run.finish() == 0, run.log()[-3000:] + log.read_text()[-3000:]
+    until(lambda: list(state.glob("*/step-*")), "training has saved its state")
     (job,) = run.jobs("rule_teacher")
     assert (job["NumNodes"], job["NodeList"]) == ("2", "cpu[1-2]")
+    assert (job["TresPerNode"], job["NumTasks"]) == ("gres:gpu:1", "2")
+    assert cluster.task_environments()[job["JobId"]]["CUDA_VISIBLE_DEVICES"] == "0"  # one each
+    wanted = ("sbatch", "--partition=vip", "--nodes=2", "--exclusive", "--output=/dev/null")
+    cluster.run(*wanted, "--wrap=sleep 1")
+    stopped = until(lambda: re.search(r"stopped after step (\d+)", log.read_text()), "it stops")
+    until(lambda: run.jobs("rule_teacher")[0]["Restarts"] == "1", "it is in the queue again")
+
+    def runs_again():
+        # Slurm lets a requeued job wait for two minutes; the administrator need not.
+        cluster.run("scontrol", "update", f"jobid={job['JobId']}", "StartTime=now", check=False)
+        return run.jobs("rule_teacher")[0]["JobState"] in ("RUNNING", "COMPLETED")
+
+    until(runs_again, "it runs again")
+    assert run.finish() == 0, run.log()[-3000:] + log.read_text()[-3000:]
+    resumed = re.search(r"resumed at step (\d+)", log.read_text())
+    assert 0 < int(stopped[1]) < 5 * EPOCHS and resumed[1] == stopped[1]
     assert json.loads((folder / TEACHER / "record.json").read_text())["processes"] == 2
-    spread = sha256_file(folder / TEACHER / "model.safetensors")
+    spread = sha256_file(folder / MODEL)
 
     change(folder, "resources.teacher.nodes", 1)
     change(folder, "resources.teacher.processes", 2)
@@ -35,4 +57,5 @@ def test_two_nodes_train_one_model(cluster, finished):
         check=False,
     )
     assert local.returncode == 0, output(local)[-3000:]
-    assert sha256_file(folder / TEACHER / "model.safetensors") == spread
+    assert sha256_file(folder / MODEL) == spread
+    print(f"job {job['JobId']}: stopped at {stopped[1]}, resumed at {resumed[1]}")

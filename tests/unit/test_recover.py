@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import re
+import shutil
 import subprocess
 import sys
 import time
@@ -78,12 +78,50 @@ def test_a_living_run_is_left_alone_and_a_killed_one_unlocked(project):
 
 def test_an_orphan_of_a_local_run_is_ended(project):
     """A stage's program that outlived its run would write the same files again."""
-    words = [sys.executable, "-m", "scripts.first.warm", "run", "--", "sleep", "60"]
+    store = project / "store"
+    store.mkdir()
+    os.mkfifo(store / "manifest.json")  # it waits for ever for what nobody writes
+    words = [sys.executable, "-u", "-m", "scripts.temperature", "--knowledge", str(store)]
     environment = {**os.environ, "PYTHONPATH": str(tiny.REPOSITORY)}
-    orphan = subprocess.Popen(words, cwd=project, env=environment, start_new_session=True)
+    environment.pop("FIRST_WARM_SOCKET", None)
+    orphan = subprocess.Popen(
+        [*words, "--output-dir", str(project / "made")],
+        cwd=project,
+        env=environment,
+        start_new_session=True,
+    )
     time.sleep(0.5)
-    assert re.search(r"ended [12] programs", recovered(project).stdout)
+    assert "ended 1 programs" in recovered(project).stdout
     assert orphan.wait(10) != 0
+
+
+def test_jobs_that_nobody_can_look_for_keep_the_lock(project):
+    """Submitted from here once, and no squeue on this machine: only by --force."""
+    (project / "logs/slurm").mkdir(parents=True)
+    lock = project / ".snakemake/locks/0.input.lock"
+    lock.parent.mkdir(parents=True)
+    lock.touch()
+    done = recovered(project, path=str(project))
+    assert done.returncode == 2 and "--force" in done.stderr and lock.exists()
+    assert len(done.stderr.splitlines()) == 1
+    (project / "which").symlink_to(shutil.which("which"))  # snakemake's own need
+    forced = recovered(project, "--force", path=str(project))
+    assert forced.returncode == 0, forced.stderr
+    assert not lock.exists()
+
+
+def test_a_run_of_another_machine_may_be_alive(project):
+    """Its lock stays until `--force` says that it is dead; without a lock it is over."""
+    lock = project / ".snakemake/locks/0.input.lock"
+    lock.parent.mkdir(parents=True)
+    (project / recover.STARTED_ON).write_text("login2")
+    assert recovered(project).returncode == 0
+    lock.touch()
+    refused = recovered(project)
+    assert refused.returncode == 2 and "login2" in refused.stderr and lock.exists()
+    assert len(refused.stderr.splitlines()) == 1
+    assert recovered(project, "--force").returncode == 0
+    assert not lock.exists()
 
 
 @pytest.mark.parametrize(
@@ -91,8 +129,15 @@ def test_an_orphan_of_a_local_run_is_ended(project):
     [
         ("python bin/snakemake --profile slurm", True, False),
         ("python -m snakemake -c2", True, False),
+        ("python -u /opt/bin/snakemake --profile slurm", True, False),
+        ("python3.11 -X dev -W error -um snakemake", True, False),
         ("python -m snakemake --mode subprocess", False, False),
+        ("python -c print() snakemake", False, False),
         ("python -m scripts.student --seed 1", False, True),
+        ("python -u -m scripts.student --seed 1", False, True),
+        ("python -m scripts.plan --scale paper", False, False),
+        ("python -m scripts.recover", False, False),
+        ("python -m scripts.first.warm run -- make", False, False),
         ("vim Snakefile", False, False),
         ("", False, False),
         ("python -m", False, False),

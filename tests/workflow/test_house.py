@@ -39,8 +39,18 @@ def test_slurm_profile_takes_the_site_from_the_environment():
     for words in ("slurm_account=me", "slurm_partition=gpu", "constraint=a100|h100"):
         assert words in asked
     nothing = output(snakemake(ROOT, *command))
-    assert "--signal=TERM@600" in nothing
     assert not re.search("slurm_account|slurm_partition|constraint", nothing)
+
+
+def test_long_jobs_are_warned_before_their_time_is_up():
+    """By what they ask for: a day's training half an hour, tiny's minutes not at all."""
+    record = "results/{}/teacher/{}/csqa/record.json"
+    asked = [
+        output(snakemake(ROOT, "--profile", "slurm", "-n", *QUIET, "--", record.format(*names)))
+        for names in (("paper", "llama1"), ("tiny", "alder"))
+    ]
+    assert "--open-mode=append --signal=TERM@1800" in asked[0]
+    assert "--open-mode=append" in asked[1] and "--signal" not in asked[1]
 
 
 def test_retries_stand_in_the_profile_alone():

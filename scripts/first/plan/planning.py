@@ -44,11 +44,13 @@ class Scale:
     def declared(self, stage: str) -> dict:
         """Resources of a stage; processes on each machine (`on_host`) and in all of one job.
 
-        As rules/common.smk launches them: `gpu` counts the GPUs of the job, over all its machines.
+        As rules/common.smk launches them: what is declared holds for each machine; `gpu` as
+        returned counts those of all.
         """
         found = {"nodes": 1, **self.settings["resources"][stage]}
-        on_host = found.get("processes", max(1, found["gpu"] // found["nodes"]))
-        return {**found, "on_host": on_host, "all": on_host * found["nodes"]}
+        nodes, gpus = found["nodes"], found["gpu"]
+        on_host = found.get("processes", max(1, gpus))
+        return {**found, "gpu": gpus * nodes, "on_host": on_host, "all": on_host * nodes}
 
 
 def make_plan(config: dict, name: str, machine: Machine, results: Path) -> dict:
