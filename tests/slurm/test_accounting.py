@@ -27,7 +27,7 @@ def test_accounting_has_what_the_configuration_asks(accounted, tiny_run, finishe
     assert (one["State"], one["Timelimit"], one["ReqMem"]) == ("COMPLETED", "00:07:00", "900M")
     assert {"cpu=1", "gres/gpu=1", "mem=900M"} <= set(one["ReqTRES"].split(","))
     students = [row for row in rows if "rule_student" in row["Comment"]]
-    assert [r["ReqMem"] for r in students] == ["500M", "1000M", "1500M"][: len(students)]
+    assert [r["ReqMem"] for r in students] == ["500M", "750M", "1000M"][: len(students)]
     assert len(students) > 1 and students[-1]["State"] == "COMPLETED"
     assert not any("gres/gpu" in row["ReqTRES"] for row in students)
     assert digests(finished) == digests(tiny_run)
