@@ -118,10 +118,11 @@ def extract(
             blocks.add(number, values)
             done.add(number)
             advance(len(batch.rows))
-            if asked.save:
+            stop = asked.stop  # looked at once: what is said to be saved is saved
+            if asked.save or stop:
                 blocks.save()
                 asked.save = False
-            if asked.stop:
+            if stop:
                 saved = "its state is saved" if state else "it keeps no state (--state-dir)"
                 where = f"batch {len(done)} of {len(batches)}"
                 raise UserError(f"stopped after {where}: extraction: {saved}: run it again")

@@ -143,9 +143,9 @@ def train(
 
 def _save_if_asked(keeper, asked: StopRequest, step: int, steps: int, curve, label: str) -> None:
     """Save when it is time or a signal asks; end after a SIGTERM. All processes decide as one."""
-    save = asked.save or keeper.due()
-    stop, save = (value > 0 for value in distributed.totals(asked.stop, save))
-    if save:
+    due = asked.save or keeper.due()
+    stop, save = (value > 0 for value in distributed.totals(asked.stop, due))
+    if save or stop:  # a signal may have come between the two looks
         keeper.save(step, curve)
         asked.save = False
     if stop:

@@ -197,3 +197,23 @@ def test_bad_interval_is_one_line(base, tmp_path, monkeypatch, value):
     monkeypatch.setenv("FIRST_CHECKPOINT_MINUTES", value)
     with pytest.raises(UserError, match="FIRST_CHECKPOINT_MINUTES"):
         teacher.main(words(base, tmp_path / "out"))
+
+
+def test_what_is_said_to_be_saved_is_saved(tmp_path):
+    """A SIGTERM that comes after the look for a save: the state is saved before the run ends."""
+    from scripts.first import training
+
+    class Keeper:
+        folder, saved = tmp_path, []
+
+        def due(self):
+            return False
+
+        def save(self, step, curve):
+            self.saved.append(step)
+
+    asked = training.StopRequest()
+    asked.stop = True
+    with pytest.raises(UserError, match="stopped after step 3 of 9: test: its state is saved"):
+        training._save_if_asked(Keeper(), asked, 3, 9, [], "test")
+    assert Keeper.saved == [3]
