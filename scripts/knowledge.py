@@ -17,42 +17,6 @@ from scripts.first.errors import UserError
 from scripts.first.launch import launch
 
 
-def top_k(logits, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """ids (N, k), log_probs (N, k) float16 and log_tail (N,) float16 of float32 logits (N, V).
-
-    Ids descend by logit; equal logits keep the lower id first. The tail's mass is summed from the
-    logits outside the k ids, not taken as 1 minus a sum of rounded values.
-    """
-    import torch
-
-    from scripts.first.store import LOG_TAIL_FLOOR
-
-    normaliser = torch.logsumexp(logits, dim=-1, keepdim=True)
-    values, ids = torch.topk(logits, k, dim=-1)
-    # Which of several logits equal to the k-th make it is left open by topk; with bfloat16 models
-    # that is the rule rather than the exception, and a slice of a larger k would differ.
-    crowded = (logits >= values[:, -1:]).sum(dim=-1) > k
-    if bool(crowded.any()):
-        several, last = logits[crowded], values[crowded, -1:]
-        tied = several == last
-        room = k - (several > last).sum(dim=-1, keepdim=True)
-        chosen = (several > last) | (tied & (tied.cumsum(dim=-1) <= room))
-        ids[crowded] = chosen.nonzero()[:, 1].view(-1, k)
-        values[crowded] = several.gather(1, ids[crowded])
-    order = torch.argsort(ids, dim=-1)
-    values, ids = values.gather(1, order), ids.gather(1, order)
-    order = torch.argsort(values, dim=-1, descending=True, stable=True)
-    values, ids = values.gather(1, order), ids.gather(1, order)
-    rest = logits.scatter(1, ids, float("-inf"))
-    log_tail = (torch.logsumexp(rest, dim=-1) - normaliser[:, 0]).clamp(LOG_TAIL_FLOOR, 0.0)
-    log_probs = (values - normaliser).clamp(max=0.0)
-    return (
-        ids.cpu().numpy(),
-        log_probs.cpu().numpy().astype(np.float16),
-        log_tail.cpu().numpy().astype(np.float16),
-    )
-
-
 def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) uint8: rank of the actual next token among the k, 255 where it is none of them."""
     from scripts.first.store import NO_RANK
@@ -78,9 +42,10 @@ def extract(
 
     from scripts.first import extraction
     from scripts.first.batching import collate
-    from scripts.first.inference import supervised_logits
+    from scripts.first.inference import logit_chunks
     from scripts.first.progress import progress
     from scripts.first.stopping import StopRequest
+    from scripts.first.topk import top_k
 
     batches = extraction.batches_of(encoded, max_tokens, part)
     rows = np.sort(extraction.joined(batches))
@@ -92,7 +57,7 @@ def extract(
         for name, value in values.items():
             arrays[name][where] = value
 
-    blocks, done = extraction.Blocks(state), set()
+    blocks, done, rooms = extraction.Blocks(state), set(), {}
     for numbers, values in blocks.read():
         fill(numbers, values)
         done.update(numbers.tolist())
@@ -107,7 +72,8 @@ def extract(
     ):
         for number in todo:
             batch = collate(encoded, batches[number], pad_id)
-            ids, log_probs, log_tail = top_k(supervised_logits(model, batch), k)
+            pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
+            ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
             values = {
                 "ids": ids.astype(arrays["ids"].dtype),
                 "log_probs": log_probs,

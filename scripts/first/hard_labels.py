@@ -20,10 +20,31 @@ def train_on_labels(
     return train(model, encoded, cross_entropy, "token_mean", settings, pad_id, label, state)
 
 
-def cross_entropy(logits, batch):
-    """(N,) fp32 cross-entropy; 0 where there is no label."""
-    import torch
-    from torch.nn.functional import cross_entropy as torch_cross_entropy
+class CrossEntropy:
+    """losses(logits (N, V), batch) -> (N,) float32 cross-entropy; 0 where there is no label."""
 
-    labels = torch.from_numpy(batch.labels).to(logits.device)
-    return torch_cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="none")
+    def __call__(self, logits, batch):
+        from torch.nn.functional import cross_entropy as torch_cross_entropy
+
+        labels = self._labels(batch, logits.device)
+        return torch_cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="none")
+
+    def in_chunks(self, batch, device):
+        """The same for logits that are never all there: normaliser - logit of the label."""
+        from scripts.first.head import InChunks
+
+        labels = self._labels(batch, device)
+
+        def loss(statistics, span):
+            values = statistics.normaliser - statistics.chosen[:, 0]
+            return values.masked_fill(labels[span] == NO_LABEL, 0.0)
+
+        return InChunks(labels.clamp(min=0)[:, None], loss)
+
+    def _labels(self, batch, device):
+        import torch
+
+        return torch.from_numpy(batch.labels).to(device)
+
+
+cross_entropy = CrossEntropy()

@@ -17,17 +17,40 @@ def supervised_logits(model, batch: Batch):
     The output head runs at those positions alone: `logits_to_keep` as a 2-D bool mask. An integer
     mask would be read as positions, hence the explicit dtype.
     """
+    inputs, supervised = _inputs(model, batch)
+    output = model(**inputs, logits_to_keep=supervised)
+    return output.logits.reshape(int(batch.counts.sum()), -1).float()
+
+
+def supervised_hidden(model, batch: Batch):
+    """Last hidden states (N, H) at the batch's supervised positions: what the head multiplies."""
+    inputs, supervised = _inputs(model, batch)
+    return model.get_decoder()(**inputs).last_hidden_state[supervised]
+
+
+def logit_chunks(model, batch: Batch, rooms: dict) -> Iterator[tuple[slice, object]]:
+    """Yield (slice of positions, float32 logits (n, V)) of the batch, without gradients.
+
+    Together they are `supervised_logits`. The next chunk takes the place of the last one, and the
+    next batch's that of this one where `rooms` is the same dictionary: fresh memory for every batch
+    costs a third of the head's time.
+    """
     import torch
 
-    # Where weights rest in host memory the model says where it computes.
-    device = getattr(model, "compute_device", None) or next(model.parameters()).device
-    output = model(
-        input_ids=torch.from_numpy(batch.input_ids).to(device),
-        attention_mask=torch.from_numpy(batch.attention_mask).to(device),
-        logits_to_keep=torch.from_numpy(batch.supervised).to(device=device, dtype=torch.bool),
-        use_cache=False,
-    )
-    return output.logits.reshape(int(batch.counts.sum()), -1).float()
+    from scripts.first.head import chunk_length, linear_head, spans
+
+    head = linear_head(model)
+    if head is None:
+        logits = supervised_logits(model, batch)
+        yield slice(0, len(logits)), logits
+        return
+    hidden, weight = supervised_hidden(model, batch), head.weight
+    for piece in spans(len(hidden), chunk_length(model)):
+        part = hidden[piece]
+        if "logits" not in rooms or len(rooms["logits"]) < len(part):
+            rooms["logits"] = part.new_empty((len(part), len(weight)))
+        product = torch.mm(part, weight.t(), out=rooms["logits"][: len(part)])
+        yield piece, product.float()
 
 
 def iterate_logits(
@@ -43,3 +66,17 @@ def iterate_logits(
             batch = collate(encoded, rows, pad_id)
             yield batch, supervised_logits(model, batch)
             advance(len(rows))
+
+
+def _inputs(model, batch: Batch):
+    """(arguments of a forward pass without a cache, bool mask (B, S) of supervised positions)."""
+    import torch
+
+    # Where weights rest in host memory the model says where it computes.
+    device = getattr(model, "compute_device", None) or next(model.parameters()).device
+    inputs = {
+        "input_ids": torch.from_numpy(batch.input_ids).to(device),
+        "attention_mask": torch.from_numpy(batch.attention_mask).to(device),
+        "use_cache": False,
+    }
+    return inputs, torch.from_numpy(batch.supervised).to(device=device, dtype=torch.bool)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from scripts.first.head import Statistics
+
 STUDENT_SIDES = ("full_vocab", "renorm", "softmax_same_c", "tail_bucket")
 # Rounding in float32 leaves sums within 1e-6 of 1; raw teacher probabilities lie further off.
 TARGET_SUM_TOLERANCE = 1e-4
@@ -60,18 +62,37 @@ def knowledge_matching_loss(
         distinct = torch.arange(target_ids.shape[-1], device=target_ids.device)
         target_ids = torch.where(padding[:, None], distinct, target_ids)
 
-    if student_side == "full_vocab":
-        return _divergence(target, head_log_probs(logits, target_ids))
+    statistics = _dense_statistics(logits, target_ids, student_side, eps)
+    loss = matching_of(statistics, target, student_side, c=c, head_mass=mass, eps=eps)
+    return loss.masked_fill(padding, 0.0) if student_side == "tail_bucket" else loss
+
+
+def matching_of(
+    statistics: Statistics,
+    target: torch.Tensor,
+    student_side: str,
+    *,
+    c: float | None = None,
+    head_mass: torch.Tensor | None = None,
+    eps: float = 1e-6,
+) -> torch.Tensor:
+    """Eq. 5 at each position, (N,), from what it needs of the logits; arguments as above.
+
+    Nothing is checked here. The statistics' `rest` is looked at by `tail_bucket` alone, and may be
+    None: where all V ids are stored there is no tail.
+    """
     if student_side == "renorm":
-        return _divergence(target, _renormalised(logits, target_ids, eps))
-    log_head = head_log_probs(logits, target_ids)
+        return _divergence(target, _renormalised(statistics, eps))
+    log_head = statistics.chosen - statistics.normaliser[:, None]
+    if student_side == "full_vocab":
+        return _divergence(target, log_head)
     if student_side == "softmax_same_c":
         return _divergence(target, F.log_softmax(log_head.exp() / c, dim=-1))
-    loss = _divergence(target * mass[:, None], log_head)
-    if target_ids.shape[-1] < logits.shape[-1]:  # with all V ids stored there is no tail
-        log_tail = _log_tail(logits, target_ids)
-        loss = loss + _divergence((1.0 - mass)[:, None], log_tail[:, None])
-    return loss.masked_fill(padding, 0.0)
+    loss = _divergence(target * head_mass[:, None], log_head)
+    if statistics.rest is not None:
+        log_tail = statistics.rest - statistics.normaliser
+        loss = loss + _divergence((1.0 - head_mass)[:, None], log_tail[:, None])
+    return loss
 
 
 def head_log_probs(logits: torch.Tensor, target_ids: torch.Tensor) -> torch.Tensor:
@@ -95,19 +116,24 @@ def _divergence(target: torch.Tensor, log_student: torch.Tensor) -> torch.Tensor
     return (torch.xlogy(target, target) - target * log_student).sum(dim=-1)
 
 
-def _renormalised(logits: torch.Tensor, target_ids: torch.Tensor, eps: float) -> torch.Tensor:
+def _dense_statistics(logits: torch.Tensor, ids: torch.Tensor, side: str, eps: float) -> Statistics:
+    """Statistics of all logits at once, each only where the side needs it."""
+    rest = None
+    if side == "tail_bucket" and ids.shape[-1] < logits.shape[-1]:
+        # From the tail's own logits: 1 - P itself would cancel in float32 near P = 1.
+        rest = logits.scatter(-1, ids, float("-inf")).logsumexp(dim=-1)
+    bare = side == "renorm" and eps == 0.0
+    normaliser = None if bare else logits.logsumexp(dim=-1)
+    return Statistics(logits.gather(-1, ids), normaliser, rest)
+
+
+def _renormalised(statistics: Statistics, eps: float) -> torch.Tensor:
     if not 0.0 <= eps < 1.0:
         raise ValueError(f"eps must lie in [0, 1), got {eps}")
     if eps == 0.0:
-        return F.log_softmax(logits.gather(-1, target_ids), dim=-1)
-    shifted = head_log_probs(logits, target_ids).exp() + eps
+        return F.log_softmax(statistics.chosen, dim=-1)
+    shifted = (statistics.chosen - statistics.normaliser[:, None]).exp() + eps
     return shifted.log() - shifted.sum(dim=-1, keepdim=True).log()
-
-
-def _log_tail(logits: torch.Tensor, target_ids: torch.Tensor) -> torch.Tensor:
-    """log(1 - P) from the tail's own logits: 1 - P itself would cancel in float32 near P = 1."""
-    outside = logits.scatter(-1, target_ids, float("-inf"))
-    return outside.logsumexp(dim=-1) - logits.logsumexp(dim=-1)
 
 
 def _check_target(logits: torch.Tensor, target_ids: torch.Tensor, target: torch.Tensor) -> None:

@@ -9,7 +9,8 @@ import numpy as np
 from scripts.first.batching import Batch
 from scripts.first.encoding import EncodedRow
 from scripts.first.errors import UserError
-from scripts.first.losses import knowledge_matching_loss
+from scripts.first.head import InChunks
+from scripts.first.losses import knowledge_matching_loss, matching_of
 from scripts.first.recalibration import recalibrate
 from scripts.first.store import KnowledgeStore
 from scripts.first.tokenizer import TextTokenizer
@@ -90,6 +91,28 @@ class MatchingLoss:
         return index
 
     def __call__(self, logits, batch: Batch):
+        ids, target, mass = self._targets(batch, logits.device)
+        return knowledge_matching_loss(
+            logits, ids, target, self.student_side, c=self._c(), head_mass=mass
+        )
+
+    def in_chunks(self, batch: Batch, device) -> InChunks:
+        """The same loss for logits that are never all there."""
+        ids, target, mass = self._targets(batch, device)
+
+        def loss(statistics, span):
+            part = None if mass is None else mass[span]
+            return matching_of(
+                statistics, target[span], self.student_side, c=self._c(), head_mass=part
+            )
+
+        return InChunks(ids, loss)
+
+    def _c(self) -> float | None:
+        return self.c if self.student_side == "softmax_same_c" else None
+
+    def _targets(self, batch: Batch, device):
+        """ids (N, k), target (N, k) and, for `tail_bucket`, head mass (N,) of a batch's rows."""
         import torch
 
         offsets = self.store.offsets
@@ -99,15 +122,12 @@ class MatchingLoss:
         k = self.targets.shape[1]
 
         def to(array, dtype):
-            return torch.from_numpy(np.ascontiguousarray(array)).to(logits.device, dtype)
+            return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
 
-        return knowledge_matching_loss(
-            logits,
+        return (
             to(self.store.ids[positions, :k].astype(np.int64), torch.int64),
             to(self.targets[positions], torch.float32),
-            self.student_side,
-            c=self.c if self.student_side == "softmax_same_c" else None,
-            head_mass=to(self._mass(positions, k), torch.float32),
+            to(self._mass(positions, k), torch.float32),
         )
 
     def _mass(self, positions: np.ndarray, k: int) -> np.ndarray:

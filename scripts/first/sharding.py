@@ -10,6 +10,7 @@ wrapped in is asserted here.
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 from scripts.first import distributed
@@ -31,6 +32,7 @@ def sharded_model(location: Path, dtype: str, offload: bool):
         MixedPrecisionPolicy,
         OffloadPolicy,
         fully_shard,
+        register_fsdp_forward_method,
     )
 
     distributed.join()
@@ -53,8 +55,15 @@ def sharded_model(location: Path, dtype: str, offload: bool):
     _give_storage(model, torch.device("cpu") if offload else device)
     _read_shards(model, location)
     model.compute_device = device
+    model.within = types.MethodType(lambda self, function: function(self), model)
+    register_fsdp_forward_method(model, "within")
     assert_sharded(model)
     return model
+
+
+def within(model, function):
+    """function(model), as a forward pass: with the root's parameters gathered, where it has any."""
+    return model.within(function) if hasattr(model, "within") else function(model)
 
 
 def is_sharded(model) -> bool:

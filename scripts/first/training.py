@@ -21,7 +21,7 @@ from scripts.first import distributed
 from scripts.first.batching import Batch, collate, training_batches
 from scripts.first.encoding import NO_LABEL, EncodedRow
 from scripts.first.errors import UserError
-from scripts.first.inference import supervised_logits
+from scripts.first.inference import supervised_hidden, supervised_logits
 from scripts.first.progress import progress
 from scripts.first.stopping import StopRequest
 
@@ -183,6 +183,30 @@ def micro_batches(
     return dealt
 
 
+def _scaled_loss(model, batch: Batch, losses, divisor: int, context):
+    """Sum of the loss over a micro-batch's positions / divisor, ready for a backward pass.
+
+    All logits at once where they fit one chunk of the head, or where it has to be (a head that does
+    more than multiply, a loss that knows nothing else); else chunk by chunk.
+    """
+    from scripts.first.head import chunk_length, chunked_loss, fits, linear_head
+    from scripts.first.sharding import within
+
+    head = linear_head(model) if hasattr(losses, "in_chunks") else None
+    if head is None or fits(model, int(batch.counts.sum())):
+        with context:
+            logits = supervised_logits(model, batch)
+        return losses(logits, batch).sum() / divisor
+
+    def chunked(model):
+        hidden = supervised_hidden(model, batch)
+        parts = losses.in_chunks(batch, hidden.device)
+        return chunked_loss(hidden, head.weight, parts, 1 / divisor, chunk_length(model))
+
+    with context:
+        return within(model, chunked)
+
+
 def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -> float:
     """Gradients of one optimiser step, micro-batch by micro-batch; return the step's loss."""
     import torch
@@ -198,10 +222,7 @@ def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -
     for micro in micro_batches(rows, settings.micro_batch_size, world)[distributed.rank()]:
         batch = collate(encoded, micro if len(micro) else rows[:1], pad_id)
         context = torch.autocast(device, torch.bfloat16) if half else contextlib.nullcontext()
-        with context:
-            logits = supervised_logits(model, batch)
-        loss = losses(logits, batch).sum() / max(divisor, 1)
-        del logits  # autograd keeps what it needs of them; the backward pass wants the memory
+        loss = _scaled_loss(model, batch, losses, max(divisor, 1), context)
         if not len(micro):
             loss = 0 * loss
         if not math.isfinite(loss.item()):

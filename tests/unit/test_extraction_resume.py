@@ -54,7 +54,7 @@ def forwards(monkeypatch):
     """Counts forward passes, and raises instead of the one after `limit`."""
     from scripts.first import inference
 
-    counts, plain = {"passes": 0, "limit": None}, inference.supervised_logits
+    counts, plain = {"passes": 0, "limit": None}, inference.supervised_hidden
 
     def counted(model, batch):
         if counts["passes"] == counts["limit"]:
@@ -62,7 +62,7 @@ def forwards(monkeypatch):
         counts["passes"] += 1
         return plain(model, batch)
 
-    monkeypatch.setattr(inference, "supervised_logits", counted)
+    monkeypatch.setattr(inference, "supervised_hidden", counted)
     return counts
 
 
@@ -95,7 +95,7 @@ def test_sigterm_saves_and_ends(root, tmp_path, monkeypatch):
     """What Slurm sends before it kills: the batch is finished, kept, and resumed from."""
     from scripts.first import inference
 
-    plain, passes, state = inference.supervised_logits, [], tmp_path / ".state/csqa"
+    plain, passes, state = inference.supervised_hidden, [], tmp_path / ".state/csqa"
 
     def signalled(model, batch):
         passes.append(1)
@@ -103,7 +103,7 @@ def test_sigterm_saves_and_ends(root, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return plain(model, batch)
 
-    monkeypatch.setattr(inference, "supervised_logits", signalled)
+    monkeypatch.setattr(inference, "supervised_hidden", signalled)
     words = arguments(root, tmp_path / "store", "--state-dir", state)
     with pytest.raises(UserError, match="stopped after batch 3 of 12.*its state is saved"):
         knowledge.main(words)

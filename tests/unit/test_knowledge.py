@@ -10,6 +10,7 @@ from scripts import knowledge
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file
 from scripts.first.store import LOG_TAIL_FLOOR, MANIFEST, KnowledgeStore
+from scripts.first.topk import top_k
 from tests import tiny_models as tiny
 
 ENCODED = tiny.encode(tiny.choice_rows(4) + tiny.yes_no_rows(3) + tiny.instruction_rows(3))
@@ -62,7 +63,7 @@ def test_tail_of_a_saturated_position_keeps_its_digits():
     """1 - 0.9999999 in float16 or float32 would be 0 or noise."""
     logits = torch.zeros(1, 1000)
     logits[0, 17] = 30.0
-    ids, log_probs, log_tail = knowledge.top_k(logits, 1)
+    ids, log_probs, log_tail = top_k(logits, 1)
     assert ids.tolist() == [[17]] and log_probs[0, 0] <= 0
     assert float(log_tail[0]) == pytest.approx(np.log(999) - 30, rel=1e-3)
 
@@ -88,10 +89,10 @@ def test_gold_rank_without_label():
 
 def test_equal_logits_keep_the_lower_id_first():
     logits = torch.tensor([[0.0, 3.0, 1.0, 3.0, 2.0, 3.0]])
-    assert knowledge.top_k(logits, 4)[0].tolist() == [[1, 3, 5, 4]]
+    assert top_k(logits, 4)[0].tolist() == [[1, 3, 5, 4]]
     # A tie across the k-th place: also the lower ids.
-    assert knowledge.top_k(logits, 2)[0].tolist() == [[1, 3]]
-    assert knowledge.top_k(torch.zeros(2, 5000), 3)[0].tolist() == [[0, 1, 2]] * 2
+    assert top_k(logits, 2)[0].tolist() == [[1, 3]]
+    assert top_k(torch.zeros(2, 5000), 3)[0].tolist() == [[0, 1, 2]] * 2
 
 
 @pytest.mark.parametrize("max_tokens", [1, 130, 100_000])
