@@ -48,7 +48,7 @@ def collate(encoded: list[EncodedRow], rows: np.ndarray, pad_id: int) -> Batch:
 
 
 def training_batches(
-    lengths: np.ndarray, batch_size: int, seed: int, epoch: int, pool: int = 32
+    lengths: np.ndarray, batch_size: int, seed: int, epoch: int, pool: int
 ) -> list[np.ndarray]:
     """Row indices of each batch of one epoch: every row once, shuffled, grouped by length.
 

@@ -45,6 +45,9 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--epochs", type=float, required=True, help="passes over the training split")
     group.add_argument("--batch-size", type=int, required=True, help="rows of one optimiser step")
     group.add_argument("--micro-batch-size", type=int, help="rows of one forward pass")
+    group.add_argument(
+        "--length-pool", type=int, default=128, help="batches sorted by length together"
+    )
     group.add_argument("--learning-rate", type=float, required=True, help="peak of the cosine")
     group.add_argument("--warmup-ratio", type=float, default=0.03, help="share of the steps")
     group.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's")
@@ -100,6 +103,7 @@ def training_settings(arguments: argparse.Namespace) -> Settings:
         gradient_checkpointing=arguments.gradient_checkpointing,
         offload_optimizer=arguments.offload_optimizer,
         dtype=arguments.dtype,
+        length_pool=arguments.length_pool,
     )
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import torch
 
 # Logits held at once. On a CPU one chunk stays near its cache; a GPU wants longer products.
-ELEMENTS = {"cpu": 2**24, "cuda": 2**28}
+ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
 # Settings of architectures that do more to the logits than multiply by the head.
 BEYOND_LINEAR = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
 

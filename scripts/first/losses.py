@@ -118,13 +118,14 @@ def _divergence(target: torch.Tensor, log_student: torch.Tensor) -> torch.Tensor
 
 def _dense_statistics(logits: torch.Tensor, ids: torch.Tensor, side: str, eps: float) -> Statistics:
     """Statistics of all logits at once, each only where the side needs it."""
+    # First, so that its backward pass comes last, when the other's temporaries are gone.
+    chosen = logits.gather(-1, ids)
     rest = None
     if side == "tail_bucket" and ids.shape[-1] < logits.shape[-1]:
         # From the tail's own logits: 1 - P itself would cancel in float32 near P = 1.
         rest = logits.scatter(-1, ids, float("-inf")).logsumexp(dim=-1)
     bare = side == "renorm" and eps == 0.0
-    normaliser = None if bare else logits.logsumexp(dim=-1)
-    return Statistics(logits.gather(-1, ids), normaliser, rest)
+    return Statistics(chosen, None if bare else logits.logsumexp(dim=-1), rest)
 
 
 def _renormalised(statistics: Statistics, eps: float) -> torch.Tensor:

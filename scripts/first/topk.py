@@ -1,19 +1,20 @@
 """The k most probable tokens of each position, exactly, at the cost of few passes over the logits.
 
-The k largest of V logits lie within the k blocks of 64 logits whose maxima are largest: one pass
-finds the maxima, and only k blocks are searched. Two sums over exp(logit - largest), with and
+The k largest of V logits lie within the k blocks of logits whose maxima are largest: one pass finds
+the maxima, and only k blocks are searched. Two sums over exp(logit - largest), with and
 without the k, give the normaliser and the mass outside; they are taken a few rows at a time, so
 that the exponentials never leave the processor's cache.
 """
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from scripts.first.store import LOG_TAIL_FLOOR
 
-BLOCK = 64
-CACHED = 2**18  # exponentials made at once on a CPU: 1 MB
+AT_ONCE = {"cpu": 2**18, "cuda": 2**24}  # elements of a temporary: 1 MB stays in a CPU's cache
 
 
 def top_k(logits, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -46,13 +47,8 @@ def _largest(logits, k: int):
     # that is the rule rather than the exception, and a slice of a larger k would differ.
     last = values[:, -1:]
     crowded = ((found >= last).sum(1) > k) | ((maxima >= last).sum(1) > k)
-    if bool(crowded.any()):
-        several, last = logits[crowded], last[crowded]
-        tied = several == last
-        room = k - (several > last).sum(dim=1, keepdim=True)
-        chosen = (several > last) | (tied & (tied.cumsum(dim=1) <= room))
-        ids[crowded] = chosen.nonzero()[:, 1].view(-1, k)
-        values[crowded] = several.gather(1, ids[crowded])
+    for rows in crowded.nonzero()[:, 0].split(_rows_at_once(logits)):
+        ids[rows], values[rows] = _lowest_ids(logits[rows], last[rows], k)
     order = torch.argsort(ids, dim=1)
     values, ids = values.gather(1, order), ids.gather(1, order)
     order = torch.argsort(values, dim=1, descending=True, stable=True)
@@ -64,13 +60,29 @@ def _candidates(logits, k: int):
     import torch
 
     n, vocabulary = logits.shape
-    blocks = vocabulary // BLOCK
-    maxima = logits[:, : blocks * BLOCK].unflatten(1, (blocks, BLOCK)).amax(dim=2)
+    # As many blocks as logits to search in them: the root of V / k, as a power of two.
+    size = 2 ** min(max(round(math.log2(vocabulary / k) / 2), 4), 7)
+    blocks = vocabulary // size
+    maxima = logits[:, : blocks * size].unflatten(1, (blocks, size)).amax(dim=2)
     chosen = maxima.topk(min(k, blocks), dim=1).indices
-    offsets = torch.arange(BLOCK, device=logits.device)
-    candidates = (chosen[:, :, None] * BLOCK + offsets).flatten(1)
-    over = torch.arange(blocks * BLOCK, vocabulary, device=logits.device)
+    offsets = torch.arange(size, device=logits.device)
+    candidates = (chosen[:, :, None] * size + offsets).flatten(1)
+    over = torch.arange(blocks * size, vocabulary, device=logits.device)
     return torch.cat([candidates, over.expand(n, -1)], dim=1), maxima
+
+
+def _lowest_ids(logits, last, k: int):
+    """(ids, values), (n, k) each, in no order: of the logits equal to the last, the lowest ids."""
+    tied = logits == last
+    room = k - (logits > last).sum(dim=1, keepdim=True)
+    chosen = (logits > last) | (tied & (tied.cumsum(dim=1) <= room))
+    ids = chosen.nonzero()[:, 1].view(-1, k)
+    return ids, logits.gather(1, ids)
+
+
+def _rows_at_once(logits) -> int:
+    elements = AT_ONCE.get(logits.device.type, AT_ONCE["cuda"])
+    return max(1, elements // logits.shape[1])
 
 
 def _sums(logits, largest, ids):
@@ -78,9 +90,9 @@ def _sums(logits, largest, ids):
     import torch
 
     n, vocabulary = logits.shape
-    step = max(1, CACHED // vocabulary) if logits.device.type == "cpu" else n
+    step = min(_rows_at_once(logits), n)
     total, outside = logits.new_empty(n), logits.new_empty(n)
-    room = logits.new_empty((min(step, n), vocabulary))
+    room = logits.new_empty((step, vocabulary))
     for start in range(0, n, step):
         rows = slice(start, min(start + step, n))
         exponentials = room[: rows.stop - start]

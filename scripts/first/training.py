@@ -44,10 +44,18 @@ class Settings:
     gradient_checkpointing: bool = False
     offload_optimizer: bool = False
     dtype: str = "float32"
+    length_pool: int = 128
 
     def __post_init__(self) -> None:
         """Refuse what would train nothing, or something else, without complaint."""
-        for name in ("epochs", "batch_size", "micro_batch_size", "learning_rate", "adam_eps"):
+        for name in (
+            "epochs",
+            "batch_size",
+            "micro_batch_size",
+            "learning_rate",
+            "adam_eps",
+            "length_pool",
+        ):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
                 raise UserError(f"{name} = {value}: training settings: it must be positive")
@@ -157,7 +165,9 @@ def _batches(lengths: np.ndarray, settings: Settings, steps: int):
     """Rows of each of `steps` optimiser steps, epoch after epoch."""
     step, epoch = 0, 0
     while step < steps:
-        for rows in training_batches(lengths, settings.batch_size, settings.seed, epoch):
+        for rows in training_batches(
+            lengths, settings.batch_size, settings.seed, epoch, settings.length_pool
+        ):
             yield rows
             step += 1
             if step == steps:

@@ -109,7 +109,7 @@ def test_training_order_depends_on_seed_and_epoch_only():
     lengths = np.random.default_rng(1).integers(5, 90, 100)
 
     def order(seed, epoch):
-        batches = training_batches(lengths, 8, seed, epoch)
+        batches = training_batches(lengths, 8, seed, epoch, 32)
         return np.concatenate(batches).tolist()
 
     assert order(1, 0) == order(1, 0)
@@ -118,7 +118,7 @@ def test_training_order_depends_on_seed_and_epoch_only():
 
 def test_training_batches_group_like_lengths():
     lengths = np.random.default_rng(1).integers(1, 1000, 256)
-    grouped = training_batches(lengths, 8, 0, 0)
+    grouped = training_batches(lengths, 8, 0, 0, 32)
     spread = np.mean([np.ptp(lengths[batch]) for batch in grouped])
     assert spread < 100  # batches of random rows spread over 780
 

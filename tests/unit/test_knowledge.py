@@ -158,3 +158,27 @@ def test_slice_of_a_large_store_equals_a_small_extraction(tmp_path, model):
             assert np.abs(sliced[name].astype(float) - direct[name].astype(float)).max() < 5e-3
         else:
             np.testing.assert_array_equal(sliced[name], direct[name])
+
+
+@pytest.mark.parametrize("vocabulary", [5, 63, 64, 200, 1000, 4097])
+@pytest.mark.parametrize("kind", ["distinct", "few values", "bfloat16", "constant"])
+def test_top_k_is_a_stable_sort_of_all_logits(vocabulary, kind):
+    """Ties or none, within a block, across blocks and where the last block is not full."""
+    g = torch.Generator().manual_seed(vocabulary)
+    logits = 4 * torch.randn(40, vocabulary, generator=g)
+    if kind == "few values":
+        logits = logits.round()
+    elif kind == "bfloat16":
+        logits = logits.bfloat16().float()
+    elif kind == "constant":
+        logits = torch.zeros_like(logits)
+    for k in sorted({1, 2, 5, 20, 100, vocabulary} & set(range(1, vocabulary + 1))):
+        before = logits.clone()
+        ids, log_probs, log_tail = top_k(logits, k)
+        assert torch.equal(logits, before)
+        expected = logits.double().log_softmax(-1)
+        order = logits.argsort(dim=-1, descending=True, stable=True)[:, :k]
+        assert ids.tolist() == order.tolist()
+        np.testing.assert_allclose(log_probs, expected.gather(1, order), rtol=2e-3, atol=1e-6)
+        outside = expected.scatter(1, order, float("-inf")).logsumexp(-1)
+        np.testing.assert_allclose(log_tail, outside.clamp(LOG_TAIL_FLOOR), rtol=2e-3, atol=1e-6)

@@ -130,7 +130,7 @@ def test_number_of_steps_and_points_of_the_curve():
 def test_steps_follow_the_shuffled_order():
     """Losses of two steps by hand: the second uses the second batch of the epoch."""
     lengths = np.asarray([len(row.input_ids) for row in ENCODED])
-    batches = training_batches(lengths, 5, SETTINGS.seed, 0)
+    batches = training_batches(lengths, 5, SETTINGS.seed, 0, SETTINGS.length_pool)
     _, curve = trained(batch_size=5, learning_rate=1e-9)
     for rows, point in zip(batches, curve, strict=True):
         total, count = hand_loss(tiny.random_llama(0), [ENCODED[i] for i in rows])

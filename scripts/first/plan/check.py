@@ -59,6 +59,7 @@ CONFIGURATIONS = (
 
 def formula(configuration: Configuration):
     """Memory of a configuration by the formula."""
+    from scripts.first.head import ELEMENTS
     from scripts.first.plan.architecture import from_config
     from scripts.first.plan.memory import Batch, Training, training_memory
 
@@ -67,7 +68,7 @@ def formula(configuration: Configuration):
         "float32", checkpointing=c.checkpointing, micro_batches=c.micro_batches, loss="labels"
     )
     batch = Batch(c.rows, c.length, c.rows * c.positions)
-    return training_memory(from_config(c.config(), c.what), batch, training)
+    return training_memory(from_config(c.config(), c.what), batch, training, ELEMENTS["cpu"])
 
 
 def measured(configuration: Configuration) -> int:

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 from scripts.first.plan.architecture import Architecture
 
-# Copies of float32 logits (N, V) at the loss: cross-entropy keeps a log-softmax and makes two
-# gradients; Eq. 5 keeps the logits of its logsumexp and makes three more (tail_bucket: five).
+# Copies of float32 logits (N, V) at the loss, where a micro-batch has no more than one chunk of the
+# head: cross-entropy keeps a log-softmax and makes two gradients; Eq. 5 keeps the logits of its
+# logsumexp and makes three more (tail_bucket: five). In chunks there is one, of one chunk.
 LOSS_COPIES = {"labels": 3, "knowledge": 4, "knowledge tail_bucket": 6}
-# The same without gradients: top-k with its ties; a float64 log-softmax while that of the batch
-# before is still there; the post-hoc temperature.
-READING_COPIES = {"extraction": 5.5, "evaluation": 7, "validation": 5}
+# The same without gradients: a chunk; a float64 log-softmax while that of the batch before is still
+# there; the post-hoc temperature.
+READING_COPIES = {"extraction": 1, "evaluation": 7, "validation": 5}
+CHUNK = 2**26  # logits of one chunk of the head on a GPU (scripts.first.head)
 COLUMNS = ("weights", "gradients", "optimizer", "activations", "logits")
 
 
@@ -101,8 +103,12 @@ def residual(model: Architecture, batch: Batch, training: Training) -> float:
     return width * batch.tokens * model.hidden
 
 
-def training_memory(model: Architecture, batch: Batch, training: Training) -> Memory:
+def training_memory(
+    model: Architecture, batch: Batch, training: Training, chunk: int = CHUNK
+) -> Memory:
     """Memory of one process of a training run, at the largest of its moments.
+
+    chunk: logits that the head makes at once.
 
     head: the loss and its backward pass; layer: the backward pass of the last layer, with the
     gradients of earlier micro-batches; root (sharded): the embeddings' gradients are reduced;
@@ -140,6 +146,10 @@ def training_memory(model: Architecture, batch: Batch, training: Training) -> Me
     gradients_of_layer = batch.tokens * width * 2 * model.intermediate
     logits = 4.0 * batch.positions * model.vocabulary
     at_loss = LOSS_COPIES[training.loss] * logits
+    if batch.positions * model.vocabulary > chunk:
+        # The chunk, in bfloat16 and back too, and the head's gradient until autograd has taken it.
+        at_loss = (4.0 if c == 4 else 8.0) * chunk + (4.0 if c == 4 else 6.0) * head
+        logits = 0.0
     moments_of = {
         "head": (before + head_gradient if before else 0.0, held, at_loss),
         "head weights": (before + head_gradient, held, logits),
@@ -174,6 +184,8 @@ def reading_memory(
     token = c * (3 * h + 3 * i)
     activations = batch.tokens * token + 5 * batch.rows * batch.length**2
     logits = batch.positions * model.vocabulary
+    if what == "extraction":
+        logits = min(logits, CHUNK) * (1 if c == 4 else 1.5)
     return Memory(
         weights=c * model.parameters if weights is None else weights,
         gradients=0.0,
