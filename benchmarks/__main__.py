@@ -1,0 +1,63 @@
+"""Run the benchmarks: `python -m benchmarks [--only NAME ...] [--demo]`, or `make bench`.
+
+Each prints its rows as they come; the end is one table. `benchmarks/results/<machine>.json` keeps
+the rows of the last run of each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+import time
+
+from benchmarks.harness import HERE, load_results, save_results, table
+from benchmarks.points import Bench, machine, machine_name
+
+# In the order of the table's numbers.
+TOPICS = (
+    "extraction",
+    "store",
+    "student",
+    "online",
+    "padding",
+    "evaluation",
+    "scaling",
+    "startup",
+    "workflow",
+)
+
+
+def main(argv: list[str]) -> int:
+    """Run what is asked for; exit status 1 where a bar is missed."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    options.add_argument("--only", nargs="+", choices=TOPICS, default=TOPICS, help="run these")
+    options.add_argument("--demo", action="store_true", help="time the whole demo too (minutes)")
+    options.add_argument("--show", action="store_true", help="print the kept table, run nothing")
+    arguments = options.parse_args(argv)
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    facts = machine()
+    path = HERE / "results" / f"{machine_name(facts)}.json"
+    if not arguments.show:
+        bench = Bench(demo=arguments.demo)
+        for topic in arguments.only:
+            start, rows = time.monotonic(), []
+            print(f"== {topic}", file=sys.stderr, flush=True)
+            for row in importlib.import_module(f"benchmarks.{topic}").rows(bench):
+                rows.append(row)
+                print(row, file=sys.stderr, flush=True)
+                save_results(path, facts, rows)
+            print(f"   {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
+    kept = load_results(path)
+    print(", ".join(f"{key} {value}" for key, value in kept["machine"].items()))
+    print(table(kept["rows"]))
+    missed = [row["name"] for row in kept["rows"] if row["passes"] is False]
+    print(f"\n{path}\n{len(missed)} bars missed" + "".join(f"\n- {name}" for name in missed))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

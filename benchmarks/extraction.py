@@ -1,0 +1,135 @@
+"""Lines 1 and 2: extraction against the paper's released loop and against a bare forward pass."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+
+import numpy as np
+
+from benchmarks.harness import Row, interleave, paired, rates, spread
+from benchmarks.points import BLOCK, VOCABULARIES, Bench
+from benchmarks.work import encoded_rows, loaded, positions_of, synchronise, tokenizer_of
+
+K = 5
+MAX_TOKENS = 8192  # of one forward pass, as every scale but `paper` has it
+LIMITS = (1024, 2048, 4096, 8192, 16384)  # the limit takes the best of these
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Both lines, at every working point."""
+    alpaca = encoded_rows(bench, "alpaca", 4096 if bench.cuda else 192)
+    for vocabulary in VOCABULARIES:
+        model = loaded(bench.model(vocabulary))
+        if vocabulary == VOCABULARIES[0]:
+            yield released(bench, model, alpaca[: 64 if bench.cuda else 12], vocabulary)
+        yield limit(bench, model, alpaca, f"Alpaca, 5M body, V = {vocabulary:,}")
+    questions = encoded_rows(bench, "csqa", 4096 if bench.cuda else 384)
+    yield limit(bench, loaded(bench.model()), questions, f"CSQA, 5M body, V = {VOCABULARIES[0]:,}")
+    if bench.cuda:
+        model = loaded(bench.one_billion(VOCABULARIES[1]), "bfloat16")
+        yield limit(bench, model, alpaca, f"Alpaca, 1B bfloat16, V = {VOCABULARIES[1]:,}")
+
+
+def ours(bench: Bench, model, encoded) -> dict[str, np.ndarray]:
+    """The arrays of a store by the project's own extraction."""
+    from scripts.knowledge import extract
+
+    return extract(model, encoded, K, tokenizer_of(bench).eos_id, MAX_TOKENS)
+
+
+def released(bench: Bench, model, encoded, vocabulary: int) -> Row:
+    """Positions a second against the loop that the paper released."""
+    found = released_loop(model, encoded)
+    arrays = ours(bench, model, encoded)
+    same = [json.loads(line) for line in found]
+    log_probs = np.asarray([list(p.values()) for row in same for p in row["top_log_probs"]])
+    ids = np.asarray([list(map(int, p)) for row in same for p in row["top_log_probs"]])
+    if not np.array_equal(ids, arrays["ids"]):
+        raise RuntimeError("the released loop found other tokens")
+    np.testing.assert_allclose(log_probs, arrays["log_probs"].astype(float), rtol=2e-3)
+    seconds = interleave(
+        {
+            "ours": lambda: ours(bench, model, encoded),
+            "theirs": lambda: released_loop(model, encoded),
+        }
+    )
+    name = f"1 extraction against the released loop: Alpaca, 5M body, V = {vocabulary:,}"
+    return rates(name, positions_of(encoded), "positions/s", seconds, 20)
+
+
+def released_loop(model, encoded) -> list[str]:
+    """Top-k as the paper's released code makes it: a straightforward implementation of its loop.
+
+    One row at a time, padded on the left to the block, full logits at every position, a log-softmax
+    over the whole vocabulary, then position by position a top-k whose entries become one JSON
+    object of token to log-probability. It treats every position of the block; the lines hold the
+    supervised ones, so that they can be compared.
+    """
+    import torch
+
+    device = next(model.parameters()).device
+    lines = []
+    with torch.inference_mode():
+        for row in encoded:
+            pad = BLOCK - len(row.input_ids)
+            ids = torch.zeros((1, BLOCK), dtype=torch.int64, device=device)
+            mask = torch.zeros_like(ids)
+            ids[0, pad:] = torch.from_numpy(row.input_ids.astype(np.int64))
+            mask[0, pad:] = 1
+            places = (mask.cumsum(1) - 1).clamp(min=0)
+            logits = model(ids, attention_mask=mask, position_ids=places, use_cache=False).logits
+            log_probs = logits.float().log_softmax(-1)[0]
+            found = []
+            for position in range(BLOCK):
+                values, tokens = torch.topk(log_probs[position], K)
+                found.append({str(t.item()): v.item() for v, t in zip(values, tokens, strict=True)})
+            kept = [found[pad + p] for p in row.supervised_positions]
+            io.StringIO().write(json.dumps({"id": row.row_id, "top_log_probs": found}))
+            lines.append(json.dumps({"id": row.row_id, "top_log_probs": kept}))
+    return lines
+
+
+def limit(bench: Bench, model, encoded, point: str) -> Row:
+    """Positions a second against the forward pass alone, at its best batch size."""
+    import time
+
+    def forward(max_tokens: int) -> None:
+        bare_forward(model, encoded, tokenizer_of(bench).eos_id, max_tokens)
+        synchronise()
+
+    def timed(max_tokens: int) -> float:
+        start = time.perf_counter()
+        forward(max_tokens)
+        return time.perf_counter() - start
+
+    forward(LIMITS[0])
+    best = min(LIMITS, key=timed)
+    seconds = interleave(
+        {"ours": lambda: ours(bench, model, encoded), "theirs": lambda: forward(best)}
+    )
+    ratios = paired(seconds["theirs"], seconds["ours"])
+    row = rates(
+        f"2 extraction against a bare forward pass: {point}",
+        positions_of(encoded),
+        "positions/s",
+        seconds,
+        None,
+        note=f"its best batch: {best} tokens",
+    )
+    ratio = float(np.median(ratios))
+    return Row(**{**vars(row), "spread": spread(ratios), "bar": ">= 0.85", "passes": ratio >= 0.85})
+
+
+def bare_forward(model, encoded, pad_id: int, max_tokens: int) -> None:
+    """Body, then the output head at supervised positions, and nothing after it."""
+    import torch
+
+    from scripts.first.batching import collate, inference_batches
+    from scripts.first.inference import supervised_logits
+
+    lengths = np.asarray([len(row.input_ids) for row in encoded])
+    with torch.inference_mode():
+        for chosen in inference_batches(lengths, max_tokens):
+            supervised_logits(model, collate(encoded, chosen, pad_id))

@@ -1,0 +1,156 @@
+"""The working points: real rows, a tokenizer and Llama-shaped models, made once in `scratch`.
+
+Rows come from the hub at the revisions that the scale `smoke` pins, or from FIRST_DATA_MIRROR; they
+are never committed. The models have about 5M parameters in their body (a student; its teacher has
+twice as many layers) and an output head of 32,000 or 128,256 tokens of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from benchmarks.harness import HERE
+
+ROOT = HERE.parent
+DATASETS = ("csqa", "boolq", "obqa", "alpaca")
+BODY = {
+    "hidden_size": 256,
+    "intermediate_size": 704,
+    "num_hidden_layers": 6,
+    "num_attention_heads": 8,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+}
+ONE_BILLION = {
+    "hidden_size": 2048,
+    "intermediate_size": 8192,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": False,
+}
+VOCABULARIES = (32_000, 128_256)
+BLOCK = 512  # tokens; longer rows are shortened as at paper scale they are at 2,048
+TEACHER_STEPS = 400
+
+
+class Bench:
+    """Paths of what benchmarks work on; `demo` allows those that take the whole demo."""
+
+    def __init__(self, scratch: Path | None = None, demo: bool = False):
+        self.scratch = scratch or HERE / "scratch"
+        self.demo = demo
+
+    @cached_property
+    def cuda(self) -> bool:
+        """Whether there is a GPU to run on."""
+        import torch
+
+        return torch.cuda.is_available()
+
+    def prepared(self, dataset: str) -> dict[str, Path]:
+        """Uniform tables of a real dataset, by split, prepared by the project's own stage."""
+        folder = self.scratch / "data" / dataset
+        if not (folder / "report.json").is_file():
+            smoke = yaml.safe_load((ROOT / "config/scales/smoke.yaml").read_text())["scales"][
+                "smoke"
+            ]
+            source = smoke["data"]["datasets"][dataset]
+            words = ["prepare", "--dataset", dataset, "--source-kind", "hub"]
+            for key in ("repo", "name", "revision"):
+                words += [f"--{key}", source[key]] if key in source else []
+            run_script("scripts.data", *words, "--output-dir", folder)
+        return {path.stem: path for path in folder.glob("*.parquet")}
+
+    def tokenizer(self) -> Path:
+        """A byte-level BPE of 32,000 tokens, trained on the rows."""
+        folder = self.scratch / "tokenizer"
+        if not (folder / "tokenizer.json").is_file():
+            text = [self.prepared(name)["train"] for name in ("csqa", "boolq", "alpaca")]
+            words = ["tokenizer", "--kind", "bpe", "--vocabulary-size", VOCABULARIES[0]]
+            run_script("scripts.models", *words, "--text", *text, "--output-dir", folder)
+        return folder
+
+    def model(self, vocabulary: int = VOCABULARIES[0], role: str = "student") -> Path:
+        """A checkpoint: `student` random, `teacher` twice as deep and random too.
+
+        `trained` is the student's shape after some hundred steps on Alpaca: knowledge to store has
+        to come from a model that knows something.
+        """
+        folder = self.scratch / "models" / f"{role}-{vocabulary}"
+        if not (folder / "record.json").is_file():
+            if role == "trained":
+                self._train(folder)
+            else:
+                layers = BODY["num_hidden_layers"] * (2 if role == "teacher" else 1)
+                self._random(folder, vocabulary, {**BODY, "num_hidden_layers": layers})
+        return folder
+
+    def one_billion(self, vocabulary: int) -> Path:
+        """A random checkpoint of Llama-3.2-1B's shape, for GPUs."""
+        folder = self.scratch / "models" / f"1b-{vocabulary}"
+        if not (folder / "record.json").is_file():
+            self._random(folder, vocabulary, ONE_BILLION)
+        return folder
+
+    def _random(self, folder: Path, vocabulary: int, architecture: dict) -> None:
+        import torch
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        from scripts.first.checkpoints import save_checkpoint
+
+        torch.manual_seed(1)
+        config = LlamaConfig(vocab_size=vocabulary, pad_token_id=None, **architecture)
+        save_checkpoint(LlamaForCausalLM(config), folder, self.tokenizer(), {"kind": "random"})
+
+    def _train(self, folder: Path) -> None:
+        rows = TEACHER_STEPS * 16
+        words = ["--text", self.prepared("alpaca")["train"], "--tokenizer", self.tokenizer()]
+        words += ["--architecture", json.dumps(BODY), "--supervise", "all", "--max-rows", rows]
+        words += ["--block-length", 128, "--epochs", 1, "--batch-size", 16, "--seed", 1]
+        words += ["--learning-rate", 2e-3, "--output-dir", folder]
+        run_script("scripts.models", "pretrain", *words)
+
+
+def run_script(module: str, *words: object) -> None:
+    """Run one of the project's scripts as a user would; RuntimeError with its last words."""
+    command = [sys.executable, "-m", module, *map(str, words)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{' '.join(command[1:4])} failed: {done.stderr.strip()[-2000:]}")
+
+
+def machine() -> dict:
+    """What the figures were taken on; names no host and no user."""
+    import torch
+
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*:\s*(.*)", info.read_text()) if info.is_file() else None
+    facts = {
+        "cpu": found.group(1).strip() if found else platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    if torch.cuda.is_available():
+        facts["gpu"] = torch.cuda.get_device_name()
+    return facts
+
+
+def machine_name(facts: dict) -> str:
+    """A file name for a machine: its GPU, else its processor and number of cores."""
+    words = facts.get("gpu") or f"{facts['cpu']} {facts['cores']} cores"
+    return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\(.*?\)", "", words).lower()).strip("-")

@@ -1,0 +1,121 @@
+"""Line 9: time and memory of extraction and training at 1k, 4k and 16k rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks.harness import Row, isolated, median, spread
+from benchmarks.points import Bench
+from benchmarks.work import encoded_rows, tokenizer_of
+from scripts.first import training
+from scripts.first.encoding import EncodedRow
+from scripts.first.hard_labels import train_on_labels
+
+ROWS = (1000, 4000, 16000)
+# Small enough that 16k rows take seconds: what grows with the rows is the same at any size.
+BODY = {
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 4096,
+    "tie_word_embeddings": True,
+}
+VOCABULARY = 4096
+LINEAR, FLAT = 0.10, 0.10
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """One line for time and one for memory, of each stage."""
+    for stage, function in (("extraction", "extraction"), ("training", "train")):
+        found = {n: [] for n in ROWS}
+        for _ in range(3):
+            for n in ROWS:
+                call = f"benchmarks.scaling:{function}"
+                found[n].append(isolated(call, scratch=str(bench.scratch), rows=n))
+        each = {n: [r["work"] / n * 1e3 for r in results] for n, results in found.items()}
+        growth = [c / a for a, c in zip(each[ROWS[0]], each[ROWS[-1]], strict=True)]
+        yield Row(
+            f"9 {stage}, ms a row: {ROWS[-1]:,} rows against {ROWS[0]:,}",
+            median(each[ROWS[-1]]),
+            median(each[ROWS[0]]),
+            "ms/row",
+            median(growth),
+            spread(growth),
+            "<= 1.1x",
+            median(growth) <= 1 + LINEAR,
+            f"at {ROWS[1]:,}: {median(each[ROWS[1]]):.3g}",
+        )
+        peaks = {n: [r["peak"] / 1e6 for r in results] for n, results in found.items()}
+        growth = [c / a for a, c in zip(peaks[ROWS[0]], peaks[ROWS[-1]], strict=True)]
+        yield Row(
+            f"9 {stage}, memory: {ROWS[-1]:,} rows against {ROWS[0]:,}",
+            median(peaks[ROWS[-1]]),
+            median(peaks[ROWS[0]]),
+            "MB",
+            median(growth),
+            spread(growth),
+            "<= 1.1x",
+            median(growth) <= 1 + FLAT,
+            f"at {ROWS[1]:,}: {median(peaks[ROWS[1]]):.3g}; the encoded rows apart",
+        )
+
+
+def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int]:
+    """A random small model, real CommonsenseQA rows over and over, and the padding id.
+
+    The rows differ in their hash and in the tokens of one position, and are shared out evenly:
+    each size has the same mixture of lengths.
+    """
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    bench = Bench(Path(scratch))
+    real = encoded_rows(bench, "csqa", 1000)
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, pad_token_id=None, **BODY))
+    encoded = []
+    for i in range(rows):
+        row = real[i % len(real)]
+        ids = (row.input_ids + i // len(real)) % VOCABULARY
+        name = f"{row.row_id}/{i}"
+        labels = row.labels % VOCABULARY
+        hashed = i.to_bytes(16, "big")
+        encoded.append(EncodedRow(name, ids, row.prompt_length, labels, hashed))
+    return model, encoded, tokenizer_of(bench).eos_id
+
+
+def measured(work) -> dict:
+    """Seconds and peak memory of a function, once its rows and model are there."""
+    import time
+
+    from benchmarks.isolated import Peak
+
+    with Peak() as peak:
+        start = time.perf_counter()
+        work()
+        seconds = time.perf_counter() - start
+    return {"work": seconds, "peak": peak.above}
+
+
+def extraction(scratch: str, rows: int) -> dict:
+    """Extraction of so many rows."""
+    from scripts.knowledge import extract
+
+    model, encoded, pad = prepared(scratch, rows)
+    extract(model, encoded[:64], 5, pad, 2048)
+    return measured(lambda: extract(model, encoded, 5, pad, 2048))
+
+
+def training_of(model, encoded, pad, epochs: float) -> None:
+    """One pass over the rows."""
+    settings = training.Settings(epochs=epochs, batch_size=16, learning_rate=1e-4, seed=1)
+    train_on_labels(model, encoded, settings, pad, "benchmark")
+
+
+def train(scratch: str, rows: int) -> dict:
+    """Training on so many rows, one epoch."""
+    model, encoded, pad = prepared(scratch, rows)
+    training_of(model, encoded[:64], pad, 1)
+    return measured(lambda: training_of(model, encoded, pad, 1))

@@ -1,0 +1,165 @@
+"""Lines 4 and 5: a student's step against full logits, and against hard labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks.harness import Row, costs, interleave, isolated, rates
+from benchmarks.points import VOCABULARIES, Bench
+from benchmarks.work import encoded_rows, loaded, synchronise, tokenizer_of, tokens_of
+from scripts.first import training
+from scripts.first.batching import collate
+from scripts.first.encoding import EncodedRow
+from scripts.first.hard_labels import cross_entropy
+from scripts.first.matching import MatchingLoss
+from scripts.first.store import KnowledgeStore, write_store
+
+K, C = 5, 0.3
+SETTINGS = training.Settings(epochs=1, batch_size=16, learning_rate=2e-5, seed=1)
+
+
+def rows(bench: Bench) -> Iterator[Row]:
+    """Time and memory at both vocabularies."""
+    for vocabulary in VOCABULARIES:
+        yield from against_full_logits(bench, vocabulary)
+    for dataset in ("csqa", "alpaca"):
+        yield against_labels(bench, dataset)
+
+
+def against_full_logits(bench: Bench, vocabulary: int) -> Iterator[Row]:
+    """Line 4; a bar at the first vocabulary, both figures stated at the second."""
+    first = vocabulary == VOCABULARIES[0]
+    batch = encoded_rows(bench, "csqa", SETTINGS.batch_size)
+    step = Step(bench, batch, bench.model(vocabulary))
+    step.learns = False
+    ours, theirs = step.ours(step.knowledge), step.full_logits()
+    step.learns = True
+    if not np.allclose(ours, theirs, rtol=1e-4):
+        raise RuntimeError(f"loss and gradient norm {ours}, with full logits {theirs}")
+    seconds = interleave(
+        {"ours": lambda: step.ours(step.knowledge), "theirs": lambda: step.full_logits()}
+    )
+    point = f"CSQA, V = {vocabulary:,}"
+    name = f"4 student step against full logits: {point}"
+    yield rates(name, tokens_of(batch), "tokens/s", seconds, 1.5 if first else None)
+    peaks: dict[str, list[float]] = {"ours": [], "full_logits": []}
+    for _ in range(3):
+        for kind, found in peaks.items():
+            place = str(bench.scratch)
+            result = isolated("benchmarks.student:peak", scratch=place, v=vocabulary, kind=kind)
+            found.append(result["tensors"] / 1e6)
+    name = f"4 student step, peak memory: {point}"
+    yield costs(name, peaks["ours"], peaks["full_logits"], "MB", 0.5 if first else None)
+
+
+def peak(scratch: str, v: int, kind: str) -> dict:
+    """Largest memory of two steps above that of the imports: weights, moments and all."""
+    from benchmarks.isolated import Peak
+
+    bench = Bench(Path(scratch))
+    batch = encoded_rows(bench, "csqa", SETTINGS.batch_size)
+    step = Step(bench, batch, bench.model(v), warm=False)
+    if bench.cuda:
+        torch.cuda.reset_peak_memory_stats()
+    with Peak() as found:
+        for _ in range(2):
+            step.ours(step.knowledge) if kind == "ours" else step.full_logits()
+    states = 16 * sum(p.numel() for p in step.model.parameters())
+    above = states + found.above - 3 * states // 4  # gradients and moments came within
+    return {"tensors": torch.cuda.max_memory_allocated() if bench.cuda else above}
+
+
+def against_labels(bench: Bench, dataset: str) -> Row:
+    """Line 5: the same rows and positions, learnt from labels."""
+    batch = encoded_rows(bench, dataset, SETTINGS.batch_size)
+    step = Step(bench, batch, bench.model())
+    seconds = interleave(
+        {"ours": lambda: step.ours(step.knowledge), "theirs": lambda: step.ours(cross_entropy)}, 7
+    )
+    name = f"5 student step against hard labels: {dataset}, V = {VOCABULARIES[0]:,}"
+    return costs(name, seconds["ours"], seconds["theirs"], "s", 1.05)
+
+
+class Step:
+    """One optimiser step on a fixed batch, in several ways."""
+
+    def __init__(self, bench: Bench, batch: list[EncodedRow], folder: Path, warm: bool = True):
+        self.learns = True
+        self.batch, self.pad = batch, tokenizer_of(bench).eos_id
+        self.model = loaded(folder).train()
+        self.store = self._store(bench, folder.name)
+        self.knowledge = knowledge_loss(batch, self.store)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=SETTINGS.learning_rate, eps=SETTINGS.adam_eps, foreach=True
+        )
+
+    def _store(self, bench: Bench, name: str) -> KnowledgeStore:
+        """What the model itself says of the rows: any teacher would do for a step's time."""
+        from scripts.knowledge import extract
+
+        folder = bench.scratch / "stores" / f"{name}-{self.batch[0].row_id.replace('/', '-')}"
+        if not (folder / "manifest.json").is_file():
+            arrays = extract(self.model.eval(), self.batch, K, self.pad, 2048)
+            write_store(folder, arrays, {"vocabulary_size": self.model.config.vocab_size})
+            self.model.train()
+        return KnowledgeStore.open(folder)
+
+    def ours(self, losses: Callable) -> tuple[float, float]:
+        """The project's own step; (loss, gradient norm)."""
+        chosen = np.arange(len(self.batch))
+        reduction = "sequence_mean" if losses is self.knowledge else "token_mean"
+        loss = training._backward(
+            self.model, self.batch, chosen, losses, reduction, SETTINGS, self.pad, 0
+        )
+        return loss, self._update()
+
+    def full_logits(self) -> tuple[float, float]:
+        """The same step with logits at every position and a gather from all of them."""
+        batch = collate(self.batch, np.arange(len(self.batch)), self.pad)
+        device = next(self.model.parameters()).device
+        logits = self.model(
+            input_ids=torch.from_numpy(batch.input_ids).to(device),
+            attention_mask=torch.from_numpy(batch.attention_mask).to(device),
+            use_cache=False,
+        ).logits.float()
+        everything = logits.log_softmax(-1)
+        here = torch.from_numpy(batch.supervised).to(device)
+        wanted = self.knowledge.in_chunks(batch, device)
+        index = torch.zeros((*here.shape, K), dtype=torch.int64, device=device)
+        index[here] = wanted.ids
+        target = torch.zeros(index.shape, device=device)
+        target[here] = torch.from_numpy(self._targets(batch)).to(device)
+        student = everything.gather(-1, index)
+        values = (torch.xlogy(target, target) - target * student).sum(-1)
+        loss = values[here].sum() / len(self.batch)
+        loss.backward()
+        return loss.item(), self._update()
+
+    def _targets(self, batch) -> np.ndarray:
+        """(N, k) targets of Eq. 4, written out."""
+        found = []
+        for row in batch.rows:
+            stored = self.store.row(self.store.row_index(self.batch[row].row_hash), K)
+            scaled = np.exp(np.exp(stored["log_probs"].astype(np.float64)) / C)
+            found.append(scaled / scaled.sum(-1, keepdims=True))
+        return np.concatenate(found).astype(np.float32)
+
+    def _update(self) -> float:
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), SETTINGS.max_grad_norm)
+        if self.learns:
+            self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        synchronise()
+        return norm.item()
+
+
+def knowledge_loss(batch: list[EncodedRow], store: KnowledgeStore) -> MatchingLoss:
+    """Eq. 5 with Eq. 4's targets, as `first_ts` has it."""
+    from scripts.first.matching import recalibrated_targets
+
+    targets = recalibrated_targets(store, K, "prob_softmax", {"c": C})
+    return MatchingLoss(batch, store, targets, "full_vocab", None)
