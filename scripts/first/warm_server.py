@@ -20,7 +20,7 @@ from scripts.first.warm import interpreter, receive, same_user, send
 # What nearly every script of the workflow needs; a missing one is left to the script to report.
 MAPPING = "transformers.conversion_mapping"
 LLAMA = f"{MAPPING} transformers.models.llama.modeling_llama transformers.optimization"
-PRELOAD = f"numpy pandas pyarrow.parquet tabulate tokenizers torch {LLAMA}".split()
+PRELOAD = f"numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch {LLAMA}".split()
 # What this process has of the repository. A job imports it anew.
 OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server")
 
