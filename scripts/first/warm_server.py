@@ -20,7 +20,9 @@ from scripts.first.warm import interpreter, receive, same_user, send
 # What nearly every script of the workflow needs; a missing one is left to the script to report.
 MAPPING = "transformers.conversion_mapping"
 LLAMA = f"{MAPPING} transformers.models.llama.modeling_llama transformers.optimization"
-PRELOAD = f"numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch {LLAMA}".split()
+PRELOAD = (
+    f"numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch {LLAMA}".split()
+)
 # What this process has of the repository. A job imports it anew.
 OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server")
 
@@ -38,6 +40,7 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
     Returns None in the server (``directory`` is removed), and its request in each forked job.
     """
     greeting = interpreter()  # the imports may add variables
+    gc.disable()  # they make a million objects and no garbage; the first jobs wait for them
     for name in PRELOAD:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -48,6 +51,7 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
         finalizer.atexit = False  # no job has to take torch apart when it ends
     gc.collect()
     gc.freeze()  # the collector of a job must not copy the server's pages
+    gc.enable()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     while True:
         if lifeline in select.select([listener, lifeline], [], [])[0]:
