@@ -23,6 +23,7 @@ LLAMA = f"{MAPPING} transformers.models.llama.modeling_llama transformers.optimi
 PRELOAD = (
     f"numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch {LLAMA}".split()
 )
+IDLE_SECONDS = 3  # Snakemake takes longer to start its first job
 # What this process has of the repository. A job imports it anew.
 OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server")
 
@@ -40,6 +41,8 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
     Returns None in the server (``directory`` is removed), and its request in each forked job.
     """
     greeting = interpreter()  # the imports may add variables
+    # A command without jobs is over soon, and shares the machine with no imports that nobody needs.
+    select.select([listener, lifeline], [], [], IDLE_SECONDS)
     gc.disable()  # they make a million objects and no garbage; the first jobs wait for them
     for name in PRELOAD:
         with contextlib.suppress(ImportError):
