@@ -6,49 +6,64 @@ Each subcommand reads the files that it is given by name and writes one artifact
 
 from __future__ import annotations
 
-import argparse
+import sys
 from collections.abc import Sequence
 
-from scripts.first.artifacts import (
-    cells,
-    claims,
-    data_report,
-    figure2,
-    figure3,
-    figure5,
-    figure6,
-    table1,
-    table2,
-)
 from scripts.first.launch import launch
 
 COMMANDS = {
-    "cell": (cells.add_arguments, cells.run, "one cell of Table 1, over seeds, with intervals"),
-    "table1": (table1.add_arguments, table1.run, "Table 1 from its cells: csv, md, tex"),
-    "show": (table1.add_show_arguments, table1.show, "print Table 1 in the terminal"),
-    "table2": (table2.add_arguments, table2.run, "confidently wrong cases: csv, md, tex"),
-    "figure2": (figure2.add_arguments, figure2.run, "top-k mass and storage against k"),
-    "figure3": (figure3.add_arguments, figure3.run, "over- and under-confidence by rank"),
-    "figure5": (figure5.add_arguments, figure5.run, "reliability diagrams"),
-    "figure6": (figure6.add_arguments, figure6.run, "ECE against c; students at other c"),
-    "claims": (claims.add_arguments, claims.run, "a verdict on each claim of the paper"),
-    "data-report": (
-        data_report.add_arguments,
-        data_report.run,
-        "row counts and losses of the data",
-    ),
+    "cell": "one cell of Table 1, over seeds, with intervals",
+    "table1": "Table 1 from its cells: csv, md, tex",
+    "show": "print Table 1 in the terminal",
+    "table2": "confidently wrong cases: csv, md, tex",
+    "figure2": "top-k mass and storage against k",
+    "figure3": "over- and under-confidence by rank",
+    "figure5": "reliability diagrams",
+    "figure6": "ECE against c; students at other c",
+    "claims": "a verdict on each claim of the paper",
+    "data-report": "row counts and losses of the data",
 }
+
+
+def functions(command: str):
+    """(add_arguments, run) of a subcommand; no module of another one is imported."""
+    if command == "cell":
+        from scripts.first.artifacts import cells as module
+    elif command in ("table1", "show"):
+        from scripts.first.artifacts import table1 as module
+    elif command == "table2":
+        from scripts.first.artifacts import table2 as module
+    elif command == "figure2":
+        from scripts.first.artifacts import figure2 as module
+    elif command == "figure3":
+        from scripts.first.artifacts import figure3 as module
+    elif command == "figure5":
+        from scripts.first.artifacts import figure5 as module
+    elif command == "figure6":
+        from scripts.first.artifacts import figure6 as module
+    elif command == "claims":
+        from scripts.first.artifacts import claims as module
+    else:
+        from scripts.first.artifacts import data_report as module
+    if command == "show":
+        return module.add_show_arguments, module.show
+    return module.add_arguments, module.run
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and make one artifact."""
+    import argparse
+
+    words = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="python -m scripts.artifacts", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
-    for name, (declare, run, text) in COMMANDS.items():
+    for name, text in COMMANDS.items():
         command = commands.add_parser(name, help=text, description=text)
-        declare(command)
-        command.set_defaults(run=run)
-    args = parser.parse_args(argv)
+        if name in words[:1]:
+            declare, run = functions(name)
+            declare(command)
+            command.set_defaults(run=run)
+    args = parser.parse_args(words)
     args.run(args)
     return 0
 

@@ -10,16 +10,19 @@ names the validation result of the `finetune_ts` baseline.
 from __future__ import annotations
 
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from scripts.first.launch import launch
+
+if TYPE_CHECKING:
+    import numpy as np
 
 RANKS = 5
 
 
 def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: float = 1.0):
     """(log_probs (n, candidates) float64, top log-probs (n, 5), gold ranks (n,)) of test rows."""
+    import numpy as np
     import torch
 
     from scripts.first.encoding import candidate_ids, encode_prompts
@@ -45,6 +48,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
 
 def predictions_table(rows: list[dict], log_probs: np.ndarray, top: np.ndarray, hit: np.ndarray):
     """Arrow table of predictions, one row a question, in the order of the test split."""
+    import numpy as np
     import pyarrow as pa
 
     chosen = log_probs.argmax(axis=1)
@@ -69,6 +73,7 @@ def predictions_table(rows: list[dict], log_probs: np.ndarray, top: np.ndarray, 
 
 def ranks_table(top: np.ndarray, hit: np.ndarray):
     """Arrow table (rank 1..5, probability, correct), five rows a question."""
+    import numpy as np
     import pyarrow as pa
 
     ranks = np.tile(np.arange(1, RANKS + 1, dtype=np.int32), len(top))
@@ -77,6 +82,8 @@ def ranks_table(top: np.ndarray, hit: np.ndarray):
 
 def measure(rows: list[dict], table, bins: int, benchmark: str) -> dict:
     """Metrics of one model on one benchmark, in percent but NLL (nats) and Brier."""
+    import numpy as np
+
     from scripts.first import metrics
     from scripts.first.intervals import RESAMPLES, SEED, question_weights, score
 

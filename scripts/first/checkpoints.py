@@ -6,6 +6,8 @@ A folder without `record.json` is unfinished. The record holds the size and sha2
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import hashlib
 import json
 import shutil
@@ -73,18 +75,31 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
     The dtype is set explicitly: transformers keeps the checkpoint's own otherwise. No cache is
     built on forward passes.
     """
-    import torch
-    from transformers import AutoModelForCausalLM
+    with _without_collector():
+        import torch
+        from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(
-        location,
-        dtype=getattr(torch, dtype),
-        local_files_only=True,
-        use_safetensors=True,
-        trust_remote_code=False,
-    )
+        model = AutoModelForCausalLM.from_pretrained(
+            location,
+            dtype=getattr(torch, dtype),
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+        )
     model.config.use_cache = False
     return model.to(device or default_device()).eval()
+
+
+@contextlib.contextmanager
+def _without_collector():
+    """No search for garbage: imports make a million objects and none, it took half a second."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def default_device() -> str:

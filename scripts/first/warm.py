@@ -13,24 +13,15 @@ HF_* and the like cannot be set inside a script. The job is no child of the call
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import gc
-import importlib
 import json
 import os
-import select
-import shutil
 import signal
 import socket
 import struct
 import sys
-import threading
-from functools import partial
 
 SOCKET_VARIABLE = "FIRST_WARM_SOCKET"
-# What nearly every script of the workflow needs; a missing one is left to the script to report.
-PRELOAD = "numpy pandas pyarrow.parquet torch transformers.models.llama.modeling_llama".split()
 # Variables that Python or a preloaded library may have read already when the job's environment
 # is put in place. Where one differs between server and caller, the caller runs by itself.
 EARLY = "PYTHON LD_ OMP_ MKL_ KMP_ GOMP_ ARROW_ TORCH_ PYTORCH_ HF_ HUGGINGFACE_ TRANSFORMERS_"
@@ -51,7 +42,7 @@ def maybe_delegate(module: str, argv: list[str]) -> int | None:
         try:
             connection.settimeout(GREETING_SECONDS)
             connection.connect(path)
-            if not _same_user(connection) or _receive(connection) != _interpreter():
+            if not same_user(connection) or receive(connection) != interpreter():
                 return None
             connection.settimeout(None)
             request = _request(module, argv)
@@ -82,7 +73,7 @@ def _converse(connection: socket.socket, request: dict) -> int | None:
     try:
         try:
             socket.send_fds(connection, [b"F"], [0, 1, 2])
-            _send(connection, request)
+            send(connection, request)
         except OSError:  # no server any more, or a standard stream is closed: no job was started
             return None
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
@@ -97,12 +88,12 @@ def _converse(connection: socket.socket, request: dict) -> int | None:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
-def _same_user(connection: socket.socket) -> bool:
+def same_user(connection: socket.socket) -> bool:
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return struct.unpack("3i", credentials)[1] == os.getuid()
 
 
-def _interpreter() -> dict:
+def interpreter() -> dict:
     """What cannot change after the start of Python; must be equal in server and caller."""
     early = [name for name in os.environ if name.startswith(tuple(EARLY.split()))]
     environment = {n: os.environ[n] for n in early if not n.endswith("_NUM_THREADS")}
@@ -110,12 +101,12 @@ def _interpreter() -> dict:
     return {"python": sys.executable, "options": options, "environment": environment}
 
 
-def _send(connection: socket.socket, message: dict) -> None:
+def send(connection: socket.socket, message: dict) -> None:
     data = json.dumps(message).encode()
     connection.sendall(LENGTH.pack(len(data)) + data)
 
 
-def _receive(connection: socket.socket) -> dict:
+def receive(connection: socket.socket) -> dict:
     data, size = b"", LENGTH.size
     while len(data) < size:
         if not (part := connection.recv(size - len(data))):
@@ -126,123 +117,11 @@ def _receive(connection: socket.socket) -> dict:
     return json.loads(data[LENGTH.size :])
 
 
-def apply_thread_limit() -> None:
-    """Set torch's threads to OMP_NUM_THREADS, which torch read when the server imported it."""
-    limit = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-    if "torch" in sys.modules and limit.isdecimal() and int(limit) > 0:
-        sys.modules["torch"].set_num_threads(int(limit))
-
-
-def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None:
-    """Accept callers until ``lifeline``, a pipe held open by the runner, is closed.
-
-    Returns None in the server (``directory`` is removed), and its request in each forked job.
-    """
-    greeting = _interpreter()  # the imports may add variables
-    for name in PRELOAD:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # the collector of a job must not copy the server's pages
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    while True:
-        if lifeline in select.select([listener, lifeline], [], [])[0]:
-            shutil.rmtree(directory, ignore_errors=True)
-            return None
-        connection, _ = listener.accept()
-        supervisor = -1
-        with contextlib.suppress(OSError):  # no memory: the caller runs by itself
-            supervisor = os.fork()
-        if supervisor == 0:
-            listener.close()
-            os.close(lifeline)
-            return _supervise(connection, greeting)
-        connection.close()
-
-
-def _supervise(connection: socket.socket, greeting: dict) -> dict:
-    """Between caller and job, in a process of its own; returns in the job only."""
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    try:
-        if not _same_user(connection):
-            os._exit(0)
-        _send(connection, greeting)
-        streams = socket.recv_fds(connection, 1, 3)[1]
-        request = _receive(connection)
-        job = os.fork()
-    except (OSError, EOFError, ValueError):
-        os._exit(0)  # the caller prefers to run by itself
-    with contextlib.suppress(OSError):  # by both processes, as either may come first
-        os.setpgid(job, job)
-    for number, stream in enumerate(streams):
-        if job == 0:
-            os.dup2(stream, number)
-        os.close(stream)
-    if job == 0:
-        connection.close()
-        return request
-    try:
-        connection.sendall(bytes([_watch(connection, job)]))
-    finally:
-        os._exit(0)
-
-
-def _watch(connection: socket.socket, job: int) -> int:
-    """Pass the caller's signals to the job's process group; returns the status of the job."""
-    wake, waker = socket.socketpair()
-    waker.setblocking(False)
-    signal.set_wakeup_fd(waker.fileno())
-    signal.signal(signal.SIGCHLD, lambda number, frame: None)
-    while True:
-        done, status = os.waitpid(job, os.WNOHANG)
-        if done:
-            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-        ready, _, _ = select.select([connection, wake], [], [])
-        if wake in ready:
-            wake.recv(64)
-        if connection in ready:
-            numbers = b""
-            with contextlib.suppress(ConnectionError):
-                numbers = connection.recv(64)
-            for number in numbers or [signal.SIGKILL]:  # end of file: the caller has died
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(job, number)
-            if not numbers:
-                os._exit(0)
-
-
-def _run_job(request: dict) -> None:
-    """Become the script that the caller asked for; ends by SystemExit."""
-    signal.pthread_sigmask(signal.SIG_SETMASK, [])
-    for number in request["ignored"]:
-        signal.signal(number, signal.SIG_IGN)
-    os.chdir(request["cwd"])
-    os.umask(request["umask"])
-    os.environ.clear()
-    os.environ.update(request["environ"])
-    sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
-    for name in [n for n in sys.modules if n.partition(".")[0] == "scripts"]:
-        del sys.modules[name]
-    sys.path[:] = request["path"]
-    importlib.invalidate_caches()
-    apply_thread_limit()
-    module = importlib.import_module(request["module"])
-    sys.argv = [module.__file__, *request["argv"]]
-    try:
-        importlib.import_module("scripts.first.errors").run_cli(module.main)
-    except SystemExit as end:
-        if not isinstance(end.code, int):
-            raise
-        # What an ordinary exit does, less taking torch apart, which costs half a second.
-        threading._shutdown()
-        atexit._run_exitfuncs()
-        sys.stdout.flush()
-        os._exit(end.code & 0xFF)
-
-
 def run(command: list[str]) -> int:
     """Run ``command`` with a warm server beside it; returns its status (127: not found)."""
+    import shutil
     import tempfile
+    from functools import partial
     from subprocess import DEVNULL, Popen
 
     watched = {*FORWARDED, signal.SIGCHLD}
@@ -287,8 +166,9 @@ def run(command: list[str]) -> int:
 def main(argv: list[str]) -> int | None:
     """Command line: ``run -- COMMAND ...`` (``serve`` is how ``run`` starts the server)."""
     if argv[:1] == ["serve"]:
-        request = serve(socket.socket(fileno=int(argv[1])), int(argv[2]), argv[3])
-        return None if request is None else _run_job(request)
+        from scripts.first import warm_server
+
+        return warm_server.main(argv[1:])
     command = argv[2:] if argv[1:2] == ["--"] else argv[1:]
     if argv[:1] != ["run"] or not command:
         sys.exit("usage: python -m scripts.first.warm run -- COMMAND ...")

@@ -181,7 +181,7 @@ def test_runs_cold_beside_another_interpreter_or_no_server(server, difference):
 
 
 def test_other_users_are_refused(server, monkeypatch):
-    monkeypatch.setattr(warm, "_interpreter", lambda: pytest.fail("spoke to a stranger"))
+    monkeypatch.setattr(warm, "interpreter", lambda: pytest.fail("spoke to a stranger"))
     monkeypatch.setenv(warm.SOCKET_VARIABLE, server[warm.SOCKET_VARIABLE])
     monkeypatch.setattr(os, "getuid", lambda: 12345)
     assert warm.maybe_delegate("job", []) is None
