@@ -10,6 +10,8 @@ export PYTHONHASHSEED := 0
 # As the jobs have it: the warm server takes only jobs of an equal environment.
 export PYTHONPATH := $(CURDIR)
 export LC_ALL := C.UTF-8
+# Every job imports this project's modules: compiled once, not by each of them.
+unexport PYTHONDONTWRITEBYTECODE
 # Jobs of the small scales are forked from one process that has imported torch already.
 WARM := $(BIN)/python -m scripts.first.warm run --
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
@@ -17,7 +19,7 @@ RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install demo smoke test pretrain-tiny lint format lock clean
+.PHONY: install demo smoke test bench pretrain-tiny lint format lock clean
 
 install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
 
@@ -31,6 +33,9 @@ smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 
 test: $(VENV)/test.stamp ## linters and every test
 	@$(BIN)/python -m pytest tests $(PYTEST)
+
+bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some, --demo for all
+	@$(BIN)/python -m benchmarks $(BENCH)
 
 lint: $(VENV)/test.stamp
 	ruff check .

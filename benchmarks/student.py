@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from scripts.first.matching import MatchingLoss
 from scripts.first.store import KnowledgeStore, write_store
 
 K, C = 5, 0.3
-SETTINGS = training.Settings(epochs=1, batch_size=16, learning_rate=2e-5, seed=1)
+SETTINGS = training.Settings(epochs=1, batch_size=32, learning_rate=2e-5, seed=1)
 
 
 def rows(bench: Bench) -> Iterator[Row]:
@@ -91,17 +92,18 @@ class Step:
         self.learns = True
         self.batch, self.pad = batch, tokenizer_of(bench).eos_id
         self.model = loaded(folder).train()
-        self.store = self._store(bench, folder.name)
+        self.store = self._store(bench.scratch / "stores" / folder.name)
         self.knowledge = knowledge_loss(batch, self.store)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=SETTINGS.learning_rate, eps=SETTINGS.adam_eps, foreach=True
         )
 
-    def _store(self, bench: Bench, name: str) -> KnowledgeStore:
+    def _store(self, folder: Path) -> KnowledgeStore:
         """What the model itself says of the rows: any teacher would do for a step's time."""
         from scripts.knowledge import extract
 
-        folder = bench.scratch / "stores" / f"{name}-{self.batch[0].row_id.replace('/', '-')}"
+        rows = b"".join(row.row_hash for row in self.batch)
+        folder /= hashlib.sha256(rows).hexdigest()[:16]
         if not (folder / "manifest.json").is_file():
             arrays = extract(self.model.eval(), self.batch, K, self.pad, 2048)
             write_store(folder, arrays, {"vocabulary_size": self.model.config.vocab_size})

@@ -74,7 +74,8 @@ def seed_everything(seed: int) -> None:
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     torch.manual_seed(seed)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    # use_deterministic_algorithms(True, warn_only=True), less its import of the compiler.
+    torch.set_deterministic_debug_mode("warn")
     # Filling every fresh buffer with NaN finds bugs in kernels; no result depends on it.
     torch.utils.deterministic.fill_uninitialized_memory = False
 
