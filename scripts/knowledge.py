@@ -69,10 +69,12 @@ def extract(
     max_tokens: int,
     part: tuple[int, int] = (1, 1),
     state: Path | None = None,
+    scratch: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
-    With a state folder, batches that a killed run finished are read from it instead of made.
+    With a state folder, batches that a killed run finished are read from it instead of made; with
+    one for scratch, the arrays are in files there and not in memory.
     """
     import torch
 
@@ -84,7 +86,8 @@ def extract(
 
     batches = extraction.batches_of(encoded, max_tokens, part)
     rows = np.sort(extraction.joined(batches))
-    arrays = extraction.empty_arrays([encoded[r] for r in rows], k, model.config.vocab_size)
+    chosen = [encoded[r] for r in rows]
+    arrays = extraction.empty_arrays(chosen, k, model.config.vocab_size, scratch)
 
     def fill(numbers, values) -> None:
         chosen = np.searchsorted(rows, extraction.joined([batches[n] for n in numbers]))
@@ -158,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.provenance import provenance
     from scripts.first.rows import read_rows, scored_kind
     from scripts.first.state import open_state, remove_state
-    from scripts.first.store import NO_RANK, write_store
+    from scripts.first.store import FORMAT, NO_RANK, write_store
     from scripts.first.tokenizer import load_tokenizer
     from scripts.first.training import seed_everything
 
@@ -175,7 +178,7 @@ def main(argv: list[str] | None = None) -> int:
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "vocabulary_size": config.vocab_size,
         "scored": scored_kind(rows),
         "mask": "first position = last prompt token; last position = last token read",
@@ -190,18 +193,18 @@ def main(argv: list[str] | None = None) -> int:
         "encoding": asdict(report),
         "provenance": provenance("scripts.knowledge"),
     }
-    k, max_tokens = arguments.k, arguments.max_tokens
+    k, max_tokens, scratch = arguments.k, arguments.max_tokens, arguments.output_dir.parent
     # A store says what it is; a part and resumable state, all that decided their numbers.
     facts = {**manifest, "k": k, "max_tokens": max_tokens}
     facts["teacher_config"] = record["files"]["config.json"]["sha256"]
     if arguments.merge:
-        arrays = merge(arguments.merge, encoded, facts)
+        arrays = merge(arguments.merge, encoded, facts, scratch)
     else:
         seed_everything(0)
         model = load_model(arguments.model, arguments.dtype)
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
-        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state)
+        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state, scratch)
     write_store(arguments.output_dir, arrays, facts if arguments.part else manifest)
     if arguments.state_dir:
         remove_state(arguments.state_dir)

@@ -149,7 +149,7 @@ def test_figure2_measures_mass_and_bytes_on_the_store(tmp_path):
     data = pandas.read_csv(prefix + ".csv")
     store = KnowledgeStore.open(stores[1])
     own = data[(data.corpus == "alpaca") & (data.positions == "all") & (data.k == 5)].iloc[0]
-    mass = 100 * np.exp(store.log_probs[:, :5].astype(np.float64)).sum(axis=1)
+    mass = 100 * np.exp(store.column("log_probs")[:, :5].astype(np.float64)).sum(axis=1)
     assert own.mass_mean == pytest.approx(np.minimum(mass, 100).mean(), abs=1e-4)
     assert own.share_over_95 == pytest.approx(100 * (mass >= 95).mean())
     assert own.n_positions == 60

@@ -12,7 +12,7 @@ from scripts import knowledge
 from scripts.first.batching import collate
 from scripts.first.errors import UserError
 from scripts.first.inference import supervised_logits
-from scripts.first.matching import MatchingLoss, recalibrated_targets
+from scripts.first.matching import MatchingLoss, Recalibration
 from scripts.first.store import KnowledgeStore
 from tests import tiny_models as tiny
 
@@ -35,6 +35,12 @@ def hand_made(probabilities=(P1, P2, P1), counts=(2, 1)) -> KnowledgeStore:
         },
         {"tokenizer": "x", "files": {}},
     )
+
+
+def recalibrated_targets(store: KnowledgeStore, *recalibration) -> np.ndarray:
+    """Targets of a whole store at once."""
+    first = store.offsets[:-1]
+    return Recalibration(*recalibration).targets(store.column("log_probs"), first)
 
 
 def test_targets_are_the_reference_vectors_o4_o5_o7():
@@ -93,7 +99,7 @@ def test_smaller_k_uses_the_first_tokens_only():
     expected = 1 / (1 + math.exp((0.03 - 0.95) / 0.28))
     np.testing.assert_allclose(two[0], (expected, 1 - expected), atol=1e-6)
     with pytest.raises(UserError, match="stored_k"):
-        recalibrated_targets(hand_made(), 6, "none", {})
+        MatchingLoss([], hand_made(), Recalibration(6), "full_vocab", None)
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +118,12 @@ def dense_losses(store, encoded, model, c: float) -> dict[bytes, torch.Tensor]:
     found = {}
     for index, row in enumerate(encoded):
         log_student = tiny.full_logits(model, row)[row.prompt_length - 1 :].log_softmax(-1)
-        known = store.row(index, 5)
+        known = store.rows(np.asarray([index]))
         losses = []
         for position in range(len(row.labels)):
-            p = np.exp(known["log_probs"][position].astype(np.float64))
+            p = np.exp(known["log_probs"][position, :5].astype(np.float64))
             q = np.exp(p / c) / np.exp(p / c).sum()
-            student_side = log_student[position][known["ids"][position].astype(np.int64)].numpy()
+            student_side = log_student[position][known["ids"][position, :5].astype(np.int64)].numpy()
             losses.append(float((q * (np.log(q) - student_side)).sum()))
         found[row.row_hash] = torch.tensor(losses)
     return found
@@ -128,9 +134,8 @@ def test_rows_join_by_content_whatever_the_order(store, encoded, order):
     """B6: shuffled training rows meet their own knowledge."""
     model = tiny.random_llama(0)
     rows = {"same": encoded, "reversed": encoded[::-1], "subset": encoded[4:1:-1]}[order]
-    loss = MatchingLoss(
-        rows, store, recalibrated_targets(store, 5, "prob_softmax", {"c": 0.3}), "full_vocab", 0.3
-    )
+    softmax = Recalibration(5, "prob_softmax", {"c": 0.3})
+    loss = MatchingLoss(rows, store, softmax, "full_vocab", 0.3)
     expected = dense_losses(store, encoded, model, 0.3)
     chosen = np.random.default_rng(0).permutation(len(rows))
     batch = collate(rows, chosen, tiny.EOS)
@@ -149,9 +154,9 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
     targets = recalibrated_targets(store, k, "none", {})
     with torch.no_grad():
         logits = supervised_logits(model, batch)
-        found = MatchingLoss(encoded, store, targets, "tail_bucket", None)(logits, batch)
+        found = MatchingLoss(encoded, store, Recalibration(k), "tail_bucket", None)(logits, batch)
     p = logits.double().softmax(-1).numpy()
-    ids = store.ids[:, :k].astype(np.int64)
+    ids = store.column("ids")[:, :k].astype(np.int64)
     head = np.take_along_axis(p, ids, 1)
     teacher = [tiny.full_logits(tiny.random_llama(7), r)[r.prompt_length - 1 :] for r in encoded]
     exact = torch.cat(teacher).softmax(-1).numpy()
@@ -164,4 +169,4 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
 def test_row_without_knowledge_is_refused(store, encoded):
     stranger = tiny.encode(tiny.choice_rows(1, seed=99))
     with pytest.raises(UserError, match="not in the knowledge store"):
-        MatchingLoss([*encoded, *stranger], store, store.probabilities(5), "full_vocab", None)
+        MatchingLoss([*encoded, *stranger], store, Recalibration(5), "full_vocab", None)

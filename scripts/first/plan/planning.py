@@ -201,7 +201,7 @@ def _reading(scale: Scale, model, counts: Counts, what: str, weights=None) -> Me
 
 def _store(scale: Scale, counts: Counts, model: Architecture) -> int:
     k = scale.settings["knowledge"]["stored_k"]
-    return work.store_bytes(counts.positions, counts.rows, k, model.vocabulary)
+    return work.store_bytes(counts.positions, counts.rows, k)
 
 
 def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
