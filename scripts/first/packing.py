@@ -2,7 +2,7 @@
 
 For k tokens at each of n positions a block is 2k + 7 streams of bytes, in this order:
   4       ids as ranks by their frequency in the store, so that their size does not depend on V:
-          bits 16-23, bits 8-15, then bits 0-7 of the 256 most frequent ids, then those of the others
+          bits 16-23, bits 8-15, bits 0-7 of the 256 most frequent ids, bits 0-7 of the others
   2k      log_probs: bit patterns of float16, each less the one before it in its position, which is
           small because they descend; high and low bytes of each rank's column
   2       log_tail: its bit pattern less the one that the k log-probs lead to expect; high and low
@@ -116,7 +116,7 @@ def _joined(high: np.ndarray, low: np.ndarray) -> np.ndarray:
 
 
 def _expected_tail(patterns: np.ndarray) -> np.ndarray:
-    """(n,) uint16: pattern of log(1 - the sum of the k probabilities), sign flipped, from (k, n)."""
+    """(n,) uint16 pattern of log(1 - sum of the k probabilities), sign flipped, from (k, n)."""
     powers = _powers()
     rest = np.ones(patterns.shape[1])
     for column in patterns:  # one after the other: numpy's own sums add in an order of their own

@@ -69,7 +69,7 @@ def open_file(path: Path, id_dtype: type) -> dict:
 
     try:
         file = safe_open(str(path), "np")
-        tensor = {name: file.get_tensor(name) for name in file.keys() if name != "blocks"}  # noqa: SIM118
+        tensor = {name: file.get_tensor(name) for name in file.keys() if name != "blocks"}
         blocks, lengths = file.get_slice("blocks"), tensor["lengths"]
     except (SafetensorError, KeyError) as error:
         raise UserError(f"unreadable knowledge store: {path}: {error}") from None

@@ -123,7 +123,9 @@ def dense_losses(store, encoded, model, c: float) -> dict[bytes, torch.Tensor]:
         for position in range(len(row.labels)):
             p = np.exp(known["log_probs"][position, :5].astype(np.float64))
             q = np.exp(p / c) / np.exp(p / c).sum()
-            student_side = log_student[position][known["ids"][position, :5].astype(np.int64)].numpy()
+            student_side = log_student[position][
+                known["ids"][position, :5].astype(np.int64)
+            ].numpy()
             losses.append(float((q * (np.log(q) - student_side)).sum()))
         found[row.row_hash] = torch.tensor(losses)
     return found
