@@ -13,6 +13,7 @@ from scripts.first.batching import collate
 from scripts.first.errors import UserError
 from scripts.first.inference import supervised_logits
 from scripts.first.matching import MatchingLoss, Recalibration
+from scripts.first.recalibration import recalibrate
 from scripts.first.store import KnowledgeStore
 from tests import tiny_models as tiny
 
@@ -166,6 +167,48 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
     mq = targets * m[:, None]
     expected = (mq * np.log(mq / head)).sum(1) + (1 - m) * np.log((1 - m) / (1 - head.sum(1)))
     np.testing.assert_allclose(found.numpy(), expected, rtol=5e-3, atol=5e-3)
+
+
+RECALIBRATIONS = [
+    ("none", {}, "all"),
+    ("label_smoothing", {"delta": 0.1, "space": "prob"}, "all"),
+    ("label_smoothing", {"delta": 0.1, "space": "log"}, "answer_only"),
+    ("prob_softmax", {"c": 0.28}, "all"),
+    ("prob_softmax", {"c": 0.28}, "answer_only"),
+]
+
+
+@pytest.mark.parametrize("name, options, positions", RECALIBRATIONS)
+@pytest.mark.parametrize("k", [3, 8])
+def test_a_batch_gets_the_bits_of_the_whole_store(store, encoded, k, name, options, positions):
+    """Computed batch by batch or for all positions at once: no bit may depend on it."""
+    whole = store.arrays
+    p = np.exp(whole["log_probs"].astype(np.float64))
+    targets = recalibrate(p[:, :k], name, **options)
+    if positions == "answer_only":
+        answers = store.answer_positions()[:, None]
+        targets = np.where(answers, targets, recalibrate(p[:, :k], "none"))
+    mass = -np.expm1(np.minimum(whole["log_tail"].astype(np.float64), 0.0))
+    mass = np.clip(mass - p[:, k:].sum(1), 0.0, 1.0)
+    draw = np.random.default_rng(0)
+    loss = MatchingLoss(
+        encoded, store, Recalibration(k, name, options, positions), "tail_bucket", None
+    )
+    for size in (1, 2, 5, len(encoded)):
+        batch = collate(encoded, draw.permutation(len(encoded))[:size], tiny.EOS)
+        spans = [np.arange(store.offsets[r], store.offsets[r + 1]) for r in batch.rows]
+        where = np.concatenate(spans)
+        ids, found, head = loss.targets_for(batch)
+        np.testing.assert_array_equal(ids, whole["ids"][where, :k])
+        np.testing.assert_array_equal(found, targets[where].astype(np.float32))
+        np.testing.assert_array_equal(head, mass[where].astype(np.float32))
+        assert (ids.dtype, found.dtype, head.dtype) == (np.int64, np.float32, np.float32)
+
+
+def test_only_the_tail_bucket_is_given_the_mass(store, encoded):
+    batch = collate(encoded, np.arange(3), tiny.EOS)
+    loss = MatchingLoss(encoded, store, Recalibration(5), "full_vocab", None)
+    assert loss.targets_for(batch)[2] is None
 
 
 def test_row_without_knowledge_is_refused(store, encoded):
