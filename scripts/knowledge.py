@@ -69,12 +69,10 @@ def extract(
     max_tokens: int,
     part: tuple[int, int] = (1, 1),
     state: Path | None = None,
-    scratch: Path | None = None,
 ) -> dict[str, np.ndarray]:
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
-    With a state folder, batches that a killed run finished are read from it instead of made; with
-    one for scratch, the arrays are in files there and not in memory.
+    With a state folder, batches that a killed run finished are read from it instead of made.
     """
     import torch
 
@@ -86,8 +84,7 @@ def extract(
 
     batches = extraction.batches_of(encoded, max_tokens, part)
     rows = np.sort(extraction.joined(batches))
-    chosen = [encoded[r] for r in rows]
-    arrays = extraction.empty_arrays(chosen, k, model.config.vocab_size, scratch)
+    arrays = extraction.empty_arrays([encoded[r] for r in rows], k, model.config.vocab_size)
 
     def fill(numbers, values) -> None:
         chosen = np.searchsorted(rows, extraction.joined([batches[n] for n in numbers]))
@@ -193,18 +190,18 @@ def main(argv: list[str] | None = None) -> int:
         "encoding": asdict(report),
         "provenance": provenance("scripts.knowledge"),
     }
-    k, max_tokens, scratch = arguments.k, arguments.max_tokens, arguments.output_dir.parent
+    k, max_tokens = arguments.k, arguments.max_tokens
     # A store says what it is; a part and resumable state, all that decided their numbers.
     facts = {**manifest, "k": k, "max_tokens": max_tokens}
     facts["teacher_config"] = record["files"]["config.json"]["sha256"]
     if arguments.merge:
-        arrays = merge(arguments.merge, encoded, facts, scratch)
+        arrays = merge(arguments.merge, encoded, facts)
     else:
         seed_everything(0)
         model = load_model(arguments.model, arguments.dtype)
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
-        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state, scratch)
+        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state)
     write_store(arguments.output_dir, arrays, facts if arguments.part else manifest)
     if arguments.state_dir:
         remove_state(arguments.state_dir)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import heapq
 import re
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +21,7 @@ from scripts.first.encoding import EncodedRow
 from scripts.first.errors import UserError
 from scripts.first.state import differences, read_seal, seal_part, seconds_between_parts
 from scripts.first.store import BY_POSITION, KnowledgeStore, id_dtype
+from scripts.first.store_file import scratch_array
 
 WHOLE = (1, 1)
 
@@ -67,30 +67,20 @@ def positions_of(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
     return joined([np.arange(offsets[row], offsets[row + 1]) for row in rows])
 
 
-def empty_arrays(
-    encoded: list[EncodedRow], k: int, vocabulary_size: int, scratch: Path | None = None
-) -> dict[str, np.ndarray]:
+def empty_arrays(encoded: list[EncodedRow], k: int, vocabulary_size: int) -> dict[str, np.ndarray]:
     """A store's arrays for these rows, offsets and row hashes filled in, the rest zero.
 
-    With a folder for scratch what grows with the positions is in files there, which have no name
-    and vanish with the arrays, and not in memory.
+    What grows with the positions is in files without a name (see scratch_array), not in memory.
     """
     offsets = np.concatenate([[0], np.cumsum([len(row.labels) for row in encoded])])
     n = int(offsets[-1])
     hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
 
-    def zeros(shape, dtype) -> np.ndarray:
-        if scratch is None or n == 0:
-            return np.zeros(shape, dtype)
-        scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=scratch) as file:
-            return np.memmap(file, dtype, "w+", shape=shape)
-
     return {
-        "ids": zeros((n, k), id_dtype(vocabulary_size)),
-        "log_probs": zeros((n, k), np.float16),
-        "log_tail": zeros((n,), np.float16),
-        "gold_rank": zeros((n,), np.uint8),
+        "ids": scratch_array((n, k), id_dtype(vocabulary_size)),
+        "log_probs": scratch_array((n, k), np.float16),
+        "log_tail": scratch_array((n,), np.float16),
+        "gold_rank": scratch_array((n,), np.uint8),
         "offsets": offsets.astype(np.int64),
         "row_hashes": hashes.reshape(-1, 16).copy(),
     }
@@ -144,16 +134,14 @@ def device_kind() -> str:
     return f"cpu, threads: {torch.get_num_threads()}"
 
 
-def merge(
-    folders: list[Path], encoded: list[EncodedRow], facts: dict, scratch: Path | None = None
-) -> dict[str, np.ndarray]:
+def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> dict[str, np.ndarray]:
     """All arrays of a store from its parts' folders, in any order.
 
     Each part must be whole, unaltered, made by these facts and, all of them, on one kind of device,
     hold the rows that its number stands for, and be given once. UserError, which names the folder,
     for any other.
     """
-    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"], scratch)
+    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"])
     parts = len(folders)
     wanted = {f"{index}-of-{parts}": (index, parts) for index in range(1, parts + 1)}
     expected = dict(facts)

@@ -7,7 +7,8 @@ What it holds, for N supervised positions of R rows:
                                        1 - sum of rounded values can be negative
   gold_rank  (N,)   uint8              rank of the actual next token among the k; 255 = not there
 `knowledge.safetensors` holds them in blocks of whole rows, packed (see packing.py) and mapped into
-memory, never loaded: one row costs the unpacking of its block. Its tensors, for B blocks:
+memory, never loaded. Rows are unpacked when they are asked for, each block once, into a file
+without a name in the folder for temporary files (TMPDIR). Its tensors, for B blocks:
   blocks     (bytes,) uint8            the streams of all blocks, one after the other
   lengths    (B, streams) uint32       bytes of each stream
   checks     (B,) uint32               CRC-32 of each block
@@ -37,7 +38,7 @@ from scripts.first.files import (
     sha256_file,
     write_json,
 )
-from scripts.first.store_file import Arrays, open_file, write_file
+from scripts.first.store_file import Arrays, open_file, scratch_array, write_file
 
 FORMAT = 2
 FILE = "knowledge.safetensors"
@@ -66,20 +67,36 @@ class KnowledgeStore:
         self.offsets, self.row_hashes = arrays["offsets"], arrays["row_hashes"]
         self.block_starts = _block_starts(self.offsets)
         self._known = {name: arrays[name] for name in BY_POSITION}
-        self._block = self._part_of_arrays
+        self._block, self._cut = self._part_of_arrays, dict
+        self._unpacked = np.ones(len(self.block_starts) - 1, dtype=bool)
 
     @classmethod
     def open(cls, folder: str | Path) -> KnowledgeStore:
         """Open and verify; UserError for a missing, truncated or altered store."""
         manifest, path = verified(Path(folder))
         store = cls.__new__(cls)
-        store.manifest = manifest
+        store.manifest, store._known, store._cut = manifest, None, dict
         store.__dict__ |= open_file(path, id_dtype(manifest["vocabulary_size"]))
+        store._unpacked = np.zeros(len(store.block_starts) - 1, dtype=bool)
         return store
 
     def _part_of_arrays(self, block: int) -> Arrays:
         first, end = self.offsets[self.block_starts[block : block + 2]]
         return {name: array[first:end] for name, array in self._known.items()}
+
+    def _unpack(self, blocks: np.ndarray) -> None:
+        """Put the arrays of these blocks where `rows` finds them."""
+        for number in sorted(set(blocks[~self._unpacked[blocks]].tolist())):
+            block = self._block(number)
+            if self._known is None:
+                n = self.positions
+                self._known = {
+                    name: scratch_array((n, *array.shape[1:]), array.dtype)
+                    for name, array in block.items()
+                }
+            for name, part in self._part_of_arrays(number).items():
+                part[:] = block[name]
+            self._unpacked[number] = True
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -93,7 +110,7 @@ class KnowledgeStore:
         """Yield (rows, their arrays by position) of one block after the other."""
         starts = self.block_starts.tolist()
         for block, span in enumerate(zip(starts, starts[1:], strict=False)):
-            yield slice(*span), self._block(block)
+            yield slice(*span), self._cut(self._block(block))
 
     def column(self, name: str) -> np.ndarray:
         """One whole array by position: in memory, as large as it is."""
@@ -130,14 +147,11 @@ class KnowledgeStore:
 
     def rows(self, indices: np.ndarray) -> Arrays:
         """Arrays by position of these rows, row after row."""
-        parts = []
-        places = np.searchsorted(self.block_starts, indices, side="right") - 1
-        for row, place in zip(indices.tolist(), places.tolist(), strict=True):
-            block, first = self._block(place), self.offsets[self.block_starts[place]]
-            span = slice(self.offsets[row] - first, self.offsets[row + 1] - first)
-            parts.append([block[name][span] for name in BY_POSITION])
-        columns = zip(*parts, strict=True)
-        return {name: np.concatenate(c) for name, c in zip(BY_POSITION, columns, strict=True)}
+        self._unpack(np.searchsorted(self.block_starts, indices, side="right") - 1)
+        first, counts = self.offsets[indices], self.offsets[indices + 1] - self.offsets[indices]
+        starts = np.cumsum(counts) - counts
+        positions = np.repeat(first - starts, counts) + np.arange(counts.sum())
+        return self._cut({name: array[positions] for name, array in self._known.items()})
 
     def answer_positions(self) -> np.ndarray:
         """(N,) bool: the first supervised position of each row."""
@@ -164,7 +178,7 @@ class KnowledgeStore:
         self.check_k(k)
         view = type(self).__new__(type(self))
         view.__dict__ |= self.__dict__
-        view.k, view._block = k, lambda block: _sliced(self._block(block), k)
+        view.k, view._cut = k, lambda known: _sliced(self._cut(known), k)
         return view
 
     def check_k(self, k: int) -> None:

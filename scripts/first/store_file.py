@@ -5,9 +5,10 @@ Neither holds more than a block in memory, whatever the size of the store.
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
 import zlib
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,6 @@ from scripts.first.packing import n_streams, pack, pack_ids, unpack, unpack_ids
 
 if TYPE_CHECKING:
     from scripts.first.store import KnowledgeStore
-
-CACHE_BYTES = 2**25  # of unpacked blocks: a small store is unpacked once
 
 Arrays = dict[str, np.ndarray]
 
@@ -62,8 +61,8 @@ def _smallest(counts: np.ndarray) -> np.ndarray:
 def open_file(path: Path, id_dtype: type) -> dict:
     """What makes a KnowledgeStore of a verified file: its attributes, by name.
 
-    The file stays mapped; the least recently used unpacked blocks are dropped beyond CACHE_BYTES.
-    UserError where it is no store's file, and, on use, for a block altered since it was verified.
+    The file stays mapped. UserError where it is no store's, and, from `_block(number)`, which
+    unpacks a block, where that has been altered since the file was verified.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -79,9 +78,7 @@ def open_file(path: Path, id_dtype: type) -> dict:
     offsets = _offsets(tensor["row_counts"])
     block_starts = _offsets(tensor["block_rows"])
     positions = np.diff(offsets[block_starts])
-    largest = int(positions.max(initial=1)) * (k * (ids.itemsize + 2) + 3)
 
-    @lru_cache(max(2, CACHE_BYTES // largest))
     def block(number: int) -> Arrays:
         first = int(ends[number, 0]) - int(lengths[number, 0])
         cuts = (ends[number] - first).tolist()
@@ -99,6 +96,26 @@ def open_file(path: Path, id_dtype: type) -> dict:
         "largest_id": int(ids.max()) if len(ids) else -1,
         "_block": block,
     }
+
+
+def scratch_array(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+    """An array of zeros in a file without a name, in the folder for temporary files (TMPDIR).
+
+    It takes no memory that the system could not have back, and vanishes with the array. UserError
+    where there is no room for it.
+    """
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    if not size:
+        return np.zeros(shape, dtype)
+    place = tempfile.gettempdir()
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            os.posix_fallocate(file.fileno(), 0, size)  # or a full disk would end the process later
+            return np.asarray(np.memmap(file, dtype, "r+", shape=shape))
+    except OSError as error:
+        raise UserError(
+            f"no room for {size:,} bytes: {place}: {error.strerror}: free some or set TMPDIR"
+        ) from None
 
 
 def _offsets(counts: np.ndarray) -> np.ndarray:
