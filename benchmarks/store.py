@@ -17,6 +17,9 @@ import numpy as np
 
 from benchmarks.harness import Row, isolated, median, spread
 from benchmarks.points import BLOCK, VOCABULARIES
+from scripts.first.matching import Recalibration  # brings torch, which is not the store's memory
+from scripts.first.store import BY_POSITION, KnowledgeStore, write_store
+from scripts.first.store_file import scratch_array
 
 ROWS, K = 2_000, 5
 AT_REST, MAPPED, ACCESS_MS = 14.0, 22.0, 1.0
@@ -28,8 +31,6 @@ LINEAR, FLAT_MIB = 1.1, 16
 
 def rows(bench) -> Iterator[Row]:
     """Bar 3 at both V, then the store's rows of bar 9."""
-    from scripts.first.store import KnowledgeStore, write_store
-
     extracted = extraction(bench)
     arrays = KnowledgeStore.open(extracted).arrays
     for vocabulary in VOCABULARIES:
@@ -47,7 +48,6 @@ def extraction(bench) -> Path:
 
     from scripts import knowledge
     from scripts.first.errors import UserError
-    from scripts.first.store import KnowledgeStore
 
     folder = bench.scratch / "stores" / "extracted"
     try:
@@ -121,8 +121,6 @@ def megatron(arrays: dict) -> int:
 
 def access(folder: Path, vocabulary: int) -> Row:
     """One row out of a block that was not unpacked before, against reading the whole store."""
-    from scripts.first.store import KnowledgeStore
-
     cold, whole = [], []
     for repetition in range(6):
         store = KnowledgeStore.open(folder)
@@ -172,9 +170,6 @@ def growth(folder: Path) -> Iterator[Row]:
 
 def write(source: str, folder: str, positions: int) -> dict:
     """Write a store of some positions: the rows of `source` again and again, hashes anew."""
-    from scripts.first.store import BY_POSITION, KnowledgeStore, write_store
-    from scripts.first.store_file import scratch_array
-
     store = KnowledgeStore.open(source)
     part = store.arrays
     lengths, n = np.diff(store.offsets), store.positions
@@ -196,9 +191,6 @@ def write(source: str, folder: str, positions: int) -> dict:
 
 def epoch(folder: str, **_: object) -> dict:
     """What a student does with it: open, find the rows by their hashes, one epoch's targets."""
-    from scripts.first.matching import Recalibration
-    from scripts.first.store import KnowledgeStore
-
     start = time.perf_counter()
     store, softmax = KnowledgeStore.open(folder), Recalibration(K, "prob_softmax", {"c": 0.3})
     order = np.random.default_rng(0).permutation(len(store))
