@@ -16,7 +16,7 @@ from scripts.first import training
 from scripts.first.batching import collate
 from scripts.first.encoding import EncodedRow
 from scripts.first.hard_labels import cross_entropy
-from scripts.first.matching import MatchingLoss
+from scripts.first.matching import MatchingLoss, Recalibration
 from scripts.first.store import KnowledgeStore, write_store
 
 K, C = 5, 0.3
@@ -145,7 +145,8 @@ class Step:
         """(N, k) targets of Eq. 4, written out."""
         found = []
         for row in batch.rows:
-            stored = self.store.row(self.store.row_index(self.batch[row].row_hash), K)
+            hashed = np.frombuffer(self.batch[row].row_hash, np.uint8)[None]
+            stored = self.store.rows(self.store.rows_of(hashed))
             scaled = np.exp(np.exp(stored["log_probs"].astype(np.float64)) / C)
             found.append(scaled / scaled.sum(-1, keepdims=True))
         return np.concatenate(found).astype(np.float32)
@@ -161,7 +162,5 @@ class Step:
 
 def knowledge_loss(batch: list[EncodedRow], store: KnowledgeStore) -> MatchingLoss:
     """Eq. 5 with Eq. 4's targets, as `first_ts` has it."""
-    from scripts.first.matching import recalibrated_targets
-
-    targets = recalibrated_targets(store, K, "prob_softmax", {"c": C})
-    return MatchingLoss(batch, store, targets, "full_vocab", None)
+    recalibration = Recalibration(K, "prob_softmax", {"c": C})
+    return MatchingLoss(batch, store, recalibration, "full_vocab", None)

@@ -124,7 +124,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.provenance import provenance
     from scripts.first.rows import read_rows, scored_kind
     from scripts.first.state import open_state, remove_state
-    from scripts.first.store import NO_RANK, write_store
+    from scripts.first.store import FORMAT, NO_RANK, write_store
     from scripts.first.tokenizer import load_tokenizer
     from scripts.first.training import seed_everything
 
@@ -141,7 +141,7 @@ def main(argv: list[str] | None = None) -> int:
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")
     manifest = {
-        "format": 1,
+        "format": FORMAT,
         "vocabulary_size": config.vocab_size,
         "scored": scored_kind(rows),
         "mask": "first position = last prompt token; last position = last token read",

@@ -102,28 +102,24 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
 
-    from scripts.first.matching import (
-        MatchingLoss,
-        check_outputs,
-        check_store,
-        recalibrated_targets,
-    )
+    from scripts.first.matching import MatchingLoss, Recalibration, check_outputs, check_store
     from scripts.first.store import KnowledgeStore
     from scripts.first.training import train
 
-    recalibration = recalibration_settings(arguments)
+    settings_of_method = recalibration_settings(arguments)
     store = KnowledgeStore.open(arguments.knowledge)
-    targets = recalibrated_targets(
-        store, arguments.k, arguments.recalibration, recalibration, arguments.ts_positions
+    store.check_k(arguments.k)  # a mistake should cost no time
+    recalibration = Recalibration(
+        arguments.k, arguments.recalibration, settings_of_method, arguments.ts_positions
     )
-    c = recalibration.get("c")
+    c = settings_of_method.get("c")
     if arguments.student_side == "softmax_same_c" and c is None:
         # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
         arguments.student_side = "renorm"
 
     def fit(model, corpus, state):
         check_outputs(store, model.config.vocab_size, arguments)
-        loss = MatchingLoss(corpus.train, store, targets, arguments.student_side, c)
+        loss = MatchingLoss(corpus.train, store, recalibration, arguments.student_side, c)
         rows, eos = corpus.train, corpus.tokenizer.eos_id
         return train(model, rows, loss, "sequence_mean", settings, eos, arguments.method, state)
 
@@ -135,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         kind="student",
         method=arguments.method,
         knowledge=store.manifest["files"],
-        recalibration={"name": arguments.recalibration, "k": arguments.k, **recalibration},
+        recalibration={"name": arguments.recalibration, "k": arguments.k, **settings_of_method},
         student_side=arguments.student_side,
         ts_positions=arguments.ts_positions,
     )

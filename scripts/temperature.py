@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     mask = store.scored_positions(scored)
     probabilities = store.probabilities(arguments.k)[mask]
-    correct = store.gold_rank[mask] == 0
+    correct = store.column("gold_rank")[mask] == 0
     result = search_temperature(probabilities, correct, bins=arguments.bins)
     for name, curve in (("coarse", result.coarse), ("refined", result.refined)):
         write_csv(arguments.output_dir / f"{name}.csv", pandas.DataFrame(curve))

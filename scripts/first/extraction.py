@@ -20,10 +20,10 @@ from scripts.first.batching import inference_batches
 from scripts.first.encoding import EncodedRow
 from scripts.first.errors import UserError
 from scripts.first.state import differences, read_seal, seal_part, seconds_between_parts
-from scripts.first.store import KnowledgeStore, id_dtype
+from scripts.first.store import BY_POSITION, KnowledgeStore, id_dtype
+from scripts.first.store_file import scratch_array
 
 WHOLE = (1, 1)
-BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank")  # arrays of a store, (N, ...)
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -68,15 +68,19 @@ def positions_of(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
 
 
 def empty_arrays(encoded: list[EncodedRow], k: int, vocabulary_size: int) -> dict[str, np.ndarray]:
-    """A store's arrays for these rows, offsets and row hashes filled in, the rest zero."""
+    """A store's arrays for these rows, offsets and row hashes filled in, the rest zero.
+
+    What grows with the positions is in files without a name (see scratch_array), not in memory.
+    """
     offsets = np.concatenate([[0], np.cumsum([len(row.labels) for row in encoded])])
     n = int(offsets[-1])
     hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
+
     return {
-        "ids": np.zeros((n, k), dtype=id_dtype(vocabulary_size)),
-        "log_probs": np.zeros((n, k), dtype=np.float16),
-        "log_tail": np.zeros(n, dtype=np.float16),
-        "gold_rank": np.zeros(n, dtype=np.uint8),
+        "ids": scratch_array((n, k), id_dtype(vocabulary_size)),
+        "log_probs": scratch_array((n, k), np.float16),
+        "log_tail": scratch_array((n,), np.float16),
+        "gold_rank": scratch_array((n,), np.uint8),
         "offsets": offsets.astype(np.int64),
         "row_hashes": hashes.reshape(-1, 16).copy(),
     }
@@ -162,7 +166,8 @@ def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> dict[s
                 f"part of other rows: {folder}: they are not those of {name}: "
                 "delete it and run its job again"
             )
-        where = positions_of(arrays["offsets"], rows)
-        for array in BY_POSITION:
-            arrays[array][where] = store.arrays[array]
+        for numbers, block in store.blocks():
+            where = positions_of(arrays["offsets"], rows[numbers])
+            for name, values in block.items():
+                arrays[name][where] = values
     return arrays

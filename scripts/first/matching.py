@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -10,26 +11,37 @@ from scripts.first.batching import Batch
 from scripts.first.encoding import EncodedRow
 from scripts.first.errors import UserError
 from scripts.first.head import InChunks
-from scripts.first.losses import knowledge_matching_loss, matching_of
+from scripts.first.losses import check_targets, knowledge_matching_loss, matching_of
 from scripts.first.recalibration import recalibrate
 from scripts.first.store import KnowledgeStore
 from scripts.first.tokenizer import TextTokenizer
 
 
-def recalibrated_targets(
-    store: KnowledgeStore, k: int, recalibration: str, settings: dict, ts_positions: str = "all"
-) -> np.ndarray:
-    """(N, k) float32 targets q for every stored position (paper section 4.2).
+@dataclass(frozen=True)
+class Recalibration:
+    """How a teacher's k most probable tokens become targets (paper section 4.2).
 
     `ts_positions: answer_only` recalibrates the first position of each row and gives all others
     the A.1 normalisation.
     """
-    probabilities = store.probabilities(k)
-    targets = recalibrate(probabilities, recalibration, **settings)
-    if ts_positions == "answer_only" and recalibration != "none":
-        plain = recalibrate(probabilities, "none")
-        targets = np.where(store.answer_positions()[:, None], targets, plain)
-    return targets.astype(np.float32)
+
+    k: int
+    name: str = "none"
+    settings: dict = field(default_factory=dict)
+    ts_positions: str = "all"
+
+    def targets(self, log_probs: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """(N, k) float32 targets q of stored log_probs (N, at least k).
+
+        first: positions among the N that are the first of their rows.
+        """
+        probabilities = np.exp(log_probs[:, : self.k].astype(np.float64))
+        targets = recalibrate(probabilities, self.name, **self.settings)
+        if self.ts_positions == "answer_only" and self.name != "none":
+            plain = recalibrate(probabilities, "none")
+            plain[first] = targets[first]
+            targets = plain
+        return targets.astype(np.float32)
 
 
 def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argparse.Namespace):
@@ -47,10 +59,10 @@ def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argp
 
 def check_outputs(store: KnowledgeStore, outputs: int, arguments: argparse.Namespace) -> None:
     """Refuse ids that the student cannot say: a teacher's head may exceed the shared tokenizer."""
-    if store.ids.size and int(store.ids.max()) >= outputs:
+    if store.largest_id >= outputs:
         raise UserError(
             f"the teacher's vocabulary exceeds the student's: {arguments.knowledge}: it holds id "
-            f"{int(store.ids.max())}, {arguments.model} has {outputs} outputs: pair other models"
+            f"{store.largest_id}, {arguments.model} has {outputs} outputs: pair other models"
         )
 
 
@@ -58,43 +70,55 @@ class MatchingLoss:
     """losses(logits, batch) of Eq. 5 for a student's training rows.
 
     logits (N, V) at the batch's supervised positions; returns (N,). Rows join to the store by their
-    content hash: shuffling, another order or a missing row can never misalign them.
+    content hash: shuffling, another order or a missing row can never misalign them. Targets are
+    made for each batch, so that memory does not grow with the store.
     """
 
     def __init__(
         self,
         encoded: list[EncodedRow],
         store: KnowledgeStore,
-        targets: np.ndarray,
+        recalibration: Recalibration,
         student_side: str,
         c: float | None,
     ):
-        self.store, self.targets = store, targets
+        store.check_k(recalibration.k)
+        self.store, self.recalibration = store, recalibration
         self.student_side, self.c = student_side, c
-        self.head_mass = -np.expm1(np.minimum(store.log_tail.astype(np.float64), 0.0))
-        self.rows = np.asarray([self._find(row) for row in encoded])
+        hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
+        self.rows = store.rows_of(hashes.reshape(-1, 16))
+        for row, index in zip(encoded, self.rows.tolist(), strict=True):
+            self._check(row, index)
 
-    def _find(self, row: EncodedRow) -> int:
-        try:
-            index = self.store.row_index(row.row_hash)
-        except KeyError:
+    def _check(self, row: EncodedRow, index: int) -> None:
+        if index < 0:
             raise UserError(
                 f"row {row.row_id} is not in the knowledge store: the store was made from another "
                 "corpus, tokenizer or block length: extract it again"
-            ) from None
+            )
         stored = int(self.store.offsets[index + 1] - self.store.offsets[index])
         if stored != len(row.labels):
             raise UserError(
                 f"row {row.row_id}: the knowledge store has {stored} positions for it, the "
                 f"student {len(row.labels)}: extract it again"
             )
-        return index
+
+    def targets_for(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Token ids (N, k) int64, targets (N, k) float32 and, for `tail_bucket`, mass (N,) float32.
+
+        N counts the batch's supervised positions, row after row; the mass is the teacher's on the
+        k ids.
+        """
+        known, k = self.store.rows(self.rows[batch.rows]), self.recalibration.k
+        first = np.cumsum(batch.counts) - batch.counts
+        targets = self.recalibration.targets(known["log_probs"], first)
+        mass = _head_mass(known, k) if self.student_side == "tail_bucket" else None
+        return known["ids"][:, :k].astype(np.int64), targets, mass
 
     def __call__(self, logits, batch: Batch):
         ids, target, mass = self._targets(batch, logits.device)
-        return knowledge_matching_loss(
-            logits, ids, target, self.student_side, c=self._c(), head_mass=mass
-        )
+        side, c = self.student_side, self._c()
+        return knowledge_matching_loss(logits, ids, target, side, c=c, head_mass=mass, check=False)
 
     def in_chunks(self, batch: Batch, device) -> InChunks:
         """The same loss for logits that are never all there."""
@@ -112,25 +136,19 @@ class MatchingLoss:
         return self.c if self.student_side == "softmax_same_c" else None
 
     def _targets(self, batch: Batch, device):
-        """ids (N, k), target (N, k) and, for `tail_bucket`, head mass (N,) of a batch's rows."""
+        """What `targets_for` gives, checked, as tensors where the logits are."""
         import torch
 
-        offsets = self.store.offsets
-        positions = np.concatenate(
-            [np.arange(offsets[r], offsets[r + 1]) for r in self.rows[batch.rows]]
-        )
-        k = self.targets.shape[1]
-
-        def to(array, dtype):
-            return torch.from_numpy(np.ascontiguousarray(array)).to(device, dtype)
-
+        ids, target, mass = self.targets_for(batch)
+        check_targets(ids, target, self.store.manifest["vocabulary_size"])
         return (
-            to(self.store.ids[positions, :k].astype(np.int64), torch.int64),
-            to(self.targets[positions], torch.float32),
-            to(self._mass(positions, k), torch.float32),
+            None if array is None else torch.from_numpy(array).to(device)
+            for array in (ids, target, mass)
         )
 
-    def _mass(self, positions: np.ndarray, k: int) -> np.ndarray:
-        """Probability of the k ids: 1 - tail, less what is stored beyond k."""
-        beyond = np.exp(self.store.arrays["log_probs"][positions, k:].astype(np.float64)).sum(1)
-        return np.clip(self.head_mass[positions] - beyond, 0.0, 1.0)
+
+def _head_mass(known: dict[str, np.ndarray], k: int) -> np.ndarray:
+    """Probability of the k ids, (N,) float32: 1 - tail, less what is stored beyond k."""
+    mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0))
+    beyond = np.exp(known["log_probs"][:, k:].astype(np.float64)).sum(1)
+    return np.clip(mass - beyond, 0.0, 1.0).astype(np.float32)

@@ -12,7 +12,8 @@ from scripts import knowledge
 from scripts.first.batching import collate
 from scripts.first.errors import UserError
 from scripts.first.inference import supervised_logits
-from scripts.first.matching import MatchingLoss, recalibrated_targets
+from scripts.first.matching import MatchingLoss, Recalibration
+from scripts.first.recalibration import recalibrate
 from scripts.first.store import KnowledgeStore
 from tests import tiny_models as tiny
 
@@ -35,6 +36,12 @@ def hand_made(probabilities=(P1, P2, P1), counts=(2, 1)) -> KnowledgeStore:
         },
         {"tokenizer": "x", "files": {}},
     )
+
+
+def recalibrated_targets(store: KnowledgeStore, *recalibration) -> np.ndarray:
+    """Targets of a whole store at once."""
+    first = store.offsets[:-1]
+    return Recalibration(*recalibration).targets(store.column("log_probs"), first)
 
 
 def test_targets_are_the_reference_vectors_o4_o5_o7():
@@ -93,7 +100,7 @@ def test_smaller_k_uses_the_first_tokens_only():
     expected = 1 / (1 + math.exp((0.03 - 0.95) / 0.28))
     np.testing.assert_allclose(two[0], (expected, 1 - expected), atol=1e-6)
     with pytest.raises(UserError, match="stored_k"):
-        recalibrated_targets(hand_made(), 6, "none", {})
+        MatchingLoss([], hand_made(), Recalibration(6), "full_vocab", None)
 
 
 @pytest.fixture(scope="module")
@@ -112,12 +119,14 @@ def dense_losses(store, encoded, model, c: float) -> dict[bytes, torch.Tensor]:
     found = {}
     for index, row in enumerate(encoded):
         log_student = tiny.full_logits(model, row)[row.prompt_length - 1 :].log_softmax(-1)
-        known = store.row(index, 5)
+        known = store.rows(np.asarray([index]))
         losses = []
         for position in range(len(row.labels)):
-            p = np.exp(known["log_probs"][position].astype(np.float64))
+            p = np.exp(known["log_probs"][position, :5].astype(np.float64))
             q = np.exp(p / c) / np.exp(p / c).sum()
-            student_side = log_student[position][known["ids"][position].astype(np.int64)].numpy()
+            student_side = log_student[position][
+                known["ids"][position, :5].astype(np.int64)
+            ].numpy()
             losses.append(float((q * (np.log(q) - student_side)).sum()))
         found[row.row_hash] = torch.tensor(losses)
     return found
@@ -128,9 +137,8 @@ def test_rows_join_by_content_whatever_the_order(store, encoded, order):
     """B6: shuffled training rows meet their own knowledge."""
     model = tiny.random_llama(0)
     rows = {"same": encoded, "reversed": encoded[::-1], "subset": encoded[4:1:-1]}[order]
-    loss = MatchingLoss(
-        rows, store, recalibrated_targets(store, 5, "prob_softmax", {"c": 0.3}), "full_vocab", 0.3
-    )
+    softmax = Recalibration(5, "prob_softmax", {"c": 0.3})
+    loss = MatchingLoss(rows, store, softmax, "full_vocab", 0.3)
     expected = dense_losses(store, encoded, model, 0.3)
     chosen = np.random.default_rng(0).permutation(len(rows))
     batch = collate(rows, chosen, tiny.EOS)
@@ -149,9 +157,9 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
     targets = recalibrated_targets(store, k, "none", {})
     with torch.no_grad():
         logits = supervised_logits(model, batch)
-        found = MatchingLoss(encoded, store, targets, "tail_bucket", None)(logits, batch)
+        found = MatchingLoss(encoded, store, Recalibration(k), "tail_bucket", None)(logits, batch)
     p = logits.double().softmax(-1).numpy()
-    ids = store.ids[:, :k].astype(np.int64)
+    ids = store.column("ids")[:, :k].astype(np.int64)
     head = np.take_along_axis(p, ids, 1)
     teacher = [tiny.full_logits(tiny.random_llama(7), r)[r.prompt_length - 1 :] for r in encoded]
     exact = torch.cat(teacher).softmax(-1).numpy()
@@ -161,7 +169,49 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
     np.testing.assert_allclose(found.numpy(), expected, rtol=5e-3, atol=5e-3)
 
 
+RECALIBRATIONS = [
+    ("none", {}, "all"),
+    ("label_smoothing", {"delta": 0.1, "space": "prob"}, "all"),
+    ("label_smoothing", {"delta": 0.1, "space": "log"}, "answer_only"),
+    ("prob_softmax", {"c": 0.28}, "all"),
+    ("prob_softmax", {"c": 0.28}, "answer_only"),
+]
+
+
+@pytest.mark.parametrize("name, options, positions", RECALIBRATIONS)
+@pytest.mark.parametrize("k", [3, 8])
+def test_a_batch_gets_the_bits_of_the_whole_store(store, encoded, k, name, options, positions):
+    """Computed batch by batch or for all positions at once: no bit may depend on it."""
+    whole = store.arrays
+    p = np.exp(whole["log_probs"].astype(np.float64))
+    targets = recalibrate(p[:, :k], name, **options)
+    if positions == "answer_only":
+        answers = store.answer_positions()[:, None]
+        targets = np.where(answers, targets, recalibrate(p[:, :k], "none"))
+    mass = -np.expm1(np.minimum(whole["log_tail"].astype(np.float64), 0.0))
+    mass = np.clip(mass - p[:, k:].sum(1), 0.0, 1.0)
+    draw = np.random.default_rng(0)
+    loss = MatchingLoss(
+        encoded, store, Recalibration(k, name, options, positions), "tail_bucket", None
+    )
+    for size in (1, 2, 5, len(encoded)):
+        batch = collate(encoded, draw.permutation(len(encoded))[:size], tiny.EOS)
+        spans = [np.arange(store.offsets[r], store.offsets[r + 1]) for r in batch.rows]
+        where = np.concatenate(spans)
+        ids, found, head = loss.targets_for(batch)
+        np.testing.assert_array_equal(ids, whole["ids"][where, :k])
+        np.testing.assert_array_equal(found, targets[where].astype(np.float32))
+        np.testing.assert_array_equal(head, mass[where].astype(np.float32))
+        assert (ids.dtype, found.dtype, head.dtype) == (np.int64, np.float32, np.float32)
+
+
+def test_only_the_tail_bucket_is_given_the_mass(store, encoded):
+    batch = collate(encoded, np.arange(3), tiny.EOS)
+    loss = MatchingLoss(encoded, store, Recalibration(5), "full_vocab", None)
+    assert loss.targets_for(batch)[2] is None
+
+
 def test_row_without_knowledge_is_refused(store, encoded):
     stranger = tiny.encode(tiny.choice_rows(1, seed=99))
     with pytest.raises(UserError, match="not in the knowledge store"):
-        MatchingLoss([*encoded, *stranger], store, store.probabilities(5), "full_vocab", None)
+        MatchingLoss([*encoded, *stranger], store, Recalibration(5), "full_vocab", None)

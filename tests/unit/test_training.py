@@ -18,7 +18,7 @@ from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.hard_labels import cross_entropy, train_on_labels
 from scripts.first.inference import supervised_logits
-from scripts.first.matching import MatchingLoss, recalibrated_targets
+from scripts.first.matching import MatchingLoss, Recalibration
 from scripts.first.store import KnowledgeStore
 from scripts.first.training import Settings, seed_everything, train
 from tests import tiny_models as tiny
@@ -147,15 +147,16 @@ def distill(model, **changes):
     encoded = tiny.encode(tiny.choice_rows(6))
     arrays = knowledge.extract(tiny.random_llama(7), encoded, 5, tiny.EOS, 1000)
     store = KnowledgeStore(arrays, {})
-    targets = recalibrated_targets(store, 5, "prob_softmax", {"c": 0.3})
-    loss = MatchingLoss(encoded, store, targets, "full_vocab", 0.3)
+    softmax = Recalibration(5, "prob_softmax", {"c": 0.3})
+    loss = MatchingLoss(encoded, store, softmax, "full_vocab", 0.3)
     batch = collate(encoded, np.arange(len(encoded)), tiny.EOS)
+    ids, targets, _ = loss.targets_for(batch)
 
     def divergence() -> float:
         """Forward KL of the targets, by hand."""
         with torch.no_grad():
             log_p = supervised_logits(model, batch).log_softmax(-1)
-        own = log_p.gather(1, torch.from_numpy(store.ids.astype(np.int64)))
+        own = log_p.gather(1, torch.from_numpy(ids))
         q = torch.from_numpy(targets)
         return float((q * (q.log() - own)).sum(1).mean())
 

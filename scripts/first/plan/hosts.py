@@ -14,8 +14,9 @@ PROCESS_CPU, PROCESS_GPU = 1.0e9, 3.5e9
 LOADING, GATHERING, STATE = 4, 6, 12
 # Two float32 moments; AdamW steps over one parameter at a time and makes no copy of all.
 MOMENTS = 8
-# A store's arrays, the float32 copies of its checks, and the serialised file.
-EXTRACTION_COPIES = 4.5
+# What a knowledge store takes while it is written or read, whatever its size: it is mapped, and
+# few blocks are unpacked at a time.
+STORE = 0.1e9
 
 
 def training_host(model: Architecture, training: Training, nodes: int, gpu: bool) -> float:
@@ -56,9 +57,9 @@ def reading_host(model: Architecture, width: int, gpu: bool) -> float:
     return PROCESS_GPU + width * model.parameters if gpu else PROCESS_CPU
 
 
-def matching_host(store: int, positions: int, k: int = 5) -> float:
-    """A store in memory, read once more for its hash, and the targets of k tokens in float64."""
-    return 1.2 * store + positions * k * 8 * 6
+def searching_host(positions: int, stored_k: int, k: int = 5) -> float:
+    """All log-probabilities of a store, twice, and those of k tokens in float64, six times."""
+    return STORE + positions * (2 * 2 * stored_k + 8 * 6 * k)
 
 
 def validating_weights(model: Architecture, training: Training) -> float:

@@ -164,8 +164,7 @@ def _trained(scale: Scale, stage, family, corpus, model: Architecture, loss, cou
     validating = sum(work.forward_flops(model, held_out))
     host = hosts.training_host(model, training, declared["nodes"], bool(declared["gpu"]))
     if loss == "knowledge":
-        stored = _store(scale, counts, model)
-        host += declared["on_host"] * hosts.matching_host(stored, counts.positions)
+        host += declared["on_host"] * hosts.STORE
     files = 4 * scale.width * model.parameters  # read and hashed, written and hashed
     moved, state = steps * hosts.moved_bytes(model, training), hosts.STATE * model.parameters
     seconds = scale.machine.seconds(flops, declared["all"], moved_bytes=moved)
@@ -199,9 +198,9 @@ def _reading(scale: Scale, model, counts: Counts, what: str, weights=None) -> Me
     return reading_memory(model, batch, scale.settings["dtype"], what, weights)
 
 
-def _store(scale: Scale, counts: Counts, model: Architecture) -> int:
+def _store(scale: Scale, counts: Counts) -> int:
     k = scale.settings["knowledge"]["stored_k"]
-    return work.store_bytes(counts.positions, counts.rows, k, model.vocabulary)
+    return work.store_bytes(counts.positions, counts.rows, k)
 
 
 def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
@@ -209,11 +208,10 @@ def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
     parts = scale.settings["knowledge"].get("jobs", 1)
     splits = [scale.counts(family, corpus, split) for split in ("train", "validation")]
     memories = [_reading(scale, model, counts, "extraction") for counts in splits]
-    stores = [_store(scale, counts, model) for counts in splits]
+    stores = [_store(scale, counts) for counts in splits]
     flops = [sum(work.forward_flops(model, counts)) for counts in splits]
     files = 2 * scale.width * model.parameters
     host = hosts.reading_host(model, scale.width, bool(scale.declared("knowledge")["gpu"]))
-    writing = hosts.EXTRACTION_COPIES * max(stores)
     extraction = _row(
         scale,
         "knowledge",
@@ -222,7 +220,7 @@ def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
         model,
         jobs=2 * parts,
         memory=max(memories, key=lambda m: m.total),
-        host=host + writing / parts,
+        host=host + hosts.STORE,
         store_gb=sum(stores) / GB,
         tokens=sum(counts.tokens for counts in splits),
         flops=sum(flops),
@@ -230,14 +228,20 @@ def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
     )
     if parts == 1:
         return [extraction]
-    merge = {"rule": "knowledge_merge", "jobs": 2, "gpu": 0, "host": hosts.PROCESS_CPU + writing}
+    merge = {
+        "rule": "knowledge_merge",
+        "jobs": 2,
+        "gpu": 0,
+        "host": hosts.PROCESS_CPU + hosts.STORE,
+    }
     merged = _row(scale, "knowledge", family, corpus, model, **merge)
     return [{**extraction, "rule": "knowledge_part"}, merged]
 
 
 def _temperature(scale: Scale, family, corpus, model: Architecture) -> dict:
     counts = scale.counts(family, corpus, "validation")
-    host = hosts.PROCESS_CPU + hosts.matching_host(_store(scale, counts, model), counts.positions)
+    stored_k = scale.settings["knowledge"]["stored_k"]
+    host = hosts.PROCESS_CPU + hosts.searching_host(counts.positions, stored_k)
     return _row(scale, "temperature", family, corpus, model, jobs=1, host=host)
 
 

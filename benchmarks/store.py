@@ -1,0 +1,202 @@
+"""The knowledge store: bytes a position, access to one row, cost against size (bars 3 and 9).
+
+The knowledge is what the working point's trained model says on the first 2,000 rows of Alpaca,
+extracted with k = 5 by the project's own stage. At V = 128,256 the same ids are spread over the
+vocabulary by a fixed random injection.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.harness import Row, isolated, median, spread
+from benchmarks.points import BLOCK, VOCABULARIES
+from scripts.first.matching import Recalibration  # brings torch, which is not the store's memory
+from scripts.first.store import BY_POSITION, KnowledgeStore, write_store
+from scripts.first.store_file import scratch_array
+
+ROWS, K = 2_000, 5
+AT_REST, MAPPED, ACCESS_MS = 14.0, 22.0, 1.0
+SIZES = (1_000_000, 10_000_000)
+STEPS = {"write": "writing", "epoch": "opening, joining and an epoch of targets"}
+BATCH = 16
+LINEAR, FLAT_MIB = 1.1, 16
+
+
+def rows(bench) -> Iterator[Row]:
+    """Bar 3 at both V, then the store's rows of bar 9."""
+    extracted = extraction(bench)
+    arrays = KnowledgeStore.open(extracted).arrays
+    for vocabulary in VOCABULARIES:
+        folder = bench.scratch / "stores" / f"alpaca-{vocabulary}"
+        arrays["ids"] = spread_ids(arrays["ids"], vocabulary)
+        write_store(folder, arrays, {"vocabulary_size": vocabulary})
+        yield from sizes(folder, arrays, vocabulary)
+        yield access(folder, vocabulary)
+    yield from growth(folder)
+
+
+def extraction(bench) -> Path:
+    """The store of the first 2,000 rows, made once."""
+    import pyarrow.parquet as parquet
+
+    from scripts import knowledge
+    from scripts.first.errors import UserError
+
+    folder = bench.scratch / "stores" / "extracted"
+    try:
+        KnowledgeStore.open(folder)
+    except UserError:  # there is none yet, or it is of another format
+        folder.mkdir(parents=True, exist_ok=True)
+        table = folder.with_suffix(".parquet")
+        parquet.write_table(parquet.read_table(bench.prepared("alpaca")["train"])[:ROWS], table)
+        words = ["--model", bench.model(VOCABULARIES[0], "trained"), "--data", table, "--k", K]
+        words += ["--block-length", BLOCK, "--output-dir", folder]
+        knowledge.main([str(word) for word in words])
+    return folder
+
+
+def spread_ids(ids: np.ndarray, vocabulary: int) -> np.ndarray:
+    """The same tokens under other names, all over a larger vocabulary."""
+    if vocabulary == VOCABULARIES[0]:
+        return ids
+    return np.random.default_rng(1).permutation(vocabulary).astype(np.uint32)[ids]
+
+
+def sizes(folder: Path, arrays: dict, vocabulary: int) -> Iterator[Row]:
+    """Whole folder, manifest counted, against three rivals' files of the same knowledge."""
+    n = len(arrays["ids"])
+    ours = sum(path.stat().st_size for path in folder.iterdir()) / n
+    rivals = {
+        "JSON lines": (json_lines(arrays), "", None),
+        "20 B raw": (raw(arrays), f"<= {MAPPED:g} B mapped", ours <= MAPPED),
+        "Megatron zstd-3": (megatron(arrays), f"<= {AT_REST:g} B at rest", ours <= AT_REST),
+    }
+    for name, (theirs, bar, passes) in rivals.items():
+        title = f"3 store against {name}, V = {vocabulary:,}"
+        note = "rival without tail, rank, row hashes, checksums" if name != "JSON lines" else ""
+        yield Row(title, ours, theirs / n, "B/position", theirs / n / ours, 0.0, bar, passes, note)
+
+
+def json_lines(arrays: dict) -> int:
+    """The paper's released format: a line a row, id -> log-prob of each position.
+
+    Its log-probs are float32; ours have been rounded to float16, which makes its lines shorter.
+    """
+    total, offsets = 0, arrays["offsets"]
+    log_probs = arrays["log_probs"].astype(np.float32)
+    for first, end in zip(offsets, offsets[1:], strict=False):
+        positions = [
+            dict(zip(map(str, ids), values, strict=True))
+            for ids, values in zip(
+                arrays["ids"][first:end].tolist(), log_probs[first:end].tolist(), strict=True
+            )
+        ]
+        total += len(json.dumps({"top_log_probs": positions})) + 1
+    return total
+
+
+def raw(arrays: dict) -> int:
+    """uint16 ids, with two more bits beyond 65,536, and float16 log-probs; in a flat file."""
+    n, k = arrays["ids"].shape
+    wide = int(arrays["ids"].max()) >= 2**16
+    return n * (4 * k + (-(-2 * k // 8) if wide else 0))
+
+
+def megatron(arrays: dict) -> int:
+    """float16 log-probs, uint16 ids and a byte for bit 16 of each, one zstd-3 file."""
+    import pyarrow
+
+    ids = arrays["ids"].astype(np.uint32)
+    columns = (arrays["log_probs"], ids.astype(np.uint16), (ids >> 16).astype(np.uint8))
+    codec = pyarrow.Codec("zstd", compression_level=3)
+    return len(codec.compress(b"".join(column.tobytes() for column in columns), asbytes=True))
+
+
+def access(folder: Path, vocabulary: int) -> Row:
+    """One row out of a block that was not unpacked before, against reading the whole store."""
+    cold, whole = [], []
+    for repetition in range(6):
+        store = KnowledgeStore.open(folder)
+        order = np.random.default_rng(repetition).permutation(store.block_starts[1:-1])
+        store.rows(np.zeros(1, np.int64))  # makes the file that it unpacks to, once a store
+        seconds = []
+        for row in order:
+            start = time.perf_counter()
+            store.rows(np.asarray([row]))
+            seconds.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        store.arrays  # noqa: B018
+        whole.append(1e3 * (time.perf_counter() - start))
+        cold.append(1e3 * median(seconds))
+    cold, whole = cold[1:], whole[1:]
+    title = f"3 one row out of a cold block, V = {vocabulary:,}"
+    ours, theirs = median(cold), median(whole)
+    bar = f"<= {ACCESS_MS:g} ms"
+    note = "against unpacking the whole store"
+    return Row(title, ours, theirs, "ms", theirs / ours, spread(cold), bar, ours <= ACCESS_MS, note)
+
+
+def growth(folder: Path) -> Iterator[Row]:
+    """Stores of 1M and 10M positions, each step in a process of its own."""
+    small, large = SIZES
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        for step in ("write", "epoch"):
+            seconds, peaks = {}, {}
+            for positions in SIZES:
+                place = str(Path(scratch) / str(positions))
+                words = {"source": str(folder), "folder": place, "positions": positions}
+                repetitions = 3 if positions == small else 1
+                runs = [isolated(f"benchmarks.store:{step}", **words) for _ in range(repetitions)]
+                seconds[positions] = [1e6 * run["seconds"] / positions for run in runs]
+                peaks[positions] = max(run["peak_bytes"] for run in runs) / 2**20
+            a, b = median(seconds[small]), median(seconds[large])
+            noise, note = spread(seconds[small]), "spread: that of the 1M"
+            bar, unit = f"<= {LINEAR:g}x", "s/1M positions"
+            name = f"9 store: {STEPS[step]}, 10M against 1M"
+            yield Row(name, b, a, unit, b / a, noise, bar, b / a <= LINEAR, note)
+            more = peaks[large] - peaks[small]
+            bar = f"at most {FLAT_MIB} MiB more"
+            name = f"9 store: anonymous memory, {STEPS[step]}, 10M against 1M"
+            ratio = peaks[large] / peaks[small]
+            yield Row(name, peaks[large], peaks[small], "MiB", ratio, None, bar, more <= FLAT_MIB)
+
+
+def write(source: str, folder: str, positions: int) -> dict:
+    """Write a store of some positions: the rows of `source` again and again, hashes anew."""
+    store = KnowledgeStore.open(source)
+    part = store.arrays
+    lengths, n = np.diff(store.offsets), store.positions
+    offsets = np.concatenate([[0], np.cumsum(np.tile(lengths, -(-positions // n)))])
+    offsets = offsets[: np.searchsorted(offsets, positions) + 1]
+    arrays = {}
+    for name in BY_POSITION:
+        shape = (int(offsets[-1]), *part[name].shape[1:])
+        arrays[name] = scratch_array(shape, part[name].dtype)
+        for first in range(0, len(arrays[name]), n):
+            piece = arrays[name][first : first + n]
+            piece[:] = part[name][: len(piece)]
+    hashes = np.random.default_rng(0).bytes(16 * (len(offsets) - 1))
+    arrays |= {"offsets": offsets, "row_hashes": np.frombuffer(hashes, np.uint8).reshape(-1, 16)}
+    start = time.perf_counter()
+    write_store(folder, arrays, {"vocabulary_size": VOCABULARIES[1]})
+    return {"seconds": time.perf_counter() - start}
+
+
+def epoch(folder: str, **_: object) -> dict:
+    """What a student does with it: open, find the rows by their hashes, one epoch's targets."""
+    start = time.perf_counter()
+    store, softmax = KnowledgeStore.open(folder), Recalibration(K, "prob_softmax", {"c": 0.3})
+    order = np.random.default_rng(0).permutation(len(store))
+    rows = store.rows_of(store.row_hashes[order])
+    for first in range(0, len(rows), BATCH):
+        batch = rows[first : first + BATCH]
+        counts = store.offsets[batch + 1] - store.offsets[batch]
+        softmax.targets(store.rows(batch)["log_probs"], np.cumsum(counts) - counts)
+    return {"seconds": time.perf_counter() - start}
