@@ -25,24 +25,28 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     import numpy as np
     import torch
 
-    from scripts.first.encoding import candidate_ids, encode_prompts
+    from scripts.first.encoding import candidate_ids, encode_prompts, encode_questions
     from scripts.first.inference import iterate_logits
+    from scripts.first.slices import row_slices
 
-    ids = candidate_ids(rows, tokenizer)
+    known = encode_questions(rows, tokenizer)
+    ids = candidate_ids(rows, tokenizer, known)
     gold = np.asarray(
         [ids[i][list(r["candidates"]).index(r["answer"])] for i, r in enumerate(rows)]
     )
-    encoded = encode_prompts(rows, tokenizer)
+    encoded = encode_prompts(rows, tokenizer, known)
     log_probs = np.zeros(ids.shape)
     top = np.zeros((len(rows), RANKS))
     hit = np.zeros((len(rows), RANKS), dtype=bool)
     for batch, logits in iterate_logits(model, encoded, tokenizer.eos_id, max_tokens, "questions"):
-        everything = (logits.double() / temperature).log_softmax(-1)
-        wanted = torch.from_numpy(ids[batch.rows]).to(everything.device)
-        log_probs[batch.rows] = everything.gather(1, wanted).cpu().numpy()
-        values, indices = everything.topk(RANKS, dim=-1)
-        top[batch.rows] = values.exp().cpu().numpy()
-        hit[batch.rows] = indices.cpu().numpy() == gold[batch.rows][:, None]
+        for part in row_slices(logits):
+            chosen = batch.rows[part]
+            everything = (logits[part].double() / temperature).log_softmax(-1)
+            wanted = torch.from_numpy(ids[chosen]).to(everything.device)
+            log_probs[chosen] = everything.gather(1, wanted).cpu().numpy()
+            values, indices = everything.topk(RANKS, dim=-1)
+            top[chosen] = values.exp().cpu().numpy()
+            hit[chosen] = indices.cpu().numpy() == gold[chosen][:, None]
     return log_probs, top, hit
 
 

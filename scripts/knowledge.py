@@ -132,8 +132,10 @@ def main(argv: list[str] | None = None) -> int:
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.data)
-    check_candidates(rows, tokenizer)
-    encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
+    known = check_candidates(rows, tokenizer)
+    encoded, report = encode_rows(
+        rows, tokenizer, arguments.block_length, arguments.append_eos, known
+    )
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
     config = AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)

@@ -9,6 +9,7 @@ token read (it predicts EOS). A CommonsenseQA row has 3 of them, a BoolQ row 2.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from scripts.first.errors import UserError
 from scripts.first.tokenizer import TextTokenizer
 
 NO_LABEL = -100
+Encodings = dict[str, list[int]]  # ids by text, as one tokenizer gives them
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,21 @@ def row_hash(input_ids: np.ndarray, prompt_length: int) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
+def encode_texts(
+    texts: Iterable[str], tokenizer: TextTokenizer, known: Encodings | None = None
+) -> Encodings:
+    """Ids of each distinct text, in one call; what is `known` already is not encoded again."""
+    known = known or {}
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    return {**known, **dict(zip(new, tokenizer.encode_many(new), strict=True))}
+
+
 def encode_rows(
     rows: list[dict],
     tokenizer: TextTokenizer,
     block_length: int,
     append_eos: bool = True,
+    known: Encodings | None = None,
 ) -> tuple[list[EncodedRow], EncodingReport]:
     """Encode training rows, at most `block_length` ids each (EOS counted when it is appended).
 
@@ -70,11 +82,12 @@ def encode_rows(
     shorten_end is shortened; without such a part the response is cut, then without EOS; a row whose
     prompt alone fills the block is dropped. All three are counted in the report.
     """
-    prompts = tokenizer.encode_many([row["prompt"] for row in rows])
-    whole = tokenizer.encode_many([row["prompt"] + row["response"] for row in rows])
+    texts = (text for row in rows for text in (row["prompt"], row["prompt"] + row["response"]))
+    encodings = encode_texts(texts, tokenizer, known)
     report = EncodingReport()
     encoded = []
-    for row, prompt_ids, ids in zip(rows, prompts, whole, strict=True):
+    for row in rows:
+        prompt_ids, ids = encodings[row["prompt"]], encodings[row["prompt"] + row["response"]]
         _assert_prefix(row, prompt_ids, ids)
         eos = append_eos
         if len(ids) + append_eos > block_length:
@@ -105,7 +118,15 @@ def encode_rows(
     return encoded, report
 
 
-def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
+def encode_questions(rows: list[dict], tokenizer: TextTokenizer) -> Encodings:
+    """Ids of all texts of questions: prompts, with their response and with each candidate."""
+    parts = ((row, end) for row in rows for end in ("", row["response"], *row["candidates"]))
+    return encode_texts((row["prompt"] + end for row, end in parts), tokenizer)
+
+
+def candidate_ids(
+    rows: list[dict], tokenizer: TextTokenizer, known: Encodings | None = None
+) -> np.ndarray:
     """Token id of each candidate in the context of each row's own prompt, (rows, candidates).
 
     Derived by comparing encode(prompt + candidate) with encode(prompt), never from a table. Raises
@@ -113,20 +134,17 @@ def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
     share an id, where the answer is no candidate or the response does not begin with its token, and
     where rows differ in their number of candidates (an instruction row has none).
     """
-    texts, spans = [], []
     for row in rows:
         _assert_question(row, len(rows[0]["candidates"]))
-        start = len(texts)
-        texts += [row["prompt"], row["prompt"] + row["response"]]
-        texts += [row["prompt"] + candidate for candidate in row["candidates"]]
-        spans.append((start, len(texts)))
-    encodings = tokenizer.encode_many(texts)
+    encodings = encode_questions(rows, tokenizer) if known is None else known
     result = []
-    for row, (start, end) in zip(rows, spans, strict=True):
-        prompt_ids, response_ids, *with_candidates = encodings[start:end]
+    for row in rows:
+        prompt = row["prompt"]
+        prompt_ids, response_ids = encodings[prompt], encodings[prompt + row["response"]]
         n = len(prompt_ids)
         ids = []
-        for candidate, candidate_encoding in zip(row["candidates"], with_candidates, strict=True):
+        for candidate in row["candidates"]:
+            candidate_encoding = encodings[prompt + candidate]
             _assert_prefix(row, prompt_ids, candidate_encoding)
             if len(candidate_encoding) != n + 1:
                 raise UserError(
@@ -147,21 +165,29 @@ def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
     return np.asarray(result, dtype=np.int64)
 
 
-def check_candidates(rows: list[dict], tokenizer: TextTokenizer) -> None:
-    """Refuse questions whose candidates cannot be scored, before anything is trained on them."""
-    if rows[0]["candidates"]:
-        candidate_ids(rows, tokenizer)
+def check_candidates(rows: list[dict], tokenizer: TextTokenizer) -> Encodings:
+    """Refuse questions whose candidates cannot be scored, before anything is trained on them.
+
+    Returns what had to be encoded for it, nothing for instruction rows.
+    """
+    if not rows[0]["candidates"]:
+        return {}
+    known = encode_questions(rows, tokenizer)
+    candidate_ids(rows, tokenizer, known)
+    return known
 
 
-def encode_prompts(rows: list[dict], tokenizer: TextTokenizer) -> list[EncodedRow]:
+def encode_prompts(
+    rows: list[dict], tokenizer: TextTokenizer, known: Encodings | None = None
+) -> list[EncodedRow]:
     """Encode test prompts, never truncated; one supervised position each, the answer's."""
+    encodings = encode_texts((row["prompt"] for row in rows), tokenizer, known)
     encoded = []
-    for row, ids in zip(rows, tokenizer.encode_many([r["prompt"] for r in rows]), strict=True):
-        input_ids = np.asarray(ids, dtype=np.int32)
+    for row in rows:
+        input_ids = np.asarray(encodings[row["prompt"]], dtype=np.int32)
         labels = np.asarray([NO_LABEL], dtype=np.int32)
-        encoded.append(
-            EncodedRow(row["id"], input_ids, len(ids), labels, row_hash(input_ids, len(ids)))
-        )
+        n = len(input_ids)
+        encoded.append(EncodedRow(row["id"], input_ids, n, labels, row_hash(input_ids, n)))
     return encoded
 
 

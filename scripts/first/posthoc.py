@@ -5,9 +5,12 @@ Reads and writes nothing.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from scripts.first.slices import row_slices
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +43,23 @@ class PosthocTemperature:
         if gold.numel() == 0:
             return
         logits = logits if logits.dtype == torch.float64 else logits.float()
-        # Shifted by the maximum, so that a large logit costs no digits of the NLL.
-        logits = logits - logits.max(dim=-1, keepdim=True).values
-        gold_logit = logits.gather(-1, gold[:, None].to(logits.device))[:, 0].double().sum()
-        for i, t in enumerate(np.exp(self.log_t)):
-            total = (logits / t).logsumexp(dim=-1).double().sum() - gold_logit / t
-            self._nll[i] += float(total)
+        gold, temperatures = gold.to(logits.device), np.exp(self.log_t)
+        gold_logit = logits.new_empty(gold.numel())
+        log_sums = logits.new_empty(len(temperatures), gold.numel())
+        # Below this exp underflows, which takes a processor a hundred times as long; beside the
+        # maximum's own 1, a term of 1e-38 is no digit of the sum either way.
+        floor = math.ceil(math.log(torch.finfo(logits.dtype).tiny))
+        for rows in row_slices(logits):
+            # Shifted by the maximum, so that a large logit costs no digits of the NLL.
+            part = logits[rows] - logits[rows].max(dim=-1, keepdim=True).values
+            gold_logit[rows] = part.gather(-1, gold[rows, None])[:, 0]
+            scratch = torch.empty_like(part)
+            for i, t in enumerate(temperatures):
+                torch.div(part, t, out=scratch).clamp_(min=floor).exp_()
+                log_sums[i, rows] = scratch.sum(dim=-1).log_()
+        total_gold = gold_logit.double().sum()
+        for i, t in enumerate(temperatures):
+            self._nll[i] += float(log_sums[i].double().sum() - total_gold / t)
         self.n += gold.numel()
 
     def fit(self) -> float:

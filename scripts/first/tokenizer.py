@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from scripts.first.errors import UserError
@@ -86,6 +87,10 @@ def _from_sentencepiece(path: Path) -> TextTokenizer:
 
 
 def _from_json(path: Path) -> TextTokenizer:
+    # As many threads as the job was given: with more, jobs side by side only slow each other.
+    threads = os.environ.get("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("RAYON_NUM_THREADS", threads)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if threads == "1" else "true")
     import tokenizers
 
     try:

@@ -38,11 +38,10 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
     """Encode the train and validation splits with the base checkpoint's tokenizer."""
     tokenizer = load_tokenizer(base)
     rows, validation_rows = read_rows(arguments.train), read_rows(arguments.validation)
-    check_candidates([*rows, *validation_rows], tokenizer)
-    train, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
-    validation, _ = encode_rows(
-        validation_rows, tokenizer, arguments.block_length, arguments.append_eos
-    )
+    known = check_candidates([*rows, *validation_rows], tokenizer)
+    how = (tokenizer, arguments.block_length, arguments.append_eos, known)
+    train, report = encode_rows(rows, *how)
+    validation, _ = encode_rows(validation_rows, *how)
     if not train or not validation:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.train}")
     return Corpus(train, validation, report, scored_kind(rows), tokenizer)

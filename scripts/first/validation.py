@@ -14,6 +14,7 @@ from scripts.first.encoding import NO_LABEL, EncodedRow
 from scripts.first.inference import iterate_logits
 from scripts.first.metrics import expected_calibration_error
 from scripts.first.posthoc import PosthocTemperature
+from scripts.first.slices import row_slices
 
 
 def validate(
@@ -28,10 +29,14 @@ def validate(
         keep = torch.from_numpy(_scored(batch, scored)).to(logits.device)
         gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
         kept = logits[keep]
-        probability, prediction = kept.softmax(-1).max(-1)
-        confidences.append(probability.double().cpu().numpy())
-        hits.append((prediction == gold).cpu().numpy())
-        nll += float(torch.nn.functional.cross_entropy(kept, gold, reduction="sum"))
+        gold_log_probs = kept.new_empty(len(gold), 1)
+        for rows in row_slices(kept):
+            probability, prediction = kept[rows].softmax(-1).max(-1)
+            confidences.append(probability.double().cpu().numpy())
+            hits.append((prediction == gold[rows]).cpu().numpy())
+            gold_log_probs[rows] = kept[rows].log_softmax(-1).gather(1, gold[rows, None])
+        first = torch.zeros_like(gold)
+        nll += float(torch.nn.functional.nll_loss(gold_log_probs, first, reduction="sum"))
         posthoc.add(kept, gold)
     confidence, correct = np.concatenate(confidences), np.concatenate(hits)
     n = len(correct)

@@ -217,6 +217,31 @@ def test_candidates_are_checked_before_training(tmp_path):
     check_candidates([{**row, "candidates": []}], _FakeTokenizer())
 
 
+def test_each_text_is_encoded_once():
+    """Checked, then encoded: what the check had to encode is not encoded again."""
+    from scripts.first.encoding import check_candidates
+
+    class Counting:
+        eos_id = tiny.EOS
+
+        def __init__(self):
+            self.texts = []
+
+        def encode_many(self, texts):
+            self.texts += texts
+            return tiny.tokenizer().encode_many(texts)
+
+    for corpus, distinct in {"csqa": 7, "boolq": 3, "alpaca": 2}.items():
+        counting = Counting()
+        rows = [{**row, "response": row["response"] or "."} for row in ROWS[corpus]]
+        known = check_candidates(rows, counting)
+        encoded, report = encode_rows(rows, counting, 1000, known=known)
+        assert len(counting.texts) == len(set(counting.texts)) == distinct * len(rows)
+        plain, plain_report = encode_rows(rows, tiny.tokenizer(), 1000)
+        assert [row.row_hash for row in encoded] == [row.row_hash for row in plain]
+        assert report == plain_report
+
+
 class _FakeTokenizer:
     """One id a character, BOS first."""
 

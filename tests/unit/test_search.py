@@ -243,6 +243,23 @@ class TestPosthocTemperature:
         assert fitted(logits, np.zeros(10, int)) == 0.05  # always right
         assert fitted(logits, np.ones(10, int)) == 20.0  # always wrong
 
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_terms_that_underflow_are_no_digit_of_the_sum(self, dtype):
+        import torch
+
+        logits = 300 * torch.randn(300, 700, generator=torch.Generator().manual_seed(3))
+        logits, gold = logits.to(getattr(torch, dtype)), torch.arange(300)
+        fit = PosthocTemperature()
+        fit.add(logits, gold)
+        shifted = logits - logits.max(dim=-1, keepdim=True).values
+        assert (shifted / fit.LOWEST).exp().eq(0).double().mean() > 0.5
+        own = shifted.gather(1, gold[:, None]).double().sum()
+        plain = [
+            float((shifted / t).logsumexp(dim=-1).double().sum() - own / t)
+            for t in np.exp(fit.log_t)
+        ]
+        assert fit._nll.tolist() == plain
+
     def test_refuses(self):
         with pytest.raises(ValueError, match="no row"):
             PosthocTemperature().fit()
