@@ -130,7 +130,7 @@ class Step:
         ).logits.float()
         everything = logits.log_softmax(-1)
         here = torch.from_numpy(batch.supervised).to(device)
-        wanted = self.knowledge.in_chunks(batch, device)
+        wanted = self.knowledge.in_chunks(batch, device, logits.shape[-1])
         index = torch.zeros((*here.shape, K), dtype=torch.int64, device=device)
         index[here] = wanted.ids
         target = torch.zeros(index.shape, device=device)

@@ -29,7 +29,7 @@ class CrossEntropy:
         labels = self._labels(batch, logits.device)
         return torch_cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="none")
 
-    def in_chunks(self, batch, device):
+    def in_chunks(self, batch, device, outputs: int):
         """The same for logits that are never all there: normaliser - logit of the label."""
         from scripts.first.head import InChunks
 

@@ -116,13 +116,13 @@ class MatchingLoss:
         return known["ids"][:, :k].astype(np.int64), targets, mass
 
     def __call__(self, logits, batch: Batch):
-        ids, target, mass = self._targets(batch, logits.device)
+        ids, target, mass = self._targets(batch, logits.device, logits.shape[-1])
         side, c = self.student_side, self._c()
         return knowledge_matching_loss(logits, ids, target, side, c=c, head_mass=mass, check=False)
 
-    def in_chunks(self, batch: Batch, device) -> InChunks:
+    def in_chunks(self, batch: Batch, device, outputs: int) -> InChunks:
         """The same loss for logits that are never all there."""
-        ids, target, mass = self._targets(batch, device)
+        ids, target, mass = self._targets(batch, device, outputs)
 
         def loss(statistics, span):
             part = None if mass is None else mass[span]
@@ -135,12 +135,12 @@ class MatchingLoss:
     def _c(self) -> float | None:
         return self.c if self.student_side == "softmax_same_c" else None
 
-    def _targets(self, batch: Batch, device):
+    def _targets(self, batch: Batch, device, outputs: int):
         """What `targets_for` gives, checked, as tensors where the logits are."""
         import torch
 
         ids, target, mass = self.targets_for(batch)
-        check_targets(ids, target, self.store.manifest["vocabulary_size"])
+        check_targets(ids, target, outputs)
         return (
             None if array is None else torch.from_numpy(array).to(device)
             for array in (ids, target, mass)

@@ -211,7 +211,7 @@ def _scaled_loss(model, batch: Batch, losses, divisor: int, context):
 
     def chunked(model):
         hidden = supervised_hidden(model, batch)
-        parts = losses.in_chunks(batch, hidden.device)
+        parts = losses.in_chunks(batch, hidden.device, head.out_features)
         return chunked_loss(hidden, head.weight, parts, 1 / divisor, chunk_length(model))
 
     with context:

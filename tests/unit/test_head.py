@@ -90,7 +90,7 @@ def test_cross_entropy_is_torch_s():
     labels = torch.arange(N) % V
     labels[[2, 7]] = NO_LABEL
     batch = dataclasses.make_dataclass("B", ["labels"])(labels.numpy())
-    parts = cross_entropy.in_chunks(batch, torch.device("cpu"))
+    parts = cross_entropy.in_chunks(batch, torch.device("cpu"), V)
     chunked = gradients(chunked_loss(hidden, weight, parts, 1.0, 4), hidden, weight)
     dense = F.cross_entropy(
         hidden @ weight.t(), labels, ignore_index=NO_LABEL, reduction="none"
