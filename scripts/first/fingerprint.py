@@ -10,11 +10,13 @@ from __future__ import annotations
 import ast
 import hashlib
 import sys
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "scripts"
+OWN_SOURCE = Path(__file__).read_bytes()
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
@@ -22,7 +24,7 @@ def fingerprint(module: str) -> str:
     """16 hexadecimal digits for a module such as `scripts.student` and all it imports here."""
     digest = hashlib.sha256()
     for name in sorted(closure(module)):
-        digest.update(f"{name}\0{_tree_hash(name)}\0".encode())
+        digest.update(f"{name}\0{_parsed(name).digest}\0".encode())
     return digest.hexdigest()[:16]
 
 
@@ -44,7 +46,7 @@ def third_party(module: str) -> set[str]:
     """
     names = set()
     for name in closure(module):
-        names |= _outside(_tree(name))
+        names |= _parsed(name).outside
     return names - sys.stdlib_module_names - {PACKAGE}
 
 
@@ -81,34 +83,64 @@ def _path(module: str) -> Path | None:
     return None
 
 
+@dataclass(frozen=True)
+class Parsed:
+    """What a module's source says: hash of its tree, packages from outside, imports as written.
+
+    An import is (level, module or None, names); `import a` is (0, None, [a]).
+    """
+
+    digest: str
+    outside: frozenset[str]
+    imports: tuple[tuple[int, str | None, tuple[str, ...]], ...]
+
+
+# By the hash of the source and of this module: never stale, wherever it was filled. The warm server
+# fills it once for all jobs.
+PARSED: dict[str, Parsed] = {}
+
+
 @cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(_path(module).read_text(encoding="utf-8"))
+def _parsed(module: str) -> Parsed:
+    source = _path(module).read_bytes()
+    key = hashlib.sha256(OWN_SOURCE + source).hexdigest()
+    if key not in PARSED:
+        PARSED[key] = _parse(ast.parse(source))
+    return PARSED[key]
+
+
+def _parse(tree: ast.Module) -> Parsed:
+    imports = []
+    for node in _walk(tree):
+        if isinstance(node, ast.Import):
+            imports.append((0, None, tuple(alias.name for alias in node.names)))
+        elif isinstance(node, ast.ImportFrom):
+            imports.append((node.level, node.module, tuple(alias.name for alias in node.names)))
+    outside = frozenset(_outside(tree))
+    return Parsed(_tree_hash(tree), outside, tuple(imports))  # the hash last: it strips docstrings
 
 
 @cache
 def _imports(module: str) -> list[str]:
     is_package = _path(module).name == "__init__.py"
     names = []
-    for node in _walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                parts = parts[: len(parts) - node.level + is_package]
-                base = ".".join([*parts, base]).rstrip(".")
-            names.append(base)
-            names += [f"{base}.{alias.name}" for alias in node.names]
+    for level, base, aliases in _parsed(module).imports:
+        if level == 0 and base is None:
+            names += aliases
+            continue
+        base = base or ""
+        if level:
+            parts = module.split(".")
+            parts = parts[: len(parts) - level + is_package]
+            base = ".".join([*parts, base]).rstrip(".")
+        names.append(base)
+        names += [f"{base}.{name}" for name in aliases]
     # Importing a.b.c runs a/__init__.py and a/b/__init__.py too.
     parents = {".".join(n.split(".")[:i]) for n in names for i in range(1, n.count(".") + 1)}
     return sorted(n for n in {*names, *parents} if n and _path(n))
 
 
-@cache
-def _tree_hash(module: str) -> str:
-    tree = _tree(module)
+def _tree_hash(tree: ast.Module) -> str:
     for node in _walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             body = node.body

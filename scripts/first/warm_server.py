@@ -25,7 +25,9 @@ PRELOAD = (
 )
 IDLE_SECONDS = 3  # Snakemake takes longer to start its first job
 # What this process has of the repository. A job imports it anew.
-OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server")
+PARSED = "scripts.first.fingerprint"
+OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server", PARSED)
+STAGES = "data models teacher knowledge temperature student evaluation artifacts".split()
 
 
 def apply_thread_limit() -> None:
@@ -50,6 +52,8 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
     if mapping := sys.modules.get(MAPPING):
         # A thousand patterns, which transformers would compile again for each job's model.
         mapping.get_checkpoint_conversion_mapping("")
+    for stage in STAGES:  # what each job's fingerprint would parse again
+        importlib.import_module(PARSED).fingerprint(f"scripts.{stage}")
     for finalizer in [*getattr(weakref.finalize, "_registry", ())]:
         finalizer.atexit = False  # no job has to take torch apart when it ends
     gc.collect()
@@ -132,11 +136,13 @@ def run_job(request: dict) -> None:
     os.environ.clear()
     os.environ.update(request["environ"])
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
+    parsed = sys.modules[PARSED].PARSED
     for name in OWN:
         sys.modules.pop(name, None)
     sys.path[:] = request["path"]
     importlib.invalidate_caches()
     apply_thread_limit()
+    importlib.import_module(PARSED).PARSED.update(parsed)
     module = importlib.import_module(request["module"])
     sys.argv = [module.__file__, *request["argv"]]
     try:

@@ -27,7 +27,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def clear() -> None:
-    for cached in (module._tree, module._imports, module._tree_hash):
+    for cached in (module._parsed, module._imports):
         cached.cache_clear()
 
 
