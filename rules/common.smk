@@ -32,7 +32,12 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
 # The trap: Slurm sends SIGTERM (or SIGUSR1, where a site wants that) to every process of a job.
 # Without it bash would be gone at once and the job over, before training has saved its state; with
 # it bash waits for its program.
-shell.prefix(f"trap : TERM USR1; export PYTHONPATH={shlex.quote(str(workflow.basedir))}; ")
+#
+# Token ids are kept beside what Snakemake keeps, for jobs that encode the same split.
+shell.prefix(
+    f"trap : TERM USR1; export PYTHONPATH={shlex.quote(str(workflow.basedir))} "
+    'FIRST_ENCODINGS="$PWD/.snakemake/encodings"; '
+)
 
 # Rules that read the hub run where snakemake runs, unless a partition with network is named.
 FETCH_LOCALLY = config["fetch"]["partition"] is None

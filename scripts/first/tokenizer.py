@@ -10,8 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from importlib.metadata import version
 from pathlib import Path
 
+from scripts.first.encodings import cached
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 
@@ -25,7 +27,16 @@ class TextTokenizer:
     become the id of a special token.
     """
 
-    def __init__(self, encode_many, pieces: dict[str, int], bos_id: int, eos_id: int, sha256: str):
+    def __init__(
+        self,
+        encode_many,
+        pieces: dict[str, int],
+        bos_id: int,
+        eos_id: int,
+        sha256: str,
+        package: str,
+    ):
+        self.package = package
         self._encode_many = encode_many
         self._pieces = pieces
         self.vocabulary_size = len(pieces)
@@ -44,7 +55,13 @@ class TextTokenizer:
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, BOS first."""
-        return [[self.bos_id, *ids] for ids in self._encode_many(texts)]
+        found = cached(texts, self._identity(), self._encode_many)
+        return [[self.bos_id, *ids] for ids in found]
+
+    def _identity(self) -> str:
+        """Everything that decides the ids of a text: the file, the package, this module."""
+        module = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+        return f"{self.sha256} {self.package} {version(self.package)} {module}"
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text, BOS first."""
@@ -83,6 +100,7 @@ def _from_sentencepiece(path: Path) -> TextTokenizer:
         model.bos_id(),
         model.eos_id(),
         sha256_file(path),
+        "sentencepiece",
     )
 
 
@@ -112,6 +130,7 @@ def _from_json(path: Path) -> TextTokenizer:
         ids["bos_token"],
         ids["eos_token"],
         sha256_file(path),
+        "tokenizers",
     )
 
 
