@@ -98,9 +98,10 @@ def train(
     SIGUSR1. Raises UserError where the loss is not finite, naming the step and the rows, and after
     a SIGTERM.
     """
-    import torch
     from transformers import get_cosine_schedule_with_warmup
 
+    from scripts.first.optimizing import Optimizer
+    from scripts.first.sharding import is_sharded
     from scripts.first.training_state import TrainingState
 
     if reduction not in REDUCTIONS:
@@ -108,17 +109,9 @@ def train(
     lengths = np.asarray([len(row.input_ids) for row in encoded])
     per_epoch = math.ceil(len(encoded) / settings.batch_size)
     steps = max(1, round(per_epoch * settings.epochs))
-    optimizer = torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        betas=(0.9, 0.999),
-        eps=settings.adam_eps,
-        weight_decay=settings.weight_decay,
-        # Fewer calls and the same numbers as one parameter after the other, but a copy of all.
-        foreach=not settings.offload_optimizer,
-    )
+    optimizer = Optimizer(model, settings, is_sharded(model))
     schedule = get_cosine_schedule_with_warmup(
-        optimizer, math.ceil(settings.warmup_ratio * steps), steps
+        optimizer.adamw, math.ceil(settings.warmup_ratio * steps), steps
     )
     if settings.gradient_checkpointing:
         model.activation_checkpointing_enable({"use_reentrant": False})
@@ -130,8 +123,7 @@ def train(
     with StopRequest() as asked, progress(label, steps, "step", done=done, quiet=quiet) as advance:
         for step, rows in enumerate(order, done):
             loss = _backward(model, encoded, rows, losses, reduction, settings, pad_id, step)
-            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-            norm = getattr(norm, "full_tensor", lambda: norm)().item()  # noqa: B023
+            norm = optimizer.clip()
             if not math.isfinite(norm):  # a finite loss does not promise a finite gradient
                 distributed.fail(
                     f"the gradient is {norm} at step {step + 1}: {label}: "
@@ -140,12 +132,12 @@ def train(
             rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()
-            optimizer.zero_grad(set_to_none=True)
             if step % every == 0 or step == steps - 1:
                 curve.append({"step": step + 1, "loss": loss, "learning_rate": rate})
             advance(1, note=f"loss {loss:.4f}")
             if step < steps - 1:
                 _save_if_asked(keeper, asked, step + 1, steps, curve, label)
+    optimizer.release()
     model.eval()
     return curve
 

@@ -27,7 +27,8 @@ class TrainingState:
 
     def __init__(self, folder: Path | None, model, optimizer, schedule):
         self.folder, self.model = folder, model
-        self.optimizer, self.schedule = optimizer, schedule
+        self.optimizer, self.schedule = optimizer.adamw, schedule
+        self.stepped = optimizer.named
         self.between = seconds_between_parts()
         self.saved_at = time.monotonic()
 
@@ -89,6 +90,7 @@ class TrainingState:
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 local(parameter).copy_(tensors[f"weight.{name}"])
+            for name, parameter in self.stepped:
                 if f"{MOMENTS[0]}.{name}" in tensors:
                     # A clone, because a view into the file's buffer would keep all of it.
                     moments = {
@@ -120,6 +122,7 @@ class TrainingState:
             tensors["rng_cuda"] = torch.cuda.get_rng_state()
         for name, parameter in self.model.named_parameters():
             tensors[f"weight.{name}"] = local(parameter.detach()).contiguous()
+        for name, parameter in self.stepped:
             for moment in MOMENTS:
                 if moment in self.optimizer.state.get(parameter, {}):
                     value = self.optimizer.state[parameter][moment]
