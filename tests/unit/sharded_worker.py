@@ -11,7 +11,7 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from scripts.first import distributed
+from scripts.first import distributed, head
 from scripts.first.checkpoints import load_weights, save_checkpoint
 from scripts.first.files import write_json
 from scripts.first.hard_labels import train_on_labels
@@ -28,13 +28,17 @@ CASES = {
     "tied": {},
     "checkpointed": {"gradient_checkpointing": True},
     "half": {"dtype": "bfloat16"},
+    "chunks": {},
+    "tied-chunks": {},
+    "half-chunks": {"dtype": "bfloat16"},
 }
+CHUNK = 3 * 263  # logits of a chunk of the head in those cases: three positions of some forty
 
 
 def trainable(folder: Path, case: str, sharded: bool):
     """The model of a case and its settings."""
     settings = dataclasses.replace(SETTINGS, **CASES[case])
-    base = folder / ("tied" if case == "tied" else "plain")
+    base = folder / ("tied" if case.startswith("tied") else "plain")
     seed_everything(1)
     model = sharded_model(base, settings.dtype, False) if sharded else load_weights(base)
     return model, settings
@@ -64,7 +68,9 @@ def main() -> int:
     report = {"refused": refused, "world": distributed.world(), "cases": {}, "local": {}}
     for name in ("plain", "tied"):
         _save(sharded_model(folder / name, "float32", False), folder / f"untouched-{name}")
+    at_once = head.ELEMENTS["cpu"]
     for case in CASES:
+        head.ELEMENTS["cpu"] = CHUNK if case.endswith("chunks") else at_once
         model, settings = trainable(folder, case, sharded=True)
         own = sum(p.to_local().numel() for p in model.parameters())
         report["local"][case] = distributed.gathered(own)

@@ -105,6 +105,32 @@ def test_bfloat16_trains_float32_weights(trained):
     assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
 
 
+@pytest.mark.parametrize("case", ["plain", "tied"])
+def test_head_in_chunks_is_that_of_all_logits(trained, case):
+    """Sharded and in chunks: the losses and weights of one process that holds all logits."""
+    folder, report = trained
+    chunks = {"plain": "chunks", "tied": "tied-chunks"}[case]
+    model, settings = trainable(folder, case, sharded=False)
+    alone = [p["loss"] for p in train_on_labels(model, rows(), settings, tiny.EOS, case)]
+    sharded = [p["loss"] for p in report["cases"][chunks]]
+    whole = [p["loss"] for p in report["cases"][case]]
+    assert sharded != whole  # it did go the other way
+    assert sharded == pytest.approx(alone, rel=1e-4)
+    weights = load_file(folder / f"trained-{chunks}" / "model.safetensors")
+    for name, parameter in model.named_parameters():
+        torch.testing.assert_close(weights[name], parameter.detach(), atol=2e-4, rtol=0)
+
+
+def test_bfloat16_with_the_head_in_chunks(trained):
+    """Losses of all logits to bfloat16's resolution, and a checkpoint of its type."""
+    folder, report = trained
+    chunks, whole = ([p["loss"] for p in report["cases"][c]] for c in ("half-chunks", "half"))
+    assert chunks != whole
+    assert chunks == pytest.approx(whole, rel=0.02)
+    weights = load_file(folder / "trained-half-chunks" / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.bfloat16}
+
+
 def test_small_steps_are_not_rounded_away():
     """What pure bfloat16 training would lose: 50 steps of 1e-4 on weights of about 0.4."""
     from dataclasses import replace
