@@ -54,7 +54,7 @@ class Ours:
         from scripts.first.batching import training_batches
         from scripts.first.checkpoints import load_model
         from scripts.first.encoding import encode_rows
-        from scripts.first.matching import MatchingLoss, recalibrated_targets
+        from scripts.first.matching import MatchingLoss, Recalibration
         from scripts.first.rows import read_rows
         from scripts.first.store import KnowledgeStore
         from scripts.first.tokenizer import load_tokenizer
@@ -65,10 +65,10 @@ class Ours:
         self.tokenizer = load_tokenizer(folder)
         self.encoded, _ = encode_rows(read_rows(table), self.tokenizer, BLOCK)
         lengths = np.asarray([len(row.input_ids) for row in self.encoded])
-        self.batches = training_batches(lengths, BATCH[corpus], SEED, 0)
+        pool = Settings(1, BATCH[corpus], RATE, SEED).length_pool
+        self.batches = training_batches(lengths, BATCH[corpus], SEED, 0, pool)
         store = KnowledgeStore.open(_knowledge(bench, corpus, table))
-        targets = recalibrated_targets(store, K, "none", {})
-        self.loss = MatchingLoss(self.encoded, store, targets, "full_vocab", None)
+        self.loss = MatchingLoss(self.encoded, store, Recalibration(K), "full_vocab", None)
         self.settings = Settings(1, BATCH[corpus], RATE, SEED)
         self.model = load_model(folder)
 
