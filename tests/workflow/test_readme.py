@@ -6,9 +6,11 @@ import pytest
 
 from tests.workflow.copies import ROOT, SMOKE, output, shell
 
-# Not run here: the first is what runs this test, the others need the hub or a cluster.
+# Not run here: the first is what runs this test, the next is no test but a matter of half an hour,
+# the others need the hub or a cluster.
 ONLY_PLANNED = {
     "make test": "make -n test",
+    "make bench": "make -n bench",
     "make smoke": "make -n smoke",
     "snakemake --profile slurm": "snakemake --profile slurm -n",
 }
