@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.harness import Row, isolated, median, spread
+from benchmarks.harness import REPETITIONS, Row, isolated, median, spread
+from benchmarks.isolated import Peak, anonymous_bytes
 from benchmarks.points import Bench
 from benchmarks.work import encoded_rows, tokenizer_of
 from scripts.first import training
@@ -15,14 +16,14 @@ from scripts.first.hard_labels import train_on_labels
 ROWS = (1000, 4000, 16000)
 # Small enough that 16k rows take seconds: what grows with the rows is the same at any size.
 BODY = {
-    "hidden_size": 64,
-    "intermediate_size": 128,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 2,
     "max_position_embeddings": 4096,
     "tie_word_embeddings": True,
 }
-VOCABULARY = 4096
+VOCABULARY = 1024
 LINEAR, FLAT = 0.10, 0.10
 
 
@@ -30,7 +31,7 @@ def rows(bench: Bench) -> Iterator[Row]:
     """One line for time and one for memory, of each stage."""
     for stage, function in (("extraction", "extraction"), ("training", "train")):
         found = {n: [] for n in ROWS}
-        for _ in range(3):
+        for _ in range(REPETITIONS):
             for n in ROWS:
                 call = f"benchmarks.scaling:{function}"
                 found[n].append(isolated(call, scratch=str(bench.scratch), rows=n))
@@ -58,12 +59,12 @@ def rows(bench: Bench) -> Iterator[Row]:
             spread(growth),
             "<= 1.1x",
             median(growth) <= 1 + FLAT,
-            f"at {ROWS[1]:,}: {median(peaks[ROWS[1]]):.3g}; the encoded rows apart",
+            f"at {ROWS[1]:,}: {median(peaks[ROWS[1]]):.3g}; all anonymous memory, the encoded rows apart",
         )
 
 
-def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int]:
-    """A random small model, real CommonsenseQA rows over and over, and the padding id.
+def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int, int]:
+    """A random small model, real rows over and over, the padding id; memory without the rows.
 
     The rows differ in their hash and in the tokens of one position, and are shared out evenly:
     each size has the same mixture of lengths.
@@ -75,7 +76,7 @@ def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int]:
     real = encoded_rows(bench, "csqa", 1000)
     torch.manual_seed(1)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, pad_token_id=None, **BODY))
-    encoded = []
+    encoded, before = [], anonymous_bytes()
     for i in range(rows):
         row = real[i % len(real)]
         ids = (row.input_ids + i // len(real)) % VOCABULARY
@@ -83,29 +84,27 @@ def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int]:
         labels = row.labels % VOCABULARY
         hashed = i.to_bytes(16, "big")
         encoded.append(EncodedRow(name, ids, row.prompt_length, labels, hashed))
-    return model, encoded, tokenizer_of(bench).eos_id
+    return model, encoded, tokenizer_of(bench).eos_id, before
 
 
-def measured(work) -> dict:
-    """Seconds and peak memory of a function, once its rows and model are there."""
+def measured(before: int, work) -> dict:
+    """Seconds of a function, and the largest memory of the process without its rows."""
     import time
-
-    from benchmarks.isolated import Peak
 
     with Peak() as peak:
         start = time.perf_counter()
         work()
         seconds = time.perf_counter() - start
-    return {"work": seconds, "peak": peak.above}
+    return {"work": seconds, "peak": before + peak.above}
 
 
 def extraction(scratch: str, rows: int) -> dict:
     """Extraction of so many rows."""
     from scripts.knowledge import extract
 
-    model, encoded, pad = prepared(scratch, rows)
+    model, encoded, pad, before = prepared(scratch, rows)
     extract(model, encoded[:64], 5, pad, 2048)
-    return measured(lambda: extract(model, encoded, 5, pad, 2048))
+    return measured(before, lambda: extract(model, encoded, 5, pad, 2048))
 
 
 def training_of(model, encoded, pad, epochs: float) -> None:
@@ -116,6 +115,6 @@ def training_of(model, encoded, pad, epochs: float) -> None:
 
 def train(scratch: str, rows: int) -> dict:
     """Training on so many rows, one epoch."""
-    model, encoded, pad = prepared(scratch, rows)
+    model, encoded, pad, before = prepared(scratch, rows)
     training_of(model, encoded[:64], pad, 1)
-    return measured(lambda: training_of(model, encoded, pad, 1))
+    return measured(before, lambda: training_of(model, encoded, pad, 1))
