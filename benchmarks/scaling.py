@@ -59,7 +59,7 @@ def rows(bench: Bench) -> Iterator[Row]:
             spread(growth),
             "<= 1.1x",
             median(growth) <= 1 + FLAT,
-            f"at {ROWS[1]:,}: {median(peaks[ROWS[1]]):.3g}; all anonymous memory, the encoded rows apart",
+            f"at {ROWS[1]:,}: {median(peaks[ROWS[1]]):.3g}; all of the process but its rows",
         )
 
 
