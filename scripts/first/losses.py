@@ -102,15 +102,6 @@ def matching_of(
     return loss
 
 
-def head_log_probs(logits: torch.Tensor, target_ids: torch.Tensor) -> torch.Tensor:
-    """Return the full-vocabulary log-softmax at the ids, (N, k), from logits (N, V).
-
-    Its exp summed over k is the student's head mass P, worth logging beside the loss.
-    """
-    logits = _full_precision(logits)
-    return logits.gather(-1, target_ids) - logits.logsumexp(dim=-1, keepdim=True)
-
-
 def _full_precision(logits: torch.Tensor) -> torch.Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 

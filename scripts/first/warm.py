@@ -89,6 +89,7 @@ def _converse(connection: socket.socket, request: dict) -> int | None:
 
 
 def same_user(connection: socket.socket) -> bool:
+    """Whether the other end of a socket is a process of this user."""
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     return struct.unpack("3i", credentials)[1] == os.getuid()
 
@@ -102,11 +103,13 @@ def interpreter() -> dict:
 
 
 def send(connection: socket.socket, message: dict) -> None:
+    """Send one message: its length, then JSON."""
     data = json.dumps(message).encode()
     connection.sendall(LENGTH.pack(len(data)) + data)
 
 
 def receive(connection: socket.socket) -> dict:
+    """Read one message of `send`; EOFError where the connection ends before it."""
     data, size = b"", LENGTH.size
     while len(data) < size:
         if not (part := connection.recv(size - len(data))):

@@ -55,11 +55,6 @@ class Counts:
                 return min(positions, rows * self.crowded[0])
         return round(self.crowded[-1] * rows / GROUPS[-1])
 
-    @property
-    def mean_length(self) -> float:
-        """Length of the row that a token lies in, on average over tokens."""
-        return self.squares / self.tokens
-
 
 def count(encoded: list, source: str = "") -> Counts:
     """Counts of encoded rows (EncodedRow)."""
