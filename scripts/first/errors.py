@@ -35,11 +35,17 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
 
 
 def _fail(message: str) -> None:
-    if os.environ.get("RANK", "0") != "0" and "MASTER_ADDR" in os.environ:
+    several = "RANK" in os.environ and "MASTER_ADDR" in os.environ
+    if several and os.environ["RANK"] != "0":
         # One of several processes: the first has most likely the same to say, and once it has
         # ended the launcher ends this one too.
         time.sleep(2)
     print("error: " + " ".join(message.split()), file=sys.stderr)
+    if several:
+        # An ordinary end takes connections apart whose other ends may be gone, which can abort it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(USER_ERROR_STATUS)
     sys.exit(USER_ERROR_STATUS)
 
 

@@ -125,9 +125,9 @@ def main(argv: list[str]) -> int:
         number, failure = error.get_first_failure()
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
+            hint = ": mostly for want of memory" if name == "SIGKILL" else ""
             raise UserError(
-                f"process {number} of {arguments.module} was ended by {name}: "
-                "SIGKILL is mostly for want of memory"
+                f"process {number} of {arguments.module} was ended by {name}{hint}"
             ) from None
         return failure.exitcode
     except SignalException as error:
