@@ -34,7 +34,7 @@ smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 test: $(VENV)/test.stamp ## linters and every test
 	@$(BIN)/python -m pytest tests $(PYTEST)
 
-bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some, --demo for all
+bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 lint: $(VENV)/test.stamp

@@ -125,13 +125,14 @@ def limit(bench: Bench, model, encoded, point: str) -> Row:
 
 
 def bare_forward(model, encoded, pad_id: int, max_tokens: int) -> None:
-    """Body, then the output head at supervised positions, and nothing after it."""
+    """Body, then the output head at supervised positions into memory that is kept; nothing else."""
     import torch
 
     from scripts.first.batching import collate, inference_batches
-    from scripts.first.inference import supervised_logits
+    from scripts.first.inference import logit_chunks
 
-    lengths = np.asarray([len(row.input_ids) for row in encoded])
+    lengths, rooms = np.asarray([len(row.input_ids) for row in encoded]), {}
     with torch.inference_mode():
         for chosen in inference_batches(lengths, max_tokens):
-            supervised_logits(model, collate(encoded, chosen, pad_id))
+            for _ in logit_chunks(model, collate(encoded, chosen, pad_id), rooms):
+                pass

@@ -38,4 +38,5 @@ def padding(lengths, batches) -> float:
 
 def line(name: str, share: float, note: str) -> Row:
     """A share, with its bar; nothing here is a timing, so it has no spread."""
+    share = float(share)
     return Row(name, 100 * share, None, "%", None, None, "<= 5 %", share <= BAR, note)

@@ -81,6 +81,9 @@ def sizes(folder: Path, arrays: dict, vocabulary: int) -> Iterator[Row]:
     for name, (theirs, bar, passes) in rivals.items():
         title = f"3 store against {name}, V = {vocabulary:,}"
         note = "rival without tail, rank, row hashes, checksums" if name != "JSON lines" else ""
+        if "raw" in name:  # what `rows` maps after a block was unpacked
+            width = 23 if vocabulary <= 2**16 else 33
+            note += f"; the packed file is mapped, a student unpacks to scratch: {width} B"
         yield Row(title, ours, theirs / n, "B/position", theirs / n / ours, 0.0, bar, passes, note)
 
 

@@ -36,13 +36,12 @@ def rows(bench) -> Iterator[Row]:
     demo = bench.scratch / "workflow" / "demo"
     if bench.demo:
         make_demo(demo)
-    if (demo / ACCOUNT).is_file():
         yield from account_rows(json.loads((demo / ACCOUNT).read_text()))
     paper = copy_code(bench.scratch / "workflow" / "paper")
     dry = ["snakemake", "--profile", "slurm", "-n"]
     jobs = next(w[1] for w in map(str.split, run(dry, paper).splitlines()) if w[:1] == ["total"])
     yield seconds_row(f"12 dry run at paper scale, {jobs} jobs", dry, paper)
-    if (demo / ACCOUNT).is_file():
+    if bench.demo:
         finished = demo_line()
         if "Nothing to be done" not in run(finished, demo):
             raise RuntimeError(f"{demo} is not finished, or not by this code: make it again")

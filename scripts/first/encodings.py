@@ -8,6 +8,7 @@ is encoded as ever: no result depends on it. An environment variable and no opti
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import sys
@@ -30,13 +31,17 @@ def cached(
     folder = os.environ.get(VARIABLE)
     if not folder or len(texts) < AT_LEAST:
         return encode(texts)
+    from safetensors import SafetensorError
+
+    troubles = (OSError, UserError, SafetensorError)  # a full disk is the last of them
     path = Path(folder) / f"{_key(texts, identity)}.safetensors"
-    if read_seal(path) is not None:
-        return _read(path)
+    with contextlib.suppress(*troubles):  # another job may be replacing it
+        if read_seal(path) is not None:
+            return _read(path)
     ids = encode(texts)
     try:
         seal_part(path, lambda temporary: _write(temporary, ids), {"texts": len(texts)})
-    except (OSError, UserError) as error:
+    except troubles as error:
         print(f"encodings are not kept: {error}", file=sys.stderr)
     return ids
 

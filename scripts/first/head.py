@@ -22,8 +22,8 @@ import torch
 
 # Logits held at once. On a CPU one chunk stays near its cache; a GPU wants longer products.
 ELEMENTS = {"cpu": 2**24, "cuda": 2**26}
-# Settings of architectures that do more to the logits than multiply by the head.
-BEYOND_LINEAR = ("final_logit_softcapping", "logits_scaling", "logit_scale", "lm_head_multiplier")
+# Architectures whose logits are the head's product with the last hidden state and nothing more.
+LINEAR = {"llama", "mistral", "mixtral", "olmo", "olmo2", "qwen2", "qwen3", "smollm3", "stablelm"}
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ def chunk_length(model) -> int:
 
 
 def linear_head(model) -> torch.nn.Linear | None:
-    """The output head, where the logits are its product with the last hidden state; else None."""
-    config = model.config.get_text_config()
-    if any(getattr(config, name, None) not in (None, 1, 1.0) for name in BEYOND_LINEAR):
-        return None
+    """The output head, where the logits are its product with the last hidden state; else None.
+
+    An architecture that is not known to be so is taken for one that caps or scales its logits.
+    """
     head = model.get_output_embeddings()
     plain = isinstance(head, torch.nn.Linear) and head.bias is None
-    return head if plain else None
+    return head if plain and model.config.model_type in LINEAR else None
 
 
 def spans(positions: int, length: int) -> list[slice]:

@@ -15,7 +15,8 @@ class Optimizer:
     """AdamW (0.9, 0.999) of one training run.
 
     `adamw` is torch's, `named` what it steps: the model's parameters by name, or one tensor, "all",
-    of which they are views until `release`.
+    of which they are views until `release`. There a parameter without a gradient counts as one
+    whose gradient is zero: decoders have none.
     """
 
     def __init__(self, model, settings, sharded: bool):

@@ -178,6 +178,7 @@ class KnowledgeStore:
         self.check_k(k)
         view = type(self).__new__(type(self))
         view.__dict__ |= self.__dict__
+        view._unpacked = self._unpacked.copy()  # what one unpacks is not there for the other
         view.k, view._cut = k, lambda known: _sliced(self._cut(known), k)
         return view
 

@@ -90,7 +90,7 @@ def _sums(logits, largest, ids):
     import torch
 
     n, vocabulary = logits.shape
-    step = min(_rows_at_once(logits), n)
+    step = max(1, min(_rows_at_once(logits), n))
     total, outside = logits.new_empty(n), logits.new_empty(n)
     room = logits.new_empty((step, vocabulary))
     for start in range(0, n, step):

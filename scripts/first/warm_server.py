@@ -52,8 +52,10 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
     if mapping := sys.modules.get(MAPPING):
         # A thousand patterns, which transformers would compile again for each job's model.
         mapping.get_checkpoint_conversion_mapping("")
+    parsed = importlib.import_module(PARSED)
     for stage in STAGES:  # what each job's fingerprint would parse again
-        importlib.import_module(PARSED).fingerprint(f"scripts.{stage}")
+        with contextlib.suppress(SyntaxError):  # the job that needs it will tell
+            parsed.fingerprint(f"scripts.{stage}")
     for finalizer in [*getattr(weakref.finalize, "_registry", ())]:
         finalizer.atexit = False  # no job has to take torch apart when it ends
     gc.collect()

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from loss_cases import C, random_case
 
+from transformers import Gemma2Config, Gemma2ForCausalLM
+
 from scripts.first import head
 from scripts.first.encoding import NO_LABEL
 from scripts.first.hard_labels import cross_entropy, train_on_labels
@@ -155,5 +157,20 @@ def test_training_in_chunks_is_training_at_once(monkeypatch, gradient_checkpoint
 def test_a_head_that_does_more_than_multiply_is_left_alone():
     model = tiny.random_llama(0)
     assert linear_head(model) is model.lm_head
-    model.config.final_logit_softcapping = 30.0
-    assert linear_head(model) is None
+    other = Gemma2ForCausalLM(
+        Gemma2Config(
+            vocab_size=64,
+            hidden_size=16,
+            intermediate_size=16,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            head_dim=8,
+            final_logit_softcapping=1.0,
+        )
+    ).eval()
+    assert linear_head(other) is None
+    ids = torch.arange(3, 9)[None]
+    with torch.no_grad():  # the reason: its logits are capped
+        hidden = other.get_decoder()(ids).last_hidden_state
+        assert not torch.allclose(other(ids).logits, other.lm_head(hidden))
