@@ -8,7 +8,6 @@ import pytest
 import torch
 import torch.nn.functional as F
 from loss_cases import C, random_case
-
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
 from scripts.first import head
