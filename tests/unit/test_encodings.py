@@ -76,6 +76,18 @@ def test_a_cache_that_cannot_be_written_costs_nothing_but_time(tmp_path, monkeyp
     assert "encodings are not kept: " in capsys.readouterr().err
 
 
+def test_a_disk_that_is_full_ends_no_job(folder, monkeypatch, capsys):
+    from safetensors import SafetensorError
+
+    def full(*_):
+        raise SafetensorError("Error while serializing: No space left on device")
+
+    monkeypatch.setattr(encodings, "_write", full)
+    assert encodings.cached(TEXTS, "one", Counted()) == Counted()(TEXTS)
+    assert "No space left" in capsys.readouterr().err
+    assert not list(folder.glob("*.safetensors"))
+
+
 def test_without_the_variable_and_for_few_texts_nothing_is_kept(folder, monkeypatch):
     encodings.cached(TEXTS[1:], "one", Counted())
     monkeypatch.delenv(encodings.VARIABLE)

@@ -141,6 +141,16 @@ def test_slice_keeps_the_first_k_and_all_the_mass(tmp_path, k):
     np.testing.assert_allclose(mass, 1, atol=3e-3)
 
 
+@pytest.mark.parametrize("first", ["view", "store"])
+def test_a_slice_and_its_store_are_read_side_by_side(tmp_path, first):
+    """What one has unpacked the other has not."""
+    store, full = KnowledgeStore.open(write(tmp_path / "s")), arrays()
+    view, rows = store.slice(2), np.asarray([2, 0])
+    wanted = full["ids"][[5, 0, 1, 2]]
+    for one in (view, store) if first == "view" else (store, view):
+        np.testing.assert_array_equal(one.rows(rows)["ids"], wanted[:, : one.k])
+
+
 @pytest.mark.parametrize("k", [0, -1, 5])
 def test_k_beyond_the_store_is_refused(tmp_path, k):
     store = KnowledgeStore.open(write(tmp_path / "s"))
