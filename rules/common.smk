@@ -34,9 +34,10 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
 # it bash waits for its program.
 #
 # Token ids are kept beside what Snakemake keeps, for jobs that encode the same split.
+KEPT_IDS = Path.cwd().joinpath(".snakemake", "encodings")
 shell.prefix(
     f"trap : TERM USR1; export PYTHONPATH={shlex.quote(str(workflow.basedir))} "
-    'FIRST_ENCODINGS="$PWD/.snakemake/encodings"; '
+    f"FIRST_ENCODINGS={shlex.quote(str(KEPT_IDS))}; "
 )
 
 # Rules that read the hub run where snakemake runs, unless a partition with network is named.
