@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from benchmarks.harness import REPETITIONS, Row, isolated, median, spread
+from benchmarks.harness import REPETITIONS, Row, costs, isolated, median
 from benchmarks.isolated import Peak, anonymous_bytes
 from benchmarks.points import Bench
 from benchmarks.work import encoded_rows, tokenizer_of
@@ -36,38 +37,23 @@ def rows(bench: Bench) -> Iterator[Row]:
                 call = f"benchmarks.scaling:{function}"
                 found[n].append(isolated(call, scratch=str(bench.scratch), rows=n))
         each = {n: [r["work"] / n * 1e3 for r in results] for n, results in found.items()}
-        growth = [c / a for a, c in zip(each[ROWS[0]], each[ROWS[-1]], strict=True)]
-        yield Row(
-            f"9 {stage}, ms a row: {ROWS[-1]:,} rows against {ROWS[0]:,}",
-            median(each[ROWS[-1]]),
-            median(each[ROWS[0]]),
-            "ms/row",
-            median(growth),
-            spread(growth),
-            "<= 1.1x",
-            median(growth) <= 1 + LINEAR,
-            f"at {ROWS[1]:,}: {median(each[ROWS[1]]):.3g}",
-        )
+        yield grown(f"9 {stage}, ms a row", "ms/row", each, 1 + LINEAR, "")
         peaks = {n: [r["peak"] / 1e6 for r in results] for n, results in found.items()}
-        growth = [c / a for a, c in zip(peaks[ROWS[0]], peaks[ROWS[-1]], strict=True)]
-        yield Row(
-            f"9 {stage}, memory: {ROWS[-1]:,} rows against {ROWS[0]:,}",
-            median(peaks[ROWS[-1]]),
-            median(peaks[ROWS[0]]),
-            "MB",
-            median(growth),
-            spread(growth),
-            "<= 1.1x",
-            median(growth) <= 1 + FLAT,
-            f"at {ROWS[1]:,}: {median(peaks[ROWS[1]]):.3g}; all of the process but its rows",
-        )
+        note = "; all of the process but its rows"
+        yield grown(f"9 {stage}, memory", "MB", peaks, 1 + FLAT, note)
+
+
+def grown(name: str, unit: str, values: dict, limit: float, note: str) -> Row:
+    """The most rows against the fewest; what lies between in the note."""
+    few, some, many = ROWS
+    row = costs(f"{name}: {many:,} rows against {few:,}", values[many], values[few], unit, limit)
+    return replace(row, note=f"at {some:,}: {median(values[some]):.3g}{note}")
 
 
 def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int, int]:
     """A random small model, real rows over and over, the padding id; memory without the rows.
 
-    The rows differ in their hash and in the tokens of one position, and are shared out evenly:
-    each size has the same mixture of lengths.
+    The rows differ in their hash and in their tokens; each size has the same mixture of lengths.
     """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
