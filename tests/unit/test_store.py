@@ -151,6 +151,18 @@ def test_a_slice_and_its_store_are_read_side_by_side(tmp_path, first):
         np.testing.assert_array_equal(one.rows(rows)["ids"], wanted[:, : one.k])
 
 
+def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path, monkeypatch):
+    import safetensors.numpy
+
+    def full(*_):
+        raise safetensors.SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(UserError, match="cannot write the store: .*No space left"):
+        write(tmp_path / "s")
+    assert not list((tmp_path / "s").iterdir())
+
+
 @pytest.mark.parametrize("k", [0, -1, 5])
 def test_k_beyond_the_store_is_refused(tmp_path, k):
     store = KnowledgeStore.open(write(tmp_path / "s"))
