@@ -114,7 +114,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def clear() -> None:
-    for cached in (fingerprint._tree, fingerprint._imports, fingerprint._tree_hash):
+    for cached in (fingerprint._parsed, fingerprint._imports):
         cached.cache_clear()
 
 
