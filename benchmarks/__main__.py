@@ -13,7 +13,7 @@ import sys
 import time
 
 from benchmarks.harness import HERE, load_results, save_results, table
-from benchmarks.points import Bench, machine, machine_name
+from benchmarks.points import Bench, commit, machine, machine_name
 
 # In the order of the table's numbers.
 TOPICS = (
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     seed_everything(0)  # threads and kernels as jobs have them, whatever runs first
-    facts = machine()
+    facts, measured = machine(), commit()
     path = HERE / "results" / f"{machine_name(facts)}.json"
     if not arguments.show:
         bench = Bench(demo=not arguments.no_demo)
@@ -50,10 +50,12 @@ def main(argv: list[str]) -> int:
             for row in importlib.import_module(f"benchmarks.{topic}").rows(bench):
                 rows.append(row)
                 print(row, file=sys.stderr, flush=True)
-                save_results(path, facts, rows)
+                save_results(path, facts, rows, measured)
             print(f"   {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     kept = load_results(path)
+    commits = sorted({row["commit"] for row in kept["rows"]})
     print(", ".join(f"{key} {value}" for key, value in kept["machine"].items()))
+    print(f"commit {', '.join(commits)}\n")
     print(table(kept["rows"]))
     missed = [row["name"] for row in kept["rows"] if row["passes"] is False]
     print(f"\n{path}\n{len(missed)} bars missed" + "".join(f"\n- {name}" for name in missed))

@@ -7,13 +7,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from benchmarks.harness import Row, interleave, paired, rates, spread
-from benchmarks.points import VOCABULARIES, Bench
+from benchmarks.harness import Row, interleave, rates
+from benchmarks.points import VOCABULARIES, Bench, TinyBench
 from benchmarks.work import encoded_rows, loaded, positions_of, synchronise, tokenizer_of
 
 K = 5
 BLOCKS = (2048, 512)  # what rows are padded to: the paper's, and that of its released script
-MAX_TOKENS = 2048  # of one forward pass, as the scale `smoke` has it
 LIMITS = (1024, 2048, 4096, 8192)  # the limit takes the best of these
 
 
@@ -24,24 +23,31 @@ def rows(bench: Bench) -> Iterator[Row]:
         model = loaded(bench.model(vocabulary))
         if vocabulary == VOCABULARIES[0]:
             for block in BLOCKS:
-                yield released(bench, model, alpaca[: 64 if bench.cuda else 2], block)
+                few = alpaca[: 64 if bench.cuda else 2]
+                yield released(bench, model, few, block, f"Alpaca, V = {vocabulary:,}", 20)
         some = alpaca if vocabulary == VOCABULARIES[0] or bench.cuda else alpaca[::2]
-        yield limit(bench, model, some, f"Alpaca, 5M body, V = {vocabulary:,}")
+        yield limit(bench, model, some, f"Alpaca, 5M body, V = {vocabulary:,}", 0.85)
     questions = encoded_rows(bench, "csqa", 4096 if bench.cuda else 192)
-    yield limit(bench, loaded(bench.model()), questions, f"CSQA, 5M body, V = {VOCABULARIES[0]:,}")
+    point = f"CSQA, 5M body, V = {VOCABULARIES[0]:,}"
+    yield limit(bench, loaded(bench.model()), questions, point, 0.85)
     if bench.cuda:
         model = loaded(bench.one_billion(VOCABULARIES[1]), "bfloat16")
-        yield limit(bench, model, alpaca, f"Alpaca, 1B bfloat16, V = {VOCABULARIES[1]:,}")
+        yield limit(bench, model, alpaca, f"Alpaca, 1B bfloat16, V = {VOCABULARIES[1]:,}", 0.85)
+    tiny = TinyBench(bench.scratch)
+    world, model = encoded_rows(tiny, "alpaca", 1000), loaded(tiny.model(role="teacher"))
+    point = f"Alpaca, tiny scale, V = {tiny.vocabulary:,}"
+    yield released(tiny, model, world[:64], tiny.block, point, 20)
+    yield limit(tiny, model, world, point, None)
 
 
 def ours(bench: Bench, model, encoded) -> dict[str, np.ndarray]:
     """The arrays of a store by the project's own extraction."""
     from scripts.knowledge import extract
 
-    return extract(model, encoded, K, tokenizer_of(bench).eos_id, MAX_TOKENS)
+    return extract(model, encoded, K, tokenizer_of(bench).eos_id, bench.max_tokens)
 
 
-def released(bench: Bench, model, encoded, block: int) -> Row:
+def released(bench: Bench, model, encoded, block: int, point: str, bar: float) -> Row:
     """Positions a second against the loop that the paper released."""
     found = released_loop(model, encoded, block)
     arrays = ours(bench, model, encoded)
@@ -50,15 +56,16 @@ def released(bench: Bench, model, encoded, block: int) -> Row:
     ids = np.asarray([list(map(int, p)) for row in same for p in row["top_log_probs"]])
     if not np.array_equal(ids, arrays["ids"]):
         raise RuntimeError("the released loop found other tokens")
-    np.testing.assert_allclose(log_probs, arrays["log_probs"].astype(float), rtol=2e-3)
+    # Of float16's rounding, and near 0 of the float32 logits' own.
+    np.testing.assert_allclose(log_probs, arrays["log_probs"].astype(float), rtol=2e-3, atol=5e-6)
     seconds = interleave(
         {
             "ours": lambda: ours(bench, model, encoded),
             "theirs": lambda: released_loop(model, encoded, block),
         }
     )
-    name = f"1 extraction against the released loop, block {block}: Alpaca, V = {VOCABULARIES[0]:,}"
-    return rates(name, positions_of(encoded), "positions/s", seconds, 20)
+    name = f"1 extraction against the released loop, block {block}: {point}"
+    return rates(name, positions_of(encoded), "positions/s", seconds, bar)
 
 
 def released_loop(model, encoded, block: int) -> list[str]:
@@ -93,7 +100,7 @@ def released_loop(model, encoded, block: int) -> list[str]:
     return lines
 
 
-def limit(bench: Bench, model, encoded, point: str) -> Row:
+def limit(bench: Bench, model, encoded, point: str, bar: float | None) -> Row:
     """Positions a second against the forward pass alone, at its best batch size."""
     import time
 
@@ -111,17 +118,9 @@ def limit(bench: Bench, model, encoded, point: str) -> Row:
     seconds = interleave(
         {"ours": lambda: ours(bench, model, encoded), "theirs": lambda: forward(best)}
     )
-    ratios = paired(seconds["theirs"], seconds["ours"])
-    row = rates(
-        f"2 extraction against a bare forward pass: {point}",
-        positions_of(encoded),
-        "positions/s",
-        seconds,
-        None,
-        note=f"its best batch: {best} tokens",
-    )
-    ratio = float(np.median(ratios))
-    return Row(**{**vars(row), "spread": spread(ratios), "bar": ">= 0.85", "passes": ratio >= 0.85})
+    name = f"2 extraction against a bare forward pass: {point}"
+    note = f"its best batch: {best} tokens"
+    return rates(name, positions_of(encoded), "positions/s", seconds, bar, note)
 
 
 def bare_forward(model, encoded, pad_id: int, max_tokens: int) -> None:

@@ -131,9 +131,9 @@ def load_results(path: Path) -> dict:
     return json.loads(path.read_text()) if path.is_file() else {"machine": {}, "rows": []}
 
 
-def save_results(path: Path, machine: dict, rows: list[Row]) -> None:
-    """Replace the rows of the same names, keep the others, written whole."""
-    new = [asdict(row) for row in rows]
+def save_results(path: Path, machine: dict, rows: list[Row], commit: str) -> None:
+    """Replace the rows of the same names, keep the others (each with its commit), written whole."""
+    new = [{**asdict(row), "commit": commit} for row in rows]
     names = {row["name"] for row in new}
     kept = [row for row in load_results(path)["rows"] if row["name"] not in names]
     order = sorted([*kept, *new], key=lambda row: _number(row["name"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from benchmarks.harness import Row
-from benchmarks.points import Bench
+from benchmarks.points import Bench, TinyBench
 from benchmarks.work import encoded_rows, lengths_of
 from scripts.first.batching import inference_batches, training_batches
 from scripts.first.training import Settings, micro_batches
@@ -15,22 +15,32 @@ BAR = 0.05
 # Rows of an optimiser step and of one forward pass, as the scales smoke, small and paper have them.
 STEPS = ((32, 32), (64, 32), (64, 16), (256, 32))
 MAX_TOKENS = (2048, 8192)
+TINY_STEP, TINY_POOL = ((16, 16),), 32
 
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Training at several batch sizes, extraction at several budgets."""
     pool = Settings(epochs=1, batch_size=1, learning_rate=1, seed=0).length_pool
+    tiny = TinyBench(bench.scratch)
     for dataset in ("csqa", "boolq", "alpaca"):
         lengths = lengths_of(encoded_rows(bench, dataset, 10**9, PAPER_BLOCK))
-        worst = max(
-            padding(lengths, passes(training_batches(lengths, size, 1, 0, pool), micro))
-            for size, micro in STEPS
-        )
-        sizes = ", ".join(f"{size}/{micro}" for size, micro in STEPS)
-        yield line(f"7 padding, training: {dataset}", worst, f"worst of step/pass rows {sizes}")
-        worst = max(padding(lengths, inference_batches(lengths, size)) for size in MAX_TOKENS)
-        sizes = ", ".join(map(str, MAX_TOKENS))
-        yield line(f"7 padding, extraction: {dataset}", worst, f"worst of {sizes} tokens a pass")
+        yield from worst(dataset, lengths, STEPS, pool, MAX_TOKENS)
+        lengths = lengths_of(encoded_rows(tiny, dataset, 10**9))
+        budgets = (tiny.max_tokens,)
+        yield from worst(f"{dataset}, tiny scale", lengths, TINY_STEP, TINY_POOL, budgets)
+
+
+def worst(point: str, lengths, steps, pool: int, budgets) -> Iterator[Row]:
+    """The largest share of padding over the ways to cut these rows into forward passes."""
+    shares = [
+        padding(lengths, passes(training_batches(lengths, size, 1, 0, pool), micro))
+        for size, micro in steps
+    ]
+    sizes = ", ".join(f"{size}/{micro}" for size, micro in steps)
+    yield line(f"7 padding, training: {point}", max(shares), f"worst of step/pass rows {sizes}")
+    shares = [padding(lengths, inference_batches(lengths, size)) for size in budgets]
+    sizes = ", ".join(map(str, budgets))
+    yield line(f"7 padding, extraction: {point}", max(shares), f"worst of {sizes} tokens a pass")
 
 
 def passes(batches, micro: int) -> list:

@@ -2,7 +2,8 @@
 
 Rows come from the hub at the revisions that the scale `smoke` pins, or from FIRST_DATA_MIRROR; they
 are never committed. The models have about 5M parameters in their body (a student; its teacher has
-twice as many layers) and an output head of 32,000 or 128,256 tokens of its own.
+twice as many layers) and an output head of 32,000 or 128,256 tokens of its own. `TinyBench` is the
+tiny scale itself: its generated world, its bundled models.
 """
 
 from __future__ import annotations
@@ -45,7 +46,12 @@ TEACHER_STEPS = 80
 
 
 class Bench:
-    """Paths of what benchmarks work on; `demo` allows those that take the whole demo."""
+    """Paths of what benchmarks work on; `demo` allows those that take the whole demo.
+
+    `block` is what rows are shortened to, `max_tokens` what one forward pass holds.
+    """
+
+    block, max_tokens = BLOCK, 2048
 
     def __init__(self, scratch: Path | None = None, demo: bool = False):
         self.scratch = scratch or HERE / "scratch"
@@ -122,6 +128,36 @@ class Bench:
         run_script("scripts.models", "pretrain", *words)
 
 
+class TinyBench(Bench):
+    """The tiny scale: its encoding, its base models (teachers' weights are not tuned here)."""
+
+    block, max_tokens, vocabulary, family = 160, 8192, 1884, "alder"
+
+    def prepared(self, dataset: str) -> dict[str, Path]:
+        """A dataset of the generated world, as the tiny scale prepares it."""
+        folder = self.scratch / "tiny" / dataset
+        if not (folder / "report.json").is_file():
+            run_script("scripts.data", *self.data_words(dataset), "--output-dir", folder)
+        return {path.stem: path for path in folder.glob("*.parquet")}
+
+    def data_words(self, dataset: str) -> list[object]:
+        """Options of `scripts.data` that make it, but for the folder."""
+        text = (ROOT / "config/scales/tiny.yaml").read_text()
+        data = yaml.safe_load(text)["scales"]["tiny"]["data"]
+        words = ["prepare", "--dataset", dataset, "--source-kind", "world"]
+        words += ["--world-settings", json.dumps(data["world"])]
+        return [*words, "--validation-share", data["validation_share"]]
+
+    def tokenizer(self) -> Path:
+        """The bundled models'."""
+        return self.model()
+
+    def model(self, vocabulary: int = vocabulary, role: str = "student") -> Path:
+        """The bundled base model of a role."""
+        role = "student" if role == "student" else "teacher"
+        return ROOT / "resources" / "tiny" / f"{self.family}-{role}"
+
+
 def run_script(module: str, *words: object) -> None:
     """Run one of the project's scripts as a user would; RuntimeError with its last words."""
     command = [sys.executable, "-m", module, *map(str, words)]
@@ -148,6 +184,17 @@ def machine() -> dict:
     if torch.cuda.is_available():
         facts["gpu"] = torch.cuda.get_device_name()
     return facts
+
+
+def commit() -> str:
+    """The commit that is measured, with `-dirty` where tracked files differ from it."""
+    git = ["git", "-C", str(ROOT)]
+    short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    if short.returncode:
+        return "unknown"  # not a clone
+    results = [".", ":!benchmarks/results"]  # which this run itself changes
+    clean = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *results], check=False)
+    return short.stdout.strip() + ("-dirty" if clean.returncode else "")
 
 
 def machine_name(facts: dict) -> str:

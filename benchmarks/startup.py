@@ -24,6 +24,9 @@ REPETITIONS = 5
 TORCH = ["-c", "import os, torch; os._exit(0)"]
 TRAINING = "--block-length 160 --epochs 1 --batch-size 16 --learning-rate 0.004 --seed 1".split()
 TO_FORWARD = ["-m", "benchmarks.startup", "to-forward"]
+# The limit: what no job with a model can start without.
+LLAMA = "import os; from transformers import LlamaForCausalLM; os._exit(0)"
+LIBRARY = {"transformers' Llama imported, no more": ["-c", LLAMA]}
 
 
 def rows(bench) -> Iterator[Row]:
@@ -31,25 +34,21 @@ def rows(bench) -> Iterator[Row]:
     from benchmarks.harness import costs
 
     jobs = prepare(bench.scratch / "startup")
-    for state, seconds in (("cold", timed(jobs)), ("warm server", timed_warm(jobs))):
-        for name in jobs:
-            ours, torch = seconds[name], seconds["torch"]
-            yield costs(
-                f"10 start-up, {name}, {state}", ours, torch, "s", 2, "against import torch"
-            )
+    for state, seconds in (("cold", timed(jobs | LIBRARY)), ("warm server", timed_warm(jobs))):
+        torch = seconds.pop("torch")
+        for name, ours in seconds.items():
+            bar = None if name in LIBRARY else 2
+            title = f"10 start-up, {name}, {state}"
+            yield costs(title, ours, torch, "s", bar, "against import torch")
 
 
 def prepare(folder: Path) -> dict[str, list[str]]:
     """Words after `python` of each job, on rows and models that are made once in `folder`."""
-    import yaml
+    from benchmarks.points import TinyBench, run_script
 
-    from benchmarks.points import ROOT, run_script
-
-    student, teacher = (ROOT / "resources/tiny" / f"alder-{r}" for r in ("student", "teacher"))
-    world = yaml.safe_load((ROOT / "config/scales/tiny.yaml").read_text())
-    world = json.dumps(world["scales"]["tiny"]["data"]["world"])
-    data = ["prepare", "--dataset", "csqa", "--source-kind", "world", "--world-settings", world]
-    data += ["--validation-share", 0.25]
+    tiny = TinyBench(folder)
+    student, teacher = (tiny.model(role=role) for role in ("student", "teacher"))
+    data = tiny.data_words("csqa")
     knowledge, out = folder / "knowledge", folder / "out"
     store = ["--model", teacher, "--k", 5, "--block-length", 160]
     identity = "--scale tiny --family alder --corpus none --method base --seed 1 --benchmark csqa"

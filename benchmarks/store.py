@@ -11,12 +11,13 @@ import json
 import tempfile
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import Row, isolated, median, spread
-from benchmarks.points import BLOCK, VOCABULARIES
+from benchmarks.harness import REPETITIONS, Row, isolated, median, spread
+from benchmarks.points import VOCABULARIES, TinyBench
 from scripts.first.matching import Recalibration  # brings torch, which is not the store's memory
 from scripts.first.store import BY_POSITION, KnowledgeStore, write_store
 from scripts.first.store_file import scratch_array
@@ -39,6 +40,11 @@ def rows(bench) -> Iterator[Row]:
         write_store(folder, arrays, {"vocabulary_size": vocabulary})
         yield from sizes(folder, arrays, vocabulary)
         yield access(folder, vocabulary)
+    tiny = TinyBench(bench.scratch)
+    known = extraction(tiny)
+    for row in sizes(known, KnowledgeStore.open(known).arrays, tiny.vocabulary):
+        yield replace(row, bar="", passes=None)  # it is one for real rows
+    yield access(known, tiny.vocabulary)
     yield from growth(folder)
 
 
@@ -49,15 +55,16 @@ def extraction(bench) -> Path:
     from scripts import knowledge
     from scripts.first.errors import UserError
 
-    folder = bench.scratch / "stores" / "extracted"
+    model = bench.model(role="trained")
+    folder = bench.scratch / "stores" / f"extracted-{model.name}"
     try:
         KnowledgeStore.open(folder)
     except UserError:  # there is none yet, or it is of another format
         folder.mkdir(parents=True, exist_ok=True)
         table = folder.with_suffix(".parquet")
         parquet.write_table(parquet.read_table(bench.prepared("alpaca")["train"])[:ROWS], table)
-        words = ["--model", bench.model(VOCABULARIES[0], "trained"), "--data", table, "--k", K]
-        words += ["--block-length", BLOCK, "--output-dir", folder]
+        words = ["--model", model, "--data", table, "--k", K]
+        words += ["--block-length", bench.block, "--output-dir", folder]
         knowledge.main([str(word) for word in words])
     return folder
 
@@ -155,12 +162,12 @@ def growth(folder: Path) -> Iterator[Row]:
             for positions in SIZES:
                 place = str(Path(scratch) / str(positions))
                 words = {"source": str(folder), "folder": place, "positions": positions}
-                repetitions = 3 if positions == small else 1
-                runs = [isolated(f"benchmarks.store:{step}", **words) for _ in range(repetitions)]
+                call = f"benchmarks.store:{step}"
+                runs = [isolated(call, **words) for _ in range(REPETITIONS)]
                 seconds[positions] = [1e6 * run["seconds"] / positions for run in runs]
                 peaks[positions] = max(run["peak_bytes"] for run in runs) / 2**20
             a, b = median(seconds[small]), median(seconds[large])
-            noise, note = spread(seconds[small]), "spread: that of the 1M"
+            noise, note = spread(seconds[large]), "spread: that of the 10M"
             bar, unit = f"<= {LINEAR:g}x", "s/1M positions"
             name = f"9 store: {STEPS[step]}, 10M against 1M"
             yield Row(name, b, a, unit, b / a, noise, bar, b / a <= LINEAR, note)

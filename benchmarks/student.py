@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness import Row, costs, interleave, isolated, rates
-from benchmarks.points import VOCABULARIES, Bench
+from benchmarks.points import VOCABULARIES, Bench, TinyBench
 from benchmarks.work import encoded_rows, loaded, synchronise, tokenizer_of, tokens_of
 from scripts.first import training
 from scripts.first.batching import collate
@@ -22,19 +22,24 @@ from scripts.first.store import KnowledgeStore, write_store
 
 K, C = 5, 0.3
 SETTINGS = training.Settings(epochs=1, batch_size=32, learning_rate=2e-5, seed=1)
+SPEED, MEMORY, LABELS = 1.5, 0.5, 1.05
 
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Time and memory at both vocabularies."""
-    for vocabulary in VOCABULARIES:
-        yield from against_full_logits(bench, vocabulary)
+    first, second = VOCABULARIES
+    yield from against_full_logits(bench, f"CSQA, V = {first:,}", first, (SPEED, MEMORY))
+    yield from against_full_logits(bench, f"CSQA, V = {second:,}", second, (None, None))
+    tiny = TinyBench(bench.scratch)
+    scale = f"tiny scale, V = {tiny.vocabulary:,}"
+    yield from against_full_logits(tiny, f"CSQA, {scale}", tiny.vocabulary, (None, None))
     for dataset in ("csqa", "alpaca"):
-        yield from against_labels(bench, dataset)
+        yield from against_labels(bench, dataset, f"{dataset}, V = {first:,}")
+        yield from against_labels(tiny, dataset, f"{dataset}, {scale}")
 
 
-def against_full_logits(bench: Bench, vocabulary: int) -> Iterator[Row]:
-    """Line 4; a bar at the first vocabulary, both figures stated at the second."""
-    first = vocabulary == VOCABULARIES[0]
+def against_full_logits(bench: Bench, point: str, vocabulary: int, bars: tuple) -> Iterator[Row]:
+    """Line 4: rates and memory, with their bars where they have one."""
     batch = encoded_rows(bench, "csqa", SETTINGS.batch_size)
     step = Step(bench, batch, bench.model(vocabulary))
     step.learns = False
@@ -42,27 +47,25 @@ def against_full_logits(bench: Bench, vocabulary: int) -> Iterator[Row]:
     step.learns = True
     if not np.allclose(ours, theirs, rtol=1e-4):
         raise RuntimeError(f"loss and gradient norm {ours}, with full logits {theirs}")
-    seconds = interleave(
-        {"ours": lambda: step.ours(step.knowledge), "theirs": lambda: step.full_logits()}
-    )
-    point = f"CSQA, V = {vocabulary:,}"
+    calls = {"ours": lambda: step.ours(step.knowledge), "theirs": step.full_logits}
+    seconds = a_step(bench, calls)
     name = f"4 student step against full logits: {point}"
-    yield rates(name, tokens_of(batch), "tokens/s", seconds, 1.5 if first else None)
+    yield rates(name, tokens_of(batch), "tokens/s", seconds, bars[0])
     peaks: dict[str, list[float]] = {"ours": [], "full_logits": []}
     for _ in range(2):  # it is a count of bytes: both are alike
         for kind, found in peaks.items():
-            place = str(bench.scratch)
-            result = isolated("benchmarks.student:peak", scratch=place, v=vocabulary, kind=kind)
+            place = {"scratch": str(bench.scratch), "tiny": isinstance(bench, TinyBench)}
+            result = isolated("benchmarks.student:peak", **place, v=vocabulary, kind=kind)
             found.append(result["tensors"] / 1e6)
     name = f"4 student step, peak memory: {point}"
-    yield costs(name, peaks["ours"], peaks["full_logits"], "MB", 0.5 if first else None)
+    yield costs(name, peaks["ours"], peaks["full_logits"], "MB", bars[1])
 
 
-def peak(scratch: str, v: int, kind: str) -> dict:
+def peak(scratch: str, tiny: bool, v: int, kind: str) -> dict:
     """Largest memory of two steps above that of the imports: weights, moments and all."""
     from benchmarks.isolated import Peak
 
-    bench = Bench(Path(scratch))
+    bench = (TinyBench if tiny else Bench)(Path(scratch))
     batch = encoded_rows(bench, "csqa", SETTINGS.batch_size)
     step = Step(bench, batch, bench.model(v))
     if bench.cuda:
@@ -75,25 +78,30 @@ def peak(scratch: str, v: int, kind: str) -> dict:
     return {"tensors": torch.cuda.max_memory_allocated() if bench.cuda else above}
 
 
-def against_labels(bench: Bench, dataset: str) -> Iterator[Row]:
+def against_labels(bench: Bench, dataset: str, point: str) -> Iterator[Row]:
     """Line 5: the same rows and positions, learnt from labels by torch's own loss; the limit."""
     batch = encoded_rows(bench, dataset, SETTINGS.batch_size)
     step = Step(bench, batch, bench.model())
-    seconds = interleave(
-        {
-            "ours": lambda: step.ours(step.knowledge),
-            "labels": lambda: step.ours(cross_entropy),
-            "torch": step.dense_labels,
-            "body": step.body,
-        }
-    )
-    point = f"{dataset}, V = {VOCABULARIES[0]:,}"
+    calls = {
+        "ours": lambda: step.ours(step.knowledge),
+        "labels": lambda: step.ours(cross_entropy),
+        "torch": step.dense_labels,
+        "body": step.body,
+    }
+    seconds = a_step(bench, calls)
     for name, rival, at_most in (
-        (f"5 student step against hard labels: {point}", "labels", 1.05),
-        (f"5 student step against hard labels, all logits at once: {point}", "torch", 1.05),
+        (f"5 student step against hard labels: {point}", "labels", LABELS),
+        (f"5 student step against hard labels, all logits at once: {point}", "torch", LABELS),
         (f"5 student step against its body alone: {point}", "body", None),
     ):
         yield costs(name, seconds["ours"], seconds[rival], "s", at_most)
+
+
+def a_step(bench: Bench, calls: dict[str, Callable]) -> dict[str, list[float]]:
+    """Seconds of one step in each way; of tiny ones, of many at a time."""
+    times = 25 if isinstance(bench, TinyBench) else 1
+    many = {name: lambda c=call: [c() for _ in range(times)] for name, call in calls.items()}
+    return {name: [s / times for s in found] for name, found in interleave(many).items()}
 
 
 class Step:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.points import BLOCK, Bench
+from benchmarks.points import Bench
 from scripts.first.encoding import EncodedRow, encode_rows
 from scripts.first.rows import read_rows
 from scripts.first.tokenizer import TextTokenizer, load_tokenizer
@@ -20,10 +20,12 @@ def tokenizer_of(bench: Bench) -> TextTokenizer:
 
 
 @cache
-def encoded_rows(bench: Bench, dataset: str, rows: int, block: int = BLOCK) -> list[EncodedRow]:
-    """The first rows of a real training split, encoded."""
+def encoded_rows(
+    bench: Bench, dataset: str, rows: int, block: int | None = None
+) -> list[EncodedRow]:
+    """The first rows of a training split, encoded."""
     table = read_rows(bench.prepared(dataset)["train"])[:rows]
-    return encode_rows(table, tokenizer_of(bench), block)[0]
+    return encode_rows(table, tokenizer_of(bench), block or bench.block)[0]
 
 
 def tokens_of(rows: list[EncodedRow]) -> int:

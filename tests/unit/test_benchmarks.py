@@ -45,11 +45,12 @@ def test_ratios_are_of_neighbours_in_time():
 def test_results_keep_the_rows_of_other_benchmarks(tmp_path):
     path = tmp_path / "machine.json"
     make = lambda name, ours: Row(name, ours, None, "s", None, None, "", None)  # noqa: E731
-    save_results(path, {"cpu": "x"}, [make("10 b", 1.0), make("2 a", 1.0)])
-    save_results(path, {"cpu": "x"}, [make("10 b", 2.0)])
+    save_results(path, {"cpu": "x"}, [make("10 b", 1.0), make("2 a", 1.0)], "first")
+    save_results(path, {"cpu": "x"}, [make("10 b", 2.0)], "second")
     kept = load_results(path)
     assert [(row["name"], row["ours"]) for row in kept["rows"]] == [("2 a", 1.0), ("10 b", 2.0)]
     assert {"name", "ours", "theirs", "ratio", "spread", "bar", "passes"} <= set(kept["rows"][0])
+    assert [row["commit"] for row in kept["rows"]] == ["first", "second"]
     assert "| 10 b | 2 |" in table(kept["rows"])
 
 
