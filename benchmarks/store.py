@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import REPETITIONS, Row, isolated, median, spread
+from benchmarks.harness import REPETITIONS, Row, costs, isolated, median, spread
 from benchmarks.points import VOCABULARIES, TinyBench
 from scripts.first.matching import Recalibration  # brings torch, which is not the store's memory
 from scripts.first.store import BY_POSITION, KnowledgeStore, write_store
@@ -158,19 +158,15 @@ def growth(folder: Path) -> Iterator[Row]:
     small, large = SIZES
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         for step in ("write", "epoch"):
-            seconds, peaks = {}, {}
-            for positions in SIZES:
-                place = str(Path(scratch) / str(positions))
-                words = {"source": str(folder), "folder": place, "positions": positions}
-                call = f"benchmarks.store:{step}"
-                runs = [isolated(call, **words) for _ in range(REPETITIONS)]
-                seconds[positions] = [1e6 * run["seconds"] / positions for run in runs]
-                peaks[positions] = max(run["peak_bytes"] for run in runs) / 2**20
-            a, b = median(seconds[small]), median(seconds[large])
-            noise, note = spread(seconds[large]), "spread: that of the 10M"
-            bar, unit = f"<= {LINEAR:g}x", "s/1M positions"
+            seconds, peaks = {size: [] for size in SIZES}, dict.fromkeys(SIZES, 0)
+            for size in SIZES * REPETITIONS:  # by turns
+                place = str(Path(scratch) / str(size))
+                words = {"source": str(folder), "folder": place, "positions": size}
+                found = isolated(f"benchmarks.store:{step}", **words)
+                seconds[size].append(1e6 * found["seconds"] / size)
+                peaks[size] = max(peaks[size], found["peak_bytes"] / 2**20)
             name = f"9 store: {STEPS[step]}, 10M against 1M"
-            yield Row(name, b, a, unit, b / a, noise, bar, b / a <= LINEAR, note)
+            yield costs(name, seconds[large], seconds[small], "s/1M positions", LINEAR)
             more = peaks[large] - peaks[small]
             bar = f"at most {FLAT_MIB} MiB more"
             name = f"9 store: anonymous memory, {STEPS[step]}, 10M against 1M"
