@@ -11,9 +11,11 @@ import importlib
 import os
 import sys
 import time
+from dataclasses import asdict
 
 from benchmarks.harness import HERE, load_results, save_results, table
 from benchmarks.points import Bench, commit, machine, machine_name
+from scripts.first.errors import UserError, run_cli
 
 # In the order of the table's numbers.
 TOPICS = (
@@ -42,6 +44,9 @@ def main(argv: list[str]) -> int:
     seed_everything(0)  # threads and kernels as jobs have them, whatever runs first
     facts, measured = machine(), commit()
     path = HERE / "results" / f"{machine_name(facts)}.json"
+    if arguments.show and not path.is_file():
+        raise UserError(f"no benchmark results: {path}: run `make bench` on this machine first")
+    save_results(path, facts, [], measured)  # what could not be saved would be measured for nothing
     if not arguments.show:
         bench = Bench(demo=not arguments.no_demo)
         for topic in arguments.only:
@@ -49,7 +54,8 @@ def main(argv: list[str]) -> int:
             print(f"== {topic}", file=sys.stderr, flush=True)
             for row in importlib.import_module(f"benchmarks.{topic}").rows(bench):
                 rows.append(row)
-                print(row, file=sys.stderr, flush=True)
+                line = table([{**asdict(row), "commit": measured}]).splitlines()[-1]
+                print(line, file=sys.stderr, flush=True)
                 save_results(path, facts, rows, measured)
             print(f"   {time.monotonic() - start:.0f} s", file=sys.stderr, flush=True)
     kept = load_results(path)
@@ -63,4 +69,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    run_cli(main)

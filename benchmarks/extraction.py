@@ -49,11 +49,10 @@ def ours(bench: Bench, model, encoded) -> dict[str, np.ndarray]:
 
 def released(bench: Bench, model, encoded, block: int, point: str, bar: float) -> Row:
     """Positions a second against the loop that the paper released."""
-    found = released_loop(model, encoded, block)
     arrays = ours(bench, model, encoded)
-    same = [json.loads(line) for line in found]
-    log_probs = np.asarray([list(p.values()) for row in same for p in row["top_log_probs"]])
-    ids = np.asarray([list(map(int, p)) for row in same for p in row["top_log_probs"]])
+    same = supervised_of(released_loop(model, encoded, block), encoded)
+    log_probs = np.asarray([list(p.values()) for p in same])
+    ids = np.asarray([list(map(int, p)) for p in same])
     if not np.array_equal(ids, arrays["ids"]):
         raise RuntimeError("the released loop found other tokens")
     # Of float16's rounding, and near 0 of the float32 logits' own.
@@ -73,8 +72,7 @@ def released_loop(model, encoded, block: int) -> list[str]:
 
     One row at a time, padded on the left to the block, full logits at every position, a log-softmax
     over the whole vocabulary, then position by position a top-k whose entries become one JSON
-    object of token to log-probability. It treats every position of the block; the lines hold the
-    supervised ones, so that they can be compared.
+    object of token to log-probability. Every position of the block is in a row's line.
     """
     import torch
 
@@ -94,10 +92,18 @@ def released_loop(model, encoded, block: int) -> list[str]:
             for position in range(block):
                 values, tokens = torch.topk(log_probs[position], K)
                 found.append({str(t.item()): v.item() for v, t in zip(values, tokens, strict=True)})
-            kept = [found[pad + p] for p in row.supervised_positions]
-            json.dumps({"id": row.row_id, "top_log_probs": found})  # the line that it writes
-            lines.append(json.dumps({"id": row.row_id, "top_log_probs": kept}))
+            lines.append(json.dumps({"id": row.row_id, "top_log_probs": found}))
     return lines
+
+
+def supervised_of(lines: list[str], encoded) -> list[dict[str, float]]:
+    """Token to log-probability of each supervised position, row after row."""
+    found = []
+    for line, row in zip(lines, encoded, strict=True):
+        positions = json.loads(line)["top_log_probs"]
+        pad = len(positions) - len(row.input_ids)
+        found += [positions[pad + p] for p in row.supervised_positions]
+    return found
 
 
 def limit(bench: Bench, model, encoded, point: str, bar: float | None) -> Row:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scripts.first.errors import UserError
+
 REPETITIONS = 5
 HERE = Path(__file__).resolve().parent
 
@@ -127,15 +129,32 @@ def isolated(function: str, **arguments: object) -> dict:
 
 
 def load_results(path: Path) -> dict:
-    """Machine and rows of a results file; an empty one where there is none."""
-    return json.loads(path.read_text()) if path.is_file() else {"machine": {}, "rows": []}
+    """Machine and rows of a results file; an empty one where there is none.
+
+    UserError where the file is none of these.
+    """
+    if not path.is_file():
+        return {"machine": {}, "rows": []}
+    try:
+        content = json.loads(path.read_text())
+        for row in content["rows"]:
+            Row(**{name: value for name, value in row.items() if name != "commit"})
+            row["commit"] + content["machine"]["torch"]
+    except (ValueError, TypeError, KeyError):
+        raise UserError(f"no benchmark results: {path}: delete or restore it") from None
+    return content
 
 
 def save_results(path: Path, machine: dict, rows: list[Row], commit: str) -> None:
-    """Replace the rows of the same names, keep the others (each with its commit), written whole."""
+    """Replace the rows of the same names, keep the others, each with its commit; written whole.
+
+    Rows of a machine that has changed since (threads, torch) are dropped.
+    """
     new = [{**asdict(row), "commit": commit} for row in rows]
     names = {row["name"] for row in new}
-    kept = [row for row in load_results(path)["rows"] if row["name"] not in names]
+    before = load_results(path)
+    same = before["rows"] if before["machine"] == machine else []
+    kept = [row for row in same if row["name"] not in names]
     order = sorted([*kept, *new], key=lambda row: _number(row["name"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -149,10 +168,11 @@ def _number(name: str) -> tuple[int, str]:
 
 
 def table(rows: Sequence[dict]) -> str:
-    """The rows as a Markdown table."""
+    """The rows as a Markdown table; with their commits where they are not all of one."""
+    several = len({row["commit"] for row in rows}) > 1
     lines = [
-        "| measure | ours | against | unit | ratio | spread | bar | |",
-        "|---|--:|--:|---|--:|--:|---|---|",
+        "| measure | ours | against | unit | ratio | spread | bar | |" + " commit |" * several,
+        "|---|--:|--:|---|--:|--:|---|---|" + "---|" * several,
     ]
     verdict = {True: "yes", False: "**no**", None: ""}
     for row in rows:
@@ -164,6 +184,7 @@ def table(rows: Sequence[dict]) -> str:
             "" if row["spread"] is None else f"{row['spread']:.0%}",
             row["bar"],
             verdict[row["passes"]],
+            *([row["commit"]] if several else []),
         ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)

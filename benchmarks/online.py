@@ -26,7 +26,7 @@ TOLERANCE = 1e-5  # of trl's loss to the dense one, relative
 
 
 def rows(bench) -> Iterator[Row]:
-    """Two rows for each corpus: supervised tokens a second."""
+    """Two rows for each corpus: tokens read a second."""
     logging.disable(logging.WARNING)
     warnings.filterwarnings("ignore")
     for corpus in BATCH:

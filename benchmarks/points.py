@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 from functools import cached_property
@@ -20,6 +21,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.harness import HERE
+from scripts.first.errors import UserError
 
 ROOT = HERE.parent
 DATASETS = ("csqa", "boolq", "obqa", "alpaca")
@@ -41,7 +43,7 @@ ONE_BILLION = {
     "tie_word_embeddings": False,
 }
 VOCABULARIES = (32_000, 128_256)
-BLOCK = 512  # tokens; longer rows are shortened as at paper scale they are at 2,048
+BLOCK = 512  # tokens; longer rows are shortened, as at the scale `paper`
 TEACHER_STEPS = 80
 
 
@@ -159,11 +161,15 @@ class TinyBench(Bench):
 
 
 def run_script(module: str, *words: object) -> None:
-    """Run one of the project's scripts as a user would; RuntimeError with its last words."""
+    """Run one of the project's scripts as a user would; a mistake is told in its own words."""
     command = [sys.executable, "-m", module, *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[1:4])} failed: {done.stderr.strip()[-2000:]}")
+    if not done.returncode:
+        return
+    last = done.stderr.strip().splitlines()[-1:]
+    if last and last[0].startswith("error: "):
+        raise UserError(last[0].removeprefix("error: "))
+    raise RuntimeError(f"{' '.join(command[1:4])} failed: {done.stderr.strip()[-2000:]}")
 
 
 def machine() -> dict:
@@ -188,13 +194,13 @@ def machine() -> dict:
 
 def commit() -> str:
     """The commit that is measured, with `-dirty` where tracked files differ from it."""
-    git = ["git", "-C", str(ROOT)]
-    short = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    if short.returncode:
+    if not (ROOT / ".git").exists() or not shutil.which("git"):
         return "unknown"  # not a clone
-    results = [".", ":!benchmarks/results"]  # which this run itself changes
-    clean = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *results], check=False)
-    return short.stdout.strip() + ("-dirty" if clean.returncode else "")
+    git = ["git", "-C", str(ROOT)]
+    short = subprocess.check_output([*git, "rev-parse", "--short", "HEAD"], text=True).strip()
+    sources = [".", ":!benchmarks/results"]  # without what this run itself changes
+    dirty = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", *sources], check=False)
+    return short + ("-dirty" if dirty.returncode else "")
 
 
 def machine_name(facts: dict) -> str:

@@ -62,6 +62,7 @@ def prepared(scratch: str, rows: int) -> tuple[object, list[EncodedRow], int, in
     real = encoded_rows(bench, "csqa", 1000)
     torch.manual_seed(1)
     model = LlamaForCausalLM(LlamaConfig(vocab_size=VOCABULARY, pad_token_id=None, **BODY))
+    model.to("cuda" if bench.cuda else "cpu")
     encoded, before = [], anonymous_bytes()
     for i in range(rows):
         row = real[i % len(real)]

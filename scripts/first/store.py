@@ -114,14 +114,20 @@ class KnowledgeStore:
 
     def column(self, name: str) -> np.ndarray:
         """One whole array by position: in memory, as large as it is."""
-        parts = [block[name] for _, block in self.blocks()]
-        return np.concatenate(parts) if parts else np.zeros((0, self.k), np.float16)
+        return self._columns(name)[name]
 
     @property
     def arrays(self) -> Arrays:
         """All arrays in memory."""
-        known = {name: self.column(name) for name in BY_POSITION}
+        known = self._columns(*BY_POSITION)
         return {**known, "offsets": self.offsets, "row_hashes": self.row_hashes}
+
+    def _columns(self, *names: str) -> Arrays:
+        """Whole arrays by position; each block is unpacked once."""
+        parts = [[block[name] for name in names] for _, block in self.blocks()]
+        if not parts:
+            return dict.fromkeys(names, np.zeros((0, self.k), np.float16))
+        return dict(zip(names, map(np.concatenate, zip(*parts, strict=True)), strict=True))
 
     def probabilities(self, k: int) -> np.ndarray:
         """(N, k) float64 full-vocabulary probabilities of the k most probable tokens."""
