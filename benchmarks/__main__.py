@@ -46,8 +46,8 @@ def main(argv: list[str]) -> int:
     path = HERE / "results" / f"{machine_name(facts)}.json"
     if arguments.show and not path.is_file():
         raise UserError(f"no benchmark results: {path}: run `make bench` on this machine first")
-    save_results(path, facts, [], measured)  # what could not be saved would be measured for nothing
     if not arguments.show:
+        save_results(path, facts, [], measured)  # or all might be measured and not be saved
         bench = Bench(demo=not arguments.no_demo)
         for topic in arguments.only:
             start, rows = time.monotonic(), []
