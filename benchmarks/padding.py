@@ -16,19 +16,20 @@ BAR = 0.05
 # smoke, small and paper have them.
 STEPS = ((32, 32), (64, 32), (64, 16), (256, 32))
 MAX_TOKENS = (2048, 4096, 8192)
-TINY_STEP, TINY_POOL = ((16, 16),), 32
 
 
 def rows(bench: Bench) -> Iterator[Row]:
     """Training at several batch sizes, extraction at several budgets."""
     pool = Settings(epochs=1, batch_size=1, learning_rate=1, seed=0).length_pool
     tiny = TinyBench(bench.scratch)
+    training = tiny.settings["student"]["training"]
+    size, tiny_pool = training["batch_size"], training["length_pool"]
     for dataset in ("csqa", "boolq", "alpaca"):
         lengths = lengths_of(encoded_rows(bench, dataset, 10**9, BLOCK))
         yield from worst(dataset, lengths, STEPS, pool, MAX_TOKENS)
         lengths = lengths_of(encoded_rows(tiny, dataset, 10**9))
-        budgets = (tiny.max_tokens,)
-        yield from worst(f"{dataset}, tiny scale", lengths, TINY_STEP, TINY_POOL, budgets)
+        point = f"{dataset}, tiny scale"
+        yield from worst(point, lengths, ((size, size),), tiny_pool, (tiny.max_tokens,))
 
 
 def worst(point: str, lengths, steps, pool: int, budgets) -> Iterator[Row]:

@@ -133,7 +133,15 @@ class Bench:
 class TinyBench(Bench):
     """The tiny scale: its encoding, its base models (teachers' weights are not tuned here)."""
 
-    block, max_tokens, vocabulary, family = 160, 8192, 1884, "alder"
+    family = "alder"
+
+    def __init__(self, scratch: Path | None = None):
+        super().__init__(scratch)
+        text = (ROOT / "config/scales/tiny.yaml").read_text()
+        self.settings = yaml.safe_load(text)["scales"]["tiny"]
+        self.block = self.settings["encoding"]["block_length"]
+        self.max_tokens = self.settings["evaluation"]["max_tokens"]
+        self.vocabulary = json.loads((self.model() / "config.json").read_text())["vocab_size"]
 
     def prepared(self, dataset: str) -> dict[str, Path]:
         """A dataset of the generated world, as the tiny scale prepares it."""
@@ -144,8 +152,7 @@ class TinyBench(Bench):
 
     def data_words(self, dataset: str) -> list[object]:
         """Options of `scripts.data` that make it, but for the folder."""
-        text = (ROOT / "config/scales/tiny.yaml").read_text()
-        data = yaml.safe_load(text)["scales"]["tiny"]["data"]
+        data = self.settings["data"]
         words = ["prepare", "--dataset", dataset, "--source-kind", "world"]
         words += ["--world-settings", json.dumps(data["world"])]
         return [*words, "--validation-share", data["validation_share"]]
@@ -154,7 +161,7 @@ class TinyBench(Bench):
         """The bundled models'."""
         return self.model()
 
-    def model(self, vocabulary: int = vocabulary, role: str = "student") -> Path:
+    def model(self, vocabulary: int | None = None, role: str = "student") -> Path:
         """The bundled base model of a role."""
         role = "student" if role == "student" else "teacher"
         return ROOT / "resources" / "tiny" / f"{self.family}-{role}"

@@ -202,3 +202,13 @@ def test_memory_does_not_grow_with_the_store(tmp_path):
     (small, small_kib), (large, large_kib) = found
     assert large == 4 * small
     assert large_kib - small_kib < 2048  # row hashes and offsets; unpacked, 20 MB more
+
+
+def test_all_arrays_at_once_unpack_each_block_once(tmp_path):
+    arrays, asked = sharp_arrays(120), []
+    store = written(tmp_path, arrays, 128_256)
+    block = store._block
+    store._block = lambda number: asked.append(number) or block(number)
+    for name, values in store.arrays.items():
+        np.testing.assert_array_equal(values, arrays[name])
+    assert asked == list(range(len(store.block_starts) - 1)) and len(asked) > 1
