@@ -26,7 +26,7 @@ NO_CLUSTER = "Could not establish a configuration source"  # installed, but of n
 SLURM_LOGS = "logs/slurm"  # profiles/slurm, slurm-logdir: there when jobs were ever submitted
 STARTED_ON = ".snakemake/started_on"  # rules/common.smk, note_machine
 SECONDS_BETWEEN_LOOKS = 2
-NO_STAGES = {"__init__", "plan", "recover"}
+NO_STAGES = {"__init__", "plan", "recover", "verify"}
 STAGES = {path.stem for path in Path(__file__).parent.glob("*.py")} - NO_STAGES
 
 

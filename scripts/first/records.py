@@ -85,6 +85,15 @@ def write(
 
 def read(path: str | Path) -> dict:
     """The content of a record, less its seal and place; UserError for a broken or misplaced one."""
+    record = unsealed(path)
+    own, here = record.pop("place", None), place(path)
+    if own and here and own != here:
+        raise UserError(f"misplaced record: {path}: it is that of {own}: {_again(Path(path))}")
+    return record
+
+
+def unsealed(path: str | Path) -> dict:
+    """The content of a record, less its seal, in whatever place; UserError for a broken one."""
     path = Path(path)
     if not path.is_file():
         raise UserError(
@@ -102,9 +111,6 @@ def read(path: str | Path) -> dict:
         whole = False
     if not whole:
         raise UserError(f"altered or incomplete record: {path}: its seal is broken: {_again(path)}")
-    own, here = record.pop("place", None), place(path)
-    if own and here and own != here:
-        raise UserError(f"misplaced record: {path}: it is that of {own}: {_again(path)}")
     return record
 
 

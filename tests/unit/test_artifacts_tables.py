@@ -175,7 +175,7 @@ def test_chance_level_and_constant_output_are_marked(tmp_path):
     table = pyarrow.parquet.read_table(run[0])
     column = table.schema.get_field_index("prediction")
     write_parquet(run[0], table.set_column(column, "prediction", [[most] * 300]))
-    reseal(run[1], constant_output=True)
+    reseal(run[1], rehash=True, constant_output=True)
     found = cell(tmp_path, [run])
     assert found["constant_output"]
     assert not found["above_chance"]

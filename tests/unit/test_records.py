@@ -1,0 +1,126 @@
+"""Records: sealed, in their place, and in charge of the files beside them."""
+
+import json
+import shutil
+
+import pytest
+
+from scripts.first import records
+from scripts.first.errors import UserError
+from scripts.first.files import sha256_file
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A prepared dataset below results/."""
+    folder = tmp_path / "results/tiny/data/csqa"
+    folder.mkdir(parents=True)
+    (folder / "test.parquet").write_bytes(b"rows")
+    records.write(folder / "report.json", {"rows": 3}, ["test.parquet"])
+    return folder
+
+
+def test_a_record_says_what_and_where(folder):
+    content = records.read(folder / "report.json")
+    assert content == {
+        "rows": 3,
+        "files": {"test.parquet": {"bytes": 4, "sha256": sha256_file(folder / "test.parquet")}},
+        "made_from": {},
+    }
+    assert records.unsealed(folder / "report.json")["place"] == "tiny/data/csqa/report.json"
+    assert records.verified(folder / "test.parquet") == folder / "test.parquet"
+
+
+def test_every_bit_counts(folder):
+    """No single bit of a record can change unseen: the seal is over its very text."""
+    path = folder / "report.json"
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        for bit in range(8):
+            altered = bytearray(whole)
+            altered[place] ^= 1 << bit
+            path.write_bytes(altered)
+            with pytest.raises(UserError, match="report.json"):
+                records.read(path)
+    path.write_bytes(whole)
+    assert records.read(path)["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "3", "null", '"seal"', "\ufeff{}", '{"a": NaN}', '{"seal": 1}']
+)
+def test_what_is_no_record_is_told(folder, text):
+    (folder / "report.json").write_text(text, encoding="utf-8")
+    with pytest.raises(UserError, match="altered or incomplete record|damaged text file"):
+        records.read(folder / "report.json")
+
+
+def test_a_record_of_an_earlier_version_is_told(folder):
+    (folder / "report.json").write_text('{"rows": 3}')
+    with pytest.raises(UserError, match="without a seal, of another version: .*report.json"):
+        records.read(folder / "report.json")
+
+
+def test_a_record_in_anothers_place_is_told(folder):
+    other = shutil.copytree(folder, folder.parent / "obqa")
+    with pytest.raises(UserError, match="misplaced record: .*obqa.*that of tiny/data/csqa"):
+        records.read(other / "report.json")
+    with pytest.raises(UserError, match="misplaced record"):
+        records.verified(other / "test.parquet")
+    outside = shutil.copytree(folder, folder.parents[3] / "mine")  # no place of anybody's
+    assert records.read(outside / "report.json")["rows"] == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "place"),
+    [
+        ("results/tiny/data/csqa/report.json", "tiny/data/csqa/report.json"),
+        ("/a/results/b/results/tiny/claims.record.json", "tiny/claims.record.json"),
+        ("/home/results/mine/table.parquet", None),
+        ("/data/csqa/report.json", None),
+        ("results", None),
+        ("results/tiny", None),
+    ],
+)
+def test_places(path, place):
+    assert records.place(path) == place
+
+
+def test_files_without_a_record(folder, tmp_path):
+    """Below results/ each has one; elsewhere it may be the user's own."""
+    (folder / "report.json").unlink()
+    with pytest.raises(UserError, match="no record beside .*test.parquet.*delete"):
+        records.verified(folder / "test.parquet")
+    (tmp_path / "mine.parquet").write_bytes(b"rows")
+    assert records.verified(tmp_path / "mine.parquet")
+    with pytest.raises(UserError, match="not found: .*gone"):
+        records.verified(tmp_path / "gone.parquet")
+
+
+def test_a_file_that_its_record_does_not_name(folder):
+    (folder / "train.parquet").write_bytes(b"added by hand")
+    with pytest.raises(UserError, match="unknown file: .*train.parquet"):
+        records.verified(folder / "train.parquet")
+
+
+def test_sources_have_names_and_no_machine_paths(folder, tmp_path):
+    """By place, by path in the repository, by as much of the name as tells them apart."""
+    for name in ("a/x/m.json", "b/x/m.json", "results/tiny/claims.json"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    sources = [
+        tmp_path / "a/x/m.json",
+        tmp_path / "b/x/m.json",
+        tmp_path / "results/tiny/claims.json",
+    ]
+    sources += [records.ROOT / "config/config.yaml", tmp_path / "a/x/m.json"]
+    records.write(folder / "report.json", {}, made_from=sources)
+    made = records.read(folder / "report.json")["made_from"]
+    assert list(made) == ["m.json", "b/x/m.json", "tiny/claims.json", "config/config.yaml"]
+    assert made["b/x/m.json"] == sha256_file(tmp_path / "b/x/m.json")
+    assert str(tmp_path) not in (folder / "report.json").read_text()
+
+
+def test_a_record_is_plain_json(folder):
+    text = (folder / "report.json").read_text()
+    assert list(json.loads(text))[-1] == "seal" and text.endswith("}\n")
