@@ -46,9 +46,7 @@ def test_every_bit_counts(folder):
     assert records.read(path)["rows"] == 3
 
 
-@pytest.mark.parametrize(
-    "text", ["", "{", "[]", "3", "null", '"seal"', "\ufeff{}", '{"a": NaN}', '{"seal": 1}']
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"seal"', "\ufeff{}", '{"seal": 1}'])
 def test_what_is_no_record_is_told(folder, text):
     (folder / "report.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="altered or incomplete record|damaged text file"):
@@ -105,19 +103,15 @@ def test_a_file_that_its_record_does_not_name(folder):
 
 def test_sources_have_names_and_no_machine_paths(folder, tmp_path):
     """By place, by path in the repository, by as much of the name as tells them apart."""
-    for name in ("a/x/m.json", "b/x/m.json", "results/tiny/claims.json"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(name)
-    sources = [
-        tmp_path / "a/x/m.json",
-        tmp_path / "b/x/m.json",
-        tmp_path / "results/tiny/claims.json",
-    ]
-    sources += [records.ROOT / "config/config.yaml", tmp_path / "a/x/m.json"]
+    one, two, claims = (tmp_path / n for n in ("a/m.json", "b/m.json", "results/tiny/claims.json"))
+    for path in (one, two, claims):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(str(path))
+    sources = [one, two, claims, records.ROOT / "config/config.yaml", one]
     records.write(folder / "report.json", {}, made_from=sources)
     made = records.read(folder / "report.json")["made_from"]
-    assert list(made) == ["m.json", "b/x/m.json", "tiny/claims.json", "config/config.yaml"]
-    assert made["b/x/m.json"] == sha256_file(tmp_path / "b/x/m.json")
+    assert list(made) == ["m.json", "b/m.json", "tiny/claims.json", "config/config.yaml"]
+    assert made["b/m.json"] == sha256_file(two)
     assert str(tmp_path) not in (folder / "report.json").read_text()
 
 
