@@ -19,7 +19,7 @@ RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install demo smoke test bench pretrain-tiny lint format lock clean
+.PHONY: install demo smoke verify test faults bench pretrain-tiny lint format lock clean
 
 install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
 
@@ -31,8 +31,19 @@ smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(WARM) $(SNAKEMAKE) --config scale=smoke -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv --files $(call RESULTS,smoke)
 
+SCALE ?= tiny
+verify: $(VENV)/run.stamp ## finished results, from the tables down to the data; SCALE=smoke for others
+	@$(BIN)/python -m scripts.verify results/$(SCALE)
+
 test: $(VENV)/test.stamp ## linters and every test
 	@$(BIN)/python -m pytest tests $(PYTEST)
+
+FAULTS := logs/faults.jsonl
+faults: $(VENV)/test.stamp ## the tests of faults whole, and a table of what was tried
+	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS)
+	@FIRST_FAULTS=whole FIRST_FAULTS_REPORT=$(abspath $(FAULTS)) \
+	  $(BIN)/python -m pytest tests/faults $(PYTEST); \
+	  status=$$?; $(BIN)/python -m tests.faults.report $(FAULTS) && exit $$status
 
 bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some
 	@$(BIN)/python -m benchmarks $(BENCH)

@@ -38,7 +38,9 @@ def test_command(tiny_run, line):
     target = NAMED.get(line.split()[-1], line.split()[-1])
     made = tiny_run / target
     planned = line in ONLY_PLANNED or "-n" in line.split()
-    if made.is_file() and not planned:
+    if "verify" in line:  # it makes nothing, and wants everything
+        assert shell(tiny_run, "make demo").returncode == 0
+    elif made.is_file() and not planned:
         made.unlink()
     process = shell(tiny_run, ONLY_PLANNED.get(line, line))
     assert process.returncode == 0, output(process)[-3000:]
