@@ -129,7 +129,7 @@ def explain(lineage: Lineage, names: list[str]) -> bool:
 
 def _tree(lineage: Lineage, record: Record, name: str, indent: str, seen: set[str]) -> None:
     digest = lineage.hashed.get(name, (0, "-" * 12))[1][:12]
-    said = (record.content or {}).get("provenance") or {}
+    said = record.provenance
     marks = ", ".join(sorted({kind for kind, _, _ in record.problems}))
     again = record.path in seen
     made = "as above" if again else f"by {said.get('module')} {said.get('code')}"

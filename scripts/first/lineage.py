@@ -45,6 +45,12 @@ class Record:
         return [(folder / name).as_posix() for name in (self.content or {}).get("files", {})]
 
     @property
+    def provenance(self) -> dict:
+        """What code made it; {} where it does not say."""
+        said = (self.content or {}).get("provenance")
+        return said if isinstance(said, dict) else {}
+
+    @property
     def sources(self) -> dict[str, str]:
         """{file below results/: sha256} of what it was made from."""
         return (self.content or {}).get("made_from", {})
@@ -119,15 +125,19 @@ class Lineage:
                 absent = elsewhere or (self.absent_weights and file.endswith(WEIGHTS))
                 if not absent:
                     record.problems.append((MISSING, file, f"{record.path} names it"))
-            elif self.hashed[file] != (expected.get("bytes"), expected.get("sha256")):
+            elif records.mismatch(*self.hashed[file], expected):
                 record.problems.append((ALTERED, file, f"it is not what {record.path} says"))
 
     def _check_code(self, record: Record) -> None:
-        said = (record.content or {}).get("provenance") or {}
-        module = said.get("module", "")
-        if record.content is not None and said.get("code") != _code(module):
-            why = f"made by other code of {module} than this checkout's ({said.get('code')})"
-            record.problems.append((STALE, record.path, why if module else "it names no code"))
+        if record.content is None:
+            return
+        module, code = (str(record.provenance.get(name)) for name in ("module", "code"))
+        if _code(module) is None:
+            reason = "it names no code that this checkout has"
+            record.problems.append((STALE, record.path, reason))
+        elif code != _code(module):
+            reason = f"made by other code of {module} than this checkout's ({code})"
+            record.problems.append((STALE, record.path, reason))
 
     def _check_sources(self, record: Record) -> None:
         for source, digest in record.sources.items():
@@ -178,7 +188,7 @@ def _counts(path: Path, folder: Path) -> bool:
 
 @cache
 def _code(module: str) -> str | None:
-    return fingerprint(module) if module and closure(module) else None
+    return fingerprint(module) if closure(module) else None
 
 
 def _difference_here(source: str, digest: str) -> str | None:

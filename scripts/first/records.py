@@ -111,7 +111,22 @@ def unsealed(path: str | Path) -> dict:
         whole = False
     if not whole:
         raise UserError(f"altered or incomplete record: {path}: its seal is broken: {_again(path)}")
+    if not _sensible(record):
+        raise UserError(
+            f"not a record: {path}: its files or made_from are no such lists: {_again(path)}"
+        )
     return record
+
+
+def _sensible(record: dict) -> bool:
+    """Whether files and made_from are what `write` makes: sealed is not yet ours."""
+    files, sources = record.get("files", {}), record.get("made_from", {})
+    return (
+        isinstance(files, dict)
+        and not any(name in ("", ".", "..") or {"/", "\\"} & {*name} for name in files)
+        and isinstance(sources, dict)
+        and all(isinstance(digest, str) for digest in sources.values())
+    )
 
 
 def verified(path: str | Path) -> Path:
@@ -154,9 +169,15 @@ def difference(path: Path, expected: dict | None) -> str | None:
         return "unknown file"
     if not path.is_file():
         return "missing file"
-    if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
-        return "altered file"
-    return None
+    size = path.stat().st_size
+    cheap = isinstance(expected, dict) and size == expected.get("bytes")
+    return None if cheap and not mismatch(size, sha256_file(path), expected) else "altered file"
+
+
+def mismatch(size: int, digest: str, expected: object) -> bool:
+    """Whether a file of this size and sha256 is not what a record expects."""
+    known = isinstance(expected, dict)
+    return not known or (size, digest) != (expected.get("bytes"), expected.get("sha256"))
 
 
 def is_record(path: Path) -> bool:

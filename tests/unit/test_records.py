@@ -8,6 +8,7 @@ import pytest
 from scripts.first import records
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
+from tests.sealed import reseal
 
 
 @pytest.fixture
@@ -51,6 +52,30 @@ def test_what_is_no_record_is_told(folder, text):
     (folder / "report.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="altered or incomplete record|damaged text file"):
         records.read(folder / "report.json")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"files": ["a"]},
+        {"files": {"../a": {"bytes": 1, "sha256": ""}}},
+        {"files": {"..": {}}},
+        {"made_from": ["a"]},
+        {"made_from": {"a": 3}},
+    ],
+)
+def test_sealed_nonsense_is_told(folder, content):
+    """Somebody else's program may seal what this one cannot use."""
+    reseal(folder / "report.json", content)
+    with pytest.raises(UserError, match="not a record: .*report.json"):
+        records.read(folder / "report.json")
+
+
+@pytest.mark.parametrize("described", [None, 3, {}, {"bytes": "4"}, {"sha256": ["x"]}])
+def test_files_that_are_described_by_nonsense(folder, described):
+    reseal(folder / "report.json", {"files": {"test.parquet": described}})
+    with pytest.raises(UserError, match="(altered|unknown) file: .*test.parquet"):
+        records.verified(folder / "test.parquet")
 
 
 def test_a_record_of_an_earlier_version_is_told(folder):

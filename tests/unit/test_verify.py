@@ -110,6 +110,13 @@ def test_made_by_other_code(results, capsys):
     assert "made from another version" in text  # Table 1, of the cell
 
 
+@pytest.mark.parametrize("said", [None, [], {"module": 3}, {"module": "os", "code": None}])
+def test_code_that_nobody_knows(results, capsys, said):
+    reseal(results / CELL, provenance=said)
+    status, text = told(results, capsys)
+    assert status == 1 and f"stale: {CELL}: " in text
+
+
 def test_anothers_record(results, capsys):
     other = results / CELL.replace("distill", "finetune")
     other.parent.mkdir(parents=True)
