@@ -19,7 +19,7 @@ RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install demo smoke test bench pretrain-tiny lint format lock clean
+.PHONY: install demo smoke test slow bench pretrain-tiny lint format lock clean
 
 install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
 
@@ -31,8 +31,11 @@ smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(WARM) $(SNAKEMAKE) --config scale=smoke -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv --files $(call RESULTS,smoke)
 
-test: $(VENV)/test.stamp ## linters and every test
-	@$(BIN)/python -m pytest tests $(PYTEST)
+test: $(VENV)/test.stamp ## linters and tests, long ones in their short forms
+	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadgroup $(PYTEST)
+
+slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
+	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
 
 bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some
 	@$(BIN)/python -m benchmarks $(BENCH)

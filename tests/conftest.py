@@ -37,6 +37,18 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+def pytest_collection_modifyitems(config, items):
+    """With several workers, those that want the finished runs go to one, which makes them once.
+
+    It starts with them: they take longest in a row.
+    """
+    for item in items:
+        if {"reduced", "cluster"} & set(item.fixturenames):
+            item.add_marker(pytest.mark.xdist_group("runs"))
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 @pytest.fixture(scope="session")
 def reduced(tmp_path_factory):
     """The copy itself, nothing built."""

@@ -3,6 +3,8 @@
 import re
 import shutil
 
+import pytest
+
 from tests.slurm.runs import Run, change
 from tests.workflow.copies import digests
 
@@ -20,6 +22,7 @@ ASKED = {
 }
 
 
+@pytest.mark.slow
 def test_a_cell_through_slurm(cluster, tiny_run, finished):
     """Byte-identical to the local run; every job asked Slurm for what the configuration says."""
     folder = finished

@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from scripts.recover import STARTED_ON
 from tests.slurm.cluster import PATH
 from tests.slurm.runs import ENDED, Run, interval, program, remove, until
 from tests.workflow.copies import digests, environment
+
+pytestmark = pytest.mark.slow
 
 METHODS = ("finetune", "distill", "distill_ls", "first_ts")
 STUDENTS = [f"results/tiny/student/alder/csqa/{m}/seed1234/model.safetensors" for m in METHODS]
