@@ -99,7 +99,7 @@ def preempt(cluster: Cluster) -> None:
 
 
 def run_again(cluster: Cluster, run: Run, job: dict[str, str]) -> bool:
-    """Let a requeued job start at once, for which Slurm lets it wait two minutes; whether it has."""
+    """Let a requeued job start, which Slurm would let wait two minutes; whether it has."""
     number = job["JobId"]
     cluster.run("scontrol", "update", f"jobid={number}", "StartTime=now", check=False)
     (now,) = [one for one in run.jobs() if one["JobId"] == number]
