@@ -32,7 +32,7 @@ rule table1_files:
     input:
         cells=lambda w: cells(w.scale),
     output:
-        multiext("results/{scale}/tables/table1", ".csv", ".md", ".tex"),
+        multiext("results/{scale}/tables/table1", ".csv", ".md", ".tex", ".record.json"),
     log:
         "logs/{scale}/tables/table1.log",
     localrule: True
@@ -61,7 +61,7 @@ rule table2:
         questions="results/{scale}/data/csqa/test.parquet",
         first=lambda w: scale_of(w)["figures"].get("table2_questions", []),
     output:
-        multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex"),
+        multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex", ".record.json"),
     log:
         "logs/{scale}/tables/table2.log",
     localrule: True
@@ -96,7 +96,7 @@ rule claims_files:
         figure2="results/{scale}/figures/figure2.csv",
         figure3="results/{scale}/figures/figure3.csv",
     output:
-        multiext("results/{scale}/claims", ".json", ".md"),
+        multiext("results/{scale}/claims", ".json", ".md", ".record.json"),
     log:
         "logs/{scale}/claims.log",
     localrule: True
@@ -130,7 +130,7 @@ rule data_report:
         reports=lambda w: dataset_reports(w.scale),
         records=lambda w: teacher_records(w.scale),
     output:
-        multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json"),
+        multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json", ".record.json"),
     log:
         "logs/{scale}/tables/data_report.log",
     localrule: True

@@ -52,6 +52,7 @@ def pretraining_inputs(w):
         "text": [f"results/{w.scale}/data/{name}/train.parquet" for name in recipe["text"]],
         "tokenizer": f"{folder}/tokenizers/{recipe['tokenizer']}/tokenizer.json",
         "settings": f"{folder}/tokenizers/{recipe['tokenizer']}/tokenizer_config.json",
+        "record": f"{folder}/tokenizers/{recipe['tokenizer']}/record.json",
     }
     if "start_from" in recipe:
         inputs["start"] = f"{folder}/pretrained/{recipe['start_from']}/record.json"

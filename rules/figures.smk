@@ -7,7 +7,7 @@ rule figure2:
         manifests=lambda w: stores(w.scale, "manifest.json"),
         stores=lambda w: stores(w.scale, "knowledge.safetensors"),
     output:
-        multiext("results/{scale}/figures/figure2", ".pdf", ".png", ".csv"),
+        multiext("results/{scale}/figures/figure2", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure2.log",
     localrule: True
@@ -35,7 +35,7 @@ rule figure3:
         ranks=lambda w: column_runs(w.scale, ["teacher", "finetune", "distill"], "ranks.parquet"),
         metrics=lambda w: column_runs(w.scale, ["teacher", "finetune", "distill"], "metrics.json"),
     output:
-        multiext("results/{scale}/figures/figure3", ".pdf", ".png", ".csv"),
+        multiext("results/{scale}/figures/figure3", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure3.log",
     localrule: True
@@ -61,7 +61,7 @@ rule figure5:
         predictions=lambda w: column_runs(w.scale, FIGURE5_METHODS, "predictions.parquet"),
         metrics=lambda w: column_runs(w.scale, FIGURE5_METHODS, "metrics.json"),
     output:
-        multiext("results/{scale}/figures/figure5", ".pdf", ".png", ".csv"),
+        multiext("results/{scale}/figures/figure5", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure5.log",
     localrule: True
@@ -91,7 +91,7 @@ rule figure6:
         selected=lambda w: searches(w.scale, "selected.json", ["csqa"]),
         students=figure6_students,
     output:
-        multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv"),
+        multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure6.log",
     localrule: True

@@ -8,6 +8,7 @@ rule tokenizer:
     output:
         tokenizer="results/{scale}/models/tokenizers/{tokenizer}/tokenizer.json",
         settings="results/{scale}/models/tokenizers/{tokenizer}/tokenizer_config.json",
+        record="results/{scale}/models/tokenizers/{tokenizer}/record.json",
     log:
         "logs/{scale}/models/tokenizers/{tokenizer}.log",
     benchmark:

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.first import sources, uniform
+from scripts.first import records, sources, uniform
 from scripts.first.errors import UserError, run_cli
-from scripts.first.files import sha256_file, write_json, write_parquet
+from scripts.first.files import write_parquet
 from scripts.first.mirror import DATA_MIRROR, mirror_folder, mirror_given
 from scripts.first.provenance import provenance
 from scripts.first.splits import ORIGINS
@@ -108,10 +108,8 @@ def write(output_dir: Path, tables: dict[str, pyarrow.Table], report: dict[str, 
     for name in (REPORT, *(f"{split}.parquet" for split in SPLITS)):
         (output_dir / name).unlink(missing_ok=True)
     for split, content in tables.items():
-        path = output_dir / f"{split}.parquet"
-        write_parquet(path, content)
-        report["splits"][split]["sha256"] = sha256_file(path)
-    write_json(output_dir / REPORT, report)
+        write_parquet(output_dir / f"{split}.parquet", content)
+    records.write(output_dir / REPORT, report, [f"{split}.parquet" for split in tables])
 
 
 def load(options: argparse.Namespace) -> sources.Official:

@@ -127,8 +127,9 @@ def posthoc_temperature(path: Path) -> float:
     """The positive post-hoc temperature of a validation.json; UserError where it has none."""
     from scripts.first.errors import UserError
     from scripts.first.files import read_json
+    from scripts.first.records import verified
 
-    content = read_json(path)
+    content = read_json(verified(path))
     value = content.get("posthoc_temperature") if isinstance(content, dict) else None
     if not (isinstance(value, int | float) and value > 0):
         raise UserError(f"no posthoc_temperature: {path}: name a model's validation.json")
@@ -151,8 +152,9 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_inference_options(options)
     arguments = options.parse_args(argv)
 
-    from scripts.first.checkpoints import load_model, verify_checkpoint
-    from scripts.first.files import sha256_file, write_json, write_parquet
+    from scripts.first import records
+    from scripts.first.checkpoints import RECORD, load_model, verify_checkpoint, weights_digest
+    from scripts.first.files import write_parquet
     from scripts.first.provenance import provenance
     from scripts.first.rows import read_rows
     from scripts.first.tokenizer import load_tokenizer
@@ -171,17 +173,17 @@ def main(argv: list[str] | None = None) -> int:
     names = ("scale", "family", "corpus", "method", "seed", "benchmark")
     identity = {name: getattr(arguments, name) for name in names}
     identity["seed"] = int(identity["seed"])
-    write_json(
+    records.write(
         arguments.output_dir / "metrics.json",
         {
             **identity,
             **measure(rows, table, arguments.bins, arguments.benchmark),
             "posthoc_temperature": temperature,
-            "model": record["files"],
-            "test": sha256_file(arguments.test),
-            "predictions": sha256_file(arguments.output_dir / "predictions.parquet"),
+            "model": weights_digest(record),
             "provenance": provenance("scripts.evaluation"),
         },
+        ["predictions.parquet", "ranks.parquet"],
+        [arguments.model / RECORD, arguments.test, *filter(None, [arguments.posthoc])],
     )
     return 0
 

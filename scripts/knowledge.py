@@ -117,7 +117,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from transformers import AutoConfig
 
-    from scripts.first.checkpoints import load_model, verify_checkpoint, weights_digest
+    from scripts.first.checkpoints import RECORD, load_model, verify_checkpoint, weights_digest
     from scripts.first.encoding import check_candidates, encode_rows
     from scripts.first.extraction import device_kind, merge, parse_part
     from scripts.first.files import sha256_file
@@ -170,7 +170,8 @@ def main(argv: list[str] | None = None) -> int:
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
         arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state)
-    write_store(arguments.output_dir, arrays, facts if arguments.part else manifest)
+    sources = [arguments.model / RECORD, arguments.data]
+    write_store(arguments.output_dir, arrays, facts if arguments.part else manifest, sources)
     if arguments.state_dir:
         remove_state(arguments.state_dir)
     return 0

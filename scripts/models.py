@@ -92,12 +92,14 @@ def main(argv: list[str] | None = None) -> int:
 
         check_pair(arguments.teacher, arguments.student, arguments.output)
     else:
+        from scripts.first import records
         from scripts.first.checkpoints import RECORD
-        from scripts.first.files import write_json
         from scripts.first.hub import model_record
+        from scripts.first.provenance import provenance
 
         record = model_record(arguments.repo, arguments.revision, arguments.mirror)
-        write_json(arguments.output_dir / RECORD, record)
+        record["provenance"] = provenance("scripts.models")
+        records.write(arguments.output_dir / RECORD, record)
     return 0
 
 

@@ -55,7 +55,7 @@ def build_parser():
 
 def recalibration_settings(arguments) -> dict:
     """Settings of the recalibration: {} or delta and space or c, the temperature."""
-    from scripts.first.files import read_json
+    from scripts.first import records
 
     if arguments.recalibration != "prob_softmax":
         for name in ("c", "selected"):
@@ -74,8 +74,7 @@ def recalibration_settings(arguments) -> dict:
             raise UserError("prob_softmax needs a temperature: give either --c or --selected")
         c = arguments.c
         if c is None:
-            selected = read_json(arguments.selected)
-            c = selected.get("c") if isinstance(selected, dict) else None
+            c = records.read(arguments.selected).get("c")
             c = None if isinstance(c, bool) else c
         if not (isinstance(c, int | float) and 0 < c <= 1):
             raise UserError(f"c = {c}: --c or {arguments.selected}: it must lie in (0, 1]")
@@ -103,7 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("objective knowledge needs a store: give --knowledge")
 
     from scripts.first.matching import MatchingLoss, Recalibration, check_outputs, check_store
-    from scripts.first.store import KnowledgeStore
+    from scripts.first.store import MANIFEST, KnowledgeStore
     from scripts.first.training import train
 
     settings_of_method = recalibration_settings(arguments)
@@ -128,6 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         arguments,
         fit,
         check=lambda corpus: check_store(store, corpus.tokenizer, arguments),
+        made_from=[arguments.knowledge / MANIFEST, *filter(None, [arguments.selected])],
         kind="student",
         method=arguments.method,
         knowledge=store.manifest["files"],

@@ -29,8 +29,9 @@ def main(argv: list[str] | None = None) -> int:
 
     import pandas
 
+    from scripts.first import records
     from scripts.first.errors import UserError
-    from scripts.first.files import sha256_file, write_csv, write_json
+    from scripts.first.files import write_csv
     from scripts.first.metrics import expected_calibration_error
     from scripts.first.provenance import provenance
     from scripts.first.search import search_temperature
@@ -47,10 +48,11 @@ def main(argv: list[str] | None = None) -> int:
     probabilities = store.probabilities(arguments.k)[mask]
     correct = store.column("gold_rank")[mask] == 0
     result = search_temperature(probabilities, correct, bins=arguments.bins)
-    for name, curve in (("coarse", result.coarse), ("refined", result.refined)):
-        write_csv(arguments.output_dir / f"{name}.csv", pandas.DataFrame(curve))
+    curves = {"coarse.csv": result.coarse, "refined.csv": result.refined}
+    for name, curve in curves.items():
+        write_csv(arguments.output_dir / name, pandas.DataFrame(curve))
     confidence = probabilities[:, 0].clip(0.0, 1.0)
-    write_json(
+    records.write(
         arguments.output_dir / "selected.json",
         {
             "c": result.c,
@@ -65,9 +67,10 @@ def main(argv: list[str] | None = None) -> int:
             "scored": scored,
             "teacher_ece": expected_calibration_error(confidence, correct, arguments.bins),
             "teacher_confidence": float(confidence.mean()),
-            "knowledge": sha256_file(arguments.knowledge / MANIFEST),
             "provenance": provenance("scripts.temperature"),
         },
+        curves,
+        [arguments.knowledge / MANIFEST],
     )
     return 0
 

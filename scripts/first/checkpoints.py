@@ -12,11 +12,14 @@ import hashlib
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.first import records
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, describe_files, read_json, sha256_file, write_json
+from scripts.first.files import atomic_path
 from scripts.first.locations import locate
+from scripts.first.provenance import provenance
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
@@ -35,23 +38,15 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
             f"missing checkpoint: {folder}: it has no {RECORD}, so it was never finished: "
             "delete the folder and run its rule again"
         )
-    record = read_json(folder / RECORD)
-    if not isinstance(record, dict) or not record.get("files"):
+    record = records.read(folder / RECORD)
+    if not record.get("files"):
         raise UserError(
             f"incomplete record: {folder / RECORD}: it names no files: "
             f"delete {folder} and remake it"
         )
     location = locate(folder, record)
     for name, expected in record["files"].items():
-        path = location / name
-        if not path.is_file():
-            raise UserError(f"missing file of a checkpoint: {path}: delete {folder} and remake it")
-        if path.stat().st_size != expected["bytes"] or sha256_file(path) != expected["sha256"]:
-            raise UserError(
-                f"altered file: {path}: it is not what {folder / RECORD} says "
-                f"({expected['bytes']} bytes, sha256 {expected['sha256'][:12]}...): "
-                f"delete {folder} and remake it"
-            )
+        records.check(location / name, expected, folder / RECORD)
     return location, record
 
 
@@ -120,8 +115,18 @@ def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:
     return copied
 
 
-def save_checkpoint(model, folder: str | Path, tokenizer_folder: str | Path, record: dict) -> None:
-    """Write a model as one safetensors file beside config, tokenizer and, last, the record."""
+def save_checkpoint(
+    model,
+    folder: str | Path,
+    tokenizer_folder: str | Path,
+    record: dict,
+    made_from: Sequence[str | Path] = (),
+    others: Sequence[str] = (),
+) -> None:
+    """Write a model as one safetensors file beside config, tokenizer and, last, the record.
+
+    `others` are files in the folder already, which the record is to name too.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
@@ -132,12 +137,15 @@ def save_checkpoint(model, folder: str | Path, tokenizer_folder: str | Path, rec
             raise RuntimeError(f"expected one {WEIGHTS}, transformers wrote {names}")
         for name in names:
             (Path(temporary) / name).replace(folder / name)
-    names += copy_tokenizer(tokenizer_folder, folder)
-    write_json(folder / RECORD, {**record, "files": describe_files(folder, sorted(set(names)))})
+    names += [*copy_tokenizer(tokenizer_folder, folder), *others]
+    records.write(folder / RECORD, record, names, made_from)
 
 
 def copy_checkpoint(source: str | Path, target: str | Path) -> None:
-    """Copy a checkpoint, verified, to another folder; its record comes last, without loss curve."""
+    """Copy a checkpoint, verified, to another folder; its record comes last, without loss curve.
+
+    The record keeps what the checkpoint's own says and, as `pretrained_by`, which code made that.
+    """
     location, record = verify_checkpoint(source)
     target = Path(target)
     target.mkdir(parents=True, exist_ok=True)
@@ -145,4 +153,7 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
     for name in record["files"]:
         with atomic_path(target / name) as temporary:
             shutil.copyfile(location / name, temporary)
-    write_json(target / RECORD, {k: v for k, v in record.items() if k != "curve"})
+    content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
+    content.setdefault("pretrained_by", record.get("provenance"))
+    content["provenance"] = provenance("scripts.models")
+    records.write(target / RECORD, content, record["files"], [Path(source) / RECORD])

@@ -70,11 +70,22 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     """Return the content of a JSON file; UserError when it is missing, truncated or no JSON."""
-    text = _read_bytes(path)
+    text = read_text(path)
     try:
-        return json.loads(text.decode("utf-8"), parse_constant=_refuse_constant)
+        return json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise UserError(f"not a complete JSON file: {path}: {error}: {REMAKE}") from None
+
+
+def read_text(path: str | os.PathLike[str]) -> str:
+    """Return a file's text; UserError when it is missing, unreadable or no UTF-8."""
+    _require_file(path)
+    try:
+        return Path(path).read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise UserError(f"damaged text file: {path}: {error}: {REMAKE}") from None
+    except OSError as error:
+        raise UserError(f"cannot read: {path}: {error.strerror}: check its permissions") from None
 
 
 def write_csv(path: str | os.PathLike[str], frame: pandas.DataFrame) -> None:
@@ -147,14 +158,6 @@ def describe_files(folder: Path, names: list[str]) -> dict[str, dict]:
         name: {"bytes": (folder / name).stat().st_size, "sha256": sha256_file(folder / name)}
         for name in names
     }
-
-
-def _read_bytes(path: str | os.PathLike[str]) -> bytes:
-    _require_file(path)
-    try:
-        return Path(path).read_bytes()
-    except OSError as error:
-        raise UserError(f"cannot read: {path}: {error.strerror}: check its permissions") from None
 
 
 def _require_file(path: str | os.PathLike[str]) -> None:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.first.checkpoints import RECORD
+from scripts.first import records
+from scripts.first.checkpoints import RECORD, TOKENIZER_COPIES
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, write_json
 from scripts.first.locations import locate
+from scripts.first.provenance import provenance
 from scripts.first.tokenizer import TextTokenizer, load_tokenizer
 
 
@@ -26,14 +27,23 @@ def check_pair(teacher: Path, student: Path, output: Path) -> None:
             f"teacher and student have different vocabularies: {teacher} and {student}: "
             f"{_difference(theirs, ours)}: pair models of one family in the configuration"
         )
-    write_json(
+    records.write(
         output,
-        {"vocabulary": ours.vocabulary_sha256(), "tokens": ours.vocabulary_size},
+        {
+            "vocabulary": ours.vocabulary_sha256(),
+            "tokens": ours.vocabulary_size,
+            "provenance": provenance("scripts.first.pairing"),
+        },
+        made_from=[teacher / RECORD, student / RECORD],
     )
 
 
 def _tokenizer(folder: Path) -> TextTokenizer:
-    return load_tokenizer(locate(folder, read_json(folder / RECORD)))
+    record = records.read(folder / RECORD)
+    location = locate(folder, record)
+    for name in set(TOKENIZER_COPIES) & set(record["files"]):
+        records.check(location / name, record["files"][name], folder / RECORD)
+    return load_tokenizer(location)
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:

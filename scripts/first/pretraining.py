@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.first import records
 from scripts.first.cli import described, training_settings
 from scripts.first.encoding import EncodedRow, EncodingReport, encode_rows, row_hash
 from scripts.first.errors import UserError
@@ -27,7 +28,9 @@ SPECIAL_TOKENS = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
 def make_tokenizer(
     kind: str, folder: Path, world_settings: dict | None, text: list[Path], vocabulary_size: int
 ) -> None:
-    """Write tokenizer.json and tokenizer_config.json: word level or byte-level BPE."""
+    """Write tokenizer.json, tokenizer_config.json and their record: word-level or BPE."""
+    from scripts.first.checkpoints import RECORD
+
     if kind == "world":
         from scripts.first.world import build_tokenizer, build_world
 
@@ -45,6 +48,8 @@ def make_tokenizer(
         temporary.write_text(json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / "tokenizer.json") as temporary:
         tokenizer.save(str(temporary))
+    content = {"kind": kind, "provenance": provenance("scripts.models")}
+    records.write(folder / RECORD, content, ["tokenizer.json", "tokenizer_config.json"], text)
 
 
 def _train_bpe(text: list[Path], vocabulary_size: int):
@@ -82,6 +87,7 @@ def _train_bpe(text: list[Path], vocabulary_size: int):
 def pretrain(arguments: argparse.Namespace) -> None:
     """Train a Llama from random weights, or a checkpoint further, and write a checkpoint."""
     from scripts.first.checkpoints import (
+        RECORD,
         load_model,
         save_checkpoint,
         verify_checkpoint,
@@ -94,7 +100,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
     from scripts.first.tuning import open_training_state
 
     settings = training_settings(arguments)
-    tokenizer = load_tokenizer(arguments.tokenizer)
+    tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0])
     rows = [row for path in arguments.text for row in read_rows(path)]
     if arguments.max_rows and arguments.max_rows < len(rows):
         chosen = np.random.default_rng(settings.seed).permutation(len(rows))[: arguments.max_rows]
@@ -119,7 +125,10 @@ def pretrain(arguments: argparse.Namespace) -> None:
     state = open_training_state(arguments, record)
     curve = train_on_labels(model, encoded, settings, tokenizer.eos_id, "pretraining", state)
     model = whole_model(model, settings.dtype)
-    save_checkpoint(model, arguments.output_dir, arguments.tokenizer, {**record, "curve": curve})
+    folders = [arguments.tokenizer, *filter(None, [arguments.start_from])]
+    sources = [*arguments.text, *(folder / RECORD for folder in folders)]
+    record["curve"] = curve
+    save_checkpoint(model, arguments.output_dir, arguments.tokenizer, record, sources)
     if arguments.state_dir:
         remove_state(arguments.state_dir)
 

@@ -6,13 +6,17 @@ from pathlib import Path
 
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
+from scripts.first.records import verified
 
 COLUMNS = ["id", "prompt", "response", "candidates", "answer", "shorten_start", "shorten_end"]
 
 
 def read_rows(path: str | Path) -> list[dict]:
-    """All rows of a uniform table. UserError for a missing column, empty split or repeated id."""
-    rows = read_parquet(path, COLUMNS).to_pylist()
+    """All rows of a uniform table that is what its report says.
+
+    UserError for an altered table, a missing column, an empty split or a repeated id.
+    """
+    rows = read_parquet(verified(path), COLUMNS).to_pylist()
     if not rows:
         raise UserError(f"empty split: {path}: it has no rows: prepare the data again")
     if None in (ids := {row["id"] for row in rows}) or len(ids) < len(rows):

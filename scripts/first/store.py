@@ -24,19 +24,17 @@ response token), the last position is its last token read (it predicts EOS).
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
+from scripts.first import records
 from scripts.first.errors import UserError
 from scripts.first.files import (
     atomic_path,
-    describe_files,
-    read_json,
     sha256_file,
-    write_json,
 )
 from scripts.first.store_file import Arrays, open_file, scratch_array, write_file
 
@@ -239,8 +237,10 @@ def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
         raise ValueError("the tail's probability must be at most 1")
 
 
-def write_store(folder: str | Path, arrays: Arrays, manifest: dict) -> None:
-    """Write a store; the manifest comes last, so a folder without one is unfinished."""
+def write_store(
+    folder: str | Path, arrays: Arrays, manifest: dict, made_from: Sequence[str | Path] = ()
+) -> None:
+    """Write a store; the manifest, its record, comes last: a folder without one is unfinished."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
@@ -251,9 +251,8 @@ def write_store(folder: str | Path, arrays: Arrays, manifest: dict) -> None:
         check_arrays(block, manifest["vocabulary_size"])
     with atomic_path(folder / FILE) as temporary:
         write_file(temporary, store)
-    files = describe_files(folder, [FILE])
-    counts = {"k": store.k, "positions": store.positions, "rows": len(store), "files": files}
-    write_json(folder / MANIFEST, {"format": FORMAT, **manifest, **counts})
+    counts = {"k": store.k, "positions": store.positions, "rows": len(store)}
+    records.write(folder / MANIFEST, {"format": FORMAT, **manifest, **counts}, [FILE], made_from)
 
 
 def verified(folder: Path) -> tuple[dict, Path]:
@@ -263,7 +262,7 @@ def verified(folder: Path) -> tuple[dict, Path]:
             f"missing knowledge store: {folder}: it has no {MANIFEST}, so it was never "
             "finished: run its rule in rules/knowledge.smk again"
         )
-    manifest = read_json(folder / MANIFEST)
+    manifest = records.read(folder / MANIFEST)
     path = folder / FILE
     try:
         size, digest = (manifest["files"][FILE][key] for key in ("bytes", "sha256"))

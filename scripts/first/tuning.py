@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -52,15 +52,22 @@ def tune(
     arguments: argparse.Namespace,
     fit: Callable[[object, Corpus, Path | None], list[dict]],
     check: Callable[[Corpus], None] | None = None,
+    made_from: Sequence[Path] = (),
     **record: object,
 ) -> None:
     """Train with `fit(model, corpus, state)`, validate, write the checkpoint, the record last.
 
-    `check` runs before the model is loaded: a mistake should cost no time. What is validated and
-    written is the checkpoint in its own dtype. With several processes, or where the optimizer is
-    offloaded, the model is sharded; the first process validates and writes.
+    `check` runs before the model is loaded: a mistake should cost no time. `made_from` are files
+    beside base and corpus that the result rests on. What is validated and written is the checkpoint
+    in its own dtype. With several processes, or where the optimizer is offloaded, the model is
+    sharded; the first process validates and writes.
     """
-    from scripts.first.checkpoints import save_checkpoint, verify_checkpoint, weights_digest
+    from scripts.first.checkpoints import (
+        RECORD,
+        save_checkpoint,
+        verify_checkpoint,
+        weights_digest,
+    )
     from scripts.first.sharding import whole_model
     from scripts.first.state import remove_state
     from scripts.first.training import seed_everything
@@ -103,7 +110,14 @@ def tune(
         arguments.bins,
     )
     write_json(arguments.output_dir / "validation.json", result)
-    save_checkpoint(model, arguments.output_dir, base, {**record, "curve": curve})
+    save_checkpoint(
+        model,
+        arguments.output_dir,
+        base,
+        {**record, "curve": curve},
+        [arguments.model / RECORD, arguments.train, arguments.validation, *made_from],
+        others=["validation.json"],
+    )
     if arguments.state_dir:
         remove_state(arguments.state_dir)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from scripts.first import metrics
-from scripts.first.files import write_csv, write_json, write_parquet
+from scripts.first import metrics, records
+from scripts.first.files import write_csv, write_parquet
 from scripts.first.search import search_temperature
 
 CANDIDATES = {"csqa": list("abcde"), "obqa": list("ABCD"), "boolq": ["Yes", "No"]}
@@ -107,8 +107,8 @@ def write_run(
         str(folder / f"{name}") for name in ("predictions.parquet", "metrics.json", "ranks.parquet")
     ]
     write_parquet(paths[0], table)
-    write_json(paths[1], record)
     write_parquet(paths[2], ranks)
+    records.write(paths[1], record, ["predictions.parquet", "ranks.parquet"])
     return tuple(paths)
 
 
@@ -145,7 +145,7 @@ def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict
         "teacher_ece": metrics.expected_calibration_error(top, correct),
         "teacher_confidence": float(top.mean()),
     }
-    write_json(folder / "selected.json", selected)
+    records.write(folder / "selected.json", selected, ["coarse.csv", "refined.csv"])
     return {name: str(folder / name) for name in ("coarse.csv", "refined.csv", "selected.json")}
 
 

@@ -9,8 +9,9 @@ import pytest
 from scripts.artifacts import main
 from scripts.first.artifacts import figure3
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, read_parquet, write_json
+from scripts.first.files import read_json, read_parquet
 from scripts.first.store import KnowledgeStore, write_store
+from tests.sealed import reseal
 from tests.unit.artifacts_world import FAMILIES, write_run, write_search, write_tree
 
 
@@ -210,9 +211,9 @@ def test_data_report_counts_rows_and_losses(tmp_path):
     left_out = [{"official_split": "test", "rows": 4, "reason": "unlabelled"}]
     report = {"dataset": "boolq", "left_out": left_out, "shared_prompts": {"train and test": 0}}
     report["splits"] = {"train": {**counts, "answers": shares}}
-    write_json(tmp_path / "report.json", report)
+    reseal(tmp_path / "report.json", report)
     encoding = {"rows": 9, "shortened_prompts": 3, "cut_responses": 0, "dropped_rows": ["train/1"]}
-    write_json(tmp_path / "record.json", {"encoding": {**encoding, "longest": 512}})
+    reseal(tmp_path / "record.json", {"encoding": {**encoding, "longest": 512}})
     command = ["data-report", "--reports", str(tmp_path / "report.json")]
     command += ["--records", str(tmp_path / "record.json"), "--families", "alder"]
     prefix = str(tmp_path / "data_report")

@@ -14,8 +14,9 @@ from scripts.first.artifacts.runs import load_run
 from scripts.first.artifacts.table1_print import flags
 from scripts.first.artifacts.table2 import confident_errors
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, write_json, write_parquet
+from scripts.first.files import read_json, sha256_file, write_json, write_parquet
 from scripts.first.intervals import question_weights, score
+from tests.sealed import reseal
 from tests.unit.artifacts_world import questions, write_run
 
 LABELS = {"scale": "tiny", "family": "alder", "corpus": "csqa", "benchmark": "csqa"}
@@ -61,7 +62,7 @@ def test_a_cell_is_the_mean_over_seeds_of_numbers_recomputed_by_hand(tmp_path):
     assert (found["n_questions"], found["n_seeds"], found["seeds"]) == (400, 3, [1, 2, 3])
     for name in ("ece", "accuracy", "trust", "gap"):
         assert found[name]["low"] < found[name]["value"] < found[name]["high"]
-    assert [source["path"] for source in found["files"]][::2] == [run[0] for run in runs]
+    assert [*found["made_from"].values()] == [sha256_file(run[1]) for run in runs]
 
 
 def test_one_seed_has_no_deviation_and_its_interval_is_that_of_the_evaluation(tmp_path):
@@ -85,10 +86,10 @@ def test_stale_metrics_wrong_labels_and_seeds_given_twice_are_refused(tmp_path):
     with pytest.raises(UserError, match="setting"):
         cell(tmp_path, [run], setting="out_of_domain")
     record = read_json(run[1])
-    write_json(run[1], {**record, "ece": record["ece"] + 0.01})
+    reseal(run[1], ece=record["ece"] + 0.01)
     with pytest.raises(UserError, match="evaluate again"):
         cell(tmp_path, [run])
-    write_json(run[1], {**record, "n": 399})
+    reseal(run[1], record, n=399)
     with pytest.raises(UserError, match="399 questions"):
         cell(tmp_path, [run])
 
@@ -174,7 +175,7 @@ def test_chance_level_and_constant_output_are_marked(tmp_path):
     table = pyarrow.parquet.read_table(run[0])
     column = table.schema.get_field_index("prediction")
     write_parquet(run[0], table.set_column(column, "prediction", [[most] * 300]))
-    write_json(run[1], {**read_json(run[1]), "constant_output": True})
+    reseal(run[1], constant_output=True)
     found = cell(tmp_path, [run])
     assert found["constant_output"]
     assert not found["above_chance"]
@@ -185,7 +186,7 @@ def test_chance_level_and_constant_output_are_marked(tmp_path):
 def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
     options = {"scale": "paper", "family": "llama1", "method": "first_ts"}
     run = one_run(tmp_path, **options)
-    write_json(tmp_path / "selected.json", {"c": 0.28, "at_edge": True})
+    reseal(tmp_path / "selected.json", {"c": 0.28, "at_edge": True})
     options |= {"paper_table": "config/paper_table1.csv", "selected": tmp_path / "selected.json"}
     found = cell(tmp_path, [run], **options)
     assert found["paper"] == {"ece": 2.9, "accuracy": 80.8, "trust": 77.9}
@@ -204,7 +205,7 @@ def test_tables_refuse_mixed_scales_unknown_methods_and_doubles(tmp_path):
     with pytest.raises(UserError, match="not among"):
         main(["table1", "--cells", *cells, "--methods", "finetune", *prefix])
     other = json.loads(open(cells[0]).read()) | {"scale": "paper"}
-    write_json(tmp_path / "other.json", other)
+    reseal(tmp_path / "other.json", other)
     with pytest.raises(UserError, match="scales"):
         main(["table1", "--cells", *cells, str(tmp_path / "other.json"), *prefix])
 

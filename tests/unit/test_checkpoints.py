@@ -19,6 +19,7 @@ from scripts.first.checkpoints import (
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from tests import tiny_models as tiny
+from tests.sealed import reseal
 
 
 @pytest.fixture
@@ -89,7 +90,7 @@ def test_truncated_weights_and_record_are_noticed(folder):
     verify_checkpoint(folder)
     record = (folder / RECORD).read_text()
     (folder / RECORD).write_text(record[:-9])
-    with pytest.raises(UserError, match="JSON"):
+    with pytest.raises(UserError, match="seal"):
         verify_checkpoint(folder)
     (folder / RECORD).write_text(json.dumps({"kind": "test"}))
     with pytest.raises(UserError, match="record"):
@@ -107,8 +108,8 @@ def test_interrupted_rewrite_leaves_no_record(folder, monkeypatch, moment):
     if moment == "weights":
         monkeypatch.setattr(model, "save_pretrained", interrupt)
     else:
-        name = {"tokenizer": "copy_tokenizer", "record": "write_json"}[moment]
-        monkeypatch.setattr(f"scripts.first.checkpoints.{name}", interrupt)
+        name = {"tokenizer": "checkpoints.copy_tokenizer", "record": "records.write"}[moment]
+        monkeypatch.setattr(f"scripts.first.{name}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(model, folder, tiny.tokenizer_folder(), {})
     with pytest.raises(UserError, match="never finished"):
@@ -121,7 +122,7 @@ def test_files_of_a_mirror_stay_there(tmp_path, monkeypatch):
     _, record = verify_checkpoint(tiny.checkpoint())
     described = {**record, "kind": "mirror", "repo": "acme/tiny"}
     (tmp_path / "here").mkdir()
-    (tmp_path / "here" / RECORD).write_text(json.dumps(described))
+    reseal(tmp_path / "here" / RECORD, described)
     shutil.copytree(tiny.checkpoint(), tmp_path / "mirror/acme/tiny")
     monkeypatch.setenv("FIRST_MODEL_MIRROR", str(tmp_path / "mirror"))
     assert verify_checkpoint(tmp_path / "here")[0] == tmp_path / "mirror/acme/tiny"
@@ -130,15 +131,22 @@ def test_files_of_a_mirror_stay_there(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="model not in the mirror"):
         verify_checkpoint(tmp_path / "here")
     copied = shutil.copytree(tiny.checkpoint(), tmp_path / "copied")
-    (copied / RECORD).write_text(json.dumps(described))
+    reseal(copied / RECORD, described)
     assert verify_checkpoint(copied)[0] == copied
 
 
 def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
-    record = json.loads((folder / RECORD).read_text())
-    (folder / RECORD).write_text(json.dumps({**record, "curve": [1, 2]}))
+    record = verify_checkpoint(folder)[1]
+    reseal(folder / RECORD, curve=[1, 2], provenance={"code": "of its training"})
     copy_checkpoint(folder, tmp_path / "copy")
-    assert verify_checkpoint(tmp_path / "copy")[1] == record
+    copied = verify_checkpoint(tmp_path / "copy")[1]
+    assert copied.pop("pretrained_by") == {"code": "of its training"}
+    assert copied.pop("provenance")["module"] == "scripts.models"
+    assert [*copied.pop("made_from").values()] == [sha256_file(folder / RECORD)]
+    assert copied == {k: v for k, v in record.items() if k != "made_from"}
+    copy_checkpoint(tmp_path / "copy", tmp_path / "again")
+    again = verify_checkpoint(tmp_path / "again")[1]
+    assert again["pretrained_by"] == {"code": "of its training"}
     (folder / WEIGHTS).write_bytes(b"x")
     with pytest.raises(UserError, match="altered file"):
         copy_checkpoint(folder, tmp_path / "other")

@@ -171,8 +171,9 @@ def test_command_line_writes_a_complete_and_reproducible_folder(tmp_path, monkey
     names = ["report.json", "test.parquet", "train.parquet", "validation.parquet"]
     assert sorted(path.name for path in out.iterdir()) == names
     report = files.read_json(out / "report.json")
-    for split, part in report["splits"].items():
-        assert files.sha256_file(out / f"{split}.parquet") == part["sha256"]
+    for split in report["splits"]:
+        described = report["files"][f"{split}.parquet"]
+        assert files.sha256_file(out / f"{split}.parquet") == described["sha256"]
     assert files.read_parquet(out / "test.parquet").schema.equals(uniform.schema())
     assert str(tmp_path) not in (out / "report.json").read_text()
 

@@ -164,8 +164,10 @@ def test_metrics_follow_from_the_predictions(evaluated):
     for name, ends in metrics["intervals"].items():  # Table 1 draws the same questions
         found = whole.summary(name)
         assert ends == pytest.approx([found["low"], found["high"]])
-    assert metrics["predictions"] == sha256_file(folder / "out" / "predictions.parquet")
-    assert metrics["test"] == sha256_file(folder / "test.parquet")
+    for name, described in metrics["files"].items():
+        assert described["sha256"] == sha256_file(folder / "out" / name)
+    assert sorted(metrics["files"]) == ["predictions.parquet", "ranks.parquet"]
+    assert metrics["made_from"]["test.parquet"] == sha256_file(folder / "test.parquet")
     assert str(folder) not in (folder / "out" / "metrics.json").read_text()
 
 
@@ -194,8 +196,16 @@ def posthoc(folder, value):
 def test_posthoc_temperature_one_changes_nothing(evaluated, tmp_path, model_folder):
     folder, _, _ = evaluated
     run(tmp_path, model_folder, QUESTIONS, *posthoc(tmp_path, 1.0))
-    for name in ("predictions.parquet", "metrics.json"):
+    for name in ("predictions.parquet", "ranks.parquet"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
+    tempered, plain = (read_json(place / "out" / "metrics.json") for place in (tmp_path, folder))
+    source = tmp_path / "validation.json"  # the one difference: what it was made from
+    assert tempered.pop("made_from") == {
+        **plain.pop("made_from"),
+        "validation.json": sha256_file(source),
+    }
+    assert tempered.pop("seal") != plain.pop("seal")
+    assert tempered == plain
 
 
 def test_posthoc_temperature_divides_all_logits(evaluated, tmp_path, model_folder):

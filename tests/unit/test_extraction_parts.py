@@ -16,6 +16,7 @@ from scripts.first.extraction import batches_of, parse_part
 from scripts.first.files import sha256_file
 from scripts.first.store import FILE, MANIFEST
 from tests import tiny_models as tiny
+from tests.sealed import reseal
 
 ROWS = tiny.choice_rows(17)
 ENCODED = tiny.encode(ROWS)
@@ -171,7 +172,7 @@ def test_a_part_of_another_extraction(root, tmp_path, parts, options, named):
 )
 def test_a_part_of_other_facts(root, tmp_path, parts, key, value, named):
     path = parts[1] / MANIFEST
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    reseal(path, **{key: value})
     line = refused(root, tmp_path, parts)
     assert f"{parts[1]}: it differs in {named}" in line
 
@@ -183,7 +184,7 @@ def test_a_part_that_holds_other_rows_than_it_says(root, tmp_path, parts):
     save_file(arrays, parts[0] / FILE)
     manifest = json.loads((parts[0] / MANIFEST).read_text())
     manifest["files"][FILE]["sha256"] = sha256_file(parts[0] / FILE)
-    (parts[0] / MANIFEST).write_text(json.dumps(manifest))
+    reseal(parts[0] / MANIFEST, manifest)
     assert f"part of other rows: {parts[0]}" in refused(root, tmp_path, parts)
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import numpy as np
 import pytest
 
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file, write_json
+from scripts.first.files import sha256_file
 from scripts.first.store import (
     BY_POSITION,
     FILE,
@@ -20,6 +19,7 @@ from scripts.first.store import (
     measured_bytes,
     write_store,
 )
+from tests.sealed import reseal
 
 
 def arrays(counts=(3, 2, 1), k: int = 4, vocabulary: int = 50, seed: int = 0) -> dict:
@@ -192,7 +192,7 @@ def test_flipped_bit_is_noticed(tmp_path):
 @pytest.mark.parametrize("described", [{}, None, {"bytes": 3}])
 def test_a_manifest_that_does_not_describe_its_file(tmp_path, described):
     folder = write(tmp_path / "s")
-    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "files": {FILE: described}})
+    reseal(folder / MANIFEST, files={FILE: described})
     with pytest.raises(UserError, match="incomplete manifest"):
         KnowledgeStore.open(folder)
 
@@ -200,7 +200,7 @@ def test_a_manifest_that_does_not_describe_its_file(tmp_path, described):
 @pytest.mark.parametrize("found", [1, 3, None])
 def test_a_store_of_another_format(tmp_path, found):
     folder = write(tmp_path / "s")
-    write_json(folder / MANIFEST, {**read_json(folder / MANIFEST), "format": found})
+    reseal(folder / MANIFEST, format=found)
     with pytest.raises(UserError, match=f"format {found}: .*format 2: delete it and extract"):
         KnowledgeStore.open(folder)
 
@@ -231,9 +231,9 @@ def test_missing_file_is_noticed(tmp_path, name, match):
 def test_truncated_manifest_is_noticed(tmp_path):
     path = write(tmp_path / "s") / MANIFEST
     path.write_text(path.read_text()[:-5])
-    with pytest.raises(UserError, match="JSON"):
+    with pytest.raises(UserError, match="seal"):
         KnowledgeStore.open(tmp_path / "s")
-    path.write_text(json.dumps({"scored": "answer"}))
+    reseal(path, {"scored": "answer"})
     with pytest.raises(UserError, match="manifest"):
         KnowledgeStore.open(tmp_path / "s")
 
@@ -250,7 +250,7 @@ def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch, moment):
         "arrays": "scripts.first.store.check_arrays",
         "file": "scripts.first.store_file.pack",
         "whole file": "safetensors.numpy.save_file",
-        "manifest": "scripts.first.store.write_json",
+        "manifest": "scripts.first.records.write",
     }
     monkeypatch.setattr(place[moment], interrupt)
     with pytest.raises(KeyboardInterrupt):

@@ -12,6 +12,7 @@ from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file
 from scripts.first.store import KnowledgeStore
 from tests import tiny_models as tiny
+from tests.sealed import reseal
 
 
 def arguments(tmp_path, *extra, rows=None, method="first_ts", **replaced) -> list[str]:
@@ -95,7 +96,7 @@ def test_every_method_option_changes_the_student(tmp_path, made):
     hashes["hard"] = weights(tmp_path, "hard", objective="hard_labels")
     assert len(set(hashes.values())) == len(runs) + 1
     assert weights(tmp_path, "again", *runs["c28"]) == hashes["c28"]
-    (tmp_path / "selected.json").write_text('{"c": 0.28}')
+    reseal(tmp_path / "selected.json", {"c": 0.28})
     selected = [*soft, "--selected", str(tmp_path / "selected.json")]
     assert weights(tmp_path, "selected", *selected) == hashes["c28"]
 
@@ -151,7 +152,7 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path, made, extra, replaced
 
 
 def test_selected_file_without_c(tmp_path, made):
-    (tmp_path / "s.json").write_text("{}")
+    reseal(tmp_path / "s.json", {})
     extra = [*SOFT, "--selected", str(tmp_path / "s.json")]
     with pytest.raises(UserError, match="s.json"):
         student.main(arguments(tmp_path, *extra, knowledge=made))

@@ -10,11 +10,13 @@ import argparse
 
 import numpy as np
 
+from scripts.first import records
 from scripts.first.artifacts.names import SETTINGS, UNTUNED, setting_of
 from scripts.first.artifacts.runs import Run, load_runs, score_run
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv, read_json, write_json
+from scripts.first.files import read_csv
 from scripts.first.intervals import LEVEL, RESAMPLES, SEED, mean_scores
+from scripts.first.provenance import provenance
 
 HEADLINE = ("ece", "accuracy", "trust")
 PLAIN = (
@@ -58,7 +60,7 @@ def run(args: argparse.Namespace) -> None:
             f"wrong run: cell {args.scale} {'/'.join(wanted)} was given {found}: "
             "pass the files of this cell only"
         )
-    selected = read_json(args.selected) if args.selected else None
+    selected = records.read(args.selected) if args.selected else None
     paper = _printed_values(args) if args.paper_table else None
     cell = {
         "scale": args.scale,
@@ -72,9 +74,10 @@ def run(args: argparse.Namespace) -> None:
         "c_at_edge": bool(selected["at_edge"]) if selected else None,
         "paper": paper,
         "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
-        "files": [source for run in runs for source in run.sources()],
+        "provenance": provenance("scripts.first.artifacts.cells"),
     }
-    write_json(args.output, cell)
+    sources = [*args.metrics, *filter(None, [args.selected, args.paper_table])]
+    records.write(args.output, cell, made_from=sources)
 
 
 def aggregate(runs: list[Run]) -> dict:

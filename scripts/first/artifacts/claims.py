@@ -18,9 +18,11 @@ from scripts.first.artifacts.claims_teacher import (
 )
 from scripts.first.artifacts.evidence import FAILS, HOLDS, UNDECIDED, Evidence, Place, scope
 from scripts.first.artifacts.runs import load_runs
+from scripts.first.artifacts.sealing import seal
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv, read_json, write_json, write_text
+from scripts.first.files import read_csv, write_json, write_text
 from scripts.first.intervals import LEVEL, RESAMPLES
+from scripts.first.records import read, verified
 
 TOLERANCE = 1e-5  # table1.csv has six decimals
 
@@ -41,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write prefix.json and prefix.md."""
+    """Write prefix.json, prefix.md and their record."""
     lists = [args.selected, args.coarse, args.refined, args.families, args.corpora]
     if len({len(values) for values in lists}) != 1:
         raise UserError(
@@ -52,13 +54,13 @@ def run(args: argparse.Namespace) -> None:
         {
             "family": family,
             "corpus": corpus,
-            "selected": read_json(selected),
-            "coarse": read_csv(coarse).to_dict("records"),
-            "refined": read_csv(refined).to_dict("records"),
+            "selected": read(selected),
+            "coarse": read_csv(verified(coarse)).to_dict("records"),
+            "refined": read_csv(verified(refined)).to_dict("records"),
         }
         for selected, coarse, refined, family, corpus in zip(*lists, strict=True)
     ]
-    table = read_csv(args.table1)
+    table = read_csv(verified(args.table1))
     edges = {(s["family"], s["corpus"]) for s in searches if s["selected"]["at_edge"]}
     places = [
         Place(*label)
@@ -73,13 +75,15 @@ def run(args: argparse.Namespace) -> None:
     claims = [
         *method_claims(evidence),
         *hold_back(temperature_claims(searches), obstacles),
-        *coverage_claims(read_csv(args.figure2)),
-        *rank_claims(read_csv(args.figure3, dtype={"rank": str}), evidence),
+        *coverage_claims(read_csv(verified(args.figure2))),
+        *rank_claims(read_csv(verified(args.figure3), dtype={"rank": str}), evidence),
     ]
     scale = str(table["scale"].iloc[0])
     claims = [{**claim, "scope": f"scale {scale}: {claim['scope']}"} for claim in claims]
     write_json(args.output_prefix + ".json", claims)
     write_text(args.output_prefix + ".md", markdown(claims, scale, scope(places)))
+    sources = [args.table1, args.figure2, args.figure3, *args.metrics, *args.selected]
+    seal(args.output_prefix, "claims", ("json", "md"), sources)
 
 
 def check_table(table, evidence: Evidence) -> None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 
+from scripts.first import records
 from scripts.first.artifacts.names import dataset_name, family_name
+from scripts.first.artifacts.sealing import seal
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, write_csv, write_json, write_text
+from scripts.first.files import write_csv, write_json, write_text
 
 COUNTS = ("rows", "duplicate_prompts", "empty_responses", "longest_prompt_characters")
 ENCODING = ("rows", "shortened_prompts", "cut_responses", "dropped_rows", "longest")
@@ -31,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     if not len(args.records) == len(args.families) == len(args.corpora):
         raise UserError("lists of unequal length: data-report: --records, --families, --corpora")
-    reports = [read_json(path) for path in args.reports]
+    reports = [records.read(path) for path in args.reports]
     encodings = [
         encoding_row(path, family, corpus)
         for path, family, corpus in zip(args.records, args.families, args.corpora, strict=True)
@@ -40,6 +42,8 @@ def run(args: argparse.Namespace) -> None:
     write_csv(args.output_prefix + ".csv", pandas.DataFrame(rows))
     write_text(args.output_prefix + ".md", markdown(reports, rows, encodings))
     write_json(args.output_prefix + ".json", {"datasets": reports, "encoding": encodings})
+    kinds = ("csv", "md", "json")
+    seal(args.output_prefix, "data_report", kinds, [*args.reports, *args.records])
 
 
 def split_rows(report: dict) -> list[dict]:
@@ -64,7 +68,7 @@ def split_rows(report: dict) -> list[dict]:
 
 def encoding_row(path: str, family: str, corpus: str) -> dict:
     """Return what encoding did to a teacher's training split; dropped rows by id."""
-    record = read_json(path)
+    record = records.read(path)
     if "encoding" not in record:
         raise UserError(f"no `encoding` in {path}: not a trained model's record: check --records")
     found = record["encoding"]

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import argparse
 import math
+from pathlib import Path
 
 import numpy as np
 
 from scripts.first.artifacts.names import dataset_name, family_name
+from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import LINES, MARKERS, PAPER_LINE, TEXT, save, start
 from scripts.first.errors import UserError
-from scripts.first.store import KnowledgeStore, measured_bytes
+from scripts.first.store import MANIFEST, KnowledgeStore, measured_bytes
 
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 CLAIMED_MASS = 95.0
@@ -47,6 +49,8 @@ def run(args: argparse.Namespace) -> None:
         rows += coverage(KnowledgeStore.open(folder), family, corpus)
     data = pandas.DataFrame(rows)
     save(draw(data), data, args.output_prefix)
+    sources = [Path(folder) / MANIFEST for folder in args.stores]
+    seal(args.output_prefix, "figure2", FIGURE, sources)
 
 
 def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:

@@ -11,10 +11,12 @@ import argparse
 
 import numpy as np
 
+from scripts.first import records
 from scripts.first.artifacts.names import dataset_name, family_name, method_name
+from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import MARKERS, TEXT, panel_letter, save, start
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, read_parquet
+from scripts.first.files import read_parquet
 from scripts.first.intervals import interval, question_weights
 from scripts.first.metrics import DEFAULT_BINS as BINS
 from scripts.first.metrics import bin_index
@@ -43,17 +45,18 @@ def run(args: argparse.Namespace) -> None:
     models = [load(ranks, metrics) for ranks, metrics in zip(args.ranks, args.metrics, strict=True)]
     data = pandas.DataFrame(rank_rows(models, args.methods))
     save(draw(data), data, args.output_prefix)
+    seal(args.output_prefix, "figure3", FIGURE, args.metrics)
 
 
 def load(ranks: str, metrics: str) -> dict:
     """Return a model's labels with `probability` and `correct` as (questions, ranks) arrays."""
-    table = read_parquet(ranks, columns=["rank", "probability", "correct"])
+    table = read_parquet(records.verified(ranks), columns=["rank", "probability", "correct"])
     rank = table["rank"].to_numpy()
     depth = int(rank.max(initial=0))
     expected = np.tile(np.arange(1, depth + 1), len(rank) // max(depth, 1))
     if not np.array_equal(rank, expected) or not depth:
         raise UserError(f"ranks out of order: {ranks}: 1 .. k are due for every question in turn")
-    labels = read_json(metrics)
+    labels = records.read(metrics)
     return {
         **{name: labels[name] for name in ("family", "corpus", "method", "seed", "benchmark")},
         "probability": table["probability"].to_numpy().reshape(-1, depth).astype(np.float64),

@@ -12,6 +12,7 @@ import numpy as np
 
 from scripts.first.artifacts.names import dataset_name, family_name, method_name
 from scripts.first.artifacts.runs import load_runs, score_runs
+from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import TEXT, save, start
 from scripts.first.errors import UserError
 from scripts.first.metrics import DEFAULT_BINS as BINS
@@ -37,6 +38,7 @@ def run(args: argparse.Namespace) -> None:
         raise UserError("several corpora or benchmarks: figure5: give the files of one of each")
     data = pandas.DataFrame(bin_rows(groups, args.methods))
     save(draw(data), data, args.output_prefix)
+    seal(args.output_prefix, "figure5", FIGURE, args.metrics)
 
 
 def bin_rows(groups: dict, methods: list[str]) -> list[dict]:

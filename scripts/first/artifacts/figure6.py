@@ -10,7 +10,9 @@ import argparse
 
 import numpy as np
 
+from scripts.first import records
 from scripts.first.artifacts.names import dataset_name, family_name
+from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import (
     LINES,
     MARKERS,
@@ -21,7 +23,7 @@ from scripts.first.artifacts.style import (
     start,
 )
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv, read_json
+from scripts.first.files import read_csv
 
 PAPER_C = 0.3
 SHOWN = {"ece": "ECE", "accuracy": "Accuracy", "trust": "Trust"}
@@ -56,23 +58,26 @@ def run(args: argparse.Namespace) -> None:
         )
     rows = []
     for coarse, refined, selected, family in zip(*lists.values(), strict=True):
-        rows += curve_rows(family, args.corpus, coarse, refined, read_json(selected))
+        rows += curve_rows(family, args.corpus, coarse, refined, records.read(selected))
     for path, c in zip(args.student_metrics, map(temperature, args.student_c), strict=True):
-        rows.append(student_row(read_json(path), c))
+        rows.append(student_row(records.read(path), c))
     data = pandas.DataFrame(rows)
     save(draw(data), data, args.output_prefix)
+    chosen = [word for word in args.student_c if word.endswith(".json")]
+    sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
+    seal(args.output_prefix, "figure6", FIGURE, sources)
 
 
 def temperature(word: str) -> float:
     """A student's c: a number, or the chosen one of a selected.json."""
-    return read_json(word)["c"] if word.endswith(".json") else float(word)
+    return records.read(word)["c"] if word.endswith(".json") else float(word)
 
 
 def curve_rows(family: str, corpus: str, coarse: str, refined: str, selected: dict) -> list[dict]:
     """Return the points of one search, in percent, and its choice (`part` = selected)."""
     rows = []
     for part, path in (("coarse", coarse), ("refined", refined)):
-        for point in read_csv(path).to_dict("records"):
+        for point in read_csv(records.verified(path)).to_dict("records"):
             rows.append(
                 {
                     "part": part,

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scripts.first import records
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, read_parquet, sha256_file
+from scripts.first.files import read_parquet
 from scripts.first.intervals import Scores, mean_scores, question_weights, score
 
 COLUMNS = ["id", "answer", "prediction", "correct", "confidence", "candidate_log_probs"]
@@ -41,19 +42,14 @@ class Run:
         """(family, corpus, method, benchmark): the runs of one key differ only in their seed."""
         return (self.family, self.corpus, self.method, self.benchmark)
 
-    def sources(self) -> list[dict[str, str]]:
-        """Return path and SHA-256 of the two files the run was read from."""
-        paths = (self.predictions_path, self.metrics_path)
-        return [{"path": path, "sha256": sha256_file(path)} for path in paths]
-
 
 def load_run(predictions: str, metrics: str) -> Run:
-    """Read one run. Raises UserError when a label is missing or the two files disagree on n."""
-    record = read_json(metrics)
+    """Read one run, verified. UserError when a label is missing or the two files disagree on n."""
+    record = records.read(metrics)
     missing = [label for label in LABELS if label not in record]
     if missing:
         raise UserError(f"missing key(s) {', '.join(missing)}: {metrics}: evaluate the model again")
-    table = read_parquet(predictions, columns=COLUMNS)
+    table = read_parquet(records.verified(predictions), columns=COLUMNS)
     if table.num_rows == 0:
         raise UserError(f"no predictions: {predictions}: evaluate the model again")
     if record["n"] != table.num_rows:

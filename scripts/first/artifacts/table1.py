@@ -6,11 +6,13 @@ import argparse
 from itertools import pairwise
 from pathlib import Path
 
+from scripts.first import records
 from scripts.first.artifacts.names import METHODS
+from scripts.first.artifacts.sealing import TABLE, seal
 from scripts.first.artifacts.table1_print import latex, markdown
 from scripts.first.artifacts.table1_terminal import terminal
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv, read_json, write_csv, write_text
+from scripts.first.files import read_csv, write_csv, write_text
 
 LABELS = ["scale", "family", "method", "setting", "corpus", "benchmark"]
 HEADLINE = ["ece", "accuracy", "trust"]
@@ -26,13 +28,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write prefix.csv, prefix.md and prefix.tex."""
+    """Write prefix.csv, prefix.md, prefix.tex and their record."""
     import pandas
 
-    cells = arrange([read_json(path) for path in args.cells], args.methods)
+    cells = arrange([records.read(path) for path in args.cells], args.methods)
     write_csv(args.output_prefix + ".csv", pandas.DataFrame([row(cell) for cell in cells]))
     write_text(args.output_prefix + ".md", markdown(cells))
     write_text(args.output_prefix + ".tex", latex(cells))
+    seal(args.output_prefix, "table1", TABLE, args.cells)
 
 
 def arrange(cells: list[dict], methods: list[str]) -> list[dict]:
@@ -96,7 +99,7 @@ def add_show_arguments(parser: argparse.ArgumentParser) -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print table1.csv for a terminal, and where the other results lie."""
-    print(terminal(read_csv(args.table1), args.intervals))
+    print(terminal(read_csv(records.verified(args.table1)), args.intervals))
     if args.files:
         print("\nFiles:")
     for path in args.files:

@@ -14,8 +14,10 @@ import numpy as np
 
 from scripts.first.artifacts.names import family_name, method_name
 from scripts.first.artifacts.runs import Run, load_runs
+from scripts.first.artifacts.sealing import TABLE, seal
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet, write_csv, write_text
+from scripts.first.records import verified
 
 METHODS = ("finetune", "distill", "first_ts")
 CAPTION = (
@@ -45,10 +47,8 @@ def run(args: argparse.Namespace) -> None:
         raise UserError(
             f"table2: needs one run of each of {', '.join(METHODS)}: check --predictions"
         )
-    questions = {
-        row["id"]: row
-        for row in read_parquet(args.questions, columns=["id", "prompt", "candidates"]).to_pylist()
-    }
+    table = read_parquet(verified(args.questions), columns=["id", "prompt", "candidates"])
+    questions = {row["id"]: row for row in table.to_pylist()}
     missing = set(runs["finetune"].ids) - set(questions)
     if missing:
         raise UserError(
@@ -66,6 +66,8 @@ def run(args: argparse.Namespace) -> None:
     summary = [error_summary(runs[method]) for method in METHODS]
     write_text(args.output_prefix + ".md", markdown(rows, summary, notes, runs["finetune"]))
     write_text(args.output_prefix + ".tex", latex(rows))
+    sources = [*args.metrics, args.questions, *filter(None, [args.first_questions])]
+    seal(args.output_prefix, "table2", TABLE, sources)
 
 
 def confident_errors(run: Run) -> list[int]:

@@ -1,0 +1,22 @@
+"""Records that tests change and seal again, as somebody else's program might."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from scripts.first import records
+from scripts.first.files import describe_files, write_text
+
+
+def reseal(path: str | Path, content: dict | None = None, rehash: bool = False, **changes) -> None:
+    """Write a record with other content or `changes`; `rehash`: of its files as they are now."""
+    path = Path(path)
+    content = dict(content if content is not None else json.loads(path.read_text()))
+    for name in ("seal", "place"):
+        content.pop(name, None)
+    content |= changes
+    if rehash:
+        content["files"] = describe_files(path.parent, list(content["files"]))
+    record = {"made_from": {}, **content, "place": records.place(path)}
+    write_text(path, records._text({**record, "seal": records._seal(record)}))
