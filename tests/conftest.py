@@ -37,6 +37,7 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(config, items):
     """With several workers, those that want the finished runs go to one, which makes them once.
 
