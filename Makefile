@@ -32,7 +32,7 @@ smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv --files $(call RESULTS,smoke)
 
 test: $(VENV)/test.stamp ## linters and tests, long ones in their short forms
-	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadgroup $(PYTEST)
+	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile $(PYTEST)
 
 slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
 	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
