@@ -16,7 +16,8 @@ from tests.slurm.cluster import PATH, Cluster
 from tests.workflow.copies import environment
 
 PROFILE = ("snakemake", "--profile", "slurm", "--config", "scale=tiny")
-QUICK = ("--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "20")
+FIRST_LOOK = "--slurm-init-seconds-before-status-checks"
+QUICK = (FIRST_LOOK, "1", "--latency-wait", "20")
 # `snakemake`, that looks for its jobs every second: jobs of some seconds are over long before the
 # plugin's next look, which comes 10 s later after every look that found none finished.
 IMPATIENT = """#!{python}
@@ -35,18 +36,22 @@ ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "PREEMP
 class Run:
     """A controller that was started in `folder`; its output goes to `folder/controller.log`."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *targets: str, **variables: str):
+    def __init__(
+        self, cluster: Cluster, folder: Path, *targets: str, patient: bool = False, **variables: str
+    ):
+        """patient: with the plugin's own pauses between looks, the first after 9 s."""
         self.cluster, self.folder = cluster, folder
         self.known = {job["JobId"] for job in cluster.jobs()}
         impatient = folder / ".snakemake/bin/snakemake"
         impatient.parent.mkdir(parents=True, exist_ok=True)
         impatient.write_text(IMPATIENT.format(python=sys.executable))
         impatient.chmod(0o755)
-        path = f"{impatient.parent}:{environment(folder)['PATH']}:{PATH}"
-        changes = {"PATH": path, **variables}
+        path = f"{environment(folder)['PATH']}:{PATH}"
+        changes = {"PATH": path if patient else f"{impatient.parent}:{path}", **variables}
+        options = (*QUICK, FIRST_LOOK, "9") if patient else QUICK
         with (folder / "controller.log").open("w") as log:
             self.process = subprocess.Popen(
-                cluster.command(*PROFILE, *QUICK, "--", *targets, cwd=folder),
+                cluster.command(*PROFILE, *options, "--", *targets, cwd=folder),
                 env=environment(folder, **changes),
                 stdout=log,
                 stderr=log,

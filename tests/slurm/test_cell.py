@@ -58,12 +58,6 @@ def test_a_cell_through_slurm(cluster, tiny_run, finished):
     assert all((folder / "logs/slurm").glob("rule_*/*/*.log"))
 
 
-def test_jobs_have_no_network(cluster):
-    """The nodes of these tests have the loopback device and no other."""
-    links = cluster.run("srun", "-n1", "cat", "/proc/net/dev").stdout.splitlines()[2:]
-    assert [line.split(":")[0].strip() for line in links] == ["lo"]
-
-
 def rule_of(job):
     """The rule of a job: the plugin writes it into the comment."""
     return re.match(r"rule_(.*?)_wildcards_", job["Comment"]).group(1)

@@ -46,3 +46,9 @@ def test_a_cell_that_is_preempted_and_runs_out_of_memory(cluster, finished, tmp_
     for number in (job["JobId"] for job in short):
         assert re.search(rf"SLURM-job '{number}' failed, SLURM status is: ", run.log())
     assert digests(finished) == digests(whole)
+
+
+def test_jobs_have_no_network(cluster):
+    """The nodes of these tests have the loopback device and no other."""
+    links = cluster.run("srun", "-n1", "cat", "/proc/net/dev").stdout.splitlines()[2:]
+    assert [line.split(":")[0].strip() for line in links] == ["lo"]
