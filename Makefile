@@ -19,7 +19,7 @@ RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: install demo smoke verify test faults bench pretrain-tiny lint format lock clean
+.PHONY: install demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
 
 install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
 
@@ -35,8 +35,11 @@ SCALE ?= tiny
 verify: $(VENV)/run.stamp ## finished results, from the tables down to the data; SCALE=smoke for others
 	@$(BIN)/python -m scripts.verify results/$(SCALE)
 
-test: $(VENV)/test.stamp ## linters and every test
-	@$(BIN)/python -m pytest tests $(PYTEST)
+test: $(VENV)/test.stamp ## linters and tests, long ones in their short forms
+	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile $(PYTEST)
+
+slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
+	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
 
 FAULTS := logs/faults.jsonl
 faults: $(VENV)/test.stamp ## the tests of faults whole, and a table of what was tried

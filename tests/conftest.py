@@ -1,16 +1,19 @@
 """Shared by all tests: importable repository root, one thread, reproducible property tests.
 
-And a reduced copy of the repository with finished runs, made once for all tests that want one.
+And reduced copies of the repository with finished runs, made once for all tests that want one.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -37,29 +40,32 @@ for number, handler in (
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope="session")
-def reduced(tmp_path_factory):
-    """The copy itself, nothing built."""
-    folder = copies.reduce_scales(
-        copies.copy_repository(tmp_path_factory.mktemp("reduced") / "first")
-    )
-    copies.equip(folder)
-    return folder
+def finished(factory, line):
+    """A copy of a reduced repository in which `line` has run: once for all workers of the tests."""
+    base = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent
+    made = base / re.sub(r"\W+", "-", line)
+    with FileLock(f"{made}.lock"):
+        if not (made / "done").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            folder = copies.reduce_scales(copies.copy_repository(made / "first"))
+            copies.equip(folder)
+            process = copies.shell(folder, line)
+            assert process.returncode == 0, copies.output(process)[-4000:]
+            (made / "done").touch()
+    return shutil.copytree(made, factory.mktemp("finished") / "run", symlinks=True) / "first"
 
 
 @pytest.fixture(scope="session")
-def tiny_run(reduced):
+def tiny_run(tmp_path_factory):
     """`make demo`, finished."""
-    process = copies.shell(reduced, "make demo")
-    assert process.returncode == 0, copies.output(process)[-4000:]
-    return reduced
+    return finished(tmp_path_factory, "make demo")
 
 
 @pytest.fixture(scope="session")
-def smoke_run(reduced):
+def smoke_run(tmp_path_factory):
     """`make smoke` on the real datasets, finished."""
     if not copies.MIRROR.is_dir():
         pytest.skip(f"no mirror of the real datasets at {copies.MIRROR}")
-    process = copies.shell(reduced, copies.SMOKE)
-    assert process.returncode == 0, copies.output(process)[-4000:]
-    return reduced
+    return finished(tmp_path_factory, copies.SMOKE)

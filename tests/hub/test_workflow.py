@@ -10,6 +10,7 @@ import yaml
 
 from tests.hub.conftest import OTHERS
 from tests.hub.server import Repository
+from tests.slurm.runs import QUICK
 from tests.workflow.copies import copy_repository, environment, output, snakemake
 
 CELL = "results/small/tables/table1/cells/smollm2/first_ts/in_domain-csqa.json"
@@ -80,7 +81,7 @@ def test_where_fetch_rules_run(tmp_path):
     path = f"{closed}{os.pathsep}{environment(folder)['PATH']}"
 
     def run(*words):
-        options = ["--profile", "slurm", "--retries", "0", *words]
+        options = ["--profile", "slurm", "--retries", "0", *QUICK, *words]
         return snakemake(
             folder, *options, SLURM_PARTITION="compute", SLURM_ACCOUNT="lab", PATH=path
         )

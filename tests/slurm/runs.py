@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -15,21 +16,42 @@ from tests.slurm.cluster import PATH, Cluster
 from tests.workflow.copies import environment
 
 PROFILE = ("snakemake", "--profile", "slurm", "--config", "scale=tiny")
-# A job takes 7 s here. Looked at sooner, the plugin waits 10 s more for the next look.
-QUICK = ("--slurm-init-seconds-before-status-checks", "9", "--latency-wait", "20")
+FIRST_LOOK = "--slurm-init-seconds-before-status-checks"
+QUICK = (FIRST_LOOK, "1", "--latency-wait", "20")
+# `snakemake`, that looks for its jobs every second: jobs of some seconds are over long before the
+# plugin's next look, which comes 10 s later after every look that found none finished.
+IMPATIENT = """#!{python}
+import asyncio
+import sys
+
+from snakemake.cli import main
+from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+RemoteExecutor.sleep = lambda self: asyncio.sleep(1)
+sys.exit(main())
+"""
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY", "PREEMPTED", "NODE_FAIL")
 
 
 class Run:
     """A controller that was started in `folder`; its output goes to `folder/controller.log`."""
 
-    def __init__(self, cluster: Cluster, folder: Path, *targets: str, **variables: str):
+    def __init__(
+        self, cluster: Cluster, folder: Path, *targets: str, patient: bool = False, **variables: str
+    ):
+        """patient: with the plugin's own pauses between looks, the first after 9 s."""
         self.cluster, self.folder = cluster, folder
         self.known = {job["JobId"] for job in cluster.jobs()}
-        changes = {"PATH": f"{environment(folder)['PATH']}:{PATH}", **variables}
+        impatient = folder / ".snakemake/bin/snakemake"
+        impatient.parent.mkdir(parents=True, exist_ok=True)
+        impatient.write_text(IMPATIENT.format(python=sys.executable))
+        impatient.chmod(0o755)
+        path = f"{environment(folder)['PATH']}:{PATH}"
+        changes = {"PATH": path if patient else f"{impatient.parent}:{path}", **variables}
+        options = (*QUICK, FIRST_LOOK, "9") if patient else QUICK
         with (folder / "controller.log").open("w") as log:
             self.process = subprocess.Popen(
-                cluster.command(*PROFILE, *QUICK, "--", *targets, cwd=folder),
+                cluster.command(*PROFILE, *options, "--", *targets, cwd=folder),
                 env=environment(folder, **changes),
                 stdout=log,
                 stderr=log,
@@ -73,6 +95,20 @@ def program(folder: Path, *words: str) -> psutil.Process | None:
         except psutil.Error:
             continue
     return None
+
+
+def preempt(cluster: Cluster) -> None:
+    """A job of the partition that comes first takes both nodes, for a second."""
+    words = ("--partition=vip", "--nodes=2", "--exclusive", "--output=/dev/null")
+    cluster.run("sbatch", *words, "--wrap=sleep 1")
+
+
+def run_again(cluster: Cluster, run: Run, job: dict[str, str]) -> bool:
+    """Let a requeued job start, which Slurm would let wait two minutes; whether it has."""
+    number = job["JobId"]
+    cluster.run("scontrol", "update", f"jobid={number}", "StartTime=now", check=False)
+    (now,) = [one for one in run.jobs() if one["JobId"] == number]
+    return now["JobState"] in ("RUNNING", "COMPLETED")
 
 
 def change(folder: Path, path: str, value) -> None:

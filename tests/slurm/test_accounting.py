@@ -1,8 +1,12 @@
 """On a cluster with accounting: the account of the environment, and what sacct has of the jobs."""
 
+import pytest
+
 from tests.slurm.accounting import ACCOUNT
 from tests.slurm.runs import Run, change, remove, until
 from tests.workflow.copies import digests
+
+pytestmark = pytest.mark.slow
 
 STUDENT = "results/tiny/student/alder/csqa/finetune/seed1234/model.safetensors"
 EVALUATION = "results/tiny/evaluation/alder/csqa/distill/seed1234/csqa/metrics.json"

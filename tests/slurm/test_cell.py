@@ -3,6 +3,8 @@
 import re
 import shutil
 
+import pytest
+
 from tests.slurm.runs import Run, change
 from tests.workflow.copies import digests
 
@@ -20,6 +22,7 @@ ASKED = {
 }
 
 
+@pytest.mark.slow
 def test_a_cell_through_slurm(cluster, tiny_run, finished):
     """Byte-identical to the local run; every job asked Slurm for what the configuration says."""
     folder = finished
@@ -53,12 +56,6 @@ def test_a_cell_through_slurm(cluster, tiny_run, finished):
         fetches = rule_of(job) in ("benchmark_data", "base_model")
         assert job["Partition"] == ("vip" if fetches else "main")
     assert all((folder / "logs/slurm").glob("rule_*/*/*.log"))
-
-
-def test_jobs_have_no_network(cluster):
-    """The nodes of these tests have the loopback device and no other."""
-    links = cluster.run("srun", "-n1", "cat", "/proc/net/dev").stdout.splitlines()[2:]
-    assert [line.split(":")[0].strip() for line in links] == ["lo"]
 
 
 def rule_of(job):

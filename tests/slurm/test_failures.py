@@ -1,9 +1,12 @@
 """Jobs that Slurm ends: out of memory, out of time, cancelled. What Snakemake makes of them."""
 
 import psutil
+import pytest
 
 from tests.slurm.runs import ENDED, Run, change, program, remove, until
 from tests.workflow.copies import digests
+
+pytestmark = pytest.mark.slow
 
 STUDENT = "results/tiny/student/alder/csqa/finetune/seed1234"
 EVALUATION = "results/tiny/evaluation/alder"

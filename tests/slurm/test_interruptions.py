@@ -6,10 +6,14 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 from scripts.recover import STARTED_ON
 from tests.slurm.cluster import PATH
 from tests.slurm.runs import ENDED, Run, interval, program, remove, until
 from tests.workflow.copies import digests, environment
+
+pytestmark = pytest.mark.slow
 
 METHODS = ("finetune", "distill", "distill_ls", "first_ts")
 STUDENTS = [f"results/tiny/student/alder/csqa/{m}/seed1234/model.safetensors" for m in METHODS]
@@ -58,7 +62,10 @@ def test_killed_controller(cluster, tiny_run, finished):
 def test_ctrl_c_cancels_what_was_submitted(cluster, finished):
     """All jobs are cancelled; the site keys of the environment had reached them."""
     remove(finished, *STUDENTS)
-    run = Run(cluster, finished, *STUDENTS, SLURM_PARTITION="vip", SLURM_CONSTRAINT="new")
+    # The plugin forgets its jobs while it asks for their states: looking every second, it would
+    # often be found so, and then cancels none.
+    site = {"SLURM_PARTITION": "vip", "SLURM_CONSTRAINT": "new"}
+    run = Run(cluster, finished, *STUDENTS, patient=True, **site)
     until(lambda: program(finished, "scripts.student"), "a student is trained")
     run.process.send_signal(signal.SIGINT)
     assert run.finish(120) != 0

@@ -4,8 +4,12 @@ import json
 import re
 import subprocess
 
-from tests.slurm.runs import Run, change, remove, until
+import pytest
+
+from tests.slurm.runs import Run, change, preempt, remove, run_again, until
 from tests.workflow.copies import environment, output, sha256_file
+
+pytestmark = pytest.mark.slow
 
 TEACHER = "results/tiny/teacher/alder/csqa"
 MODEL = f"{TEACHER}/model.safetensors"
@@ -28,17 +32,10 @@ def test_two_nodes_train_one_model(cluster, finished):
     assert (job["NumNodes"], job["NodeList"]) == ("2", "cpu[1-2]")
     assert (job["TresPerNode"], job["NumTasks"]) == ("gres:gpu:1", "2")
     assert cluster.task_environments()[job["JobId"]]["CUDA_VISIBLE_DEVICES"] == "0"  # one each
-    wanted = ("sbatch", "--partition=vip", "--nodes=2", "--exclusive", "--output=/dev/null")
-    cluster.run(*wanted, "--wrap=sleep 1")
+    preempt(cluster)
     stopped = until(lambda: re.search(r"stopped after step (\d+)", log.read_text()), "it stops")
     until(lambda: run.jobs("rule_teacher")[0]["Restarts"] == "1", "it is in the queue again")
-
-    def runs_again():
-        # Slurm lets a requeued job wait for two minutes; the administrator need not.
-        cluster.run("scontrol", "update", f"jobid={job['JobId']}", "StartTime=now", check=False)
-        return run.jobs("rule_teacher")[0]["JobState"] in ("RUNNING", "COMPLETED")
-
-    until(runs_again, "it runs again")
+    until(lambda: run_again(cluster, run, job), "it runs again")
     assert run.finish() == 0, run.log()[-3000:] + log.read_text()[-3000:]
     resumed = re.search(r"resumed at step (\d+)", log.read_text())
     assert 0 < int(stopped[1]) < 5 * EPOCHS and resumed[1] == stopped[1]

@@ -4,8 +4,12 @@ import re
 import shutil
 import subprocess
 
-from tests.slurm.runs import Run, change, until
+import pytest
+
+from tests.slurm.runs import Run, change, preempt, run_again, until
 from tests.workflow.copies import environment, output, sha256_file
+
+pytestmark = pytest.mark.slow
 
 STUDENT = "tiny/student/alder/csqa/finetune/seed1234"
 MODEL = f"results/{STUDENT}/model.safetensors"
@@ -21,17 +25,10 @@ def test_preempted_training_resumes(cluster, finished, tmp_path):
     log = finished / f"logs/{STUDENT}.log"
     until(lambda: list(state.glob("*/step-*")), "training has saved its state")
     (job,) = run.jobs("rule_student")
-    wanted = ("sbatch", "--partition=vip", "--nodes=2", "--exclusive", "--output=/dev/null")
-    cluster.run(*wanted, "--wrap=sleep 1")
+    preempt(cluster)
     stopped = until(lambda: re.search(r"stopped after step (\d+)", log.read_text()), "it stops")
     until(lambda: run.jobs("rule_student")[0]["Restarts"] == "1", "it is in the queue again")
-
-    def runs_again():
-        # Slurm lets a requeued job wait for two minutes; the administrator need not.
-        cluster.run("scontrol", "update", f"jobid={job['JobId']}", "StartTime=now", check=False)
-        return run.jobs("rule_student")[0]["JobState"] in ("RUNNING", "COMPLETED")
-
-    until(runs_again, "it runs again")
+    until(lambda: run_again(cluster, run, job), "it runs again")
     assert run.finish() == 0, run.log()[-4000:]
     (after,) = run.jobs("rule_student")
     assert (after["JobId"], after["JobState"], after["Restarts"]) == (

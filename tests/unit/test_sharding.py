@@ -39,7 +39,7 @@ def tied_llama(seed):
     return model
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def trained(request, tmp_path_factory):
     """Every case trained in two or three processes, and its report."""
     folder = tmp_path_factory.mktemp("sharded")
@@ -196,6 +196,7 @@ def test_mistakes_in_two_processes_are_told_once(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_killed_process_and_resume(tmp_path, monkeypatch):
     """One of two processes killed with -9: one line, and the next run ends in the same bytes."""
     save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})

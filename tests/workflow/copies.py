@@ -87,10 +87,14 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
     return {**kept, **fixed, **changes}
 
 
-def snakemake(folder: Path, *words: str, **changes: str):
-    """Run snakemake in a copy; return the completed process with its output as text."""
+def snakemake(folder: Path, *words: str, warm: bool = False, **changes: str):
+    """Run snakemake in a copy; return the completed process with its output as text.
+
+    warm: with the server from which jobs are forked that would import torch one by one.
+    """
+    server = [sys.executable, "-m", "scripts.first.warm", "run", "--"] if warm else []
     return subprocess.run(
-        ["snakemake", *words],
+        [*server, "snakemake", *words],
         cwd=folder,
         env=environment(folder, **changes),
         capture_output=True,

@@ -69,6 +69,7 @@ def test_slurm_profile_plans_the_environments(folder, conda):
         assert f"Conda environment envs/{name}.yaml will be created" in output(plan)
 
 
+@pytest.mark.slow
 def test_job_runs_in_its_own_environment(folder, conda):
     """Made from envs/data.yaml, it holds the lock's versions and no other package; equal bytes."""
     six = f"six=={read_lock()['six']}"

@@ -37,7 +37,7 @@ def test_three_jobs_make_the_store_of_one(tiny_run, shared):
     assert counts == {"knowledge_part": 3, "knowledge_merge": 1}
     for name in NAMES:
         (shared / FOLDER / name).unlink()
-    process = snakemake(shared, "-c2", "--", target)
+    process = snakemake(shared, "-c2", "--", target, warm=True)
     assert process.returncode == 0, output(process)[-3000:]
     for name in NAMES:
         assert (shared / FOLDER / name).read_bytes() == (tiny_run / FOLDER / name).read_bytes()

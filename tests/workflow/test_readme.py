@@ -6,10 +6,11 @@ import pytest
 
 from tests.workflow.copies import ROOT, SMOKE, output, shell
 
-# Not run here: the first is what runs this test, the others need the hub, a cluster or a quiet
+# Not run here: the first two run this test, the others need the hub, a cluster or a quiet
 # machine.
 ONLY_PLANNED = {
     "make test": "make -n test",
+    "make slow": "make -n slow",
     "make smoke": "make -n smoke",
     "make bench": "make -n bench",
     'make bench BENCH="--only student"': "make -n bench",

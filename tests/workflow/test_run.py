@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
@@ -106,6 +107,7 @@ def test_another_loss_retrains_students_and_fetches_nothing(tiny_run):
     assert not {"teacher", "knowledge", "base_model", "benchmark_data"} & set(counts)
 
 
+@pytest.mark.slow
 def test_run_repeats_byte_for_byte(tiny_run, tmp_path):
     """Another clone, one job at a time, no warm server, another hash seed: the same bytes.
 
@@ -118,6 +120,17 @@ def test_run_repeats_byte_for_byte(tiny_run, tmp_path):
     first, second = digests(tiny_run), digests(clone)
     assert len(second) > 20
     assert {name: first[name] for name in second} == second
+
+
+def test_jobs_repeat_byte_for_byte(tiny_run, tmp_path):
+    """The short form: a student and its evaluation, in a copy of the finished run."""
+    copy = shutil.copytree(tiny_run, tmp_path / "copy", symlinks=True)
+    for name in ("student/alder/csqa/first_ts", "evaluation/alder/csqa/first_ts"):
+        shutil.rmtree(copy / "results/tiny" / name / "seed1235")
+    target = "results/tiny/evaluation/alder/csqa/first_ts/seed1235/csqa/metrics.json"
+    process = snakemake(copy, "-c1", "--", target, PYTHONHASHSEED="7")
+    assert process.returncode == 0, output(process)[-3000:]
+    assert digests(copy) == digests(tiny_run)
 
 
 def test_cell_builds_only_its_ancestors(tmp_path):
