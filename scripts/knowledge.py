@@ -42,7 +42,7 @@ def extract(
 
     from scripts.first import extraction
     from scripts.first.batching import collate
-    from scripts.first.inference import logit_chunks
+    from scripts.first.inference import check_finite, ids_of, logit_chunks
     from scripts.first.progress import progress
     from scripts.first.stopping import StopRequest
     from scripts.first.topk import top_k
@@ -74,6 +74,7 @@ def extract(
             batch = collate(encoded, batches[number], pad_id)
             pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
             ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
+            check_finite(log_probs, ids_of(batch, encoded))
             values = {
                 "ids": ids.astype(arrays["ids"].dtype),
                 "log_probs": log_probs,

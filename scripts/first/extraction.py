@@ -20,7 +20,8 @@ from scripts.first.batching import inference_batches
 from scripts.first.encoding import EncodedRow
 from scripts.first.errors import UserError
 from scripts.first.state import differences, read_seal, seal_part, seconds_between_parts
-from scripts.first.store import BY_POSITION, KnowledgeStore, id_dtype
+from scripts.first.store import BY_POSITION, KnowledgeStore
+from scripts.first.store_check import id_dtype
 from scripts.first.store_file import scratch_array
 
 WHOLE = (1, 1)

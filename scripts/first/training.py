@@ -26,6 +26,8 @@ from scripts.first.progress import progress
 from scripts.first.stopping import StopRequest
 
 REDUCTIONS = ("token_mean", "sequence_mean")
+HUGE = 1e18  # products of two settings stay within float32
+REMEDY = "no checkpoint was written; lower the learning rate or inspect those rows"
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,16 @@ class Settings:
             "length_pool",
         ):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"{name} = {value}: training settings: it must be positive")
-        if not (0 <= self.warmup_ratio <= 1 and self.weight_decay >= 0 < self.max_grad_norm):
+            if value is not None and not 0 < value < HUGE:
+                raise UserError(
+                    f"{name} = {value}: training settings: it must be positive and below {HUGE:g}"
+                )
+        if not (0 <= self.warmup_ratio <= 1 and 0 <= self.weight_decay < HUGE):
             raise UserError(
-                "training settings: warmup_ratio must lie in [0, 1], weight_decay must not be "
-                "negative and max_grad_norm must be positive"
+                f"training settings: warmup_ratio must lie in [0, 1], weight_decay in [0, {HUGE:g})"
             )
+        if not self.max_grad_norm > 0:
+            raise UserError("training settings: max_grad_norm must be positive")
 
 
 def seed_everything(seed: int) -> None:
@@ -95,8 +100,8 @@ def train(
     losses(logits (N, V), batch) gives the loss at each supervised position, (N,). `token_mean`
     divides a step's sum by its labelled positions; `sequence_mean` (Eq. 5 as released) by its rows.
     `state` is a folder of `open_state` to resume from and to save to, by time and on SIGTERM or
-    SIGUSR1. Raises UserError where the loss is not finite, naming the step and the rows, and after
-    a SIGTERM.
+    SIGUSR1. Raises UserError where the loss or the gradient is not finite, naming the step and the
+    rows, where a weight is not, and after a SIGTERM.
     """
     from transformers import get_cosine_schedule_with_warmup
 
@@ -125,9 +130,9 @@ def train(
             loss = _backward(model, encoded, rows, losses, reduction, settings, pad_id, step)
             norm = optimizer.clip()
             if not math.isfinite(norm):  # a finite loss does not promise a finite gradient
+                names = ", ".join(encoded[i].row_id for i in rows)
                 distributed.fail(
-                    f"the gradient is {norm} at step {step + 1}: {label}: "
-                    "no checkpoint was written; lower the learning rate"
+                    f"the gradient is {norm} at step {step + 1}: {label}: rows {names}: {REMEDY}"
                 )
             rate = schedule.get_last_lr()[0]
             optimizer.step()
@@ -137,6 +142,7 @@ def train(
             advance(1, note=f"loss {loss:.4f}")
             if step < steps - 1:
                 _save_if_asked(keeper, asked, step + 1, steps, curve, label)
+    _check_weights(model, steps, label)
     optimizer.release()
     model.eval()
     return curve
@@ -147,11 +153,27 @@ def _save_if_asked(keeper, asked: StopRequest, step: int, steps: int, curve, lab
     due = asked.save or keeper.due()
     stop, save = (value > 0 for value in distributed.totals(asked.stop, due))
     if save or stop:  # a signal may have come between the two looks
+        _check_weights(keeper.model, step, label)
         keeper.save(step, curve)
         asked.save = False
     if stop:
         saved = "its state is saved" if keeper.folder else "it keeps no state (--state-dir)"
         distributed.fail(f"stopped after step {step} of {steps}: {label}: {saved}: run it again")
+
+
+def _check_weights(model, step: int, label: str) -> None:
+    """UserError, in every process, where a weight is not finite: a step can overflow them.
+
+    Its loss and gradient were finite, and after the last step nothing else would notice.
+    """
+    from scripts.first.sharding import local
+
+    bad = sum(not bool(local(p.detach()).isfinite().all()) for p in model.parameters())
+    if distributed.totals(bad)[0]:
+        distributed.fail(
+            f"a weight is not finite after step {step}: {label}: no checkpoint was written; "
+            "lower the learning rate"
+        )
 
 
 def _batches(lengths: np.ndarray, settings: Settings, steps: int):
@@ -229,7 +251,7 @@ def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -
         if not len(micro):
             loss = 0 * loss
         if not math.isfinite(loss.item()):
-            bad += [encoded[i].row_id for i in batch.rows[:8]]
+            bad += [encoded[i].row_id for i in batch.rows]
             if world == 1:
                 break
         # FSDP takes the mean over the processes; the divisor above is already that of all.
@@ -239,7 +261,7 @@ def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -
     if problems:
         names = ", ".join(itertools.chain(*distributed.gathered(bad)))
         distributed.fail(
-            f"the loss is {total if world > 1 else loss.item()} at step {step + 1}: rows {names}: "
-            "no checkpoint was written; lower the learning rate or inspect those rows"
+            f"the loss is {total if world > 1 else loss.item()} at step {step + 1}: "
+            f"rows {names}: {REMEDY}"
         )
     return total

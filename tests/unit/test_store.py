@@ -15,11 +15,10 @@ from scripts.first.store import (
     FILE,
     MANIFEST,
     KnowledgeStore,
-    check_arrays,
-    id_dtype,
     measured_bytes,
     write_store,
 )
+from scripts.first.store_check import check_arrays, id_dtype
 
 
 def arrays(counts=(3, 2, 1), k: int = 4, vocabulary: int = 50, seed: int = 0) -> dict:
