@@ -116,9 +116,12 @@ def main(argv: list[str] | None = None) -> int:
 
     from dataclasses import asdict
 
-    from transformers import AutoConfig
-
-    from scripts.first.checkpoints import load_model, verify_checkpoint, weights_digest
+    from scripts.first.checkpoints import (
+        load_config,
+        load_model,
+        verify_checkpoint,
+        weights_digest,
+    )
     from scripts.first.encoding import check_candidates, encode_rows
     from scripts.first.extraction import device_kind, merge, parse_part
     from scripts.first.files import sha256_file
@@ -139,7 +142,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
-    config = AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)
+    config = load_config(location)
     limit = min(NO_RANK, config.vocab_size)
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")

@@ -100,9 +100,12 @@ class Blocks:
         """Yield (numbers of batches, their arrays by position, one batch after the other)."""
         from safetensors.numpy import load_file
 
+        from scripts.first.checkpoints import readable
+
         for path in sorted(self.folder.glob("block-*.safetensors")) if self.folder else []:
             if read_seal(path) is not None:
-                values = load_file(path)
+                with readable(path):
+                    values = load_file(path)
                 yield values.pop("batches"), values
 
     def add(self, number: int, values: dict[str, np.ndarray]) -> None:

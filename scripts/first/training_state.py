@@ -74,6 +74,8 @@ class TrainingState:
         import torch
         from safetensors.torch import load_file
 
+        from scripts.first.checkpoints import readable
+
         whole = {}
         for folder in sorted(self.folder.glob("step-*")):
             note = read_seal(self._part(folder))
@@ -83,7 +85,8 @@ class TrainingState:
         if not common:
             return 0, []
         path, note = whole[max(common)]
-        tensors = load_file(path)
+        with readable(path):
+            tensors = load_file(path)
         torch.set_rng_state(tensors["rng"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng_cuda"])
