@@ -219,9 +219,7 @@ def _arguments(bench) -> dict:
 def _tokenizer(bench):
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(
-        bench.tokenizer(), trust_remote_code=False
-    )
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bench.tokenizer(), trust_remote_code=False)
     tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

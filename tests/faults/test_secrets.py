@@ -15,7 +15,6 @@ from tests.faults import WHOLE, tried
 from tests.faults.forked import refusal, script
 from tests.faults.small import small_copy
 from tests.hub.conftest import (  # noqa: F401
-    ROOT,
     User,
     hub,
     last_line,
