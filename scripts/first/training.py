@@ -107,7 +107,7 @@ def train(
 
     from scripts.first.optimizing import Optimizer
     from scripts.first.sharding import is_sharded
-    from scripts.first.training_state import TrainingState
+    from scripts.first.training_state import TrainingState, check_weights
 
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
@@ -142,7 +142,7 @@ def train(
             advance(1, note=f"loss {loss:.4f}")
             if step < steps - 1:
                 _save_if_asked(keeper, asked, step + 1, steps, curve, label)
-    _check_weights(model, steps, label)
+    check_weights(model, steps)
     optimizer.release()
     model.eval()
     return curve
@@ -153,27 +153,11 @@ def _save_if_asked(keeper, asked: StopRequest, step: int, steps: int, curve, lab
     due = asked.save or keeper.due()
     stop, save = (value > 0 for value in distributed.totals(asked.stop, due))
     if save or stop:  # a signal may have come between the two looks
-        _check_weights(keeper.model, step, label)
         keeper.save(step, curve)
         asked.save = False
     if stop:
         saved = "its state is saved" if keeper.folder else "it keeps no state (--state-dir)"
         distributed.fail(f"stopped after step {step} of {steps}: {label}: {saved}: run it again")
-
-
-def _check_weights(model, step: int, label: str) -> None:
-    """UserError, in every process, where a weight is not finite: a step can overflow them.
-
-    Its loss and gradient were finite, and after the last step nothing else would notice.
-    """
-    from scripts.first.sharding import local
-
-    bad = sum(not bool(local(p.detach()).isfinite().all()) for p in model.parameters())
-    if distributed.totals(bad)[0]:
-        distributed.fail(
-            f"a weight is not finite after step {step}: {label}: no checkpoint was written; "
-            "lower the learning rate"
-        )
 
 
 def _batches(lengths: np.ndarray, settings: Settings, steps: int):

@@ -22,6 +22,19 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 SCHEDULE = ("last_epoch", "_step_count", "_last_lr")
 
 
+def check_weights(model, step: int) -> None:
+    """UserError, in every process, where a weight is not finite: a step can overflow them.
+
+    Its loss and gradient were finite, and after the last step nothing else would notice.
+    """
+    bad = sum(not bool(local(p.detach()).isfinite().all()) for p in model.parameters())
+    if distributed.totals(bad)[0]:
+        distributed.fail(
+            f"a weight is not finite after step {step}: no checkpoint was written; "
+            "lower the learning rate"
+        )
+
+
 class TrainingState:
     """The state of one training run in a folder of `open_state`; without a folder it keeps none."""
 
@@ -41,6 +54,8 @@ class TrainingState:
         if self.folder is None:
             return
         from safetensors.torch import save_file
+
+        check_weights(self.model, step)
 
         schedule = self.schedule.state_dict()
         note = {"step": step, "curve": curve, "schedule": {k: schedule[k] for k in SCHEDULE}}
