@@ -18,6 +18,8 @@ SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
 RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(1)/tables/data_report.md \
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+# No file whose hash is not in the lock, and nothing that the lock does not name.
+LOCKED := $(PIP) --require-hashes --no-deps
 
 .PHONY: install demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
 
@@ -73,18 +75,22 @@ $(VENV)/bin/python:
 	  || { echo "error: Python 3.11 not found as $(PYTHON): name yours, as in make PYTHON=/path/to/python3.11"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
-$(VENV)/run.stamp: envs/lock.txt envs/run.txt | $(VENV)/bin/python
+$(VENV)/run.stamp: envs/lock.txt envs/lock-torch.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (once)"
-	@$(PIP) -r envs/run.txt -c envs/lock.txt
+	@$(LOCKED) -r envs/lock.txt
+	@$(PIP) -r envs/lock-torch.txt
+	@found=$$($(BIN)/python -m pip check) || { echo "error: envs/lock.txt: $$found"; exit 2; }
 	@touch $@
 
-$(VENV)/test.stamp: envs/test.txt envs/test-nodeps.txt | $(VENV)/run.stamp
+$(VENV)/test.stamp: envs/lock-test.txt | $(VENV)/run.stamp
 	@echo "installing test tools into $(VENV) (once)"
-	@$(PIP) -r envs/test.txt -c envs/lock.txt
-	@$(PIP) --no-deps -r envs/test-nodeps.txt -c envs/lock.txt
+	@$(LOCKED) -r envs/lock-test.txt
 	@touch $@
 
-lock: $(VENV)/test.stamp ## rewrite envs/lock.txt and the versions in envs/*.yaml
+lock: $(VENV)/test.stamp ## rewrite envs/lock*.txt and the versions in envs/*.yaml
+	@$(LOCKED) -r envs/lock-tool.txt
+	@$(PIP) -r envs/run.txt -r envs/test.txt
+	@$(PIP) --no-deps -r envs/test-nodeps.txt
 	@$(BIN)/python -m scripts.first.environments --write-lock
 
 clean: ## remove results and logs, keep the environment

@@ -117,7 +117,7 @@ class Harness:
         from transformers import PreTrainedTokenizerFast
 
         logging.disable(logging.WARNING)
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
         bos = (tokenizer.bos_token, tokenizer.bos_token_id)  # add_bos_token asks the file for it
         processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
         tokenizer.backend_tokenizer.post_processor = processor

@@ -219,7 +219,7 @@ def _arguments(bench) -> dict:
 def _tokenizer(bench):
     from transformers import PreTrainedTokenizerFast
 
-    tokenizer = PreTrainedTokenizerFast.from_pretrained(bench.tokenizer())
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(bench.tokenizer(), trust_remote_code=False)
     tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
 

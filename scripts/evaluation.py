@@ -26,7 +26,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     import torch
 
     from scripts.first.encoding import candidate_ids, encode_prompts, encode_questions
-    from scripts.first.inference import iterate_logits
+    from scripts.first.inference import check_finite, iterate_logits
     from scripts.first.slices import row_slices
 
     known = encode_questions(rows, tokenizer)
@@ -47,6 +47,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
             values, indices = everything.topk(RANKS, dim=-1)
             top[chosen] = values.exp().cpu().numpy()
             hit[chosen] = indices.cpu().numpy() == gold[chosen][:, None]
+    check_finite(np.hstack([log_probs, top]), [row["id"] for row in rows])
     return log_probs, top, hit
 
 

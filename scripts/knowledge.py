@@ -42,7 +42,7 @@ def extract(
 
     from scripts.first import extraction
     from scripts.first.batching import collate
-    from scripts.first.inference import logit_chunks
+    from scripts.first.inference import check_finite, ids_of, logit_chunks
     from scripts.first.progress import progress
     from scripts.first.stopping import StopRequest
     from scripts.first.topk import top_k
@@ -74,6 +74,7 @@ def extract(
             batch = collate(encoded, batches[number], pad_id)
             pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
             ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
+            check_finite(log_probs, ids_of(batch, encoded))
             values = {
                 "ids": ids.astype(arrays["ids"].dtype),
                 "log_probs": log_probs,
@@ -115,9 +116,13 @@ def main(argv: list[str] | None = None) -> int:
 
     from dataclasses import asdict
 
-    from transformers import AutoConfig
-
-    from scripts.first.checkpoints import RECORD, load_model, verify_checkpoint, weights_digest
+    from scripts.first.checkpoints import (
+        RECORD,
+        load_config,
+        load_model,
+        verify_checkpoint,
+        weights_digest,
+    )
     from scripts.first.encoding import check_candidates, encode_rows
     from scripts.first.extraction import device_kind, merge, parse_part
     from scripts.first.files import sha256_file
@@ -138,7 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     )
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
-    config = AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)
+    config = load_config(location)
     limit = min(NO_RANK, config.vocab_size)
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")

@@ -45,6 +45,11 @@ def main(argv: list[str] | None = None) -> int:
             "answer or response: delete the folder and extract again"
         )
     mask = store.scored_positions(scored)
+    if not mask.any():
+        raise UserError(
+            f"no position to score: {arguments.knowledge}: its rows have no response: extract "
+            "the knowledge of a split that has"
+        )
     probabilities = store.probabilities(arguments.k)[mask]
     correct = store.column("gold_rank")[mask] == 0
     result = search_temperature(probabilities, correct, bins=arguments.bins)

@@ -68,9 +68,9 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
     """Load a causal language model from a folder that is verified already.
 
     The dtype is set explicitly: transformers keeps the checkpoint's own otherwise. No cache is
-    built on forward passes.
+    built on forward passes. UserError where transformers cannot read it without running its code.
     """
-    with _without_collector():
+    with _without_collector(), readable(location):
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -83,6 +83,28 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
         )
     model.config.use_cache = False
     return model.to(device or default_device()).eval()
+
+
+def load_config(location: Path):
+    """The configuration of a model in a folder that is verified already; UserError as above."""
+    with readable(location):
+        from transformers import AutoConfig
+
+        return AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)
+
+
+@contextlib.contextmanager
+def readable(path: Path):
+    """Make one line of what transformers and safetensors say of files that are none of theirs."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"unusable file or model: {path}: {line}: delete it and remake it"
+        ) from None
 
 
 @contextlib.contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -34,13 +35,18 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
     sys.exit(status or 0)
 
 
+def without_passwords(text: str) -> str:
+    """The text without `user:password@` in addresses, such as that of a mirror or a proxy."""
+    return re.sub(r"(:/+)[^/\s@]+@", r"\1", text)  # a path has lost one of the two slashes
+
+
 def _fail(message: str) -> None:
     several = "RANK" in os.environ and "MASTER_ADDR" in os.environ
     if several and os.environ["RANK"] != "0":
         # One of several processes: the first has most likely the same to say, and once it has
         # ended the launcher ends this one too.
         time.sleep(2)
-    print("error: " + " ".join(message.split()), file=sys.stderr)
+    print("error: " + without_passwords(" ".join(message.split())), file=sys.stderr)
     if several:
         # An ordinary end takes connections apart whose other ends may be gone, which can abort it.
         sys.stdout.flush()

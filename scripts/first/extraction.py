@@ -20,7 +20,8 @@ from scripts.first.batching import inference_batches
 from scripts.first.encoding import EncodedRow
 from scripts.first.errors import UserError
 from scripts.first.state import differences, read_seal, seal_part, seconds_between_parts
-from scripts.first.store import BY_POSITION, KnowledgeStore, id_dtype
+from scripts.first.store import BY_POSITION, KnowledgeStore
+from scripts.first.store_check import id_dtype
 from scripts.first.store_file import scratch_array
 
 WHOLE = (1, 1)
@@ -99,9 +100,12 @@ class Blocks:
         """Yield (numbers of batches, their arrays by position, one batch after the other)."""
         from safetensors.numpy import load_file
 
+        from scripts.first.checkpoints import readable
+
         for path in sorted(self.folder.glob("block-*.safetensors")) if self.folder else []:
             if read_seal(path) is not None:
-                values = load_file(path)
+                with readable(path):
+                    values = load_file(path)
                 yield values.pop("batches"), values
 
     def add(self, number: int, values: dict[str, np.ndarray]) -> None:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, without_passwords
 from scripts.first.mirror import DATA_MIRROR, MODEL_MIRROR
 
 WAITS = (1, 2, 4, 8)  # seconds before another try
@@ -31,15 +31,16 @@ def page(kind: str, repo: str) -> str:
 
 
 def plain(text: object) -> str:
-    """The first line of a message, without the token and without what follows a `?` in addresses.
+    """The first line of a message, without the token and without what is secret in addresses.
 
-    Addresses of stored files are signed, and a server may send back what it was sent.
+    That is what follows a `?` (addresses of stored files are signed) and what stands before an `@`.
+    A server may send back what it was sent.
     """
     from huggingface_hub import get_token
 
     line = (str(text).strip().splitlines() or [""])[0]
     line = re.sub(r"\?[^\s'\")]*=[^\s'\"):]*", "", line)
-    token = get_token()
+    line, token = without_passwords(line), get_token()
     return line.replace(token, "***") if token else line
 
 

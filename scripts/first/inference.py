@@ -8,6 +8,7 @@ import numpy as np
 
 from scripts.first.batching import Batch, collate, inference_batches
 from scripts.first.encoding import EncodedRow
+from scripts.first.errors import UserError
 from scripts.first.progress import progress
 
 
@@ -66,6 +67,26 @@ def iterate_logits(
             batch = collate(encoded, rows, pad_id)
             yield batch, supervised_logits(model, batch)
             advance(len(rows))
+
+
+def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
+    """UserError where what a model said of some rows is infinite or NaN; it names the first ones.
+
+    numbers: (N,) or (N, k) log-probabilities; ids: (N,) the rows that they belong to.
+    """
+    bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
+    if bad.any():
+        names = list(dict.fromkeys(ids[i] for i in np.flatnonzero(bad)))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise UserError(
+            f"the model's output is not finite: rows {', '.join(names[:3])}{more}: nothing was "
+            "written: train the model again, with a lower learning rate"
+        )
+
+
+def ids_of(batch: Batch, encoded: list[EncodedRow]) -> list[str]:
+    """(N,) id of the row that each supervised position belongs to."""
+    return [encoded[i].row_id for i in np.repeat(batch.rows, batch.counts)]
 
 
 def _inputs(model, batch: Batch):

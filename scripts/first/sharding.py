@@ -152,10 +152,9 @@ def _on(parameter, device):
 
 
 def _without_storage(location: Path):
-    from transformers import AutoConfig
+    from scripts.first.checkpoints import load_config
 
-    config = AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)
-    return _empty(config)
+    return _empty(load_config(location))
 
 
 def _empty(config):
@@ -195,9 +194,11 @@ def _read_shards(model, location: Path) -> None:
     from safetensors import safe_open
     from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
+    from scripts.first.checkpoints import readable
+
     files = {}
     for name in _files(location):
-        with safe_open(location / name, framework="pt") as file:
+        with readable(location / name), safe_open(location / name, framework="pt") as file:
             files |= dict.fromkeys(file.keys(), name)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

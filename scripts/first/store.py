@@ -36,20 +36,15 @@ from scripts.first.files import (
     atomic_path,
     sha256_file,
 )
+from scripts.first.store_check import NO_RANK, check_arrays, check_offsets
 from scripts.first.store_file import Arrays, open_file, scratch_array, write_file
 
 FORMAT = 2
 FILE = "knowledge.safetensors"
 MANIFEST = "manifest.json"
 BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank")
-NO_RANK = 255
 LOG_TAIL_FLOOR = -60.0  # stands for "no tail at all" (k = V), where the log is -infinity
 BLOCK = 2048  # positions, and the rest of the last row: as few as keep the packed size low
-
-
-def id_dtype(vocabulary_size: int) -> type:
-    """Smallest unsigned type that holds every id."""
-    return np.uint16 if vocabulary_size <= 2**16 else np.uint32
 
 
 class KnowledgeStore:
@@ -70,11 +65,14 @@ class KnowledgeStore:
 
     @classmethod
     def open(cls, folder: str | Path) -> KnowledgeStore:
-        """Open and verify; UserError for a missing, truncated or altered store."""
+        """Open and verify; UserError for a missing, truncated, altered or impossible store.
+
+        What a block holds is checked when it is unpacked.
+        """
         manifest, path = verified(Path(folder))
         store = cls.__new__(cls)
         store.manifest, store._known, store._cut = manifest, None, dict
-        store.__dict__ |= open_file(path, id_dtype(manifest["vocabulary_size"]))
+        store.__dict__ |= open_file(path, manifest["vocabulary_size"])
         store._unpacked = np.zeros(len(store.block_starts) - 1, dtype=bool)
         return store
 
@@ -224,19 +222,6 @@ def _sliced(block: Arrays, k: int) -> Arrays:
     }
 
 
-def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
-    """Refuse what no teacher can have said: ids outside V, unsorted or positive log-probs."""
-    log_probs = arrays["log_probs"].astype(np.float32)
-    if arrays["ids"].size and int(arrays["ids"].max()) >= vocabulary_size:
-        raise ValueError(f"id {int(arrays['ids'].max())} at or above V = {vocabulary_size}")
-    if not np.isfinite(log_probs).all() or (log_probs > 0).any():
-        raise ValueError("log-probabilities must be finite and at most 0")
-    if (np.diff(log_probs, axis=1) > 0).any():
-        raise ValueError("log-probabilities must descend within a position")
-    if not (arrays["log_tail"].astype(np.float32) <= 0).all():
-        raise ValueError("the tail's probability must be at most 1")
-
-
 def write_store(
     folder: str | Path, arrays: Arrays, manifest: dict, made_from: Sequence[str | Path] = ()
 ) -> None:
@@ -244,8 +229,7 @@ def write_store(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    if arrays["offsets"][0] != 0 or arrays["offsets"][-1] != len(arrays["log_probs"]):
-        raise ValueError("row offsets must run from 0 to the number of positions")
+    check_offsets(arrays["offsets"], len(arrays["log_probs"]))
     store = KnowledgeStore(arrays, manifest)
     for _, block in store.blocks():
         check_arrays(block, manifest["vocabulary_size"])

@@ -16,11 +16,14 @@ import numpy as np
 
 from scripts.first.errors import UserError
 from scripts.first.packing import n_streams, pack, pack_ids, unpack, unpack_ids
+from scripts.first.store_check import check_arrays, check_offsets, id_dtype
 
 if TYPE_CHECKING:
     from scripts.first.store import KnowledgeStore
 
 Arrays = dict[str, np.ndarray]
+# What numpy and zlib raise for content that is none of a store.
+_UNREADABLE = (KeyError, ValueError, IndexError, zlib.error)
 
 
 def write_file(path: Path, store: KnowledgeStore) -> None:
@@ -62,11 +65,12 @@ def _smallest(counts: np.ndarray) -> np.ndarray:
     return counts.astype(np.uint16 if counts.max(initial=0) < 2**16 else np.uint32)
 
 
-def open_file(path: Path, id_dtype: type) -> dict:
+def open_file(path: Path, vocabulary_size: int) -> dict:
     """What makes a KnowledgeStore of a verified file: its attributes, by name.
 
     The file stays mapped. UserError where it is no store's, and, from `_block(number)`, which
-    unpacks a block, where that has been altered since the file was verified.
+    unpacks a block, where that has been altered since the file was verified or where no teacher can
+    have said what it holds.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -74,13 +78,25 @@ def open_file(path: Path, id_dtype: type) -> dict:
         file = safe_open(str(path), "np")
         tensor = {name: file.get_tensor(name) for name in file.keys() if name != "blocks"}
         blocks, lengths = file.get_slice("blocks"), tensor["lengths"]
-    except (SafetensorError, KeyError) as error:
-        raise UserError(f"unreadable knowledge store: {path}: {error}") from None
-    ids = unpack_ids(tensor["ids"]).astype(id_dtype)
-    k = (lengths.shape[1] - n_streams(0)) // 2
-    ends = np.cumsum(lengths, dtype=np.int64).reshape(lengths.shape)
-    offsets = _offsets(tensor["row_counts"])
-    block_starts = _offsets(tensor["block_rows"])
+        ids = unpack_ids(tensor["ids"])
+        k, own = divmod(lengths.shape[1] - n_streams(0), 2)
+        ends = np.cumsum(lengths, dtype=np.int64).reshape(lengths.shape)
+        offsets, block_starts = _offsets(tensor["row_counts"]), _offsets(tensor["block_rows"])
+        check_offsets(offsets, int(offsets[-1]))
+        check_offsets(block_starts, len(offsets) - 1)
+        found = (len(lengths), tensor["row_hashes"].shape, blocks.get_shape(), own)
+        size = int(ends[-1, -1]) if len(ends) else 0
+        if found != (len(tensor["checks"]), (len(offsets) - 1, 16), [size], 0) or k < 1:
+            raise ValueError("its tensors do not belong together")
+        if len(block_starts) != len(lengths) + 1:
+            raise ValueError("its blocks are not those of its rows")
+        if len(ids) and int(ids.max()) >= vocabulary_size:
+            raise ValueError(f"id {int(ids.max())} at or above V = {vocabulary_size}")
+    except _UNREADABLE + (SafetensorError,) as error:
+        raise UserError(
+            f"unreadable knowledge store: {path}: {_said(error)}: extract it again"
+        ) from None
+    ids = ids.astype(id_dtype(vocabulary_size))
     positions = np.diff(offsets[block_starts])
 
     def block(number: int) -> Arrays:
@@ -90,7 +106,14 @@ def open_file(path: Path, id_dtype: type) -> dict:
         if zlib.crc32(packed) != tensor["checks"][number]:
             raise UserError(f"altered knowledge store: {path}: block {number}: extract it again")
         streams = [packed[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
-        return unpack(streams, int(positions[number]), ids)
+        try:
+            arrays = unpack(streams, int(positions[number]), ids)
+            check_arrays(arrays, vocabulary_size)
+        except _UNREADABLE as error:
+            raise UserError(
+                f"impossible knowledge: {path}: block {number}: {_said(error)}: extract it again"
+            ) from None
+        return arrays
 
     return {
         "k": k,
@@ -100,6 +123,11 @@ def open_file(path: Path, id_dtype: type) -> dict:
         "largest_id": int(ids.max()) if len(ids) else -1,
         "_block": block,
     }
+
+
+def _said(error: Exception) -> str:
+    name = type(error).__name__
+    return f"no tensor {error}" if isinstance(error, KeyError) else str(error) or name
 
 
 def scratch_array(shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:

@@ -26,6 +26,8 @@ from scripts.first.progress import progress
 from scripts.first.stopping import StopRequest
 
 REDUCTIONS = ("token_mean", "sequence_mean")
+HUGE = 1e18  # products of two settings stay within float32
+REMEDY = "no checkpoint was written; lower the learning rate or inspect those rows"
 
 
 @dataclass(frozen=True)
@@ -57,13 +59,16 @@ class Settings:
             "length_pool",
         ):
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise UserError(f"{name} = {value}: training settings: it must be positive")
-        if not (0 <= self.warmup_ratio <= 1 and self.weight_decay >= 0 < self.max_grad_norm):
+            if value is not None and not 0 < value < HUGE:
+                raise UserError(
+                    f"{name} = {value}: training settings: it must be positive and below {HUGE:g}"
+                )
+        if not (0 <= self.warmup_ratio <= 1 and 0 <= self.weight_decay < HUGE):
             raise UserError(
-                "training settings: warmup_ratio must lie in [0, 1], weight_decay must not be "
-                "negative and max_grad_norm must be positive"
+                f"training settings: warmup_ratio must lie in [0, 1], weight_decay in [0, {HUGE:g})"
             )
+        if not self.max_grad_norm > 0:
+            raise UserError("training settings: max_grad_norm must be positive")
 
 
 def seed_everything(seed: int) -> None:
@@ -95,14 +100,14 @@ def train(
     losses(logits (N, V), batch) gives the loss at each supervised position, (N,). `token_mean`
     divides a step's sum by its labelled positions; `sequence_mean` (Eq. 5 as released) by its rows.
     `state` is a folder of `open_state` to resume from and to save to, by time and on SIGTERM or
-    SIGUSR1. Raises UserError where the loss is not finite, naming the step and the rows, and after
-    a SIGTERM.
+    SIGUSR1. Raises UserError where the loss or the gradient is not finite, naming the step and the
+    rows, where a weight is not, and after a SIGTERM.
     """
     from transformers import get_cosine_schedule_with_warmup
 
     from scripts.first.optimizing import Optimizer
     from scripts.first.sharding import is_sharded
-    from scripts.first.training_state import TrainingState
+    from scripts.first.training_state import TrainingState, check_weights
 
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
@@ -125,9 +130,9 @@ def train(
             loss = _backward(model, encoded, rows, losses, reduction, settings, pad_id, step)
             norm = optimizer.clip()
             if not math.isfinite(norm):  # a finite loss does not promise a finite gradient
+                names = ", ".join(encoded[i].row_id for i in rows)
                 distributed.fail(
-                    f"the gradient is {norm} at step {step + 1}: {label}: "
-                    "no checkpoint was written; lower the learning rate"
+                    f"the gradient is {norm} at step {step + 1}: {label}: rows {names}: {REMEDY}"
                 )
             rate = schedule.get_last_lr()[0]
             optimizer.step()
@@ -137,6 +142,7 @@ def train(
             advance(1, note=f"loss {loss:.4f}")
             if step < steps - 1:
                 _save_if_asked(keeper, asked, step + 1, steps, curve, label)
+    check_weights(model, steps)
     optimizer.release()
     model.eval()
     return curve
@@ -229,7 +235,7 @@ def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -
         if not len(micro):
             loss = 0 * loss
         if not math.isfinite(loss.item()):
-            bad += [encoded[i].row_id for i in batch.rows[:8]]
+            bad += [encoded[i].row_id for i in batch.rows]
             if world == 1:
                 break
         # FSDP takes the mean over the processes; the divisor above is already that of all.
@@ -239,7 +245,7 @@ def _backward(model, encoded, rows, losses, reduction, settings, pad_id, step) -
     if problems:
         names = ", ".join(itertools.chain(*distributed.gathered(bad)))
         distributed.fail(
-            f"the loss is {total if world > 1 else loss.item()} at step {step + 1}: rows {names}: "
-            "no checkpoint was written; lower the learning rate or inspect those rows"
+            f"the loss is {total if world > 1 else loss.item()} at step {step + 1}: "
+            f"rows {names}: {REMEDY}"
         )
     return total

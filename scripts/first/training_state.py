@@ -22,6 +22,19 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 SCHEDULE = ("last_epoch", "_step_count", "_last_lr")
 
 
+def check_weights(model, step: int) -> None:
+    """UserError, in every process, where a weight is not finite: a step can overflow them.
+
+    Its loss and gradient were finite, and after the last step nothing else would notice.
+    """
+    bad = sum(not bool(local(p.detach()).isfinite().all()) for p in model.parameters())
+    if distributed.totals(bad)[0]:
+        distributed.fail(
+            f"a weight is not finite after step {step}: no checkpoint was written; "
+            "lower the learning rate"
+        )
+
+
 class TrainingState:
     """The state of one training run in a folder of `open_state`; without a folder it keeps none."""
 
@@ -41,6 +54,8 @@ class TrainingState:
         if self.folder is None:
             return
         from safetensors.torch import save_file
+
+        check_weights(self.model, step)
 
         schedule = self.schedule.state_dict()
         note = {"step": step, "curve": curve, "schedule": {k: schedule[k] for k in SCHEDULE}}
@@ -74,6 +89,8 @@ class TrainingState:
         import torch
         from safetensors.torch import load_file
 
+        from scripts.first.checkpoints import readable
+
         whole = {}
         for folder in sorted(self.folder.glob("step-*")):
             note = read_seal(self._part(folder))
@@ -83,7 +100,8 @@ class TrainingState:
         if not common:
             return 0, []
         path, note = whole[max(common)]
-        tensors = load_file(path)
+        with readable(path):
+            tensors = load_file(path)
         torch.set_rng_state(tensors["rng"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng_cuda"])

@@ -11,7 +11,8 @@ from __future__ import annotations
 import numpy as np
 
 from scripts.first.encoding import NO_LABEL, EncodedRow
-from scripts.first.inference import iterate_logits
+from scripts.first.errors import UserError
+from scripts.first.inference import check_finite, ids_of, iterate_logits
 from scripts.first.metrics import expected_calibration_error
 from scripts.first.posthoc import PosthocTemperature
 from scripts.first.slices import row_slices
@@ -20,13 +21,17 @@ from scripts.first.slices import row_slices
 def validate(
     model, encoded: list[EncodedRow], scored: str, pad_id: int, max_tokens: int, bins: int = 10
 ) -> dict:
-    """Measure a model on validation rows; accuracy, confidence, ECE in percent, NLL in nats."""
+    """Measure a model on validation rows; accuracy, confidence, ECE in percent, NLL in nats.
+
+    UserError where the model's output is not finite.
+    """
     import torch
 
     confidences, hits = [], []
     nll, posthoc = 0.0, PosthocTemperature()
     for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "validation"):
-        keep = torch.from_numpy(_scored(batch, scored)).to(logits.device)
+        scores = _scored(batch, scored)
+        keep = torch.from_numpy(scores).to(logits.device)
         gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
         kept = logits[keep]
         gold_log_probs = kept.new_empty(len(gold), 1)
@@ -35,11 +40,15 @@ def validate(
             confidences.append(probability.double().cpu().numpy())
             hits.append((prediction == gold[rows]).cpu().numpy())
             gold_log_probs[rows] = kept[rows].log_softmax(-1).gather(1, gold[rows, None])
+        names = np.asarray(ids_of(batch, encoded))[scores].tolist()
+        check_finite(gold_log_probs.float().cpu().numpy(), names)
         first = torch.zeros_like(gold)
         nll += float(torch.nn.functional.nll_loss(gold_log_probs, first, reduction="sum"))
         posthoc.add(kept, gold)
     confidence, correct = np.concatenate(confidences), np.concatenate(hits)
     n = len(correct)
+    if not n:
+        raise UserError("no position to score: the validation split has no response: correct it")
     return {
         "n": n,
         "scored": scored,

@@ -27,7 +27,7 @@ def sections() -> dict[str, list[str]]:
 
 
 def test_it_installs_the_lock(tmp_path):
-    """What is copied is enough for make, which then installs run.txt in the lock's versions."""
+    """What is copied is enough for make, which then installs the lock's files."""
     for line in sections()["files"]:
         name, target = line.split()
         assert target == f"{SOURCE}/{name}"
@@ -37,7 +37,8 @@ def test_it_installs_the_lock(tmp_path):
     words = command.replace(SOURCE, str(tmp_path)).replace("/opt/first", str(tmp_path / "made"))
     plan = subprocess.check_output(["make", "-n", *words.split()[1:]], text=True)
     assert f"{tmp_path}/made/bin/python -m pip install" in plan
-    assert "-r envs/run.txt -c envs/lock.txt" in plan
+    assert "--require-hashes --no-deps -r envs/lock.txt" in plan
+    assert "-r envs/lock-torch.txt" in plan
     assert "test.txt" not in plan
     assert sections()["environment"] == ["export PATH=/opt/first/bin:$PATH"]
 

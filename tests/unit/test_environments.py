@@ -1,4 +1,4 @@
-"""One lock: what conda and pip install, and what runs here, are the versions of envs/lock.txt."""
+"""One lock: what conda and pip install, and what runs here, are the versions of envs/lock*.txt."""
 
 from __future__ import annotations
 
@@ -27,11 +27,25 @@ YAML = sorted(path.name for path in FOLDER.glob("*.yaml"))
 NAMES = ("run.txt", "test.txt", "test-nodeps.txt")
 
 
+LOCKS = ("lock.txt", "lock-test.txt", "lock-torch.txt", "lock-tool.txt")
+
+
+def read_file(name: str) -> dict[str, str]:
+    """One file of the lock, read by this test's own rule: every line a version and its hashes."""
+    lines = [line for line in (FOLDER / name).read_text().splitlines() if line[:1] != "#"]
+    form = r"([a-z0-9-]+)==([0-9][\w.]*)((?: --hash=sha256:[0-9a-f]{64})*)"
+    found = [re.fullmatch(form, line).groups() for line in lines]
+    assert [bool(hashes) for *_, hashes in found] == [name != "lock-torch.txt"] * len(found)
+    pins = {package: version for package, version, _ in found}
+    assert len(pins) == len(lines) > 0 and list(pins) == sorted(pins)
+    return pins
+
+
 def read_lock() -> dict[str, str]:
-    """The lock, read by this test's own rule."""
-    lines = [line for line in (FOLDER / "lock.txt").read_text().splitlines() if line[:1] != "#"]
-    pins = dict(re.fullmatch(r"([a-z0-9-]+)==([0-9][\w.]*)", line).groups() for line in lines)
-    assert len(pins) == len(lines)
+    """The whole lock; no package stands in two of its files."""
+    files = [read_file(name) for name in LOCKS]
+    pins = {package: version for file in files for package, version in file.items()}
+    assert len(pins) == sum(map(len, files))
     return pins
 
 
@@ -51,14 +65,15 @@ def pins_of(name: str) -> dict[str, str]:
 
 
 def test_lock_is_sorted_and_read_as_written():
-    assert locked() == read_lock()
-    assert list(read_lock()) == sorted(read_lock())
+    assert locked() == read_lock() and list(locked()) == sorted(read_lock())
+    assert {path.name for path in FOLDER.glob("lock*")} == set(LOCKS)
     assert canonical("Ruamel_yaml.clib") == "ruamel-yaml-clib"
 
 
 def test_lock_holds_what_is_needed_and_nothing_else():
     """A package that nobody names, installed by chance, is not locked."""
-    assert set(read_lock()) == to_lock()
+    assert {name: set(read_file(name)) for name in LOCKS} == to_lock()
+    assert to_lock()["lock-torch.txt"] == {"torch"}, "all others have hashes"
     assert "numpy" in needed({"pandas"}) and "pandas" not in needed({"pandas"})
     with pytest.raises(UserError, match="not installed: no-such-package"):
         needed({"no-such-package"})

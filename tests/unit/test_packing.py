@@ -18,9 +18,9 @@ from scripts.first.store import (
     BY_POSITION,
     FILE,
     KnowledgeStore,
-    id_dtype,
     write_store,
 )
+from scripts.first.store_check import id_dtype
 from tests import tiny_models as tiny
 
 
@@ -30,11 +30,15 @@ def random_arrays(draw, counts, k: int, vocabulary: int) -> dict:
     log_probs = -draw.integers(0, 0x7C00, (n, k)).astype(np.uint16).view(np.float16)
     log_probs[draw.random((n, k)) < 0.1] = 0.0
     log_tail = -draw.integers(0, 0x7C01, n).astype(np.uint16).view(np.float16)
+    mass = np.exp(log_probs.astype(float)).sum(axis=1) + np.exp(log_tail.astype(float))
+    log_probs[mass > 1] = np.minimum(log_probs[mass > 1], np.float16(-4))
+    log_tail[mass > 1] = np.minimum(log_tail[mass > 1], np.float16(-4))
+    steps = draw.integers(1, vocabulary // k + 1, (n, k))  # ids of a position differ
     return {
-        "ids": draw.integers(0, vocabulary, (n, k)).astype(id_dtype(vocabulary)),
+        "ids": (steps.cumsum(axis=1) % vocabulary).astype(id_dtype(vocabulary)),
         "log_probs": -np.sort(-log_probs, axis=1),
         "log_tail": log_tail,
-        "gold_rank": draw.integers(0, 256, n).astype(np.uint8),
+        "gold_rank": draw.choice([*range(k), 255], n).astype(np.uint8),
         "offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         "row_hashes": draw.integers(0, 256, (len(counts), 16)).astype(np.uint8),
     }
@@ -44,7 +48,8 @@ def sharp_arrays(rows: int, length: int = 50, k: int = 5, vocabulary: int = 128_
     """Knowledge like that of a large teacher: probability near 1, words by Zipf's law."""
     draw, n = np.random.default_rng(0), rows * length
     words = draw.permutation(vocabulary)[: draw.integers(8000, 8001)]
-    ranks = np.minimum(draw.pareto(0.6, (n, k)) * 10, len(words) - 1).astype(np.int64)
+    ranks = np.minimum(draw.pareto(0.6, (n, k)) * 10 / k, len(words) // k - 1).astype(np.int64)
+    ranks = ranks * k + np.arange(k)  # ids of a position differ
     logits = np.sort(draw.normal(0, 1, (n, k)), axis=1)[:, ::-1] + [6, 2, 1, 0.5, 0]
     rest = np.exp(draw.normal(0, 1, n))
     mass = np.exp(logits).sum(axis=1) + rest

@@ -14,11 +14,10 @@ from scripts.first.store import (
     FILE,
     MANIFEST,
     KnowledgeStore,
-    check_arrays,
-    id_dtype,
     measured_bytes,
     write_store,
 )
+from scripts.first.store_check import check_arrays, id_dtype
 from tests.sealed import reseal
 
 

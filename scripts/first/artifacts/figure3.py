@@ -12,7 +12,14 @@ import argparse
 import numpy as np
 
 from scripts.first import records
-from scripts.first.artifacts.names import dataset_name, family_name, method_name
+from scripts.first.artifacts.names import (
+    ONE_ANSWER,
+    dataset_name,
+    dead_mark,
+    family_name,
+    is_dead,
+    method_name,
+)
 from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import MARKERS, TEXT, panel_letter, save, start
 from scripts.first.errors import UserError
@@ -59,6 +66,7 @@ def load(ranks: str, metrics: str) -> dict:
     labels = records.read(metrics)
     return {
         **{name: labels[name] for name in ("family", "corpus", "method", "seed", "benchmark")},
+        **dead_mark([labels]),
         "probability": table["probability"].to_numpy().reshape(-1, depth).astype(np.float64),
         "correct": table["correct"].to_numpy().astype(np.float64).reshape(-1, depth),
     }
@@ -96,6 +104,7 @@ def rank_rows(models: list[dict], methods: list[str]) -> list[dict]:
                         "n": value["n"],
                         **{name: float(value[name][0]) for name in NUMBERS},
                         **_bounds(value),
+                        **dead_mark([m for m in own if family in (POOLED, m["family"])]),
                     }
                 )
     return rows
@@ -175,16 +184,15 @@ def draw(data):
         mean = own[own["family"] == POOLED].set_index("rank").loc[ranks]
         errors = np.abs(np.vstack([mean["gap"] - mean["gap_low"], mean["gap_high"] - mean["gap"]]))
         style = {"color": palette[i], "marker": MARKERS[i], "linestyle": "none"}
-        left.errorbar(
-            offset, mean["gap"], yerr=errors, capsize=2, label=method_name(method), **style
-        )
+        name = method_name(method) + (f" ({ONE_ANSWER})" if is_dead(own) else "")
+        left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, label=name, **style)
         for family in own["family"].unique():
             part = own[own["family"] == family].set_index("rank").loc[ranks]
             if family != POOLED:
                 left.plot(offset, part["gap"], "_", color=palette[i], alpha=0.6, markersize=5)
         hatch = ("", "////", "....", "xxxx")[i % 4]
         bar = {"width": width * 0.9, "edgecolor": "black", "linewidth": 0.5, "hatch": hatch}
-        right.bar(offset, mean["over"], color=palette[i], label=method_name(method), **bar)
+        right.bar(offset, mean["over"], color=palette[i], label=name, **bar)
         right.bar(offset, -mean["under"], color=palette[i], **bar)
     for axis in (left, right):
         axis.axhline(0, color="black", linewidth=0.7)

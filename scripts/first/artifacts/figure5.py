@@ -10,7 +10,14 @@ import argparse
 
 import numpy as np
 
-from scripts.first.artifacts.names import dataset_name, family_name, method_name
+from scripts.first.artifacts.names import (
+    ONE_ANSWER,
+    dataset_name,
+    dead_mark,
+    family_name,
+    is_dead,
+    method_name,
+)
 from scripts.first.artifacts.runs import load_runs, score_runs
 from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import TEXT, save, start
@@ -80,6 +87,7 @@ def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
                         "ece_high": ece["high"],
                         "mean_confidence": scores.value["confidence"],
                         "mean_accuracy": scores.value["accuracy"],
+                        **dead_mark([run.metrics for run in runs]),
                     }
                 )
     return rows
@@ -149,9 +157,8 @@ def _reliability(axis, part, palette) -> None:
         [0, 100], [0, 100], color="0.35", linewidth=0.8, linestyle=(0, (4, 2)), label="calibrated"
     )
     one = part.iloc[0]
-    axis.text(
-        3, 97, f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]", va="top"
-    )
+    text = f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
+    axis.text(3, 97, text + (f"\n{ONE_ANSWER}" if is_dead(part) else ""), va="top")
     axis.set(xlim=(0, 100), ylim=(0, 103), xticks=[0, 25, 50, 75, 100], yticks=[0, 25, 50, 75, 100])
 
 

@@ -11,7 +11,7 @@ import argparse
 import numpy as np
 
 from scripts.first import records
-from scripts.first.artifacts.names import dataset_name, family_name
+from scripts.first.artifacts.names import ONE_ANSWER, dataset_name, dead_mark, family_name, is_dead
 from scripts.first.artifacts.sealing import FIGURE, seal
 from scripts.first.artifacts.style import (
     LINES,
@@ -107,7 +107,7 @@ def student_row(metrics: dict, c: float) -> dict:
         row[name] = metrics[name]
         low, high = metrics.get("intervals", {}).get(name, (None, None))
         row[f"{name}_low"], row[f"{name}_high"] = low, high
-    return row | {"nll": metrics["nll"]}
+    return row | {"nll": metrics["nll"], **dead_mark([metrics])}
 
 
 def draw(data):
@@ -149,6 +149,10 @@ def draw(data):
             linestyle=LINES[i],
             label=SHOWN[name],
         )
+        if is_dead(students):
+            dead = students[students["constant_output"].notna()]
+            label = ONE_ANSWER if name == "accuracy" else None
+            axis.plot(dead["c"], dead[name], "rx", markersize=7, zorder=5, label=label)
     top.tick_params(labelbottom=False)
     top.set_ylabel("Student (%)")
     top.margins(y=0.15)

@@ -17,6 +17,7 @@ DATASETS = {"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"
 FAMILIES = {"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"}
 SETTINGS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
 METRICS = {"ece": "ECE", "accuracy": "Acc", "trust": "Trust"}
+ONE_ANSWER = "one answer to all"  # a dead model: its ECE says nothing of calibration
 PAPER_METHODS = ("teacher", "finetune", "distill", "distill_ls", "first_ts")
 
 
@@ -33,6 +34,16 @@ def dataset_name(dataset: str) -> str:
 def family_name(family: str) -> str:
     """Return a family's name in print."""
     return FAMILIES.get(family, family)
+
+
+def dead_mark(metrics: list[dict]) -> dict[str, bool]:
+    """Return the figure's column that marks a dead model, where one of its seeds is dead."""
+    return {"constant_output": True} if any(m.get("constant_output") for m in metrics) else {}
+
+
+def is_dead(rows) -> bool:
+    """Whether a part of a figure's data frame, not empty, is of a dead model."""
+    return "constant_output" in rows and bool(rows["constant_output"].notna().any())
 
 
 def setting_of(corpus: str, benchmark: str) -> str:

@@ -106,7 +106,8 @@ def _count(config: str, source: str) -> tuple[int, int]:
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(_built(json.loads(config), source))
+        shape = _built(json.loads(config), source)
+        model = AutoModelForCausalLM.from_config(shape, trust_remote_code=False)
     decoder = model.get_decoder()
     layer = sum(p.numel() for p in decoder.layers[0].parameters())
     return sum(p.numel() for p in model.parameters()), layer

@@ -123,7 +123,7 @@ def _train(configuration: Configuration) -> None:
     c, draw = configuration, np.random.default_rng(0)
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(
-        AutoConfig.for_model(**c.config()), dtype=torch.float32
+        AutoConfig.for_model(**c.config()), dtype=torch.float32, trust_remote_code=False
     )
     model.config.use_cache = False
     rows = []
