@@ -95,8 +95,13 @@ def _check_scale(where: str, scale: dict, config: dict) -> None:
                 raise UserError(
                     f"config: settings.{setting}.{benchmark}: trained on {corpus} is not {setting}"
                 )
-            _member(f"settings.{setting}.{benchmark}", corpus, scale["corpora"])
-            _member(f"{where}.data.datasets", benchmark, scale["data"]["datasets"])
+            column = f"settings.{setting}.{benchmark}"
+            if corpus not in scale["corpora"]:
+                raise UserError(f"config: {where}.corpora: {corpus} is missing: {column} needs it")
+            if benchmark not in scale["data"]["datasets"]:
+                raise UserError(
+                    f"config: {where}.data.datasets: {benchmark} is missing: {column} needs it"
+                )
 
 
 def _check_data(where: str, scale: dict) -> None:
@@ -144,6 +149,12 @@ def _check_model(where: str, model: dict, scale: dict) -> None:
     shape = recipe.get("architecture")
     if shape is None:
         return
+    longest = max(scale["encoding"]["block_length"], recipe["block_length"])
+    if shape.get("max_position_embeddings", longest) < longest:
+        raise UserError(
+            f"config: {where}.pretrain.architecture.max_position_embeddings: must be at least "
+            f"{longest}, the block_length of encoding and pretrain"
+        )
     heads = shape["num_attention_heads"]
     if shape["hidden_size"] % (2 * heads):
         raise UserError(

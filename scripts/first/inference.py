@@ -8,6 +8,7 @@ import numpy as np
 
 from scripts.first.batching import Batch, collate, inference_batches
 from scripts.first.encoding import EncodedRow
+from scripts.first.errors import UserError
 from scripts.first.progress import progress
 
 
@@ -59,6 +60,7 @@ def iterate_logits(
     """Yield (batch, logits (N, V)) over all rows, long rows first, without gradients."""
     import torch
 
+    require_positions(model, encoded)
     lengths = np.asarray([len(row.input_ids) for row in encoded])
     batches = inference_batches(lengths, max_tokens)
     with torch.inference_mode(), progress(label, len(encoded), "row") as advance:
@@ -66,6 +68,20 @@ def iterate_logits(
             batch = collate(encoded, rows, pad_id)
             yield batch, supervised_logits(model, batch)
             advance(len(rows))
+
+
+def require_positions(model, encoded: list[EncodedRow]) -> None:
+    """Refuse rows that are longer than what the model was made to read.
+
+    Rotary positions have no end: a Llama answers beyond it without a word, and wrongly.
+    """
+    most = getattr(model.config, "max_position_embeddings", None)
+    longest = max(encoded, key=lambda row: len(row.input_ids), default=None)
+    if most and longest is not None and len(longest.input_ids) > most:
+        raise UserError(
+            f"row {longest.row_id}: {len(longest.input_ids)} tokens: the model reads {most} "
+            "(max_position_embeddings): shorten the row, or take a model that reads more"
+        )
 
 
 def _inputs(model, batch: Batch):

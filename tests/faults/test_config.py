@@ -46,46 +46,40 @@ def safe(config: dict) -> None:
 @settings(max_examples=300 if WHOLE else 30)
 @given(valid())
 def test_valid_variations(config):
-    """Another number within its bounds is valid, or two numbers do not fit and one is named."""
-    try:
-        check(config)
-    except UserError as error:
-        one_line(str(error))
-        fits = ("must be at least k", "must divide", "divide hidden_size")
-        assert any(words in str(error) for words in fits), error
-    else:
-        safe(config)
+    """Another number within its bounds is valid."""
+    check(config)
+    safe(config)
 
 
 RENAMED = ("renamed", "key of another type", *NAMES)
-COUNTS: dict[str, collections.Counter] = {kind: collections.Counter() for kind in KINDS}
 
 
-@settings(max_examples=3000 if WHOLE else 150)
-@given(mutated())
-def test_one_mistake_is_named_or_harmless(drawn):
-    config, kind, path, put = drawn
-    try:
-        check(config)
-    except UserError as error:
-        message = str(error)
-        one_line(message)
-        key = [key for key in path if isinstance(key, str)][-1]
-        renamed = kind in RENAMED and ascii(put)[:20].rstrip("'") in message
-        assert key in message or renamed, (message, kind, path, put)
-        event("refused")
-        COUNTS[kind]["refused"] += 1
-    else:
-        safe(config)
-        COUNTS[kind]["harmless"] += 1
+def test_one_mistake_is_named_or_harmless():
+    """Of every kind many are tried; the table has a row of each."""
+    counts = {kind: collections.Counter() for kind in KINDS}
 
+    @settings(max_examples=3000 if WHOLE else 150)
+    @given(mutated())
+    def one_mistake(drawn):
+        config, kind, path, put = drawn
+        try:
+            check(config)
+        except UserError as error:
+            message = str(error)
+            one_line(message)
+            key = [key for key in path if isinstance(key, str)][-1]
+            shown = str(put) in message or ascii(put)[:20].strip("'") in message
+            assert key in message or (kind in RENAMED and shown), (message, kind, path, put)
+            counts[kind]["refused"] += 1
+        else:
+            safe(config)
+            counts[kind]["harmless"] += 1
 
-def test_mistakes_by_kind():
-    """Every kind was tried, and most of each are refused; the table has a row of each."""
-    for kind, seen in COUNTS.items():
+    one_mistake()
+    for kind, seen in counts.items():
         count = sum(seen.values())
         saw = f"error: config: <key>: what is wrong ({seen['refused']}); valid ({seen['harmless']})"
-        assert seen["refused"] > 0 and count > 5, (kind, seen)
+        assert seen["refused"] > 2, (kind, seen)
         tried(f"config: {kind}", count, count, 0, saw)
 
 
@@ -144,6 +138,16 @@ MISFITS = [
         "scales.tiny.models.alder-student.pretrain.architecture.num_key_value_heads",
         3,
         "num_key_value_heads: 3 must divide",
+    ),
+    (
+        "scales.tiny.models.alder-student.pretrain.architecture.max_position_embeddings",
+        100,
+        "max_position_embeddings: must be at least 160",
+    ),
+    (
+        "scales.smoke.corpora",
+        ["csqa"],
+        "scales.smoke.corpora: boolq is missing: settings.in_domain",
     ),
     ("scales.tiny.student.seeds", [1.0], "scales.tiny.student.seeds.0: 1.0"),
     ("scales.tiny.student.seeds", [10**30], "scales.tiny.student.seeds.0"),
