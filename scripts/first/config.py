@@ -53,6 +53,10 @@ def _refuse_strange(config: dict) -> None:
         nodes += 1
         if nodes > MOST_NODES or len(path) > DEEPEST:
             raise UserError(f"config: {_where(path)[:200]}: anchors without end: untie them")
+        if not isinstance(node, dict | list | str | int | float | None):
+            raise UserError(
+                f"config: {_where(path)}: a {type(node).__name__} is no value here: quote it"
+            )
         if isinstance(node, float) and not math.isfinite(node):
             raise UserError(f"config: {_where(path)}: {node} is no number: see config/README.md")
         if isinstance(node, str) and path[-1] != "description" and not node.isprintable():
