@@ -112,9 +112,9 @@ def _values(rule: dict):
 
 
 @st.composite
-def mutated(draw):
-    """(configuration, kind of mistake, path of the key, the value or name put there)."""
-    config, kind = draw(valid()), draw(st.sampled_from(KINDS))
+def mutated(draw, kind: str):
+    """(configuration with a mistake of a kind, path of its key, the value or name put there)."""
+    config = draw(valid())
     every = [p for p in places(config) if kind in VALUES or _fits(kind, config, p)]
     path = draw(st.sampled_from(every))
     container, key = at(config, path[:-1]), path[-1]
@@ -135,7 +135,7 @@ def mutated(draw):
             container[put] = container.pop(key)  # as a name
         else:
             container[key] = put
-    return config, kind, path, put
+    return config, path, put
 
 
 def _fits(kind: str, config: dict, path) -> bool:
