@@ -6,7 +6,17 @@ offline, minutes). A file target names its own scale. The README tells the rest.
 
 from snakemake.utils import min_version
 
+from scripts.first.config_files import read_files
+from scripts.first.errors import UserError
+
 min_version("9.25")
+
+# Before Snakemake reads them: their mistakes are one line, and Python in them does not run.
+NAMES = ["config", "scales/tiny", "scales/smoke", "scales/small", "scales/paper"]
+try:
+    read_files([*(f"config/{name}.yaml" for name in NAMES), *workflow.overwrite_configfiles])
+except UserError as error:
+    exit(f"error: {error}")
 
 
 configfile: "config/config.yaml"

@@ -9,12 +9,14 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
 import sys
 from pathlib import Path
 
 from scripts.first.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "config"
+MOST_NODES, DEEPEST = 50_000, 30  # of a configuration with its anchors written out
 
 
 def schema() -> dict:
@@ -26,38 +28,76 @@ def check(config: dict) -> None:
     """Validate a merged configuration; UserError with one line that names the key."""
     import jsonschema
 
-    _refuse_non_finite(config, "")
-    validator = jsonschema.Draft202012Validator(schema())
-    errors = sorted(validator.iter_errors(config), key=lambda e: (-len(e.absolute_path), str(e)))
+    from scripts.first.config_references import check_references
+
+    _refuse_strange(config)
+    base = jsonschema.Draft202012Validator
+    # 5.0 is an integer of JSON; no seed is called 5.0, and no option of a script takes it.
+    whole = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
+    validator = jsonschema.validators.extend(base, type_checker=whole)(schema())
+    errors = sorted(validator.iter_errors(config), key=lambda e: (-len(e.absolute_path), e.message))
     if errors:
         raise UserError(_one_line(jsonschema.exceptions.best_match(errors)))
-    _check_references(config)
+    check_references(config)
 
 
-def _refuse_non_finite(node, where: str) -> None:
-    """NaN passes every bound of a schema, since it compares false with anything."""
-    if isinstance(node, float) and not math.isfinite(node):
-        raise UserError(f"config: {where[1:]}: {node} is no number: see config/README.md")
-    if isinstance(node, dict | list):
-        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
-            _refuse_non_finite(child, f"{where}.{key}")
+def _refuse_strange(config: dict) -> None:
+    """What a schema cannot see, or stumbles over.
+
+    NaN passes every bound, since it compares false with anything; `$` of a pattern passes a final
+    newline; a key that is no text raises a TypeError; an anchor within itself has no end.
+    """
+    nodes, stack = 0, [(config, ())]
+    while stack:
+        node, path = stack.pop()
+        nodes += 1
+        if nodes > MOST_NODES or len(path) > DEEPEST:
+            raise UserError(f"config: {_where(path)[:200]}: anchors without end: untie them")
+        if not isinstance(node, dict | list | str | int | float | None):
+            raise UserError(
+                f"config: {_where(path)}: a {type(node).__name__} is no value here: quote it"
+            )
+        if isinstance(node, float) and not math.isfinite(node):
+            raise UserError(f"config: {_where(path)}: {node} is no number: see config/README.md")
+        if isinstance(node, str) and path[-1] != "description" and not node.isprintable():
+            raise UserError(
+                f"config: {_where(path)}: {ascii(node)[:80]} has unprintable characters: remove "
+                "them"
+            )
+        for key in node if isinstance(node, dict) else ():
+            if not isinstance(key, str) or not key.isprintable():
+                raise UserError(
+                    f"config: {_where(path)}: key {ascii(key)[:80]} is no word: rename it"
+                )
+        if isinstance(node, dict | list):
+            pairs = node.items() if isinstance(node, dict) else enumerate(node)
+            stack += [(child, (*path, key)) for key, child in pairs]
+
+
+def _where(path) -> str:
+    return ".".join(map(_shown, path)) or "top level"
+
+
+def _shown(part) -> str:
+    text = str(part)
+    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _one_line(error) -> str:
-    where = ".".join(str(part) for part in error.absolute_path) or "top level"
+    where = _where(error.absolute_path)
     if error.validator == "additionalProperties":
         known = [*error.schema.get("properties", {})]
+        patterns = error.schema.get("patternProperties", {})
         unknown = sorted(
             key
             for key in error.instance
-            if key not in known
-            and not any(_matches(p, key) for p in error.schema.get("patternProperties", {}))
+            if key not in known and not any(re.search(pattern, key) for pattern in patterns)
         )
-        close = difflib.get_close_matches(str(unknown[0]), known, 1)
-        shape = " and ".join(error.schema.get("patternProperties", {}))
+        close = difflib.get_close_matches(unknown[0][:80], known, 1)
+        shape = " and ".join(patterns)
         other = f"names match {shape}" if shape else "see config/README.md for the keys"
         hint = f"did you mean {close[0]!r}?" if close else other
-        return f"config: {where}: unknown key {str(unknown[0])!r}: {hint}"
+        return f"config: {where}: unknown key {_shown(unknown[0])!r}: {hint}"
     if error.validator == "required":
         missing = [key for key in error.validator_value if key not in error.instance]
         return f"config: {where}: missing key {', '.join(missing)}: see config/README.md"
@@ -72,100 +112,6 @@ def _description(error) -> str:
             return error.schema["description"]
         error = error.parent
     return ""
-
-
-def _matches(pattern: str, key) -> bool:
-    import re
-
-    return re.search(pattern, str(key)) is not None
-
-
-def _check_references(config: dict) -> None:
-    """What a schema cannot say: every name that stands for an entry must have that entry."""
-    methods = config["methods"]
-    _member("scale", config["scale"], config["scales"])
-    for name in config["table1"]["methods"]:
-        _member("table1.methods", name, methods)
-    for name, method in methods.items():
-        _check_method(f"methods.{name}", method, methods)
-    for name, scale in config["scales"].items():
-        _check_scale(f"scales.{name}", scale, config)
-
-
-def _check_method(where: str, method: dict, methods: dict) -> None:
-    objective = method["objective"]
-    if objective == "posthoc":
-        _member(f"{where}.of", method.get("of"), methods)
-        if methods[method["of"]]["objective"] not in ("hard_labels", "knowledge"):
-            raise UserError(f"config: {where}.of: {method['of']} is no trained student")
-    allowed = {
-        "knowledge": {"recalibration", "delta", "ls_space", "c", "student_side", "ts_positions"},
-        "posthoc": {"of"},
-        "none": {"model"},
-    }.get(objective, set())
-    for key in method:
-        if key not in {"objective"} | allowed:
-            raise UserError(f"config: {where}.{key}: has no effect on objective {objective}")
-    if objective != "knowledge":
-        return
-    recalibration = method.get("recalibration")
-    if recalibration is None:
-        raise UserError(f"config: {where}: missing key recalibration: see config/README.md")
-    if (recalibration == "prob_softmax") != ("c" in method):
-        raise UserError(f"config: {where}.c: prob_softmax, and nothing else, needs a temperature")
-    for key in ("delta", "ls_space"):
-        if key in method and recalibration != "label_smoothing":
-            raise UserError(f"config: {where}.{key}: has no effect on {recalibration}")
-
-
-def _check_scale(where: str, scale: dict, config: dict) -> None:
-    for name, model in scale["models"].items():
-        recipe = model.get("pretrain")
-        if recipe:
-            _member(
-                f"{where}.models.{name}.pretrain.tokenizer",
-                recipe["tokenizer"],
-                scale.get("tokenizers", {}),
-            )
-            if ("start_from" in recipe) == ("architecture" in recipe):
-                raise UserError(
-                    f"config: {where}.models.{name}.pretrain: give architecture or start_from"
-                )
-            if "start_from" in recipe:
-                _member(
-                    f"{where}.models.{name}.pretrain.start_from",
-                    recipe["start_from"],
-                    scale["models"],
-                )
-        if "hub" in model and ("bundled" in model or recipe):
-            raise UserError(f"config: {where}.models.{name}: hub excludes bundled and pretrain")
-    for name, family in scale["families"].items():
-        for role in ("teacher", "student"):
-            _member(f"{where}.families.{name}.{role}", family[role], scale["models"])
-    _member(f"{where}.figures.family", scale["figures"]["family"], scale["families"])
-    for name in scale["figures"]["figure6_methods"]:
-        _member(f"{where}.figures.figure6_methods", name, config["methods"])
-        if not isinstance(config["methods"][name].get("c"), int | float):
-            raise UserError(f"config: {where}.figures.figure6_methods: {name} has no fixed c")
-    if scale["knowledge"]["stored_k"] < scale["knowledge"]["k"]:
-        raise UserError(f"config: {where}.knowledge.stored_k: must be at least k")
-    if scale["data"]["source"] == "world" and "world" not in scale["data"]:
-        raise UserError(f"config: {where}.data: source world needs the key world")
-    for setting, columns in config["settings"].items():
-        for benchmark, corpus in columns.items():
-            if (setting == "in_domain") != (benchmark == corpus):
-                raise UserError(
-                    f"config: settings.{setting}.{benchmark}: trained on {corpus} is not {setting}"
-                )
-            _member(f"settings.{setting}.{benchmark}", corpus, scale["corpora"])
-            _member(f"{where}.data.datasets", benchmark, scale["data"]["datasets"])
-
-
-def _member(where: str, name, entries) -> None:
-    if name not in entries:
-        close = difflib.get_close_matches(str(name), list(entries), 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(entries)}"
-        raise UserError(f"config: {where}: unknown name {name!r}: {hint}")
 
 
 def reference() -> str:

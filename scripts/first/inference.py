@@ -60,6 +60,7 @@ def iterate_logits(
     """Yield (batch, logits (N, V)) over all rows, long rows first, without gradients."""
     import torch
 
+    require_positions(model, encoded)
     lengths = np.asarray([len(row.input_ids) for row in encoded])
     batches = inference_batches(lengths, max_tokens)
     with torch.inference_mode(), progress(label, len(encoded), "row") as advance:
@@ -87,6 +88,20 @@ def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
 def ids_of(batch: Batch, encoded: list[EncodedRow]) -> list[str]:
     """(N,) id of the row that each supervised position belongs to."""
     return [encoded[i].row_id for i in np.repeat(batch.rows, batch.counts)]
+
+
+def require_positions(model, encoded: list[EncodedRow]) -> None:
+    """Refuse rows that are longer than what the model was made to read.
+
+    Rotary positions have no end: a Llama answers beyond it without a word, and wrongly.
+    """
+    most = getattr(model.config, "max_position_embeddings", None)
+    longest = max(encoded, key=lambda row: len(row.input_ids), default=None)
+    if most and longest is not None and len(longest.input_ids) > most:
+        raise UserError(
+            f"row {longest.row_id}: {len(longest.input_ids)} tokens: the model reads {most} "
+            "(max_position_embeddings): shorten the row, or take a model that reads more"
+        )
 
 
 def _inputs(model, batch: Batch):

@@ -7,6 +7,7 @@ Where the folder has a file SHA256SUMS, they must agree with it.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from scripts.first.errors import UserError
@@ -14,6 +15,7 @@ from scripts.first.errors import UserError
 DATA_MIRROR = "FIRST_DATA_MIRROR"
 MODEL_MIRROR = "FIRST_MODEL_MIRROR"
 CHECKSUMS = "SHA256SUMS"
+LISTED = re.compile(r"\\?(?P<digest>[0-9A-Fa-f]{64}) [ *](\./)?(?P<name>.+)")
 
 
 def mirror_given(
@@ -42,8 +44,14 @@ def compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
     sums = folder / CHECKSUMS
     if not sums.is_file():
         return
-    lines = [line.split(maxsplit=1) for line in sums.read_text(encoding="utf-8").splitlines()]
-    listed = {line[1].strip().lstrip("*").removeprefix("./"): line[0] for line in lines if line}
+    listed = {}
+    lines = sums.read_bytes().decode("utf-8", "replace").splitlines()
+    for number, line in enumerate(filter(str.strip, lines), start=1):
+        if (match := LISTED.fullmatch(line)) is None:
+            raise UserError(
+                f"not a line of sha256sum: {sums}, line {number}: make the file again, or remove it"
+            )
+        listed[match["name"]] = match["digest"].lower()
     for file, digest in files.items():
         expected = listed.get(f"{repo}/{file}", digest)
         if expected != digest:

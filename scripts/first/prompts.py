@@ -158,7 +158,7 @@ def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str],
             f"not {count} labelled {', '.join(expected)}: {where}: {REPAIR}"
         )
     for label, text in zip(labels, texts, strict=True):
-        if not isinstance(text, str) or not text.strip():
+        if not isinstance(text, str) or not _is_visible(text):
             raise UserError(f"choice {label} is empty: {where}: {REPAIR}")
     return labels, texts
 
@@ -175,6 +175,11 @@ def _text(raw: Mapping[str, Any], name: str, where: str, may_be_empty: bool = Fa
     value = _column(raw, name, where)
     if not isinstance(value, str):
         raise UserError(f"{name} is {type(value).__name__}, not text: {where}: {REPAIR}")
-    if not may_be_empty and not value.strip():
+    if not may_be_empty and not _is_visible(value):
         raise UserError(f"empty {name}: {where}: {REPAIR}")
     return value
+
+
+def _is_visible(text: str) -> bool:
+    """Whether anyone would see it: zero-width characters are no question."""
+    return any(character.isprintable() and not character.isspace() for character in text)

@@ -64,7 +64,7 @@ def from_mirror(
     check = partial(compare_checksums, folder, repo)
     splits, files = _load(f"{dataset}: {root}", dataset, root, name, check)
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
-    return Official(splits, {**identity, "files": files})
+    return Official(splits, {**identity, "files": files, **_unread(root, files)})
 
 
 def from_hub(dataset: str, repo: str, revision: str | None, name: str | None = None) -> Official:
@@ -158,10 +158,60 @@ def _load(
                 f"cannot open the dataset: {where}, configuration {name}: {_first_line(error)}: "
                 "check its name and configuration"
             ) from None
-        paths = [Path(path) for part in builder.config.data_files.values() for path in part]
-        files = {path.relative_to(root).as_posix(): sha256_file(path) for path in sorted(paths)}
+        parts = {
+            f"split {split}, file {Path(path).relative_to(root).as_posix()}": Path(path)
+            for split, part in builder.config.data_files.items()
+            for path in part
+        }
+        paths = sorted(parts.values())
+        files = {path.relative_to(root).as_posix(): sha256_file(path) for path in paths}
         check(files)
+        _check_parquet(where, parts, COLUMNS[dataset])
         return _read(where, dataset, builder), files
+
+
+def _check_parquet(where: str, parts: dict[str, Path], columns: tuple[str, ...]) -> None:
+    """Refuse by its name what is no Parquet file, or has not the columns that the others have.
+
+    The loader would say of a page of HTML, or of a column that one file calls otherwise, that
+    something in the folder is not as it should be.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds: dict[str, tuple[str, str]] = {}
+    for name, path in parts.items():
+        if path.suffix != ".parquet":
+            continue
+        try:
+            with pyarrow.parquet.ParquetFile(path) as file:
+                schema = file.schema_arrow
+        except (pyarrow.ArrowException, OSError, ValueError):
+            with open(path, "rb") as stream:
+                start = stream.read(24)
+            raise UserError(
+                f"cannot read the dataset: {where}, {name}: no whole Parquet file, it begins with "
+                f"{start!r}: fetch it again"
+            ) from None
+        _require_columns(f"{where}, {name}", schema.names, columns)
+        for column in columns:
+            if pyarrow.types.is_nested(schema.field(column).type):
+                continue
+            kind = str(schema.field(column).type).removeprefix("large_")
+            first, earlier = kinds.setdefault(column, (kind, name))
+            if kind != first:
+                raise UserError(
+                    f"column {column} is {first} in {earlier}, and {kind} in {name}: {where}: "
+                    "correct the source"
+                )
+
+
+def _unread(root: Path, files: dict[str, str]) -> dict[str, list[str]]:
+    """Tables beside the ones that were read: of another configuration, or a split without a name
+    that the loader knows."""
+    present = {path.relative_to(root).as_posix() for path in root.rglob("*.parquet")}
+    unread = sorted(present - files.keys())
+    return {"files_not_read": unread} if unread else {}
 
 
 def _read(where: str, dataset: str, builder: datasets.DatasetBuilder) -> dict[str, Rows]:
@@ -177,7 +227,22 @@ def _read(where: str, dataset: str, builder: datasets.DatasetBuilder) -> dict[st
     columns = COLUMNS[dataset]
     for split, part in loaded.items():
         _require_columns(f"{where}, split {split}", part.column_names, columns)
-    return {split: part.select_columns(columns).to_list() for split, part in loaded.items()}
+    return {
+        split: _rows(f"{where}, split {split}", part.select_columns(columns))
+        for split, part in loaded.items()
+    }
+
+
+def _rows(where: str, part: datasets.Dataset) -> Rows:
+    try:
+        return part.to_list()
+    except UnicodeDecodeError as error:
+        for i in range(len(part)):
+            try:
+                part.select([i]).to_list()
+            except UnicodeDecodeError:
+                raise UserError(f"no UTF-8: {where}, row {i}: correct the source") from None
+        raise UserError(f"no UTF-8: {where}: {error}: correct the source") from None
 
 
 def _require_columns(where: str, present: Any, needed: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ from scripts.first import distributed
 from scripts.first.batching import Batch, collate, training_batches
 from scripts.first.encoding import NO_LABEL, EncodedRow
 from scripts.first.errors import UserError
-from scripts.first.inference import supervised_hidden, supervised_logits
+from scripts.first.inference import require_positions, supervised_hidden, supervised_logits
 from scripts.first.progress import progress
 from scripts.first.stopping import StopRequest
 
@@ -111,6 +111,7 @@ def train(
 
     if reduction not in REDUCTIONS:
         raise ValueError(f"reduction must be one of {REDUCTIONS}, not {reduction!r}")
+    require_positions(model, encoded)
     lengths = np.asarray([len(row.input_ids) for row in encoded])
     per_epoch = math.ceil(len(encoded) / settings.batch_size)
     steps = max(1, round(per_epoch * settings.epochs))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scripts.first import data_report, sources, splits
+from scripts.first import data_report, sources, splits, unusual
 from scripts.first.errors import UserError
 from scripts.first.prompts import Row, uniform_row
 
@@ -69,9 +69,9 @@ def build(
 ) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
     """Return ({split: uniform table}, report) of official rows.
 
-    Raises UserError for rows that are not usable, splits that are missing, duplicate official ids,
-    and train, validation and test sets that are not disjoint in ids; test questions (prompts) must
-    not occur among the others either.
+    Raises UserError for rows that are not usable, splits that are missing, official ids that are
+    missing or repeated, and train, validation and test sets that are not disjoint in ids; test
+    questions (prompts) must not occur among the others either.
     """
     limits = limits or {}
     origins = splits.ORIGINS[dataset]
@@ -99,6 +99,7 @@ def build(
                 "official_split": origins[split],
                 "row_numbers_sha256": _numbers_sha256(chosen[split]),
                 **data_report.describe(part),
+                **unusual.found(part),
             }
             for split, part in rows.items()
         },
@@ -167,9 +168,11 @@ def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
     seen: dict[str, str] = {}
     for split, rows in official.items():
         for i, row in enumerate(rows):
-            name = row.get("id")
-            if name is None:
+            if "id" not in sources.COLUMNS[dataset]:
                 continue
+            name = row.get("id")
+            if not isinstance(name, str) or not name.strip():
+                raise UserError(f"no id: {dataset}, split {split}, row {i}: correct the source")
             if name in seen:
                 raise UserError(
                     f"duplicate id {name!r}: {dataset}, {seen[name]} and split {split}, row {i}: "

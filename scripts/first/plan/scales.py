@@ -9,17 +9,15 @@ import tempfile
 from pathlib import Path
 
 from scripts.first.config import FOLDER, check
+from scripts.first.config_files import read_file
 from scripts.first.errors import UserError
 
 
 def load_config() -> dict:
     """config.yaml and every scale, merged and checked; UserError names a wrong key."""
-    import yaml
-
-    config = yaml.safe_load((FOLDER / "config.yaml").read_text(encoding="utf-8"))
+    config = read_file(FOLDER / "config.yaml")
     for path in sorted((FOLDER / "scales").glob("*.yaml")):
-        scale = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config.setdefault("scales", {}).update(scale["scales"])
+        config.setdefault("scales", {}).update(read_file(path).get("scales", {}))
     check(config)
     return config
 
