@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, writing
 from scripts.first.files import atomic_path, describe_files, read_json, sha256_file, write_json
 from scripts.first.locations import locate
 
@@ -125,7 +125,10 @@ def save_checkpoint(model, folder: str | Path, tokenizer_folder: str | Path, rec
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+    with (
+        writing(folder / WEIGHTS),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary,
+    ):
         model.save_pretrained(temporary, max_shard_size="1000GB")
         names = sorted(path.name for path in Path(temporary).iterdir())
         if WEIGHTS not in names:
