@@ -12,8 +12,11 @@ import socket
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 from scripts.first.config import check
 from scripts.first.errors import UserError
+from scripts.first.failures import watch
 from scripts.first.fingerprint import fingerprint
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
@@ -23,6 +26,12 @@ try:
     check(config)
 except UserError as error:
     sys.exit(f"error: {error}")
+
+if workflow.is_main_process:
+    try:
+        watch(workflow, logger)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:

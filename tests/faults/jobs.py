@@ -27,7 +27,11 @@ class Job:
     def files(self) -> list[Path]:
         """Every file that it wrote, declared or not."""
         words = shlex.split(self.line)
-        for option, pattern in (("--output-dir", "/*"), ("--output-prefix", ".*"), ("--output", "")):
+        for option, pattern in (
+            ("--output-dir", "/*"),
+            ("--output-prefix", ".*"),
+            ("--output", ""),
+        ):
             if option in words:
                 name = words[words.index(option) + 1]
                 return sorted(p for p in self.folder.glob(name + pattern) if p.is_file())
