@@ -80,7 +80,7 @@ def alone(execute):
         if workflow.is_main_process and workflow.execution_settings.lock and not dry:
             try:
                 hold(Path.cwd())
-            except (UserError, OSError) as error:
+            except UserError as error:
                 sys.exit(f"error: {error}")
         return execute(*words, executor_plugin=executor_plugin, **named)
 

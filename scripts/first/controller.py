@@ -35,9 +35,14 @@ def hold(folder: Path) -> None:
 
     UserError when a run is alive, or when it cannot be seen from here that none is.
     """
-    path = folder / STARTED_ON
-    path.parent.mkdir(exist_ok=True)
-    file = path.open("a+")
+    try:
+        (folder / STARTED_ON).parent.mkdir(exist_ok=True)
+        file = (folder / STARTED_ON).open("a+")
+    except OSError as error:
+        raise UserError(
+            f"{folder}: {error.strerror}: Snakemake keeps its records here: make it writable, or "
+            "use another clone"
+        ) from None
     alone = take(file)
     if alone is False:
         host, process = last_run(folder) or ("this machine", "unknown")
@@ -53,14 +58,17 @@ def hold(folder: Path) -> None:
     file.write(f"{socket.gethostname()} {os.getpid()}\n")
     file.flush()
     _held.append(file)
-    if not alone:
-        return
-    left = jobs_in(folder) if known else {}
-    if locked or left:
-        programs = f", ending {len(left)} processes that it left" if left else ""
-        print(f"The last run in this folder was killed: unlocking{programs}.", file=sys.stderr)
-    end_jobs(folder, SECONDS_TO_END)
-    unlock(folder)
+    if alone:
+        left = jobs_in(folder) if known else {}
+        if locked or left:
+            programs = f", ending {len(left)} processes that it left" if left else ""
+            print(f"The last run in this folder was killed: unlocking{programs}.", file=sys.stderr)
+        end_jobs(folder, SECONDS_TO_END)
+        unlock(folder)
+    if date_back(folder):
+        print("Files of the future in results/ or resources/ are dated now.", file=sys.stderr)
+    if (results := folder / "results").exists() and not os.access(results, os.W_OK):
+        print("results/ is read-only: what is missing in it cannot be made.", file=sys.stderr)
 
 
 def take(file: IO[str]) -> bool | None:
@@ -153,3 +161,19 @@ def is_locked(folder: Path) -> bool:
 def unlock(folder: Path) -> None:
     """Remove Snakemake's lock."""
     shutil.rmtree(folder / LOCKS, ignore_errors=True)
+
+
+def date_back(folder: Path) -> int:
+    """Date files of results/ and resources/ now that are of the future, in order; return how many.
+
+    A clock that was ahead leaves them. What is made from one is older than it, which Snakemake
+    takes for a failure, each time again.
+    """
+    now = time.time_ns()
+    files = [p for made in ("results", "resources") for p in (folder / made).rglob("*")]
+    dates = {p: p.stat().st_mtime_ns for p in files if p.is_file()}
+    future = sorted((p for p in dates if dates[p] > now), key=dates.get)
+    for place, path in enumerate(future, start=1 - len(future)):
+        with contextlib.suppress(OSError):  # read-only
+            os.utime(path, ns=(now, now + 10_000 * place))
+    return len(future)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -16,11 +17,21 @@ from random import Random
 import psutil
 
 from scripts.first.controller import jobs_in, processes_in
+from tests.faults.small import small_copy
 from tests.workflow.copies import digests, environment
 
 SNAKEMAKE = ("snakemake", "--profile", "profiles/local", "--cores", "2")
 WARM = (sys.executable, "-m", "scripts.first.warm", "run", "--")
 LOG = "run.log"
+
+
+@functools.cache
+def undisturbed(temporary: Path) -> Path:
+    """The copy of a whole run that nobody disturbed, made in a folder; one for all tests."""
+    folder = small_copy(temporary / "undisturbed/first")
+    run = Run(folder)
+    assert run.wait() == 0, run.log()[-4000:]
+    return folder
 
 
 class Run:
@@ -155,8 +166,8 @@ def damage(folder: Path, reference: dict[str, str]) -> list[str]:
     """Files that have their final names and are not what an undisturbed run makes."""
     found = digests(folder)
     wrong = [name for name in found.keys() & reference.keys() if found[name] != reference[name]]
-    hidden = lambda name: any(part.startswith(".") for part in Path(name).parts)
-    return sorted(wrong) + sorted(n for n in found.keys() - reference.keys() if not hidden(n))
+    begun = "/."  # hidden: state, and files that are being written
+    return sorted(wrong) + sorted(n for n in found.keys() - reference.keys() if begun not in n)
 
 
 def part_files(folder: Path) -> list[str]:

@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -140,3 +141,18 @@ def test_a_file_system_without_locks(folder, monkeypatch):
     with pytest.raises(UserError, match=r"when none is at work, run `python -m scripts\.recover`"):
         hold(folder)
     assert controller.is_locked(folder)
+
+
+def test_files_of_the_future_are_dated_now_in_their_order(folder, capsys):
+    """So that nothing is made again; what is older than now keeps its date."""
+    (folder / "results/deep").mkdir(parents=True)
+    names = ["old", "deep/first", "second", "deep/third"]
+    dates = [10**18, 4 * 10**18, 4 * 10**18 + 1, 5 * 10**18]
+    for name, date in zip(names, dates, strict=True):
+        (folder / "results" / name).touch()
+        os.utime(folder / "results" / name, ns=(date, date))
+    hold(folder)
+    found = [(folder / "results" / name).stat().st_mtime for name in names]
+    assert found == sorted(set(found)) and found[0] == 10**9 and found[-1] <= time.time()
+    assert "are dated now" in capsys.readouterr().err
+    assert controller.date_back(folder) == 0
