@@ -1,4 +1,4 @@
-"""A whole run in seconds: one family, one corpus, four methods, every stage and kind of artifact."""
+"""A whole run in seconds: one family, one corpus, five methods, every kind of artifact."""
 
 from __future__ import annotations
 
