@@ -50,7 +50,7 @@ class Failures(logging.Handler):
 
 
 def watch(workflow, logger: logging.Logger) -> None:
-    """Tell a run's failures at its end. UserError, before it starts, where it has no room or TMPDIR.
+    """Tell a run's failures at its end. UserError, before it starts, where it has no room.
 
     For the run itself; the jobs that it starts on a cluster have their own machines and folders.
     """
@@ -93,10 +93,17 @@ def reason(logs: list[str]) -> str:
 
 
 def check_temporary_folder() -> None:
-    """UserError where TMPDIR is no folder: another, maybe in memory, would be taken in silence."""
+    """UserError where TMPDIR is no folder, or where no folder for temporary files has room.
+
+    Python would take another folder in silence, maybe one in memory.
+    """
     named = os.environ.get("TMPDIR")
     if named and not os.path.isdir(named):
         raise UserError(f"TMPDIR = {named}: no such folder: make it, or unset TMPDIR")
+    try:
+        tempfile.gettempdir()
+    except OSError as error:
+        raise UserError(f"{error.strerror}: free some space, or set TMPDIR") from None
 
 
 def full_disk(folder: str) -> str | None:

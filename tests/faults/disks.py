@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.copies import environment
+from tests.faults.runs import surroundings
 
 PAGE = 4096  # what tmpfs counts in
 FILLER = ".filler"
@@ -49,9 +50,9 @@ class Disk:
 
     def __init__(self, folder: Path, place: Path, holder: subprocess.Popen, socket: str):
         self.folder, self.place, self.holder = folder, place, holder
-        self.changes = {"FIRST_WARM_SOCKET": socket, "LC_ALL": "C.UTF-8"}
+        self.changes = {"FIRST_WARM_SOCKET": socket}
         self.root = Path(f"/proc/{holder.pid}/root")
-        self.inside = Path(f"{self.root}{place}")
+        self.inside, self.copy = Path(f"{self.root}{place}"), Path(f"{self.root}{folder}")
 
     def run(self, line: str, **changes: str) -> subprocess.CompletedProcess:
         """Run one line of the shell in the folder, on this disk."""
@@ -59,7 +60,7 @@ class Disk:
         return subprocess.run(
             ["nsenter", "-t", str(self.holder.pid), "-m", *user]
             + ["bash", "-c", f"cd {shlex.quote(str(self.folder))}\n{line}"],  # not from outside
-            env=warm_environment(self.folder, **self.changes, **changes),
+            env=surroundings(self.folder, **self.changes) | changes,
             capture_output=True,
             text=True,
             timeout=600,
@@ -75,28 +76,35 @@ class Disk:
     def filled(self, leave: int) -> Iterator[None]:
         """Within the block only `leave` bytes (whole pages) are free."""
         with open(self.inside / FILLER, "wb") as filler:
-            os.posix_fallocate(filler.fileno(), 0, self.free_bytes() - leave // PAGE * PAGE)
+            if (size := self.free_bytes() - leave // PAGE * PAGE) > 0:
+                os.posix_fallocate(filler.fileno(), 0, size)
         try:
             yield
         finally:
             (self.inside / FILLER).unlink()
 
-
-def warm_environment(folder: Path, **changes: str) -> dict[str, str]:
-    """The environment of a run by `make`, for which jobs may be taken over by the warm server."""
-    kept = environment(folder, **{"LC_ALL": "C.UTF-8", **changes})
-    kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept
+    @contextlib.contextmanager
+    def filled_with_files(self, leave: int) -> Iterator[None]:
+        """Within the block only `leave` more files fit, whatever their size."""
+        (folder := self.inside / FILLER).mkdir()
+        for number in range(os.statvfs(self.inside).f_ffree - leave):
+            (folder / str(number)).touch()
+        try:
+            yield
+        finally:
+            shutil.rmtree(folder)
 
 
 @contextlib.contextmanager
-def small_disk(folder: Path, name: str, options: str) -> Iterator[Disk]:
-    """Mount a tmpfs with `options` on folder/name, its content copied, a warm server within."""
-    place = folder / name
+def small_disk(folder: Path, place: Path, options: str) -> Iterator[Disk]:
+    """Mount a tmpfs with `options` on `place`, a folder of a copy or the copy itself.
+
+    Its content is copied, and a warm server runs within.
+    """
     holder = subprocess.Popen(
         [*unshare(), "sh", "-c", HOLD, "sh", str(place), options, sys.executable],
-        cwd=folder,
-        env=warm_environment(folder),
+        cwd="/",  # nothing of the mount's process may lie below it
+        env=surroundings(folder),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -109,4 +117,4 @@ def small_disk(folder: Path, name: str, options: str) -> Iterator[Disk]:
         holder.stdin.close()
         holder.wait()
         holder.stdout.close()
-        (folder / f"{name}.small").rmdir()
+        Path(f"{place}.small").rmdir()

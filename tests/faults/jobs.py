@@ -14,10 +14,7 @@ BLOCK = re.compile(r"^rule (\w+):\n(?:    .*\n)+Shell command: *\n(.*)\n", re.MU
 
 @dataclass(frozen=True)
 class Job:
-    """One job: the rule, the line that the rule runs, its log, and its files as far as they exist.
-
-    Paths are relative to the folder of the run.
-    """
+    """One job: the rule, the line that the rule runs, its log, the folder of the run."""
 
     rule: str
     line: str
@@ -25,21 +22,13 @@ class Job:
     folder: Path
 
     def files(self) -> list[Path]:
-        """Every file that it wrote, declared or not."""
+        """Every file that it wrote, declared or not, relative to the folder."""
         words = shlex.split(self.line)
-        for option, pattern in (
-            ("--output-dir", "/*"),
-            ("--output-prefix", ".*"),
-            ("--output", ""),
-        ):
+        for option, rest in (("--output-dir", "/*"), ("--output-prefix", ".*"), ("--output", "")):
             if option in words:
-                name = words[words.index(option) + 1]
-                return sorted(p for p in self.folder.glob(name + pattern) if p.is_file())
+                found = self.folder.glob(words[words.index(option) + 1] + rest)
+                return sorted(p.relative_to(self.folder) for p in found if p.is_file())
         raise AssertionError(self.line)
-
-    def name(self) -> str:
-        """What tells it from others of its rule."""
-        return self.log.removeprefix("logs/tiny/").removesuffix(".log")
 
 
 def jobs(folder: Path) -> list[Job]:
