@@ -119,7 +119,7 @@ def test_no_room_for_temporary_files(disk, steps, folder, reference):
     (disk.inside / "tmp").mkdir()
     for file in job.files():
         (disk.copy / file).unlink()
-    with disk.filled(PAGE):
+    with disk.filled(2 * PAGE):  # one is for the facts of its state
         process = disk.run(job.line, TMPDIR=str(folder / "results/tmp"))
     last = (folder / job.log).read_text().splitlines()[-1]
     assert process.returncode == 2
