@@ -44,10 +44,6 @@ include: "rules/artifacts.smk"
 include: "rules/figures.smk"
 
 
-onstart:
-    note_machine()
-
-
 rule all:
     """Every table, figure and claim of the configured scale."""
     default_target: True

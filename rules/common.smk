@@ -8,12 +8,15 @@ import gc
 import os
 import re
 import shlex
-import socket
 import sys
 from pathlib import Path
 
+from snakemake.logging import logger
+
 from scripts.first.config import check
+from scripts.first.controller import hold
 from scripts.first.errors import UserError
+from scripts.first.failures import watch
 from scripts.first.fingerprint import fingerprint
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
@@ -23,6 +26,12 @@ try:
     check(config)
 except UserError as error:
     sys.exit(f"error: {error}")
+
+if workflow.is_main_process:
+    try:
+        watch(workflow, logger)
+    except UserError as error:
+        sys.exit(f"error: {error}")
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:
@@ -69,9 +78,25 @@ wildcard_constraints:
     seed="0|[1-9][0-9]{0,9}",  # and no other spelling: seed01 would be seed1 again
 
 
-def note_machine():
-    """Tell `python -m scripts.recover` where this run is: of another machine it sees no process."""
-    Path(".snakemake", "started_on").write_text(socket.gethostname())
+def alone(execute):
+    """Snakemake's `execute` as this folder's only run; a dry run or one job of a run goes as it is.
+
+    Here, for what is parsed does not know yet whether it is a dry run, and `onstart` comes too late.
+    """
+
+    def run(*words, executor_plugin, **named):
+        dry = executor_plugin.common_settings.dryrun_exec
+        if workflow.is_main_process and workflow.execution_settings.lock and not dry:
+            try:
+                hold(Path.cwd())
+            except UserError as error:
+                sys.exit(f"error: {error}")
+        return execute(*words, executor_plugin=executor_plugin, **named)
+
+    return run
+
+
+workflow.execute = alone(workflow.execute)
 
 
 def scale_of(w):

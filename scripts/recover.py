@@ -1,33 +1,38 @@
 """After a killed run: cancel the jobs that it left, wait until they are over, unlock the folder.
 
-Snakemake does not know the Slurm jobs of an earlier run. Without this, the same command submits
-them again while they still run, and two jobs write one file. Training saves its state when it is
-cancelled and resumes from it. Run it in the repository, on the machine where the run was started:
-only there can it be seen whether that run is alive.
+Snakemake does not know the Slurm jobs of an earlier run. Submitted again while they still run, two
+jobs would write one file. Training saves its state when it is cancelled and resumes from it. Run it
+in the repository, on the machine where the run was started: only there can it be seen whether that
+run is alive. After a run without Slurm no one needs it: the same command does as much.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import os
 import re
-import signal
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 
+import psutil
+
+from scripts.first.controller import (
+    SLURM_LOGS,
+    STARTED_ON,
+    end_jobs,
+    is_locked,
+    last_run,
+    processes_in,
+    take,
+    unlock,
+)
 from scripts.first.errors import UserError, run_cli
 
 PREFIX = "first_"  # of the jobs' names: profiles/slurm, slurm-jobname-prefix
 NO_CLUSTER = "Could not establish a configuration source"  # installed, but of no cluster
-SLURM_LOGS = "logs/slurm"  # profiles/slurm, slurm-logdir: there when jobs were ever submitted
-STARTED_ON = ".snakemake/started_on"  # rules/common.smk, note_machine
 SECONDS_BETWEEN_LOOKS = 2
-NO_STAGES = {"__init__", "plan", "recover", "verify"}
-STAGES = {path.stem for path in Path(__file__).parent.glob("*.py")} - NO_STAGES
 
 
 def main(argv: list[str]) -> None:
@@ -46,41 +51,35 @@ def main(argv: list[str]) -> None:
     folder = Path.cwd().resolve()
     if not (folder / "Snakefile").is_file():
         raise UserError(f"{folder}: no Snakefile here: run it in the repository")
-    for pid, words in processes_in(folder).items():
-        if is_controller(words):
-            raise UserError(f"{folder}: snakemake runs here, process {pid}: press Ctrl-C there")
-    if not arguments.force:
-        refuse_other_hosts(folder)
-    cancel_jobs(folder, seconds, arguments.force)
-    end_programs(folder, seconds)
-    unlock(folder)
+    refuse_a_living_run(folder)
+    (folder / STARTED_ON).parent.mkdir(exist_ok=True)
+    with (folder / STARTED_ON).open("a+") as file:
+        if take(file) is False:
+            host, process = last_run(folder) or ("this machine", "unknown")
+            raise UserError(
+                f"{folder}: snakemake runs here, process {process} on {host}: press Ctrl-C there"
+            )
+        if not arguments.force:
+            refuse_other_hosts(folder)
+        cancel_jobs(folder, seconds, arguments.force)
+        if ended := end_jobs(folder, seconds):
+            print(f"ended {ended} processes on this machine")
+        print("unlocked" if is_locked(folder) else "not locked")
+        unlock(folder)
     print("The same snakemake command continues from here.")
 
 
-def processes_in(folder: Path) -> dict[int, list[str]]:
-    """Command lines, by process id, of all processes whose working directory is the folder."""
-    import psutil
-
-    found = {}
-    for process in psutil.process_iter():
-        try:
-            if process.status() != psutil.STATUS_ZOMBIE and Path(process.cwd()) == folder:
-                found[process.pid] = process.cmdline()
-        except (psutil.Error, OSError):
-            continue  # it is gone, or another user's
-    found.pop(os.getpid(), None)
-    return found
+def refuse_a_living_run(folder: Path) -> None:
+    """UserError when snakemake is seen at work here: some file systems have no lock to ask for."""
+    for pid, process in processes_in(folder).items():
+        with contextlib.suppress(psutil.Error):
+            if is_controller(process.cmdline()):
+                raise UserError(f"{folder}: snakemake runs here, process {pid}: press Ctrl-C there")
 
 
 def is_controller(words: list[str]) -> bool:
     """Whether a command line is a run of snakemake, and not one job of a run (`--mode`)."""
     return what_runs(words) == "snakemake" and "--mode" not in words
-
-
-def is_program(words: list[str]) -> bool:
-    """Whether a command line is a stage's: `python -m scripts.student ...`."""
-    package, _, name = what_runs(words).partition(".")
-    return package == "scripts" and name in STAGES
 
 
 def what_runs(words: list[str]) -> str:
@@ -100,13 +99,12 @@ def what_runs(words: list[str]) -> str:
 
 def refuse_other_hosts(folder: Path) -> None:
     """UserError when the run that locked the folder was started on another machine."""
-    with contextlib.suppress(FileNotFoundError):
-        host = (folder / STARTED_ON).read_text().strip()
-        if is_locked(folder) and host != socket.gethostname():
-            raise UserError(
-                f"{folder}: locked by a run on {host}, and this is {socket.gethostname()}: run it "
-                "there, or with --force when no snakemake runs there any more"
-            )
+    host, _ = last_run(folder) or (socket.gethostname(), "")
+    if is_locked(folder) and host != socket.gethostname():
+        raise UserError(
+            f"{folder}: locked by a run on {host}, and this is {socket.gethostname()}: run it "
+            "there, or with --force when no snakemake runs there any more"
+        )
 
 
 def cancel_jobs(folder: Path, seconds: float, force: bool) -> None:
@@ -159,46 +157,6 @@ def slurm(*words: str) -> str | None:
         said = (done.stderr.strip() or f"status {done.returncode}").splitlines()[-1]
         raise UserError(f"{said}: {words[0]}: nothing was unlocked; try again when Slurm answers")
     return done.stdout
-
-
-def end_programs(folder: Path, seconds: float) -> None:
-    """End programs that a killed local run left; SIGTERM, so that training saves its state."""
-    programs = programs_in(folder)
-    for pid in programs:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGTERM)
-    end = time.monotonic() + seconds
-    while left := programs_in(folder):
-        if time.monotonic() > end:
-            raise UserError(
-                f"processes {left}: alive after {seconds:.0f} s: end them and try again"
-            )
-        time.sleep(0.2)
-    if programs:
-        print(f"ended {len(programs)} programs on this machine")
-
-
-def programs_in(folder: Path) -> list[int]:
-    """Process ids of the stages' programs that run in the folder."""
-    return [pid for pid, words in processes_in(folder).items() if is_program(words)]
-
-
-def is_locked(folder: Path) -> bool:
-    """Whether a run has locked the folder."""
-    return any((folder / ".snakemake/locks").glob("*.lock"))
-
-
-def unlock(folder: Path) -> None:
-    """Remove the lock of the killed run, by snakemake itself."""
-    if not is_locked(folder):
-        print("not locked")
-        return
-    words = [sys.executable, "-m", "snakemake", "--unlock", "--cores", "1"]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        said = " ".join((done.stderr or done.stdout).split())[-300:]
-        raise UserError(f"{said}: snakemake --unlock: put it right and try again")
-    print("unlocked")
 
 
 if __name__ == "__main__":

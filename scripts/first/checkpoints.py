@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.first import records
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, writing
 from scripts.first.files import atomic_path
 from scripts.first.locations import locate
 from scripts.first.provenance import provenance
@@ -152,7 +152,10 @@ def save_checkpoint(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary:
+    with (
+        writing(folder / WEIGHTS),
+        tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary,
+    ):
         model.save_pretrained(temporary, max_shard_size="1000GB")
         names = sorted(path.name for path in Path(temporary).iterdir())
         if WEIGHTS not in names:

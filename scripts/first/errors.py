@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
+# No room: on the disk, in the user's quota, below the limit of a file's size.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+MAKE_ROOM = "free some space there, or have the limit raised, and run the same command again"
 
 
 class UserError(Exception):
     """Something the user can put right; the message is one line, ``what: where: what to do``."""
+
+
+@contextlib.contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Let an OSError name `path` where the system refuses the block to write it.
+
+    A write that fails names no file, a copy names its source, and libraries written in Rust raise
+    exceptions of their own, which only say `(os error 28)`.
+    """
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        told = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(told[1]) if told else getattr(error, "errno", None)
+        if number is None or (number not in FULL and getattr(error, "filename", None)):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def run_cli(main: Callable[[list[str]], int | None]) -> None:
@@ -46,7 +70,8 @@ def _fail(message: str) -> None:
         # One of several processes: the first has most likely the same to say, and once it has
         # ended the launcher ends this one too.
         time.sleep(2)
-    print("error: " + without_passwords(" ".join(message.split())), file=sys.stderr)
+    with contextlib.suppress(OSError):  # the log may be on a full disk too
+        print("error: " + without_passwords(" ".join(message.split())), file=sys.stderr)
     if several:
         # An ordinary end takes connections apart whose other ends may be gone, which can abort it.
         sys.stdout.flush()
@@ -57,4 +82,6 @@ def _fail(message: str) -> None:
 
 def _describe(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
-    return f"{reason}: {error.filename}" if error.filename is not None else reason
+    advice = [MAKE_ROOM] if error.errno in FULL else []
+    named = [str(error.filename)] if error.filename is not None else []
+    return ": ".join([reason, *named, *advice])

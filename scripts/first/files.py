@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.first.errors import UserError
+from scripts.first.errors import FULL, UserError, writing
 
 if TYPE_CHECKING:
     import pandas
@@ -33,21 +33,24 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     The folder is made when it is missing. The temporary name is hidden, holds `.part` and keeps the
     suffix of `path`, which some writers (figures, arrays) choose their format by.
-    Raises UserError when the folder cannot be made.
+    Raises UserError when the folder cannot be made, and OSError that names `path` on a full disk.
     """
     target = Path(path)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
+        if error.errno in FULL:
+            raise
         raise UserError(
             f"cannot make the folder: {target.parent}: {error.strerror}: choose another path"
         ) from None
     # A random part: two processes that write the same target must not share a temporary file.
     temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
     try:
-        yield temporary
-        _flush(temporary)
-        temporary.replace(target)
+        with writing(target):
+            yield temporary
+            _flush(temporary)
+            temporary.replace(target)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.first.errors import UserError
+from scripts.first.errors import FULL, UserError
 from scripts.first.files import sha256_file
 from scripts.first.hub import DATASET_FILES, fetch
 from scripts.first.mirror import compare_checksums
@@ -221,6 +222,9 @@ def _read(where: str, dataset: str, builder: datasets.DatasetBuilder) -> dict[st
         builder.download_and_prepare()
         loaded = builder.as_dataset()
     except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        number = getattr(_innermost(error), "errno", None)
+        if number in FULL:  # of the loader's copy, not of the files that are read
+            raise OSError(number, os.strerror(number), tempfile.gettempdir()) from None
         raise UserError(
             f"cannot read the dataset: {where}: {_first_line(error)}: fetch its files again"
         ) from None
@@ -253,8 +257,13 @@ def _require_columns(where: str, present: Any, needed: tuple[str, ...]) -> None:
         )
 
 
-def _first_line(error: Exception) -> str:
-    """The first line of the innermost cause: loaders wrap the reason in a general message."""
+def _innermost(error: BaseException) -> BaseException:
     while error.__cause__ is not None:
         error = error.__cause__
+    return error
+
+
+def _first_line(error: Exception) -> str:
+    """The first line of the innermost cause: loaders wrap the reason in a general message."""
+    error = _innermost(error)
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -31,7 +31,7 @@ from pathlib import Path
 import numpy as np
 
 from scripts.first import records
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, writing
 from scripts.first.files import (
     atomic_path,
     sha256_file,
@@ -277,5 +277,6 @@ def measured_bytes(store: KnowledgeStore, k: int) -> int:
     """Bytes of a store of the k most probable tokens, really written to a temporary file."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILE
-        write_file(path, store.slice(k))
+        with writing(path):
+            write_file(path, store.slice(k))
         return path.stat().st_size

@@ -28,7 +28,6 @@ _UNREADABLE = (KeyError, ValueError, IndexError, zlib.error)
 
 def write_file(path: Path, store: KnowledgeStore) -> None:
     """Write a store's rows; the same rows give the same bytes."""
-    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     counts = np.zeros(store.largest_id + 1, np.int64)
@@ -55,10 +54,7 @@ def write_file(path: Path, store: KnowledgeStore) -> None:
             "row_hashes": np.ascontiguousarray(store.row_hashes),
             "ids": stream,
         }
-        try:
-            save_file(tensors, str(path))
-        except SafetensorError as error:  # a full disk is no OSError here
-            raise UserError(f"cannot write the store: {path.parent}: {error}") from None
+        save_file(tensors, str(path))
 
 
 def _smallest(counts: np.ndarray) -> np.ndarray:

@@ -14,7 +14,6 @@ import time
 from pathlib import Path
 
 from scripts.first import distributed
-from scripts.first.errors import UserError
 from scripts.first.sharding import like, local
 from scripts.first.state import read_seal, seal_part, seconds_between_parts
 
@@ -61,7 +60,7 @@ class TrainingState:
         note = {"step": step, "curve": curve, "schedule": {k: schedule[k] for k in SCHEDULE}}
         folder = self.folder / f"step-{step:08d}"
         self._remove_unfinished()
-        seal_part(self._part(folder), lambda path: self._write(save_file, path), note)
+        seal_part(self._part(folder), lambda path: save_file(self._tensors(), str(path)), note)
         distributed.gathered(step)  # all parts stand
         if distributed.is_main():
             for other in self.folder.glob("step-*"):
@@ -73,14 +72,6 @@ class TrainingState:
         """What a process killed in the middle of writing its part left behind."""
         for left in self.folder.glob(f"step-*/.process-{distributed.rank()}.*"):
             left.unlink(missing_ok=True)
-
-    def _write(self, save_file, path: Path) -> None:
-        from safetensors import SafetensorError
-
-        try:
-            save_file(self._tensors(), str(path))
-        except SafetensorError as error:
-            raise UserError(f"cannot write the state: {path.parent}: {error}") from None
 
     def resume(self) -> tuple[int, list[dict]]:
         """Put the newest whole state in place; (steps done, loss curve), (0, []) without one."""

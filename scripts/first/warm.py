@@ -130,8 +130,12 @@ def run(command: list[str]) -> int:
     watched = {*FORWARDED, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # each is taken by sigwaitinfo below
     unblock = partial(signal.pthread_sigmask, signal.SIG_UNBLOCK, watched)
-    short = len(tempfile.gettempdir()) < 80  # a socket's path has 107 bytes at most
-    directory = tempfile.mkdtemp(prefix="first-warm-", dir=None if short else "/tmp")  # mode 0700
+    try:
+        short = len(tempfile.gettempdir()) < 80  # a socket's path has 107 bytes at most
+        directory = tempfile.mkdtemp(prefix="first-warm-", dir=None if short else "/tmp")  # 0700
+    except OSError:  # a full disk, most likely: COMMAND will tell
+        unblock()
+        os.execvp(command[0], command)
     read_end, write_end = os.pipe()  # the write end closes with this process, however it ends
     # Limits are each job's own; but numpy's BLAS must not start threads, which no fork would have.
     environment = {n: v for n, v in os.environ.items() if not n.endswith("_NUM_THREADS")}

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import weakref
 
@@ -137,6 +138,7 @@ def run_job(request: dict) -> None:
     os.umask(request["umask"])
     os.environ.clear()
     os.environ.update(request["environ"])
+    tempfile.tempdir = None  # the server's own; the caller's TMPDIR may be another
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
     parsed = sys.modules[PARSED].PARSED
     for name in OWN:

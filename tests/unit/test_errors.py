@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import UserError, run_cli
+from scripts.first.errors import MAKE_ROOM, UserError, run_cli, writing
 
 
 def outcome(main, monkeypatch, capsys):
@@ -40,7 +42,10 @@ def test_arguments_and_status_pass_through(monkeypatch, capsys):
         (UserError("no such corpus:\n  csqa2: use csqa"), "error: no such corpus: csqa2: use csqa"),
         (FileNotFoundError(errno.ENOENT, "No such file", "a.json"), "error: No such file: a.json"),
         (PermissionError(errno.EACCES, "Permission denied", "b"), "error: Permission denied: b"),
-        (OSError(errno.ENOSPC, "No space left on device"), "error: No space left on device"),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "c"),
+            f"error: No space left on device: c: {MAKE_ROOM}",
+        ),
         (OSError(), "error: OSError"),
     ],
 )
@@ -56,3 +61,41 @@ def test_defects_keep_their_traceback(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["program"])
     with pytest.raises(ZeroDivisionError):
         run_cli(raising(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), errno.ENOSPC),
+        (OSError(errno.ENOSPC, "No space left on device", "the source of a copy"), errno.ENOSPC),
+        (OSError(errno.EIO, "Error writing bytes to file. Detail: ..."), errno.EIO),
+        (Exception("No space left on device (os error 28)"), errno.ENOSPC),
+        (RuntimeError("I/O error: File too large (os error 27)"), errno.EFBIG),
+    ],
+)
+def test_what_the_system_refuses_names_the_file(error, number):
+    with pytest.raises(OSError, match="results/x") as caught, writing(Path("results/x")):
+        raise error
+    assert (caught.value.errno, caught.value.filename) == (number, "results/x")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        FileNotFoundError(errno.ENOENT, "No such file", "another"),
+        UserError("one line"),
+        ZeroDivisionError(),
+    ],
+)
+def test_other_errors_pass_as_they_are(error):
+    with pytest.raises(type(error)) as caught, writing("results/x"):
+        raise error
+    assert caught.value is error
+
+
+def test_a_line_that_cannot_be_written_is_no_traceback():
+    """The log on a full disk: the status says it all."""
+    code = "from scripts.first.errors import *; run_cli(lambda argv: open('absent'))"
+    with open("/dev/full", "w") as full:
+        process = subprocess.run([sys.executable, "-c", code], stderr=full, check=False)
+    assert process.returncode == 2

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -241,3 +245,17 @@ def test_rows_hash_ignores_the_order_of_columns_only():
     moved = [{"b": {"y": 3, "x": 2}, "a": 1}, {"b": None, "a": 2}]
     assert sources.rows_sha256(rows) == sources.rows_sha256(moved)
     assert sources.rows_sha256(rows) != sources.rows_sha256(rows[::-1])
+
+
+def test_no_room_for_the_loaders_copy_is_no_fault_of_the_files(tmp_path):
+    """A limit of a file's size refuses the copy as a full disk does."""
+    make_mirror(tmp_path, CSQA)
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "from pathlib import Path; from scripts.first import sources\n"
+        f"sources.from_mirror('csqa', Path({str(tmp_path)!r}), 'tau/commonsense_qa')"
+    )
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
+    line = [sys.executable, "-c", code]
+    process = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    assert f"OSError: [Errno 27] File too large: '{tempfile.gettempdir()}" in process.stderr

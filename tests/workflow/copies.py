@@ -105,10 +105,8 @@ def snakemake(folder: Path, *words: str, warm: bool = False, **changes: str):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every table, figure's data, claim, prediction and weight of a finished run."""
-    results = folder / "results/tiny"
-    names = [p for p in sorted(results.rglob("*")) if p.suffix in (".csv", ".json", ".safetensors")]
-    names += sorted(results.rglob("predictions.parquet"))
+    """sha256 of every file of a run: data, weights, predictions, tables, figures, claims."""
+    names = [p for p in sorted((folder / "results/tiny").rglob("*")) if p.is_file()]
     return {str(p.relative_to(folder)): sha256_file(p) for p in names}
 
 

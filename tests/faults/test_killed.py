@@ -1,0 +1,84 @@
+"""Killed anywhere: a whole run, signals at seeded random moments, the same command again.
+
+One folder is struck again and again until its run is whole, is compared with an undisturbed run,
+and begun anew until all signals are spent. Every second time training saves its state at each step,
+and goes on from there.
+"""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import time
+from collections import Counter
+from random import Random
+
+import pytest
+
+from tests.faults import WHOLE, tried
+from tests.faults.runs import Run, damage, finished, part_files, undisturbed, whole_jobs
+from tests.faults.small import small_copy
+from tests.workflow.copies import digests
+
+SIGNALS = 4 * ["SIGKILL"] + ["SIGTERM", "SIGINT"] if WHOLE else ["SIGKILL", "SIGTERM", "SIGINT"]
+SEEDS = range(10) if WHOLE else range(1)  # whole: 40 SIGKILL, 10 SIGTERM, 10 SIGINT
+WHOM = ("everything", "controller", "job", "server")
+MADE = ("results/tiny", "logs", "benchmarks", ".snakemake")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A copy that is struck."""
+    return small_copy(tmp_path_factory.mktemp("killed") / "struck")
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_killed_anywhere(tmp_path_factory, folder, seed):
+    """The same command finishes with the same bytes, and what was finished is not made again."""
+    random, start = Random(seed), time.monotonic()
+    signals = random.sample(SIGNALS, len(SIGNALS))
+    whole = undisturbed(tmp_path_factory.getbasetemp())
+    reference, jobs = digests(whole), whole_jobs(whole)
+    reached, said, rounds = Counter(), [], 0
+    while signals:
+        for made in MADE:
+            shutil.rmtree(folder / made, ignore_errors=True)
+        often = {"FIRST_CHECKPOINT_MINUTES": "0"} if (seed + rounds) % 2 else {}
+        until_whole(folder, reference, jobs, random, signals, reached, said, often)
+        assert digests(folder) == reference
+        rounds += 1
+    log = "\n".join(said)
+    assert "Traceback" not in log and "LockException" not in log
+    assert part_files(folder) == []
+    for name in sorted({name for name, _ in reached}):
+        whom = {w: n for (of, w), n in sorted(reached.items()) if of == name}
+        told = ", ".join(f"{n} {w}" for w, n in whom.items())
+        tried(f"{name}: {told}", sum(whom.values()), sum(whom.values()), 0, "the run goes on")
+    print(f"{rounds} whole runs in {time.monotonic() - start:.0f} s: {dict(reached)}")
+
+
+def until_whole(folder, reference, jobs, random, signals, reached, said, variables):
+    """Start the same command until a run of it ends well; signals strike it while there are any."""
+    kept, status = {}, None
+    while status != 0:
+        run, struck = Run(folder, **variables), False
+        while signals and run.reach(*moment(random)):
+            name, struck = signals.pop(), True
+            whom = run.strike(signal.Signals[name], random.choice(WHOM), random)
+            reached[name, whom] += 1
+            if whom in ("everything", "controller"):
+                break  # else the run goes on without what was struck, to the next moment
+        status = run.wait()
+        said.append(run.log())
+        assert status == 0 or struck, run.log()[-4000:]
+        assert damage(folder, reference) == []
+        for name, seen in finished(folder, jobs).items():
+            assert kept.setdefault(name, seen) == seen, f"made again: {name}"
+        assert kept.keys() <= finished(folder, jobs).keys(), "lost"
+
+
+def moment(random: Random) -> tuple[int, float]:
+    """Jobs, then seconds to wait for; one in four while a run starts, before a job is done."""
+    if random.random() < 0.25:
+        return 0, random.uniform(0, 6)
+    return random.randint(1, 12), random.uniform(0, 1)
