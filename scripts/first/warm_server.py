@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -23,6 +24,7 @@ LLAMA = f"{MAPPING} transformers.models.llama.modeling_llama transformers.optimi
 PRELOAD = (
     f"numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch {LLAMA}".split()
 )
+PR_SET_PDEATHSIG = 1
 IDLE_SECONDS = 3  # Snakemake takes longer to start its first job
 # What this process has of the repository. A job imports it anew.
 PARSED = "scripts.first.fingerprint"
@@ -86,6 +88,7 @@ def _supervise(connection: socket.socket, greeting: dict) -> dict:
         send(connection, greeting)
         streams = socket.recv_fds(connection, 1, 3)[1]
         request = receive(connection)
+        parent = os.getpid()
         job = os.fork()
     except (OSError, EOFError, ValueError):
         os._exit(0)  # the caller prefers to run by itself
@@ -97,11 +100,20 @@ def _supervise(connection: socket.socket, greeting: dict) -> dict:
         os.close(stream)
     if job == 0:
         connection.close()
+        _die_with(parent)
         return request
     try:
         connection.sendall(bytes([_watch(connection, job)]))
     finally:
         os._exit(0)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process with its parent: nobody else would know of it any more."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _watch(connection: socket.socket, job: int) -> int:

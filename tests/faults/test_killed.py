@@ -20,9 +20,10 @@ from tests.faults.runs import Run, damage, finished, part_files, undisturbed, wh
 from tests.faults.small import small_copy
 from tests.workflow.copies import digests
 
-SIGNALS = 4 * ["SIGKILL"] + ["SIGTERM", "SIGINT"] if WHOLE else ["SIGKILL", "SIGTERM", "SIGINT"]
-SEEDS = range(10) if WHOLE else range(1)  # whole: 40 SIGKILL, 10 SIGTERM, 10 SIGINT
 WHOM = ("everything", "controller", "job", "server")
+SHORT = [("SIGKILL", "controller"), ("SIGTERM", "everything"), ("SIGINT", "job")]
+SIGNALS = [*4 * ["SIGKILL"], "SIGTERM", "SIGINT"]  # of each seed
+SEEDS = range(10) if WHOLE else range(1)
 MADE = ("results/tiny", "logs", "benchmarks", ".snakemake")
 
 
@@ -36,15 +37,16 @@ def folder(tmp_path_factory):
 def test_killed_anywhere(tmp_path_factory, folder, seed):
     """The same command finishes with the same bytes, and what was finished is not made again."""
     random, start = Random(seed), time.monotonic()
-    signals = random.sample(SIGNALS, len(SIGNALS))
+    strikes = [(name, random.choice(WHOM)) for name in SIGNALS] if WHOLE else list(SHORT)
+    random.shuffle(strikes)
     whole = undisturbed(tmp_path_factory.getbasetemp())
     reference, jobs = digests(whole), whole_jobs(whole)
     reached, said, rounds = Counter(), [], 0
-    while signals:
+    while strikes:
         for made in MADE:
             shutil.rmtree(folder / made, ignore_errors=True)
         often = {"FIRST_CHECKPOINT_MINUTES": "0"} if (seed + rounds) % 2 else {}
-        until_whole(folder, reference, jobs, random, signals, reached, said, often)
+        until_whole(folder, reference, jobs, random, strikes, reached, said, often)
         assert digests(folder) == reference
         rounds += 1
     log = "\n".join(said)
@@ -57,14 +59,14 @@ def test_killed_anywhere(tmp_path_factory, folder, seed):
     print(f"{rounds} whole runs in {time.monotonic() - start:.0f} s: {dict(reached)}")
 
 
-def until_whole(folder, reference, jobs, random, signals, reached, said, variables):
-    """Start the same command until a run of it ends well; signals strike it while there are any."""
+def until_whole(folder, reference, jobs, random, strikes, reached, said, variables):
+    """Start the same command until a run of it ends well; it is struck while there are strikes."""
     kept, status = {}, None
     while status != 0:
         run, struck = Run(folder, **variables), False
-        while signals and run.reach(*moment(random)):
-            name, struck = signals.pop(), True
-            whom = run.strike(signal.Signals[name], random.choice(WHOM), random)
+        while strikes and run.reach(*moment(random)):
+            (name, whom), struck = strikes.pop(), True
+            whom = run.strike(signal.Signals[name], whom, random)
             reached[name, whom] += 1
             if whom in ("everything", "controller"):
                 break  # else the run goes on without what was struck, to the next moment

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.first import warm
@@ -240,6 +241,14 @@ def test_killed_client_takes_its_job_along(server):
     client.communicate(timeout=SECONDS)
     wait_for(lambda: not alive(job))
     wait_for(lambda: len(servers(server[warm.SOCKET_VARIABLE])) == 1)
+
+
+def test_killed_supervisor_takes_its_job_along(server):
+    """Its caller fails, so the same job may be started again: the first must not go on writing."""
+    client, job = start_sleeper(server)
+    os.kill(psutil.Process(job).ppid(), signal.SIGKILL)
+    assert client.wait(SECONDS) == 1
+    wait_for(lambda: not alive(job))
 
 
 @pytest.mark.parametrize("ending", ["exit", "terminate", "kill"])
