@@ -12,7 +12,7 @@ from random import Random
 import pytest
 
 from scripts.first.controller import jobs_in
-from tests.faults import tried
+from tests.faults import WHOLE, tried
 from tests.faults.runs import (
     SNAKEMAKE,
     Run,
@@ -105,9 +105,10 @@ def test_a_clone_that_moves(original, folder):
     tried("a clone moved in the middle and after", 2, 2, 0, "was killed: unlocking, ending ...")
 
 
-@pytest.mark.parametrize(
-    ("made", "years"), [("results", YEARS), ("resources", YEARS), ("results", -YEARS)]
-)
+JUMPS = [("results", YEARS), ("resources", YEARS), ("results", -YEARS)]
+
+
+@pytest.mark.parametrize(("made", "years"), JUMPS if WHOLE else JUMPS[:1])
 def test_a_clock_that_jumped(original, folder, made, years):
     """Dated ten years on, or back: the run finishes with the same bytes, the next has none."""
     remove(folder)
@@ -123,6 +124,7 @@ def test_a_clock_that_jumped(original, folder, made, years):
     tried(f"{made} dated {years // YEARS * 10:+d} years", 1, 1, 0, "nothing, or: are dated now")
 
 
+@pytest.mark.skipif(not WHOLE, reason="make faults has it")
 def test_a_clock_set_back_in_a_run(original, folder):
     """A job's outputs are older than its input then; the same command finishes."""
     remove(folder)
