@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.first.config import check
 from scripts.first.controller import hold
-from scripts.first.errors import UserError
+from scripts.first.errors import INTERRUPTED_STATUS, UserError
 from scripts.first.fingerprint import fingerprint
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
@@ -82,7 +82,11 @@ def alone(execute):
                 hold(Path.cwd())
             except UserError as error:
                 sys.exit(f"error: {error}")
-        return execute(*words, executor_plugin=executor_plugin, **named)
+        try:
+            return execute(*words, executor_plugin=executor_plugin, **named)
+        except KeyboardInterrupt:
+            print("error: interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED_STATUS)
 
     return run
 

@@ -44,6 +44,7 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
 
     Returns None in the server (``directory`` is removed), and its request in each forked job.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its runner's end is its own
     greeting = interpreter()  # the imports may add variables
     # A command without jobs is over soon, and shares the machine with no imports that nobody needs.
     select.select([listener, lifeline], [], [], IDLE_SECONDS)
@@ -89,6 +90,7 @@ def _supervise(connection: socket.socket, greeting: dict) -> dict:
         streams = socket.recv_fds(connection, 1, 3)[1]
         request = receive(connection)
         parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the job takes it when it can
         job = os.fork()
     except (OSError, EOFError, ValueError):
         os._exit(0)  # the caller prefers to run by itself
@@ -100,6 +102,7 @@ def _supervise(connection: socket.socket, greeting: dict) -> dict:
         os.close(stream)
     if job == 0:
         connection.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         _die_with(parent)
         return request
     try:

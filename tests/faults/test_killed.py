@@ -65,8 +65,10 @@ def test_killed_anywhere(tmp_path_factory, folder, seed):
         assert found.items() <= reference.items() and TABLES <= found.keys()
         assert found == reference or not WHOLE
         rounds += 1
-    log = "\n".join(said)
-    assert "Traceback" not in log and "LockException" not in log
+    for text in said:
+        # Ctrl-C before Snakemake has imported itself is Python's to tell.
+        own = "Traceback" in text and text.splitlines()[-1] != "KeyboardInterrupt"
+        assert not own and "LockException" not in text, text[-4000:]
     REACHED.update(reached)
     print(f"{rounds} whole runs in {time.monotonic() - start:.0f} s: {dict(reached)}")
 
