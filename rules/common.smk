@@ -15,7 +15,7 @@ from snakemake.logging import logger
 
 from scripts.first.config import check
 from scripts.first.controller import hold
-from scripts.first.errors import UserError
+from scripts.first.errors import INTERRUPTED_STATUS, UserError
 from scripts.first.failures import watch
 from scripts.first.fingerprint import fingerprint
 
@@ -91,7 +91,11 @@ def alone(execute):
                 hold(Path.cwd())
             except UserError as error:
                 sys.exit(f"error: {error}")
-        return execute(*words, executor_plugin=executor_plugin, **named)
+        try:
+            return execute(*words, executor_plugin=executor_plugin, **named)
+        except KeyboardInterrupt:
+            print("error: interrupted", file=sys.stderr)
+            sys.exit(INTERRUPTED_STATUS)
 
     return run
 

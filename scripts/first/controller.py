@@ -26,6 +26,7 @@ SLURM_LOGS = "logs/slurm"  # profiles/slurm, slurm-logdir: there when jobs were 
 MARK = "FIRST_ENCODINGS"  # what rules/common.smk exports to every job
 RECOVER = "python -m scripts.recover"
 SECONDS_TO_END = 600
+HOUR = 3600 * 10**9
 
 _held: list[IO[str]] = []  # open to the end of the process, and the lock with it
 
@@ -63,10 +64,9 @@ def hold(folder: Path) -> None:
         if locked or left:
             programs = f", ending {len(left)} processes that it left" if left else ""
             print(f"The last run in this folder was killed: unlocking{programs}.", file=sys.stderr)
-        end_jobs(folder, SECONDS_TO_END)
+            end_jobs(folder, SECONDS_TO_END)
         unlock(folder)
-    if date_back(folder):
-        print("Files of the future in results/ or resources/ are dated now.", file=sys.stderr)
+        tidy(folder)
     if (results := folder / "results").exists() and not os.access(results, os.W_OK):
         print("results/ is read-only: what is missing in it cannot be made.", file=sys.stderr)
 
@@ -163,17 +163,30 @@ def unlock(folder: Path) -> None:
     shutil.rmtree(folder / LOCKS, ignore_errors=True)
 
 
-def date_back(folder: Path) -> int:
-    """Date files of results/ and resources/ now that are of the future, in order; return how many.
+def tidy(folder: Path) -> None:
+    """Put right the files of results/ and resources/ that a killed job or a clock ahead left; told.
 
-    A clock that was ahead leaves them. What is made from one is older than it, which Snakemake
+    A file that was begun and not touched for an hour is removed: weights are large. A date of the
+    future becomes now, in order: what is made from such a file is older than it, which Snakemake
     takes for a failure, each time again.
     """
     now = time.time_ns()
     files = [p for made in ("results", "resources") for p in (folder / made).rglob("*")]
     dates = {p: p.stat().st_mtime_ns for p in files if p.is_file()}
+    begun = [p for p in dates if is_begun(p) and now - dates[p] > HOUR]
+    for path in begun:
+        with contextlib.suppress(OSError):
+            path.unlink()
     future = sorted((p for p in dates if dates[p] > now), key=dates.get)
     for place, path in enumerate(future, start=1 - len(future)):
         with contextlib.suppress(OSError):  # read-only
             os.utime(path, ns=(now, now + 10_000 * place))
-    return len(future)
+    if begun:
+        print(f"Removed {len(begun)} files that killed jobs had begun.", file=sys.stderr)
+    if future:
+        print("Files of the future in results/ or resources/ are dated now.", file=sys.stderr)
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a file has the name that scripts/first/files.py gives to one being written."""
+    return path.name.startswith(".") and ".part" in path.name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import ctypes
 import gc
 import importlib
 import os
@@ -24,6 +25,7 @@ LLAMA = f"{MAPPING} transformers.models.llama.modeling_llama transformers.optimi
 PRELOAD = (
     f"numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch {LLAMA}".split()
 )
+PR_SET_PDEATHSIG = 1
 IDLE_SECONDS = 3  # Snakemake takes longer to start its first job
 # What this process has of the repository. A job imports it anew.
 PARSED = "scripts.first.fingerprint"
@@ -43,6 +45,7 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
 
     Returns None in the server (``directory`` is removed), and its request in each forked job.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # its runner's end is its own
     greeting = interpreter()  # the imports may add variables
     # A command without jobs is over soon, and shares the machine with no imports that nobody needs.
     select.select([listener, lifeline], [], [], IDLE_SECONDS)
@@ -87,6 +90,8 @@ def _supervise(connection: socket.socket, greeting: dict) -> dict:
         send(connection, greeting)
         streams = socket.recv_fds(connection, 1, 3)[1]
         request = receive(connection)
+        parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the job takes it when it can
         job = os.fork()
     except (OSError, EOFError, ValueError):
         os._exit(0)  # the caller prefers to run by itself
@@ -98,11 +103,21 @@ def _supervise(connection: socket.socket, greeting: dict) -> dict:
         os.close(stream)
     if job == 0:
         connection.close()
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _die_with(parent)
         return request
     try:
         connection.sendall(bytes([_watch(connection, job)]))
     finally:
         os._exit(0)
+
+
+def _die_with(parent: int) -> None:
+    """Let the kernel kill this process with its parent: nobody else would know of it any more."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
 
 
 def _watch(connection: socket.socket, job: int) -> int:

@@ -168,8 +168,3 @@ def damage(folder: Path, reference: dict[str, str]) -> list[str]:
     wrong = [name for name in found.keys() & reference.keys() if found[name] != reference[name]]
     begun = "/."  # hidden: state, and files that are being written
     return sorted(wrong) + sorted(n for n in found.keys() - reference.keys() if begun not in n)
-
-
-def part_files(folder: Path) -> list[str]:
-    """Files that were begun and never finished."""
-    return [str(p) for p in (folder / "results").rglob(".*.part*")]

@@ -145,14 +145,32 @@ def test_a_file_system_without_locks(folder, monkeypatch):
 
 def test_files_of_the_future_are_dated_now_in_their_order(folder, capsys):
     """So that nothing is made again; what is older than now keeps its date."""
-    (folder / "results/deep").mkdir(parents=True)
     names = ["old", "deep/first", "second", "deep/third"]
     dates = [10**18, 4 * 10**18, 4 * 10**18 + 1, 5 * 10**18]
     for name, date in zip(names, dates, strict=True):
-        (folder / "results" / name).touch()
-        os.utime(folder / "results" / name, ns=(date, date))
+        made(folder, name, date)
     hold(folder)
     found = [(folder / "results" / name).stat().st_mtime for name in names]
     assert found == sorted(set(found)) and found[0] == 10**9 and found[-1] <= time.time()
     assert "are dated now" in capsys.readouterr().err
-    assert controller.date_back(folder) == 0
+    controller.tidy(folder)
+    assert capsys.readouterr().err == ""
+
+
+def test_files_that_killed_jobs_had_begun_are_removed(folder, capsys):
+    """Not those that somebody may be writing; none that has its final name."""
+    now = time.time_ns()
+    kept = [made(folder, "model.safetensors", 10**18), made(folder, "a/.x.0a.part.csv", now)]
+    left = made(folder, "a/.model.0a1b2c3d.part.safetensors", now - 2 * controller.HOUR)
+    hold(folder)
+    assert all(path.exists() for path in kept) and not left.exists()
+    assert "Removed 1 files" in capsys.readouterr().err
+
+
+def made(folder, name, date):
+    """A file of results/ and its date in nanoseconds."""
+    path = folder / "results" / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+    os.utime(path, ns=(date, date))
+    return path

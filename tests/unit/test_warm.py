@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from scripts.first import warm
@@ -240,6 +241,24 @@ def test_killed_client_takes_its_job_along(server):
     client.communicate(timeout=SECONDS)
     wait_for(lambda: not alive(job))
     wait_for(lambda: len(servers(server[warm.SOCKET_VARIABLE])) == 1)
+
+
+def test_interrupt_is_for_jobs(server):
+    """Sent to all at once, it ends the job in one line; the server goes on."""
+    client, job = start_sleeper(server)
+    supervisor = psutil.Process(job).parent()
+    for process in (supervisor.parent(), supervisor, psutil.Process(client.pid)):
+        process.send_signal(signal.SIGINT)
+    assert client.communicate(timeout=SECONDS)[1] == b"error: interrupted\n"
+    assert call(server, "exit", "0")[0] == 0
+
+
+def test_killed_supervisor_takes_its_job_along(server):
+    """Its caller fails, so the same job may be started again: the first must not go on writing."""
+    client, job = start_sleeper(server)
+    os.kill(psutil.Process(job).ppid(), signal.SIGKILL)
+    assert client.wait(SECONDS) == 1
+    wait_for(lambda: not alive(job))
 
 
 @pytest.mark.parametrize("ending", ["exit", "terminate", "kill"])
