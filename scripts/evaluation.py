@@ -12,6 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from scripts.first.errors import positive
 from scripts.first.launch import launch
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--model", type=Path, required=True, help="checkpoint folder")
     options.add_argument("--test", type=Path, required=True, help="test split (parquet)")
     options.add_argument("--posthoc", type=Path, help="validation.json with a post-hoc temperature")
-    options.add_argument("--bins", type=int, default=10, help="bins of the ECE")
+    options.add_argument("--bins", type=positive, default=10, help="bins of the ECE")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     for name in ("scale", "family", "corpus", "method", "seed", "benchmark"):

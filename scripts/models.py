@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from scripts.first.errors import positive
 from scripts.first.launch import launch
 from scripts.first.mirror import MODEL_MIRROR
 
@@ -30,7 +31,7 @@ def build_parser():
     )
     tokenizer.add_argument("--world-settings", help="settings of the generated world (JSON)")
     tokenizer.add_argument("--text", type=Path, nargs="*", default=[], help="training splits")
-    tokenizer.add_argument("--vocabulary-size", type=int, default=8192, help="of the BPE")
+    tokenizer.add_argument("--vocabulary-size", type=positive, default=8192, help="of the BPE")
 
     pretrain = commands.add_parser("pretrain", help="pretrain from nothing", allow_abbrev=False)
     pretrain.add_argument("--text", type=Path, nargs="+", required=True, help="training splits")
@@ -40,7 +41,7 @@ def build_parser():
     pretrain.add_argument(
         "--supervise", choices=("all", "response"), default="all", help="tokens that are learnt"
     )
-    pretrain.add_argument("--max-rows", type=int, help="use this many rows, drawn by the seed")
+    pretrain.add_argument("--max-rows", type=positive, help="use this many rows, drawn by the seed")
     cli.add_encoding_options(pretrain)
     cli.add_training_options(pretrain)
 

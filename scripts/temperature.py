@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from scripts.first.errors import positive
 from scripts.first.launch import launch
 
 
@@ -22,8 +23,8 @@ def main(argv: list[str] | None = None) -> int:
     )
     add = options.add_argument
     add("--knowledge", type=Path, required=True, help="knowledge store of the validation split")
-    add("--k", type=int, default=5, help="tokens a position (default: 5)")
-    add("--bins", type=int, default=10, help="bins of the ECE (default: 10)")
+    add("--k", type=positive, default=5, help="tokens a position (default: 5)")
+    add("--bins", type=positive, default=10, help="bins of the ECE (default: 10)")
     add("--output-dir", type=Path, required=True, help="folder to write")
     arguments = options.parse_args(argv)
 

@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from scripts.first.errors import positive
 from scripts.first.training import Settings
 
 
@@ -30,7 +31,7 @@ class _Help(argparse.ArgumentDefaultsHelpFormatter):
 def add_encoding_options(options: argparse.ArgumentParser) -> None:
     """--block-length and --append-eos."""
     group = options.add_argument_group("encoding")
-    group.add_argument("--block-length", type=int, required=True, help="longest row in tokens")
+    group.add_argument("--block-length", type=positive, required=True, help="longest row in tokens")
     group.add_argument(
         "--append-eos",
         action=argparse.BooleanOptionalAction,
@@ -77,14 +78,14 @@ def add_validation_options(options: argparse.ArgumentParser) -> None:
     """--validation, --bins and --max-tokens."""
     group = options.add_argument_group("validation")
     group.add_argument("--validation", type=Path, required=True, help="validation split (parquet)")
-    group.add_argument("--bins", type=int, default=10, help="bins of the ECE")
+    group.add_argument("--bins", type=positive, default=10, help="bins of the ECE")
     add_inference_options(group)
 
 
 def add_inference_options(options) -> None:
     """--max-tokens of one forward pass."""
     options.add_argument(
-        "--max-tokens", type=int, default=8192, help="padded tokens of one inference batch"
+        "--max-tokens", type=positive, default=8192, help="padded tokens of one inference batch"
     )
 
 

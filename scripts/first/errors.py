@@ -40,6 +40,16 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
+def positive(text: str) -> int:
+    """A whole number of 1 or more, as the type of an option; argparse tells any other."""
+    number = int(text) if text.isascii() and text.isdigit() else 0
+    if not 0 < number < 10**9:
+        import argparse
+
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return number
+
+
 def run_cli(main: Callable[[list[str]], int | None]) -> None:
     """Run ``main(argv)`` on the command line and exit with the status it returns (None is 0).
 

@@ -24,7 +24,8 @@ class TextTokenizer:
     """Text to token ids, always with BOS in front and never with EOS behind.
 
     Special-token text inside a string (`</s>`, `<unk>`) is ordinary text (trap 4): it can never
-    become the id of a special token.
+    become BOS or EOS. A vocabulary of whole words, the tiny world's, has no pieces to spell it with
+    and reads it as any unknown word.
     """
 
     def __init__(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import MAKE_ROOM, UserError, run_cli, writing
+from scripts.first.errors import MAKE_ROOM, UserError, positive, run_cli, writing
 
 
 def outcome(main, monkeypatch, capsys):
@@ -99,3 +100,15 @@ def test_a_line_that_cannot_be_written_is_no_traceback():
     with open("/dev/full", "w") as full:
         process = subprocess.run([sys.executable, "-c", code], stderr=full, check=False)
     assert process.returncode == 2
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1.5", "ten", "", "1" * 5000, "٣", "1e3", " 1"])
+def test_numbers_that_count_nothing_are_told(text, capsys):
+    """As argparse tells a mistake: the option, the value, status 2."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bins", type=positive)
+    with pytest.raises(SystemExit) as end:
+        parser.parse_args([f"--bins={text}"])
+    assert end.value.code == 2
+    assert "argument --bins" in capsys.readouterr().err.splitlines()[-1]
+    assert parser.parse_args(["--bins=10"]).bins == 10

@@ -15,7 +15,7 @@ import numpy as np
 from scripts.first.artifacts.names import family_name, method_name
 from scripts.first.artifacts.runs import Run, load_runs
 from scripts.first.artifacts.sealing import TABLE, seal
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, positive
 from scripts.first.files import read_json, read_parquet, write_csv, write_text
 from scripts.first.records import verified
 
@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--predictions", nargs="+", required=True, help="one file a method")
     parser.add_argument("--metrics", nargs="+", required=True, help="same order as --predictions")
     parser.add_argument("--questions", required=True, help="the test table, data/*/test.parquet")
-    parser.add_argument("--cases", type=int, default=3, help="how many cases (default 3)")
+    parser.add_argument("--cases", type=positive, default=3, help="how many cases (default 3)")
     parser.add_argument("--first-questions", help='JSON list of {"id": ..} or {"text": ..}')
     parser.add_argument("--output-prefix", required=True, help="path without .csv, .md, .tex")
 
