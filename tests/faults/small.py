@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import yaml
 
-from tests.workflow.copies import copy_repository, environment, reduce_scales, snakemake
+from tests.workflow.copies import copy_repository, reduce_scales
 
 METHODS = ["teacher", "finetune", "finetune_ts", "distill", "first_ts"]
 
@@ -34,25 +31,3 @@ def small_copy(folder: Path, families: tuple = ("alder",), seeds: tuple = (1234,
     tiny["figures"]["figure6_methods"] = []
     scale.write_text(yaml.safe_dump(settings, sort_keys=False))
     return folder
-
-
-def run_small(folder: Path, *words: str, cores: int = 2) -> subprocess.CompletedProcess:
-    """The whole run, or other targets, as `make demo` does it: beside a warm server."""
-    settings = environment(folder, LC_ALL="C.UTF-8")
-    settings.pop("PYTHONDONTWRITEBYTECODE", None)
-    line = [sys.executable, "-m", "scripts.first.warm", "run", "--", "snakemake"]
-    line += ["--profile", "profiles/local", "--cores", str(cores), "--", *(words or ["all"])]
-    return subprocess.run(
-        line, cwd=folder, env=settings, capture_output=True, text=True, timeout=900, check=False
-    )
-
-
-def commands(folder: Path, *targets: str) -> list[list[str]]:
-    """Words of the real command of each job, `scripts.student --model ...`, as Snakemake has it."""
-    process = snakemake(folder, "-c1", "-F", "-n", "-p", "--quiet", "host", "--", *targets)
-    found = []
-    for line in process.stdout.splitlines() + process.stderr.splitlines():
-        words = shlex.split(line) if line.strip().startswith("python -m") else []
-        if words:
-            found.append(words[2 : next(i for i, w in enumerate(words) if w.startswith(">"))])
-    return found

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import random
+import shlex
 import shutil
 from pathlib import Path
 
@@ -16,7 +17,9 @@ import pytest
 from scripts.first.errors import UserError
 from scripts.first.lineage import Lineage
 from tests.faults import WHOLE, tried
-from tests.faults.small import commands, run_small, small_copy
+from tests.faults.jobs import jobs
+from tests.faults.runs import Run, undisturbed
+from tests.faults.small import small_copy
 
 FLIPS = 20 if WHOLE else 3
 FAMILIES = ("alder", "birch") if WHOLE else ("alder",)
@@ -104,11 +107,15 @@ LIKES = {  # what a file is swapped with: its like of another ...
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A finished small run, with a second seed of one student, and its real commands."""
-    folder = small_copy(tmp_path_factory.mktemp("damaged") / "first", FAMILIES)
-    more = [path.replace("1234", "1235") for path in (f"{ANSWERS}/metrics.json",)]
-    process = run_small(folder, "all", *more)
-    assert process.returncode == 0, process.stderr[-3000:]
-    found = [*commands(folder, "all"), SHOW]
+    folder = tmp_path_factory.mktemp("damaged") / "first"
+    if WHOLE:
+        small_copy(folder, FAMILIES)
+    else:
+        whole = undisturbed(tmp_path_factory.getbasetemp())
+        shutil.copytree(whole, folder, symlinks=True)
+    run = Run(folder, "all", f"{ANSWERS.replace('1234', '1235')}/metrics.json")
+    assert run.wait() == 0, run.log()[-3000:]
+    found = [shlex.split(job.line)[2:-2] for job in jobs(folder)] + [SHOW]
     assert len(found) > 40
     return folder, found
 

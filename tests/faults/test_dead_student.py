@@ -13,8 +13,9 @@ import pytest
 from scripts.artifacts import main
 from scripts.first.artifacts import figure3, figure5, figure6
 from scripts.first.artifacts.names import ONE_ANSWER
-from scripts.first.files import read_csv, read_json, read_parquet, write_json, write_parquet
+from scripts.first.files import read_csv, read_json, read_parquet, write_parquet
 from tests.faults import tried
+from tests.sealed import reseal
 from tests.unit.artifacts_world import questions, write_run, write_search
 
 N = 200
@@ -31,7 +32,7 @@ def dead_run(folder, labels: dict) -> tuple[str, str, str]:
     table = read_parquet(paths[0])
     place = table.schema.get_field_index("prediction")
     write_parquet(paths[0], table.set_column(place, "prediction", [[most] * N]))
-    write_json(paths[1], {**read_json(paths[1]), "constant_output": True})
+    reseal(paths[1], rehash=True, constant_output=True)
     return paths
 
 

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from scripts.first import packing, store_file
-from scripts.first.files import describe_files, read_json, write_json
+from scripts.first.files import describe_files, read_json
 from scripts.first.store import FILE, FORMAT, MANIFEST, KnowledgeStore, write_store
 from tests import tiny_models as tiny
 from tests.faults import tried
 from tests.faults.forked import refusal, script
+from tests.sealed import reseal
 
 V, K = 263, 5
 
@@ -86,7 +87,7 @@ def foreign(folder, arrays: dict, manifest: dict) -> None:
     store = KnowledgeStore(arrays, manifest)
     store_file.write_file(folder / FILE, store)
     counts = {"k": store.k, "rows": len(store), "files": describe_files(folder, [FILE])}
-    write_json(folder / MANIFEST, {**manifest, **counts, "format": FORMAT})
+    reseal(folder / MANIFEST, {**manifest, **counts, "format": FORMAT})
 
 
 def commands(folder) -> list[tuple[int, str]]:
@@ -132,8 +133,7 @@ def write_foreign(folder, arrays, manifest, name: str) -> None:
     tensors = load_file(folder / FILE)
     tensors["row_counts"] = np.diff(arrays["offsets"]).astype(np.uint16)
     save_file(tensors, folder / FILE)
-    manifest = read_json(folder / MANIFEST)
-    write_json(folder / MANIFEST, {**manifest, "files": describe_files(folder, [FILE])})
+    reseal(folder / MANIFEST, rehash=True)
 
 
 @pytest.mark.parametrize("name", ["row_counts", "block_rows", "lengths", "row_hashes", "ids"])
@@ -150,8 +150,7 @@ def test_tensors_that_do_not_belong_together(tmp_path, real, name, how):
     if how == "missing":
         del tensors[name]
     save_file(tensors, path)
-    manifest = read_json(path.parent / MANIFEST)
-    write_json(path.parent / MANIFEST, {**manifest, "files": describe_files(path.parent, [FILE])})
+    reseal(path.parent / MANIFEST, rehash=True)
     for found in commands(tmp_path):
         line = refusal(found)
         assert str(path) in line

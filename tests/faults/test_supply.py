@@ -21,6 +21,7 @@ from scripts.first.plan.scales import load_config
 from tests import tiny_models as tiny
 from tests.faults import WHOLE, tried
 from tests.faults.forked import ROOT, refusal, script
+from tests.sealed import reseal
 
 SOURCES = [p for d in ("scripts", "benchmarks") for p in sorted((ROOT / d).rglob("*.py"))]
 RULES = [ROOT / "Snakefile", *sorted((ROOT / "rules").glob("*.smk"))]
@@ -142,7 +143,7 @@ def checkpoint(folder: Path) -> Path:
 def describe(folder: Path) -> None:
     """A valid record of whatever lies there."""
     names = sorted(p.name for p in folder.iterdir() if p.name != "record.json")
-    write_json(folder / "record.json", {"kind": "x", "files": describe_files(folder, names)})
+    reseal(folder / "record.json", {"kind": "x", "files": describe_files(folder, names)})
 
 
 def stages(tmp_path: Path, model: Path, **changes: str) -> list[tuple[int, str]]:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.first import records
 from scripts.first.files import write_json
 from scripts.first.plan.planning import Machine, make_plan
 from scripts.first.plan.printing import print_plan
@@ -218,6 +219,8 @@ def test_a_plan_of_what_was_fetched_and_prepared(tmp_path, capsys):
     write_json(results / "small/models/smollm2-360m/record.json", record)
     for split in ("train", "validation", "test"):
         tiny.write_table(results / f"small/data/csqa/{split}.parquet", tiny.choice_rows(12))
+    files = [f"{split}.parquet" for split in ("train", "validation", "test")]
+    records.write(results / "small/data/csqa/report.json", {}, files)
     assert main(["--scale", "small", "--results", str(results)]) == 0
     printed = capsys.readouterr().out
     assert f"source of model smollm2-360m: {results}/small/models/smollm2-360m" in printed
