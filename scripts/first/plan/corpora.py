@@ -14,6 +14,7 @@ import numpy as np
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json
 from scripts.first.plan.architecture import ROOT, fetched_files
+from scripts.first.records import record_beside
 
 SHIPPED = ROOT / "config" / "token_counts.json"
 GROUPS = tuple(2**i for i in range(10))  # 1 .. 512 rows
@@ -95,7 +96,7 @@ def counts_of(scale: str, family: str, corpus: str, split: str, settings: dict, 
     prepared = results / scale / "data" / corpus / f"{split}.parquet"
     student = settings["families"][family]["student"]
     tokenizer = _tokenizer_folder(scale, student, settings, results)
-    if prepared.is_file() and tokenizer is not None:
+    if record_beside(prepared) and prepared.is_file() and tokenizer is not None:
         source = f"{prepared.parent} with the tokenizer of {student}"
         return _prepared(prepared, tokenizer, tuple(settings["encoding"].items()), source)
     table = read_json(SHIPPED)
