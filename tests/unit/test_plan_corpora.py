@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scripts.first import records
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json
 from scripts.first.plan import corpora
@@ -83,6 +84,7 @@ def prepared(tmp_path):
     """Results of scale paper in which one split of CommonsenseQA is prepared."""
     rows = tiny.choice_rows(12)
     tiny.write_table(tmp_path / "paper/data/csqa/train.parquet", rows)
+    records.write(tmp_path / "paper/data/csqa/report.json", {}, ["train.parquet"])
     return tmp_path, rows
 
 
