@@ -38,7 +38,7 @@ verify: $(VENV)/run.stamp ## finished results, from the tables down to the data;
 	@$(BIN)/python -m scripts.verify results/$(SCALE)
 
 test: $(VENV)/test.stamp ## linters and tests, long ones in their short forms
-	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
 	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
@@ -47,7 +47,7 @@ FAULTS := logs/faults.jsonl
 faults: $(VENV)/test.stamp ## the tests of faults whole, and a table of what was tried
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS)
 	@FIRST_FAULTS=whole FIRST_FAULTS_REPORT=$(abspath $(FAULTS)) \
-	  $(BIN)/python -m pytest tests/faults $(PYTEST); \
+	  $(BIN)/python -m pytest tests/faults -n 2 --dist loadfile $(PYTEST); \
 	  status=$$?; $(BIN)/python -m tests.faults.report $(FAULTS) && exit $$status
 
 bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some

@@ -40,6 +40,20 @@ for number, handler in (
         signal.signal(number, handler)
 
 
+LONG = ("workflow/test_readme", "faults/", "slurm/", "hub/", "workflow/")  # the longest first
+
+
+def pytest_collection_modifyitems(items):
+    """With two workers the long files come first, and short ones fill what is left at the end."""
+
+    def place(item) -> int:
+        path = str(item.path.relative_to(Path(ROOT) / "tests"))
+        return next((i for i, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=place)
+
+
 def finished(factory, line):
     """A copy of a reduced repository in which `line` has run: once for all workers of the tests."""
     base = factory.getbasetemp()
