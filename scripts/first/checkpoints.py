@@ -23,14 +23,17 @@ from scripts.first.provenance import provenance
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
+# What loading a model or a tokenizer would take in place of, or beside, what the record names.
+TAKEN_IF_THERE = (WEIGHTS, "tokenizer.model", "tokenizer.json", "adapter_config.json")
 TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
 
 
-def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
+def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Path, dict]:
     """Check a checkpoint's files against its record; return (folder of the files, record).
 
+    `only`: names of the files that will be used; the others, large weights maybe, are not read.
     Files of the hub stay in its cache or in a mirror (`scripts.first.locations`). Raises UserError
-    for a missing checkpoint, a missing, truncated or altered file.
+    for a missing checkpoint, a missing, truncated, altered or added file.
     """
     folder = Path(folder)
     if not (folder / RECORD).is_file():
@@ -46,7 +49,15 @@ def verify_checkpoint(folder: str | Path) -> tuple[Path, dict]:
         )
     location = locate(folder, record)
     for name, expected in record["files"].items():
+        if only and name not in only:
+            continue
         records.check(location / name, expected, folder / RECORD)
+    for name in TAKEN_IF_THERE:
+        if name not in record["files"] and (location / name).is_file():
+            raise UserError(
+                f"unknown file: {location / name}: {folder / RECORD} does not name it, and it "
+                "would be used: remove it"
+            )
     return location, record
 
 

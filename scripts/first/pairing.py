@@ -9,9 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.first import records
-from scripts.first.checkpoints import RECORD, TOKENIZER_COPIES
+from scripts.first.checkpoints import RECORD, TOKENIZER_COPIES, verify_checkpoint
 from scripts.first.errors import UserError
-from scripts.first.locations import locate
 from scripts.first.provenance import provenance
 from scripts.first.tokenizer import TextTokenizer, load_tokenizer
 
@@ -39,11 +38,7 @@ def check_pair(teacher: Path, student: Path, output: Path) -> None:
 
 
 def _tokenizer(folder: Path) -> TextTokenizer:
-    record = records.read(folder / RECORD)
-    location = locate(folder, record)
-    for name in set(TOKENIZER_COPIES) & set(record["files"]):
-        records.check(location / name, record["files"][name], folder / RECORD)
-    return load_tokenizer(location)
+    return load_tokenizer(verify_checkpoint(folder, only=TOKENIZER_COPIES)[0])
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:

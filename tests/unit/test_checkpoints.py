@@ -165,3 +165,11 @@ def test_weights_digest_names_shards_too():
     digest = weights_digest(record(**{one: "a", two: "b"}))
     assert digest == weights_digest(record(**{two: "b", one: "a", "config.json": "c"}))
     assert digest != weights_digest(record(**{one: "a", two: "c"}))
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "adapter_config.json"])
+def test_an_added_file_is_noticed(folder, name):
+    """The record does not name it, and loading would take it: a tokenizer.model even first."""
+    (folder / name).write_bytes(b"x")
+    with pytest.raises(UserError, match=f"unknown file: .*{name}.*remove it"):
+        verify_checkpoint(folder)
