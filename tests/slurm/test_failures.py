@@ -56,7 +56,7 @@ def test_ended_jobs_are_retried_with_more(cluster, tiny_run, finished):
     assert not (finished / ALWAYS / "metrics.json").exists()
     local, here = digests(tiny_run), digests(finished)
     assert {name for name in local if here.get(name) != local[name]} == {
-        f"{ALWAYS}/{name}" for name in ("metrics.json", "predictions.parquet")
+        f"{ALWAYS}/{name}" for name in ("metrics.json", "predictions.parquet", "ranks.parquet")
     }
 
 
