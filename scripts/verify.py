@@ -13,12 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.first.errors import UserError, run_cli
-from scripts.first.lineage import ARTIFACTS, Lineage, Record
+from scripts.first.lineage import ARTIFACTS, MISSING, Lineage, Record
 from scripts.first.progress import progress
 from scripts.first.records import RESULTS
 
 SHOWN = 20
+DEEP = 100  # spaces of indentation; no real lineage has ten steps
 QUIET = 2_000_000_000  # bytes that are hashed in seconds
+
+
+def show(text: str) -> None:
+    """Print one line; what is not printable in names of somebody else's files is escaped."""
+    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -51,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     with progress("hashing", total, "B", quiet=total < QUIET) as advance:
         lineage = Lineage(options.folder, options.without_weights, advance)
     size = sum(size for size, _ in lineage.hashed.values())
-    print(
+    show(
         f"{options.folder}: {len(lineage.records)} records of {len(lineage.hashed)} files, "
         f"{size / 1e6:,.1f} MB, hashed"
     )
@@ -63,23 +69,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         if touched
         else lineage.records.values()
     )
+    shown += [] if chosen else lineage.orphans()
     _list("problems", [f"{kind}: {file}: {why}" for kind, file, why in shown], options.all)
     if not chosen:
         _list("files without a record", lineage.unknown(), options.all)
         sound = sound and not shown
-    print("sound" if sound and placed else "NOT SOUND")
-    return 0 if sound and placed else 1
+    if roots := sorted({lineage.to_make(file) for _, file, _ in shown}):
+        files = " ".join(f"{options.folder}/{file}" for file in roots)
+        show(f"to make them again: snakemake -c2 -R {files}")
+    absent = [] if chosen else [name for name in ARTIFACTS if name not in lineage.owner]
+    if sound and placed and not absent:
+        show("sound: every file is what its record says")
+        return 0
+    some = f"NOT COMPLETE: {len(absent)} of {len(ARTIFACTS)} artifacts are not made"
+    show(f"{some}; what there is, is sound" if sound and placed else "NOT SOUND")
+    return 1
 
 
 def well_placed(lineage: Lineage) -> bool:
     """Whether all records are of one scale, and of that which a folder below results/ names."""
     scales, folder = sorted(lineage.scales()), lineage.folder.absolute()
     if folder.parent.name == RESULTS and scales and scales != [folder.name]:
-        print(
+        show(
             f"misplaced: the records are of scale {', '.join(scales)}, the folder is {folder.name}"
         )
     elif len(scales) > 1:
-        print(f"mixed: records of scales {', '.join(scales)}")
+        show(f"mixed: records of scales {', '.join(scales)}")
     else:
         return True
     return False
@@ -91,12 +106,14 @@ def overview(lineage: Lineage) -> bool:
     for name in ARTIFACTS:
         record = lineage.owner.get(name)
         if record is None:
-            print(f"  {name}: not made")
+            show(f"  {name}: not made")
             continue
         behind = lineage.behind(record)
         problems = lineage.problems(behind.values())
+        if not any(path.startswith("data/") for path in behind):
+            problems.append((MISSING, name, "it rests on no data"))
         sound = sound and not problems
-        print(f"  {name}: {verdict(problems)}; rests on {counted(behind, record)}")
+        show(f"  {name}: {verdict(problems)}; rests on {counted(behind, record)}")
     return sound
 
 
@@ -122,7 +139,7 @@ def explain(lineage: Lineage, names: list[str]) -> bool:
         seen: set[str] = set()
         _tree(lineage, record, name, "", seen)
         problems = lineage.problems(lineage.behind(record).values())
-        print(f"  {name}: {verdict(problems)}; rests on {len(seen) - 1} records")
+        show(f"  {name}: {verdict(problems)}; rests on {len(seen) - 1} records")
         sound = sound and not problems
     return sound
 
@@ -130,11 +147,12 @@ def explain(lineage: Lineage, names: list[str]) -> bool:
 def _tree(lineage: Lineage, record: Record, name: str, indent: str, seen: set[str]) -> None:
     digest = lineage.hashed.get(name, (0, "-" * 12))[1][:12]
     said = record.provenance
-    marks = ", ".join(sorted({kind for kind, _, _ in record.problems}))
+    mine = (name, record.path)
+    marks = ", ".join(sorted({kind for kind, file, _ in record.problems if file in mine}))
     again = record.path in seen
     made = "as above" if again else f"by {said.get('module')} {said.get('code')}"
-    print(f"  {indent}{name}  {digest}  {made}" + (f"  {marks.upper()}" if marks else ""))
-    if again:
+    show(f"  {indent}{name}  {digest}  {made}" + (f"  {marks.upper()}" if marks else ""))
+    if again or len(indent) > DEEP:
         return
     seen.add(record.path)
     for source, expected in record.sources.items():
@@ -142,7 +160,7 @@ def _tree(lineage: Lineage, record: Record, name: str, indent: str, seen: set[st
         if inside in lineage.owner:
             _tree(lineage, lineage.owner[inside], inside, indent + "  ", seen)
         else:
-            print(f"  {indent}  {source}  {expected[:12]}  from elsewhere")
+            show(f"  {indent}  {source}  {expected[:12]}  from elsewhere")
 
 
 def _inside(file: Path, folder: Path) -> str:
@@ -155,11 +173,11 @@ def _inside(file: Path, folder: Path) -> str:
 def _list(what: str, lines: list[str], everything: bool) -> None:
     if not lines:
         return
-    print(f"{what}: {len(lines)}")
+    show(f"{what}: {len(lines)}")
     for line in lines if everything else lines[:SHOWN]:
-        print(f"  {line}")
+        show(f"  {line}")
     if len(lines) > SHOWN and not everything:
-        print(f"  ... and {len(lines) - SHOWN} more (--all)")
+        show(f"  ... and {len(lines) - SHOWN} more (--all)")
 
 
 if __name__ == "__main__":

@@ -13,10 +13,9 @@ def reseal(path: str | Path, content: dict | None = None, rehash: bool = False, 
     """Write a record with other content or `changes`; `rehash`: of its files as they are now."""
     path = Path(path)
     content = dict(content if content is not None else json.loads(path.read_text()))
-    for name in ("seal", "place"):
-        content.pop(name, None)
+    content.pop("seal", None)
     content |= changes
     if rehash:
         content["files"] = describe_files(path.parent, list(content["files"]))
-    record = {"made_from": {}, **content, "place": records.place(path)}
+    record = {"made_from": {}, "place": records.place(path), **content}
     write_text(path, records._text({**record, "seal": records._seal(record)}))

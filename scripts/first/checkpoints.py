@@ -85,13 +85,21 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
         import torch
         from transformers import AutoModelForCausalLM
 
-        model = AutoModelForCausalLM.from_pretrained(
+        model, report = AutoModelForCausalLM.from_pretrained(
             location,
             dtype=getattr(torch, dtype),
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            output_loading_info=True,
         )
+    for kind in ("missing_keys", "mismatched_keys"):  # transformers would draw them at random
+        if report.get(kind):
+            name = sorted(map(str, report[kind]))[0]
+            raise UserError(
+                f"the checkpoint lacks the tensor {name}, or it has another shape: {location}: "
+                "remake it"
+            )
     model.config.use_cache = False
     return model.to(device or default_device()).eval()
 
@@ -107,11 +115,20 @@ def load_config(location: Path):
 @contextlib.contextmanager
 def readable(path: Path):
     """Make one line of what transformers and safetensors say of files that are none of theirs."""
+    from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
     try:
         yield
-    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+    except (
+        SafetensorError,
+        StrictDataclassError,
+        OSError,
+        ValueError,
+        TypeError,
+        ArithmeticError,
+        RuntimeError,
+    ) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"unusable file or model: {path}: {line}: delete it and remake it"

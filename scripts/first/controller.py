@@ -102,7 +102,7 @@ def refuse_what_cannot_be_seen(folder: Path, alone: bool | None) -> None:
 def last_run(folder: Path) -> tuple[str, str] | None:
     """Machine and process id of the run that holds or held the folder, if there was one."""
     with contextlib.suppress(FileNotFoundError):
-        if words := (folder / STARTED_ON).read_text().split():
+        if words := (folder / STARTED_ON).read_text(errors="replace").split():
             return words[0], words[1] if len(words) > 1 else "unknown"
     return None
 

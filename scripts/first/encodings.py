@@ -36,11 +36,15 @@ def cached(
     troubles = (OSError, UserError, SafetensorError)  # a full disk is the last of them
     path = Path(folder) / f"{_key(texts, identity)}.safetensors"
     with contextlib.suppress(*troubles):  # another job may be replacing it
-        if read_seal(path) is not None:
-            return _read(path)
+        note = read_seal(path) or {}
+        # The seal says whose ids they are: a file of other texts may have got this one's name.
+        if note.get("key") == path.stem and note.get("texts") == len(texts):
+            if len(ids := _read(path)) == len(texts):
+                return ids
     ids = encode(texts)
+    note = {"key": path.stem, "texts": len(texts)}
     try:
-        seal_part(path, lambda temporary: _write(temporary, ids), {"texts": len(texts)})
+        seal_part(path, lambda temporary: _write(temporary, ids), note)
     except troubles as error:
         print(f"encodings are not kept: {error}", file=sys.stderr)
     return ids

@@ -76,7 +76,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     text = read_text(path)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UserError(f"not a complete JSON file: {path}: {error}: {REMAKE}") from None
 
 

@@ -84,6 +84,14 @@ class Lineage:
             self._check_code(record)
             self._check_sources(record)
 
+    def orphans(self) -> list[tuple[str, str, str]]:
+        """(kind, file, reason) of each artifact that is there without a record."""
+        return [
+            (MISSING, name, "its record is missing")
+            for name in ARTIFACTS
+            if name not in self.owner and (self.folder / name).exists()
+        ]
+
     def _below(self, path: Path) -> str:
         return path.relative_to(self.folder).as_posix()
 
@@ -106,11 +114,14 @@ class Lineage:
 
     def _hash(self, advance: Callable[[int], None]) -> None:
         wanted = {file for record in self.records.values() for file in [record.path, *record.files]}
-        present = [file for file in sorted(wanted) if (self.folder / file).is_file()]
+        present = [file for file in sorted(wanted) if _is_file(self.folder / file)]
 
         def one(file: str) -> tuple[str, tuple[int, str]]:
-            size = (self.folder / file).stat().st_size
-            found = (size, sha256_file(self.folder / file))
+            try:
+                size = (self.folder / file).stat().st_size
+                found = (size, sha256_file(self.folder / file))
+            except (UserError, OSError):
+                return file, (-1, "unreadable")
             advance(size)
             return file, found
 
@@ -145,15 +156,15 @@ class Lineage:
             if name is None:
                 reason = _difference_here(source, digest)
             elif name not in self.owner:
-                reason = f"made from {source}, of which there is no record"
+                reason = None  # told once, of the file that lacks it
+                record.problems.append((MISSING, name, "it has no record"))
             elif name not in self.hashed:
                 reason = None  # its own record tells that it is missing
             else:
                 same = self.hashed[name][1] == digest
                 reason = None if same else f"made from another version of {source}"
             if reason:
-                kind = MISSING if "no record" in reason else STALE
-                record.problems.append((kind, record.path, reason))
+                record.problems.append((STALE, record.path, reason))
 
     def inside(self, source: str) -> str | None:
         """A source's path below the folder; None for a file from elsewhere, such as a bundle."""
@@ -175,6 +186,10 @@ class Lineage:
         found = {problem for record in chosen for problem in record.problems}
         return sorted(found, key=lambda problem: (problem[1], problem[0], problem[2]))
 
+    def to_make(self, file: str) -> str:
+        """What to make again for a file: its record, or itself where it has none."""
+        return self.owner[file].path if file in self.owner else file
+
     def unknown(self) -> list[str]:
         """Files that no record names."""
         every = (p for p in self.folder.rglob("*") if p.is_file() and _counts(p, self.folder))
@@ -186,14 +201,23 @@ def _counts(path: Path, folder: Path) -> bool:
     return not any(part.startswith(".") for part in path.relative_to(folder).parts)
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name too long, or with a NUL
+        return False
+
+
 @cache
 def _code(module: str) -> str | None:
-    return fingerprint(module) if closure(module) else None
+    known = all(part.isidentifier() and len(part) < 100 for part in module.split("."))
+    return fingerprint(module) if known and closure(module) else None
 
 
 def _difference_here(source: str, digest: str) -> str | None:
     """Why a source of this repository (a bundled checkpoint) is another now; None where unknown."""
     path = records.ROOT / source
-    if not path.is_file() or sha256_file(path) == digest:
+    inside = ".." not in path.parts and path.is_relative_to(records.ROOT)
+    if not inside or not _is_file(path) or sha256_file(path) == digest:
         return None
     return f"made from another version of {source}"

@@ -89,7 +89,25 @@ def read(path: str | Path) -> dict:
     own, here = record.pop("place", None), place(path)
     if own and here and own != here:
         raise UserError(f"misplaced record: {path}: it is that of {own}: {_again(Path(path))}")
+    if here:
+        _check_sources(Path(path), here, record)
     return record
+
+
+def _check_sources(path: Path, here: str, record: dict) -> None:
+    """UserError where a record that this one was made from is another now, as copies leave it.
+
+    Only of its own scale, and only records: they vouch for what is large.
+    """
+    results = path.absolute().parents[here.count("/")]
+    for name, digest in record.get("made_from", {}).items():
+        source = results / name
+        if name.split("/")[0] == here.split("/")[0] and is_record(source) and source.is_file():
+            if sha256_file(source) != digest:
+                raise UserError(
+                    f"stale record: {path}: it was made from another version of {source}: "
+                    f"{_again(path)}"
+                )
 
 
 def unsealed(path: str | Path) -> dict:
@@ -107,7 +125,7 @@ def unsealed(path: str | Path) -> dict:
             raise UserError(f"record without a seal, of another version: {path}: {_again(path)}")
         seal = record.pop("seal")
         whole = _text({**record, "seal": seal}) == text and _seal(record) == seal
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         whole = False
     if not whole:
         raise UserError(f"altered or incomplete record: {path}: its seal is broken: {_again(path)}")
@@ -122,7 +140,8 @@ def _sensible(record: dict) -> bool:
     """Whether files and made_from are what `write` makes: sealed is not yet ours."""
     files, sources = record.get("files", {}), record.get("made_from", {})
     return (
-        isinstance(files, dict)
+        isinstance(record.get("place"), str | None)
+        and isinstance(files, dict)
         and not any(name in ("", ".", "..") or {"/", "\\"} & {*name} for name in files)
         and isinstance(sources, dict)
         and all(isinstance(digest, str) for digest in sources.values())
@@ -189,6 +208,9 @@ def is_record(path: Path) -> bool:
 
 
 def _again(path: Path) -> str:
+    """What to do: Snakemake has to be told, for to it a file that is there is as it should be."""
+    if place(path):
+        return f"make it again: snakemake -c2 -R {path}"
     what = path.parent if path.name in NAMES else path
     return f"delete {what} and run the step that makes it again"
 

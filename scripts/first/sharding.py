@@ -219,7 +219,7 @@ def _read_shards(model, location: Path) -> None:
 def _files(location: Path) -> list[str]:
     from scripts.first.files import read_json
 
-    if (location / INDEX).is_file():
+    if not (location / WEIGHTS).is_file():  # as transformers has it: the whole comes first
         return sorted(set(read_json(location / INDEX)["weight_map"].values()))
     return [WEIGHTS]
 

@@ -47,7 +47,9 @@ def test_every_bit_counts(folder):
     assert records.read(path)["rows"] == 3
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "3", "null", '"seal"', "\ufeff{}", '{"seal": 1}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[" * 200_000, "[]", "3", "null", '"seal"', "\ufeff{}", '{"seal": 1}']
+)
 def test_what_is_no_record_is_told(folder, text):
     (folder / "report.json").write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match="altered or incomplete record|damaged text file"):
@@ -62,6 +64,7 @@ def test_what_is_no_record_is_told(folder, text):
         {"files": {"..": {}}},
         {"made_from": ["a"]},
         {"made_from": {"a": 3}},
+        {"place": 7},
     ],
 )
 def test_sealed_nonsense_is_told(folder, content):
@@ -112,7 +115,7 @@ def test_places(path, place):
 def test_files_without_a_record(folder, tmp_path):
     """Below results/ each has one; elsewhere it may be the user's own."""
     (folder / "report.json").unlink()
-    with pytest.raises(UserError, match="no record beside .*test.parquet.*delete"):
+    with pytest.raises(UserError, match="no record beside .*test.parquet.*snakemake -c2 -R"):
         records.verified(folder / "test.parquet")
     (tmp_path / "mine.parquet").write_bytes(b"rows")
     assert records.verified(tmp_path / "mine.parquet")
@@ -143,3 +146,16 @@ def test_sources_have_names_and_no_machine_paths(folder, tmp_path):
 def test_a_record_is_plain_json(folder):
     text = (folder / "report.json").read_text()
     assert list(json.loads(text))[-1] == "seal" and text.endswith("}\n")
+
+
+def test_made_from_what_is_another_now(folder):
+    """A copy from another clone: sealed, in its place, and of sources that are not these."""
+    metrics = folder.parents[1] / "evaluation/metrics.json"
+    metrics.parent.mkdir()
+    records.write(metrics, {"n": 1}, made_from=[folder / "report.json"])
+    assert records.read(metrics)["n"] == 1
+    records.write(folder / "report.json", {"rows": 4}, ["test.parquet"])
+    with pytest.raises(UserError, match="stale record: .*metrics.*version of .*report"):
+        records.read(metrics)
+    (folder / "report.json").unlink()  # what is gone, its own readers tell
+    assert records.read(metrics)["n"] == 1

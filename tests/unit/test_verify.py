@@ -5,9 +5,10 @@ import shutil
 import pytest
 
 from scripts import verify
-from scripts.first import records
+from scripts.first import lineage, records
 from scripts.first.errors import UserError
 from scripts.first.provenance import provenance
+from scripts.first.records import SUFFIX
 from tests.sealed import reseal
 
 CELL = "tables/table1/cells/alder/distill/in_domain-csqa.json"
@@ -34,6 +35,9 @@ def results(tmp_path):
     job(metrics, "scripts.evaluation", ["predictions.parquet"], made_from)
     job(CELL, "scripts.first.artifacts.cells", [], [metrics])
     job("tables/table1.record.json", "scripts.first.artifacts.table1", ["table1.csv"], [CELL])
+    for name in lineage.ARTIFACTS[1:]:
+        module = "scripts.first.artifacts." + name.split("/")[-1].split(".")[0]
+        job(name.split(".")[0] + SUFFIX, module, [name.split("/")[-1]], ["data/csqa/test.parquet"])
     return root
 
 
@@ -44,10 +48,64 @@ def told(results, capsys, *words) -> tuple[int, str]:
 
 def test_sound_results(results, capsys):
     status, text = told(results, capsys)
-    assert status == 0 and text.endswith("sound\n") and "problems" not in text
+    assert status == 0 and text.endswith("sound: every file is what its record says\n")
+    assert "problems" not in text
     line = next(line for line in text.splitlines() if "table1.csv" in line)
     assert "sound; rests on 1 data, 1 evaluation, 1 student, 1 tables" in line
-    assert "claims.json: not made" in text
+    assert "claims.json: sound; rests on 1 data" in text
+
+
+def test_what_is_not_made_is_not_sound(results, capsys):
+    for path in results.glob("figures/figure2.*"):
+        path.unlink()
+    status, text = told(results, capsys)
+    assert status == 1 and "figures/figure2.pdf: not made" in text
+    assert text.endswith("NOT COMPLETE: 1 of 8 artifacts are not made; what there is, is sound\n")
+    assert told(results, capsys, str(results / CELL))[0] == 0
+
+
+@pytest.mark.parametrize("name", lineage.ARTIFACTS)
+def test_an_artifact_without_its_record(results, capsys, name):
+    (results / (name.split(".")[0] + SUFFIX)).unlink()
+    status, text = told(results, capsys)
+    assert status == 1 and text.endswith("NOT SOUND\n")
+    assert f"missing: {name}: its record is missing" in text
+
+
+def test_an_artifact_that_rests_on_nothing(results, capsys):
+    reseal(results / "claims.record.json", made_from={})
+    status, text = told(results, capsys)
+    assert status == 1 and "claims.json: 1 missing; rests on nothing" in text
+
+
+def test_names_of_others_are_escaped(results, capsys):
+    """A name cannot print a verdict of its own, nor clear the terminal."""
+    (results / "x\nsound\n\x1b[2J").write_text("")
+    (results / "y\udcff").write_text("")
+    reseal(results / CELL, provenance={"module": "a\nsound", "code": "\x1b[2J"})
+    status, text = told(results, capsys)
+    assert status == 1 and "\x1b" not in text and "\nsound" not in text
+    assert "x\\nsound\\n\\x1b[2J" in text and "y\\udcff" in text
+
+
+@pytest.mark.parametrize("name", ["a" * 5000, "tiny/" + "a" * 5000, "../../etc/passwd", "a\0b"])
+def test_sources_that_are_no_paths(results, capsys, name):
+    reseal(results / CELL, made_from={name: "0" * 64})
+    status, text = told(results, capsys)
+    assert status == 1 and text.endswith("NOT SOUND\n")
+
+
+def test_a_long_chain(results, capsys):
+    """Deeper than Python calls: the tree ends, the walk does not."""
+    source = "data/csqa/report.json"
+    for i in range(1500):
+        name = f"models/pairs/{i}.json"
+        (results / name).parent.mkdir(parents=True, exist_ok=True)
+        records.write(
+            results / name, {"provenance": provenance("scripts.data")}, (), [results / source]
+        )
+        source = name
+    assert told(results, capsys, str(results / source))[0] == 0
 
 
 def test_what_a_number_rests_on(results, capsys):
