@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         f"{options.folder}: {len(lineage.records)} records of {len(lineage.hashed)} files, "
         f"{size / 1e6:,.1f} MB, hashed"
     )
+    if lineage.unseen:
+        show(f"not here, and not checked: {len(lineage.unseen)} files of models or stores")
     placed = well_placed(lineage)
     sound = explain(lineage, chosen) if chosen else overview(lineage)
     touched = [lineage.owner[name] for name in chosen] or None

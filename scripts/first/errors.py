@@ -61,6 +61,9 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
         status = main(sys.argv[1:])
     except UserError as error:
         _fail(str(error))
+    except BrokenPipeError:  # of `| head`: who reads has enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except OSError as error:
         _fail(_describe(error))
     except KeyboardInterrupt:

@@ -73,10 +73,11 @@ class Lineage:
         self.folder, self.absent_weights = Path(folder), absent_weights
         paths = sorted(p for p in self.folder.rglob("*.json") if _counts(p, self.folder))
         found = [path for path in paths if records.is_record(path)]
-        if not found:
-            raise UserError(f"no results: {folder}: expected a folder like results/tiny with them")
+        if not {self._below(p).split("/")[0] for p in found} & set(records.BELOW.split()):
+            raise UserError(f"no results: {folder}: name the folder of one scale, as results/tiny")
         self.records = {self._below(path): self._read(path) for path in found}
         self.hashed: dict[str, tuple[int, str]] = {}
+        self.unseen: list[str] = []  # not here, and no problem
         self._hash(advance)
         self.owner = {file: r for r in self.records.values() for file in [r.path, *r.files]}
         for record in self.records.values():
@@ -133,8 +134,9 @@ class Lineage:
         described = (record.content or {}).get("files", {})
         for file, expected in zip(record.files, described.values(), strict=True):
             if file not in self.hashed:
-                absent = elsewhere or (self.absent_weights and file.endswith(WEIGHTS))
-                if not absent:
+                if elsewhere or (self.absent_weights and file.endswith(WEIGHTS)):
+                    self.unseen.append(file)
+                else:
                     record.problems.append((MISSING, file, f"{record.path} names it"))
             elif records.mismatch(*self.hashed[file], expected):
                 record.problems.append((ALTERED, file, f"it is not what {record.path} says"))
