@@ -35,9 +35,11 @@ def check(config: dict) -> None:
     # 5.0 is an integer of JSON; no seed is called 5.0, and no option of a script takes it.
     whole = base.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
     validator = jsonschema.validators.extend(base, type_checker=whole)(schema())
-    errors = sorted(validator.iter_errors(config), key=lambda e: (-len(e.absolute_path), e.message))
+    errors = list(validator.iter_errors(config))
     if errors:
-        raise UserError(_one_line(jsonschema.exceptions.best_match(errors)))
+        # A misspelt key is missing too: what stands there says more than what does not.
+        unknown = [error for error in errors if error.validator == "additionalProperties"]
+        raise UserError(_one_line(jsonschema.exceptions.best_match(unknown or errors)))
     check_references(config)
 
 

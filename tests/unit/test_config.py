@@ -159,6 +159,15 @@ def test_missing_keys_are_named(path):
         check(config)
 
 
+def test_a_misspelt_key_is_named_as_it_stands():
+    """Not only as the one that is missing."""
+    config = merged()
+    student = config["scales"]["tiny"]["student"]
+    student["seedz"] = student.pop("seeds")
+    with pytest.raises(UserError, match="tiny.student: unknown key 'seedz': did you mean 'seeds'"):
+        check(config)
+
+
 def closed_objects() -> list[str]:
     """Paths of all mappings in the merged configuration that the schema closes."""
     found, free = [], ("data.world",)
