@@ -15,7 +15,7 @@ from pathlib import Path
 from scripts.first.errors import UserError, run_cli
 from scripts.first.lineage import ARTIFACTS, MISSING, Lineage, Record
 from scripts.first.progress import progress
-from scripts.first.records import RESULTS
+from scripts.first.records import RESULTS, command
 
 SHOWN = 20
 DEEP = 100  # spaces of indentation; no real lineage has ten steps
@@ -78,7 +78,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sound = sound and not shown
     if roots := sorted({lineage.to_make(file) for _, file, _ in shown}):
         files = " ".join(f"{options.folder}/{file}" for file in roots)
-        show(f"to make them again: snakemake -c2 -R {files}")
+        scale = min(lineage.scales(), default=options.folder.name)
+        show(f"to make them again: {command(scale)} {files}")
     absent = [] if chosen else [name for name in ARTIFACTS if name not in lineage.owner]
     if sound and placed and not absent:
         show("sound: every file is what its record says")

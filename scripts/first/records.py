@@ -144,6 +144,7 @@ def _sensible(record: dict) -> bool:
         and isinstance(files, dict)
         and not any(name in ("", ".", "..") or {"/", "\\"} & {*name} for name in files)
         and isinstance(sources, dict)
+        and not any("\0" in name for name in sources)
         and all(isinstance(digest, str) for digest in sources.values())
     )
 
@@ -164,7 +165,7 @@ def verified(path: str | Path) -> Path:
                 f"{_again(path)}"
             )
         return path
-    check(path, read(beside)["files"].get(path.name), beside)
+    check(path, read(beside).get("files", {}).get(path.name), beside)
     return path
 
 
@@ -201,18 +202,23 @@ def mismatch(size: int, digest: str, expected: object) -> bool:
 
 def is_record(path: Path) -> bool:
     """Whether a path is that of a record, by its name alone: its content may be damaged."""
-    single = ("cells", "pairs")  # records that describe no other file
-    return path.suffix == ".json" and (
-        path.name in NAMES or path.name.endswith(SUFFIX) or any(p in single for p in path.parts)
-    )
+    # Cells and pairs describe no other file. Counted from the end: folders above have any name.
+    cell, pair = path.parts[-6:-3] == ("tables", "table1", "cells"), path.parts[-3:-1]
+    single = cell or pair == ("models", "pairs")
+    return path.suffix == ".json" and (path.name in NAMES or path.name.endswith(SUFFIX) or single)
 
 
 def _again(path: Path) -> str:
     """What to do: Snakemake has to be told, for to it a file that is there is as it should be."""
-    if place(path):
-        return f"make it again: snakemake -c2 -R {path}"
+    if here := place(path):
+        return f"make it again: {command(here.split('/')[0])} {path}"
     what = path.parent if path.name in NAMES else path
     return f"delete {what} and run the step that makes it again"
+
+
+def command(scale: str) -> str:
+    """The words that make files of a scale, named behind them, and what rests on them again."""
+    return f"snakemake -c2 --config scale={scale} -R"
 
 
 def _text(record: dict) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -64,6 +65,7 @@ def test_what_is_no_record_is_told(folder, text):
         {"files": {"..": {}}},
         {"made_from": ["a"]},
         {"made_from": {"a": 3}},
+        {"made_from": {"a\0b": "0"}},
         {"place": 7},
     ],
 )
@@ -115,7 +117,7 @@ def test_places(path, place):
 def test_files_without_a_record(folder, tmp_path):
     """Below results/ each has one; elsewhere it may be the user's own."""
     (folder / "report.json").unlink()
-    with pytest.raises(UserError, match="no record beside .*test.parquet.*snakemake -c2 -R"):
+    with pytest.raises(UserError, match="no record beside .*parquet.*--config scale=tiny -R"):
         records.verified(folder / "test.parquet")
     (tmp_path / "mine.parquet").write_bytes(b"rows")
     assert records.verified(tmp_path / "mine.parquet")
@@ -141,6 +143,28 @@ def test_sources_have_names_and_no_machine_paths(folder, tmp_path):
     assert list(made) == ["m.json", "b/m.json", "tiny/claims.json", "config/config.yaml"]
     assert made["b/m.json"] == sha256_file(two)
     assert str(tmp_path) not in (folder / "report.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("path", "known"),
+    [
+        ("results/tiny/models/pairs/alder.json", True),
+        ("results/tiny/tables/table1/cells/alder/distill/in_domain-csqa.json", True),
+        ("/home/pairs/cells/results/tiny/claims.json", False),
+        ("/cells/results/tiny/claims.json", False),
+        ("/pairs/first/results/tiny/teacher/alder/csqa/validation.json", False),
+        ("results/tiny/claims.record.json", True),
+    ],
+)
+def test_records_by_their_names(path, known):
+    """Folders above the results have whatever names their owner likes."""
+    assert records.is_record(Path(path)) == known
+
+
+def test_a_record_that_lists_no_files(folder):
+    reseal(folder / "report.json", {})
+    with pytest.raises(UserError, match="unknown file: .*test.parquet"):
+        records.verified(folder / "test.parquet")
 
 
 def test_a_record_is_plain_json(folder):
