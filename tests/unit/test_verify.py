@@ -166,7 +166,8 @@ def test_made_by_other_code(results, capsys):
     reseal(results / CELL, provenance={"module": "scripts.first.artifacts.cells", "code": "0" * 16})
     status, text = told(results, capsys)
     assert status == 1 and f"stale: {CELL}: made by other code of scripts.first.artifacts" in text
-    assert f"to make them again: snakemake -c2 --config scale=tiny -R {results}/{CELL}" in text
+    repair = next(line for line in text.splitlines() if line.startswith("to make them again: "))
+    assert "snakemake -c2 --config scale=tiny -R " in repair and f" {results}/{CELL}" in repair
     assert "made from another version" in text  # Table 1, of the cell
 
 
