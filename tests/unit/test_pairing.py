@@ -93,3 +93,10 @@ def test_another_vocabulary_is_refused_and_the_difference_named(
 def test_a_base_that_was_never_made(tmp_path):
     with pytest.raises(UserError, match="record.json"):
         pair(tmp_path, tmp_path)
+
+
+def test_an_altered_tokenizer_is_told_though_its_tokens_are_the_same(tmp_path, student):
+    path = student / "tokenizer.json"
+    path.write_text(path.read_text() + "\n")
+    with pytest.raises(UserError, match="altered file: .*tokenizer.json"):
+        pair(tmp_path, student)
