@@ -156,6 +156,7 @@ def method_options(w):
         return words
     words += options(
         knowledge=os.path.dirname(inputs["manifest"]),
+        pair=inputs["pair"],
         k=scale_of(w)["knowledge"]["k"],
         recalibration=method["recalibration"],
         delta=method.get("delta"),

@@ -27,6 +27,7 @@ def build_parser():
     group.add_argument("--method", required=True, help="name of the method, for the record")
     group.add_argument("--objective", choices=("hard_labels", "knowledge"), required=True)
     group.add_argument("--knowledge", type=Path, help="knowledge store of the training split")
+    group.add_argument("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
     group.add_argument("--k", type=int, default=5, help="tokens a position that are matched")
     group.add_argument(
         "--recalibration",
@@ -101,11 +102,14 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
 
+    from scripts.first import records
     from scripts.first.matching import MatchingLoss, Recalibration, check_outputs, check_store
     from scripts.first.store import MANIFEST, KnowledgeStore
     from scripts.first.training import train
 
     settings_of_method = recalibration_settings(arguments)
+    if arguments.pair is not None:
+        records.read(arguments.pair)
     store = KnowledgeStore.open(arguments.knowledge)
     store.check_k(arguments.k)  # a mistake should cost no time
     recalibration = Recalibration(
@@ -127,7 +131,10 @@ def main(argv: list[str] | None = None) -> int:
         arguments,
         fit,
         check=lambda corpus: check_store(store, corpus.tokenizer, arguments),
-        made_from=[arguments.knowledge / MANIFEST, *filter(None, [arguments.selected])],
+        made_from=[
+            arguments.knowledge / MANIFEST,
+            *filter(None, [arguments.selected, arguments.pair]),
+        ],
         kind="student",
         method=arguments.method,
         knowledge=store.manifest["files"],

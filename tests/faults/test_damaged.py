@@ -59,6 +59,7 @@ READERS = [
         ("validation.json",),
         ("scripts.evaluation", "finetune_ts"),
     ),
+    ("pair of models", f"{R}/models/pairs", ("alder.json",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("figure2",)),
     ("manifest", TRAIN, ("manifest.json",), ("scripts.student", "distill")),
