@@ -78,6 +78,14 @@ wildcard_constraints:
     seed="0|[1-9][0-9]{0,9}",  # and no other spelling: seed01 would be seed1 again
 
 
+def hold_folder():
+    """Be this folder's only run from here on; where that cannot be, end with one line."""
+    try:
+        hold(Path.cwd())
+    except UserError as error:
+        sys.exit(f"error: {error}")
+
+
 def alone(execute):
     """Snakemake's `execute` as this folder's only run; a dry run or one job of a run goes as it is.
 
@@ -87,10 +95,7 @@ def alone(execute):
     def run(*words, executor_plugin, **named):
         dry = executor_plugin.common_settings.dryrun_exec
         if workflow.is_main_process and workflow.execution_settings.lock and not dry:
-            try:
-                hold(Path.cwd())
-            except UserError as error:
-                sys.exit(f"error: {error}")
+            hold_folder()
         try:
             return execute(*words, executor_plugin=executor_plugin, **named)
         except KeyboardInterrupt:
@@ -100,7 +105,19 @@ def alone(execute):
     return run
 
 
+def alone_deleting(delete_output):
+    """Snakemake's `--delete-all-output`: not from under a run that is at work."""
+
+    def run(*words, dryrun=False, **named):
+        if not dryrun:
+            hold_folder()
+        return delete_output(*words, dryrun=dryrun, **named)
+
+    return run
+
+
 workflow.execute = alone(workflow.execute)
+workflow.delete_output = alone_deleting(workflow.delete_output)
 
 
 def scale_of(w):

@@ -65,21 +65,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(f"not here, and not checked: {len(lineage.unseen)} files of models or stores")
     placed = well_placed(lineage)
     sound = explain(lineage, chosen) if chosen else overview(lineage)
-    touched = [lineage.owner[name] for name in chosen] or None
-    shown = lineage.problems(
-        [r for one in touched for r in lineage.behind(one).values()]
-        if touched
-        else lineage.records.values()
-    )
-    shown += [] if chosen else lineage.orphans()
+    touched = [r for name in chosen for r in lineage.behind(lineage.owner[name]).values()]
+    touched = touched or [*lineage.records.values()]
+    orphans = [] if chosen else lineage.orphans()
+    shown = lineage.problems(touched) + orphans
     _list("problems", [f"{kind}: {file}: {why}" for kind, file, why in shown], options.all)
     if not chosen:
         _list("files without a record", lineage.unknown(), options.all)
         sound = sound and not shown
-    if roots := sorted({lineage.to_make(file) for _, file, _ in shown}):
-        files = " ".join(f"{options.folder}/{file}" for file in roots)
-        scale = min(lineage.scales(), default=options.folder.name)
-        show(f"to make them again: {command(scale)} {files}")
+    causes = lineage.causes(touched) + orphans
+    if again := sorted({lineage.to_make(file) for _, file, _ in causes}):
+        files = " ".join(f"{options.folder}/{file}" for file in again)
+        scale = min(lineage.scales, default=options.folder.name)
+        show(f"to make these again, and what rests on them: {command(scale)} {files}")
     absent = [] if chosen else [name for name in ARTIFACTS if name not in lineage.owner]
     if sound and placed and not absent:
         show("sound: every file is what its record says")
@@ -91,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def well_placed(lineage: Lineage) -> bool:
     """Whether all records are of one scale, and of that which a folder below results/ names."""
-    scales, folder = sorted(lineage.scales()), lineage.folder.absolute()
+    scales, folder = sorted(lineage.scales), lineage.folder.absolute()
     if folder.parent.name == RESULTS and scales and scales != [folder.name]:
         show(
             f"misplaced: the records are of scale {', '.join(scales)}, the folder is {folder.name}"

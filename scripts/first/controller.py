@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import IO
 
-from scripts.first.errors import UserError
+from scripts.first.errors import FULL, MAKE_ROOM, UserError
 
 STARTED_ON = ".snakemake/started_on"  # machine and process of the last run, which locked it
 LOCKS = ".snakemake/locks"  # Snakemake's
@@ -40,10 +40,9 @@ def hold(folder: Path) -> None:
         (folder / STARTED_ON).parent.mkdir(exist_ok=True)
         file = (folder / STARTED_ON).open("a+")
     except OSError as error:
-        raise UserError(
-            f"{folder}: {error.strerror}: Snakemake keeps its records here: make it writable, or "
-            "use another clone"
-        ) from None
+        mend = "Snakemake keeps its records here: make it writable, or use another clone"
+        mend = MAKE_ROOM if error.errno in FULL else mend
+        raise UserError(f"{error.strerror}: {folder}: {mend}") from None
     alone = take(file)
     if alone is False:
         host, process = last_run(folder) or ("this machine", "unknown")

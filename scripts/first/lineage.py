@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from scripts.first import records
@@ -108,6 +108,7 @@ class Lineage:
             record.problems.append((MISPLACED, record.path, f"it is the record of {own}"))
         return record
 
+    @cached_property
     def scales(self) -> Counter:
         """Scales that the records name, each with how often: one, unless results were mixed."""
         places = [(r.content or {}).get("place") for r in self.records.values()]
@@ -171,7 +172,7 @@ class Lineage:
     def inside(self, source: str) -> str | None:
         """A source's path below the folder; None for a file from elsewhere, such as a bundle."""
         scale, _, below = source.partition("/")
-        return below if scale in self.scales() else None
+        return below if scale in self.scales else None
 
     def behind(self, record: Record) -> dict[str, Record]:
         """All records that a record rests on, itself among them, by path."""
@@ -184,9 +185,25 @@ class Lineage:
         return found
 
     def problems(self, chosen: Iterable[Record]) -> list[tuple[str, str, str]]:
-        """(kind, file, reason) of these records, each once, in the order of the files."""
+        """(kind, file, reason) of these records, each once: causes first, then by the file."""
+        chosen = list(chosen)
         found = {problem for record in chosen for problem in record.problems}
-        return sorted(found, key=lambda problem: (problem[1], problem[0], problem[2]))
+        causes = set(self.causes(chosen))
+        return sorted(found, key=lambda problem: (problem not in causes, problem[1], problem))
+
+    def causes(self, chosen: Iterable[Record]) -> list[tuple[str, str, str]]:
+        """The problems of those that rest on nothing with a problem: mended, so is the rest."""
+        users: dict[str, list[Record]] = {}
+        for record in self.records.values():
+            for name in map(self.inside, record.sources):
+                if name in self.owner:
+                    users.setdefault(self.owner[name].path, []).append(record)
+        queue, tainted = [record for record in self.records.values() if record.problems], set()
+        while queue:
+            more = [r for r in users.get(queue.pop().path, ()) if r.path not in tainted]
+            tainted.update(record.path for record in more)
+            queue += more
+        return [p for record in chosen if record.path not in tainted for p in record.problems]
 
     def to_make(self, file: str) -> str:
         """What to make again for a file: its record, or itself where it has none."""

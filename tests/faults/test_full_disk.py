@@ -158,7 +158,7 @@ RUN = f"snakemake --profile profiles/local --cores 2 -- {' '.join(TARGETS)}"
     [
         ("results", "filled", 4 * PAGE),
         (".", "filled", 120 * PAGE),
-        *((".", "filled", pages * PAGE) for pages in ((0, 20, 60, 90, 150) if WHOLE else ())),
+        *((".", "filled", pages * PAGE) for pages in ((0, 20, 60, 90, 110) if WHOLE else ())),
         *((".", "filled_with_files", files) for files in ((0, 20, 60) if WHOLE else ())),
     ],
 )

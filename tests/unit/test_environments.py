@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import re
-from importlib.metadata import PackageNotFoundError, version
+import sys
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from scripts.first.environments import (
     completed,
     installed,
     locked,
+    named,
     needed,
     to_lock,
 )
@@ -140,3 +143,22 @@ def test_installed_versions_are_the_locked_ones():
             wrong[package] = (found, pinned)
     assert wrong == {}
     assert {"numpy", "pytest", "pyyaml"} <= here.keys()
+
+
+def test_every_import_is_named():
+    """What code imports by itself must not come and go with what some other package needs."""
+    owners = packages_distributions()
+    files = (FOLDER.parent / "scripts").rglob("*.py")
+    trees = [ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for path in files]
+    found = {m.split(".")[0] for nodes in trees for node in nodes for m in imported(node)}
+    ours = {"scripts", "benchmarks", *sys.stdlib_module_names}
+    packages = {canonical(owners.get(name, [name])[0]) for name in found - ours}
+    assert packages - named("run.txt", "test.txt") == set()
+    assert {"torch", "psutil", "datasets"} <= packages
+
+
+def imported(node: ast.AST) -> list[str]:
+    """Modules that a node of the syntax tree imports."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []

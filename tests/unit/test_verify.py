@@ -97,13 +97,11 @@ def test_sources_that_are_no_paths(results, capsys, name):
 
 def test_a_long_chain(results, capsys):
     """Deeper than Python calls: the tree ends, the walk does not."""
-    source = "data/csqa/report.json"
+    source, content = "data/csqa/report.json", {"provenance": provenance("scripts.data")}
     for i in range(1500):
         name = f"models/pairs/{i}.json"
         (results / name).parent.mkdir(parents=True, exist_ok=True)
-        records.write(
-            results / name, {"provenance": provenance("scripts.data")}, (), [results / source]
-        )
+        records.write(results / name, content, (), [results / source])
         source = name
     assert told(results, capsys, str(results / source))[0] == 0
 
@@ -166,9 +164,11 @@ def test_made_by_other_code(results, capsys):
     reseal(results / CELL, provenance={"module": "scripts.first.artifacts.cells", "code": "0" * 16})
     status, text = told(results, capsys)
     assert status == 1 and f"stale: {CELL}: made by other code of scripts.first.artifacts" in text
-    repair = next(line for line in text.splitlines() if line.startswith("to make them again: "))
-    assert "snakemake -c2 --config scale=tiny -R " in repair and f" {results}/{CELL}" in repair
-    assert "made from another version" in text  # Table 1, of the cell
+    assert "made from another version" in text  # Table 1, of the cell: a consequence
+    told_first = text.index(f"stale: {CELL}: ")
+    assert told_first < text.index("stale: tables/table1.record.json")
+    repair = f"and what rests on them: snakemake -c2 --config scale=tiny -R {results}/{CELL}\n"
+    assert repair in text
 
 
 @pytest.mark.parametrize("said", [None, [], {"module": 3}, {"module": "os", "code": None}])

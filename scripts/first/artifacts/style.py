@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import TYPE_CHECKING
 
 from scripts.first.files import atomic_path, write_csv
@@ -69,6 +70,8 @@ def save(figure: Figure, data: pandas.DataFrame, prefix: str) -> None:
 
     write_csv(prefix + ".csv", data)
     for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
+        drawn = io.BytesIO()  # on a full disk matplotlib's own writing hides the reason
+        figure.savefig(drawn, format=kind, dpi=DPI, metadata=metadata)
         with atomic_path(f"{prefix}.{kind}") as temporary:
-            figure.savefig(temporary, format=kind, dpi=DPI, metadata=metadata)
+            temporary.write_bytes(drawn.getvalue())
     plt.close(figure)
