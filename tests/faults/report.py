@@ -1,23 +1,46 @@
-"""Print the faults that were tried as one table: `python -m tests.faults.report FILE`."""
+"""Print the faults that were tried: `python -m tests.faults.report FILE`.
+
+Two tables: what each file of tests tried, and each kind of fault with what the user saw.
+"""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-HEADS = ("fault", "count", "detected", "lost", "saw")
+COUNTS = ("count", "detected", "lost")
 
 
 def main(path: str) -> None:
-    """Print the rows of the file, each fault in the order in which it was tried, and their sums."""
+    """Print the tables of the rows that `tests.faults.tried` wrote."""
+    if not Path(path).is_file():
+        sys.exit(f"no faults were tried: {path}")
     rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
-    print("| fault tried | count | detected or harmless | lost | what the user saw |")
+    rows.sort(key=lambda row: row["test"])  # stable: of each file in the order of its tests
+    tests = list(dict.fromkeys(row["test"] for row in rows))
+    print("| tests | kinds | tried | told or harmless | lost or silent |")
+    print("|---|---:|---:|---:|---:|")
+    for test in tests:
+        of_test = [row for row in rows if row["test"] == test]
+        line(f"`{Path(test).name}`", len(of_test), *sums(of_test))
+    line("**all**", len(rows), *sums(rows))
+    print()
+    print("| fault | tried | told or harmless | lost or silent | what the user saw |")
     print("|---|---:|---:|---:|---|")
     for row in rows:
-        print("| " + " | ".join(str(row[head]).replace("|", "\\|") for head in HEADS) + " |")
-    sums = [sum(row[head] for row in rows) for head in HEADS[1:4]]
-    print("| **all** | " + " | ".join(map(str, sums)) + " | |")
+        line(row["fault"], *(row[count] for count in COUNTS), row["saw"])
+
+
+def sums(rows: Iterable[dict]) -> list[int]:
+    """Sums of the counts."""
+    return [sum(row[count] for row in rows) for count in COUNTS]
+
+
+def line(*cells: object) -> None:
+    """One row of a table."""
+    print("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
 
 
 if __name__ == "__main__":
