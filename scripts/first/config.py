@@ -16,6 +16,15 @@ from pathlib import Path
 from scripts.first.errors import UserError
 
 FOLDER = Path(__file__).resolve().parents[2] / "config"
+TYPES = {
+    "object": "a mapping of keys to values",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
 MOST_NODES, DEEPEST = 50_000, 30  # of a configuration with its anchors written out
 
 
@@ -104,6 +113,10 @@ def _one_line(error) -> str:
         missing = [key for key in error.validator_value if key not in error.instance]
         return f"config: {where}: missing key {', '.join(missing)}: see config/README.md"
     message = " ".join(error.message.split())
+    if error.validator == "type":
+        words = error.validator_value
+        kinds = " or ".join(TYPES[word] for word in ([words] if isinstance(words, str) else words))
+        message = f"{_shown(json.dumps(error.instance, default=str))}: it must be {kinds}"
     return f"config: {where}: {message[:300]}: {_description(error) or 'see config/README.md'}"
 
 

@@ -97,8 +97,8 @@ def test_wrong_configuration(small, name):
 
 OVERRIDES = {
     "scale=nope": "scale: unknown name 'nope'",
-    "scales={tiny: }": "scales.tiny: '' is not of type 'object'",
-    "scale=": "scale: None is not of type 'string'",
+    "scales={tiny: }": 'scales.tiny: "": it must be a mapping of keys',
+    "scale=": "scale: null: it must be text",
     "scale=$(touch CANARY)": "scale: '$(touch CANARY)' does not match",
     "methods={first_ts: {c: 2}}": "methods.first_ts.c: '2'",
     "scales={'../x': {}}": "unknown key '../x'",
