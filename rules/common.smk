@@ -14,7 +14,7 @@ from pathlib import Path
 from snakemake.logging import logger
 
 from scripts.first.config import check
-from scripts.first.controller import hold
+from scripts.first.controller import clear, hold
 from scripts.first.errors import INTERRUPTED_STATUS, UserError
 from scripts.first.failures import watch
 from scripts.first.fingerprint import fingerprint
@@ -79,9 +79,9 @@ wildcard_constraints:
 
 
 def hold_folder():
-    """Be this folder's only run from here on; where that cannot be, end with one line."""
+    """Be this folder's only run from here on, if known; where that cannot be, end with one line."""
     try:
-        hold(Path.cwd())
+        return hold(Path.cwd())
     except UserError as error:
         sys.exit(f"error: {error}")
 
@@ -94,13 +94,16 @@ def alone(execute):
 
     def run(*words, executor_plugin, **named):
         dry = executor_plugin.common_settings.dryrun_exec
-        if workflow.is_main_process and workflow.execution_settings.lock and not dry:
-            hold_folder()
+        locking = workflow.is_main_process and workflow.execution_settings.lock and not dry
+        mine = locking and hold_folder()
         try:
             return execute(*words, executor_plugin=executor_plugin, **named)
         except KeyboardInterrupt:
             print("error: interrupted", file=sys.stderr)
             sys.exit(INTERRUPTED_STATUS)
+        finally:
+            if mine:
+                clear(Path.cwd())
 
     return run
 

@@ -24,6 +24,7 @@ STARTED_ON = ".snakemake/started_on"  # machine and process of the last run, whi
 LOCKS = ".snakemake/locks"  # Snakemake's
 SLURM_LOGS = "logs/slurm"  # profiles/slurm, slurm-logdir: there when jobs were ever submitted
 MARK = "FIRST_ENCODINGS"  # what rules/common.smk exports to every job
+WARM = "scripts.first.warm"  # the run's own helper, at work as long as the run is
 RECOVER = "python -m scripts.recover"
 SECONDS_TO_END = 600
 HOUR = 3600 * 10**9
@@ -31,10 +32,11 @@ HOUR = 3600 * 10**9
 _held: list[IO[str]] = []  # open to the end of the process, and the lock with it
 
 
-def hold(folder: Path) -> None:
+def hold(folder: Path) -> bool:
     """Become the folder's only run until this process ends, and clear away what a killed one left.
 
-    UserError when a run is alive, or when it cannot be seen from here that none is.
+    False where the file system has no such locks. UserError when a run is alive, or when it cannot
+    be seen from here that none is.
     """
     try:
         (folder / STARTED_ON).parent.mkdir(exist_ok=True)
@@ -66,8 +68,10 @@ def hold(folder: Path) -> None:
             end_jobs(folder, SECONDS_TO_END)
         unlock(folder)
         tidy(folder)
+        clear(folder)
     if (results := folder / "results").exists() and not os.access(results, os.W_OK):
         print("results/ is read-only: what is missing in it cannot be made.", file=sys.stderr)
+    return bool(alone)
 
 
 def take(file: IO[str]) -> bool | None:
@@ -162,26 +166,51 @@ def unlock(folder: Path) -> None:
     shutil.rmtree(folder / LOCKS, ignore_errors=True)
 
 
-def tidy(folder: Path) -> None:
-    """Put right the files of results/ and resources/ that a killed job or a clock ahead left; told.
-
-    A file that was begun and not touched for an hour is removed: weights are large. A date of the
-    future becomes now, in order: what is made from such a file is older than it, which Snakemake
-    takes for a failure, each time again.
-    """
-    now = time.time_ns()
+def made_files(folder: Path) -> dict[Path, int]:
+    """Time of change, in ns, of the files of results/ and resources/."""
     files = [p for made in ("results", "resources") for p in (folder / made).rglob("*")]
-    dates = {p: p.stat().st_mtime_ns for p in files if p.is_file()}
-    begun = [p for p in dates if is_begun(p) and now - dates[p] > HOUR]
+    return {p: p.stat().st_mtime_ns for p in files if p.is_file()}
+
+
+def clear(folder: Path) -> None:
+    """Remove files that killed jobs had begun: weights are large. Told.
+
+    Where a job may be at work, in Slurm's queue or by hand, only what is untouched for an hour.
+    """
+    alive = (folder / SLURM_LOGS).exists() or jobs_in(folder) or jobs_by_hand(folder)
+    latest = time.time_ns() - (HOUR if alive else 0)
+    begun = [p for p, changed in made_files(folder).items() if is_begun(p) and changed <= latest]
+    removed = 0
     for path in begun:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):  # read-only
             path.unlink()
+            removed += 1
+    if removed:
+        print(f"Removed {removed} files that killed jobs had begun.", file=sys.stderr)
+
+
+def jobs_by_hand(folder: Path) -> bool:
+    """Whether a stage's program is at work in the folder, started by no run."""
+    import psutil
+
+    for process in processes_in(folder).values():
+        with contextlib.suppress(psutil.Error, OSError):
+            if any(word.startswith("scripts.") and word != WARM for word in process.cmdline()):
+                return True
+    return False
+
+
+def tidy(folder: Path) -> None:
+    """Put right the dates of the future of files in results/ and resources/; told.
+
+    Such a date becomes now, in order: what is made from such a file is older than it, which
+    Snakemake takes for a failure, each time again.
+    """
+    now, dates = time.time_ns(), made_files(folder)
     future = sorted((p for p in dates if dates[p] > now), key=dates.get)
     for place, path in enumerate(future, start=1 - len(future)):
         with contextlib.suppress(OSError):  # read-only
             os.utime(path, ns=(now, now + 10_000 * place))
-    if begun:
-        print(f"Removed {len(begun)} files that killed jobs had begun.", file=sys.stderr)
     if future:
         print("Files of the future in results/ or resources/ are dated now.", file=sys.stderr)
 

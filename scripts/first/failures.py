@@ -7,10 +7,12 @@ of its own folder is full, Snakemake would tell by tracebacks.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from scripts.first.errors import FULL, MAKE_ROOM, UserError
 AT_MOST = 20  # lines; more failures than that have one cause
 WRITTEN = ("results", "logs", ".snakemake")
 PROBE = 1 << 15  # bytes
+SECONDS_OF_THREADS = 10
 
 
 class Failures(logging.Handler):
@@ -62,6 +65,7 @@ def watch(workflow, logger: logging.Logger) -> None:
     logger.addHandler(failures)
     atexit.register(failures.tell)
     workflow.execute = _told(workflow.execute, failures)
+    workflow.tear_down = _patient(workflow)
 
 
 def _told(execute: Callable, failures: Failures) -> Callable:
@@ -75,6 +79,25 @@ def _told(execute: Callable, failures: Failures) -> Callable:
                 raise
             failures.failed = True
             sys.exit(1)
+
+    return run
+
+
+def _patient(workflow) -> Callable[[], None]:
+    """Snakemake's `tear_down`, once its threads have told of their jobs.
+
+    After Ctrl-C it would close their event loops under them, and end in a traceback.
+    """
+    tear_down = workflow.tear_down
+
+    def run() -> None:
+        end = time.monotonic() + SECONDS_OF_THREADS
+        while time.monotonic() < end and any(
+            runner.get_loop().is_running() for runner in list(workflow._async_runners.values())
+        ):
+            time.sleep(0.05)
+        with contextlib.suppress(RuntimeError):  # one has begun since: the process ends anyway
+            tear_down()
 
     return run
 

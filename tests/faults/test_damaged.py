@@ -121,9 +121,10 @@ def finished(tmp_path_factory):
     return folder, found
 
 
-def reader(found: list[list[str]], words: tuple[str, ...]) -> list[str]:
-    """The first command that has all of these words."""
-    return next(line for line in found if all(word in line for word in words))
+def reader(found: list[list[str]], words: tuple[str, ...], place: str) -> list[str]:
+    """The first command that has all of these words; before others one that names the place."""
+    fitting = [line for line in found if all(word in line for word in words)]
+    return next((x for x in fitting if any(place in word for word in x)), fitting[0])
 
 
 def said(line: list[str], out: Path) -> str | None:
@@ -176,7 +177,7 @@ def test_every_damage_is_told_by_name_before_use(finished, tmp_path, monkeypatch
     counts: dict[str, list[int]] = {}
     silent, examples = [], {}
     for kind, place, names, words in READERS:
-        line = reader(found, words)
+        line = reader(found, words, place)
         assert said(line, tmp_path / "out") is None, line  # undamaged, it runs
         for path in (Path(place) / name for name in names):
             content = path.read_bytes()
@@ -206,7 +207,7 @@ def test_a_whole_folder_of_another_seed_is_told(finished, tmp_path, monkeypatch)
     """A record with all of its files in another's place: everything fits but the place."""
     folder, found = finished
     monkeypatch.chdir(folder)
-    line = reader(found, ("scripts.evaluation", "first_ts"))
+    line = reader(found, ("scripts.evaluation", "first_ts"), STUDENT)
     mine, other = Path(STUDENT), Path(STUDENT.replace("1234", "1235"))
     shutil.move(mine, tmp_path / "mine")
     shutil.copytree(other, mine)

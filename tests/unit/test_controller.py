@@ -158,12 +158,31 @@ def test_files_of_the_future_are_dated_now_in_their_order(folder, capsys):
 
 
 def test_files_that_killed_jobs_had_begun_are_removed(folder, capsys):
-    """Not those that somebody may be writing; none that has its final name."""
+    """Nobody is at work here, so nobody is writing them; none that has its final name."""
     now = time.time_ns()
-    kept = [made(folder, "model.safetensors", 10**18), made(folder, "a/.x.0a.part.csv", now)]
-    left = made(folder, "a/.model.0a1b2c3d.part.safetensors", now - 2 * controller.HOUR)
+    kept = made(folder, "model.safetensors", 10**18)
+    left = [made(folder, "a/.x.0a.part.csv", now), made(folder, "a/.x.0b.part.csv", 2 * now)]
     hold(folder)
-    assert all(path.exists() for path in kept) and not left.exists()
+    assert kept.exists() and not any(path.exists() for path in left)
+    assert "Removed 2 files" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("job", ["job of a run", "by hand", "in Slurm's queue"])
+def test_files_that_a_job_may_be_writing_are_kept(folder, capsys, job):
+    """Unless nobody has touched them for an hour: then they are no job's that is at work."""
+    now = time.time_ns()
+    kept = made(folder, "a/.x.0a.part.csv", now)
+    left = made(folder, "a/.model.0a1b2c3d.part.safetensors", now - 2 * controller.HOUR)
+    words = [sys.executable, "-c", "input()", *(["scripts.student"] if job == "by hand" else [])]
+    mark = {controller.MARK: "x"} if job == "job of a run" else {}
+    if job == "in Slurm's queue":
+        (folder / controller.SLURM_LOGS).mkdir(parents=True)
+    with subprocess.Popen(
+        words, cwd=folder, stdin=subprocess.PIPE, env={**os.environ, **mark}
+    ) as process:
+        controller.clear(folder)
+        process.communicate(b"\n")
+    assert kept.exists() and not left.exists()
     assert "Removed 1 files" in capsys.readouterr().err
 
 
