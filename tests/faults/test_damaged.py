@@ -121,10 +121,12 @@ def finished(tmp_path_factory):
     return folder, found
 
 
-def reader(found: list[list[str]], words: tuple[str, ...], place: str) -> list[str]:
-    """The first command that has all of these words; before others one that names the place."""
+def reader(found: list[list[str]], words: tuple[str, ...], file: Path) -> list[str]:
+    """The first command that has all of these words; rather one of this file, or of its folder."""
     fitting = [line for line in found if all(word in line for word in words)]
-    return next((x for x in fitting if any(place in word for word in x)), fitting[0])
+    for name in (str(file), str(file.parent)):
+        fitting = [line for line in fitting if any(name in word for word in line)] or fitting
+    return fitting[0]
 
 
 def said(line: list[str], out: Path) -> str | None:
@@ -154,10 +156,10 @@ def like(path: Path) -> Path:
     return Path(f"{R}/claims.json")
 
 
-def damages(path: Path, rng: random.Random):
+def damages(path: Path, rng: random.Random, flips: int = FLIPS):
     """(what was done, the bytes) of each damage to a file; None for no file at all."""
     content = path.read_bytes()
-    for _ in range(FLIPS):
+    for _ in range(flips):
         flipped = bytearray(content)
         flipped[rng.randrange(len(content))] ^= 1 << rng.randrange(8)
         yield "flipped bit", bytes(flipped)
@@ -177,7 +179,7 @@ def test_every_damage_is_told_by_name_before_use(finished, tmp_path, monkeypatch
     counts: dict[str, list[int]] = {}
     silent, examples = [], {}
     for kind, place, names, words in READERS:
-        line = reader(found, words, place)
+        line = reader(found, words, Path(place) / names[0])
         assert said(line, tmp_path / "out") is None, line  # undamaged, it runs
         for path in (Path(place) / name for name in names):
             content = path.read_bytes()
@@ -207,7 +209,7 @@ def test_a_whole_folder_of_another_seed_is_told(finished, tmp_path, monkeypatch)
     """A record with all of its files in another's place: everything fits but the place."""
     folder, found = finished
     monkeypatch.chdir(folder)
-    line = reader(found, ("scripts.evaluation", "first_ts"), STUDENT)
+    line = reader(found, ("scripts.evaluation", "first_ts"), Path(STUDENT) / "record.json")
     mine, other = Path(STUDENT), Path(STUDENT.replace("1234", "1235"))
     shutil.move(mine, tmp_path / "mine")
     shutil.copytree(other, mine)
@@ -229,7 +231,7 @@ def test_the_verifier_finds_each_damage(finished, monkeypatch):
     chosen, count = files if WHOLE else rng.sample(files, 12), 0
     for path in chosen:
         content = path.read_bytes()
-        for damage, bad in damages(path, rng):
+        for damage, bad in damages(path, rng, flips=3):
             if damage in ("flipped bit", "deleted", "swapped"):
                 path.unlink()
                 if bad is not None:
