@@ -8,8 +8,12 @@ from snakemake.utils import min_version
 
 from scripts.first.config_files import read_files
 from scripts.first.errors import UserError
+from scripts.first.interrupts import listen
 
 min_version("9.25")
+
+if workflow.is_main_process:
+    listen(workflow)
 
 # Before Snakemake reads them: their mistakes are one line, and Python in them does not run.
 NAMES = ["config", "scales/tiny", "scales/smoke", "scales/small", "scales/paper"]

@@ -15,9 +15,10 @@ from snakemake.logging import logger
 
 from scripts.first.config import check
 from scripts.first.controller import clear, hold
-from scripts.first.errors import INTERRUPTED_STATUS, UserError
+from scripts.first.errors import UserError
 from scripts.first.failures import watch
 from scripts.first.fingerprint import fingerprint
+from scripts.first.interrupts import over
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
 gc.set_threshold(100_000, 50, 100)
@@ -99,11 +100,12 @@ def alone(execute):
         try:
             return execute(*words, executor_plugin=executor_plugin, **named)
         except KeyboardInterrupt:
-            print("error: interrupted", file=sys.stderr)
-            sys.exit(INTERRUPTED_STATUS)
+            pass  # over() has the status
         finally:
             if mine:
                 clear(Path.cwd())
+            if workflow.is_main_process:
+                over()
 
     return run
 

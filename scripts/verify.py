@@ -75,9 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         sound = sound and not shown
     causes = lineage.causes(touched) + orphans
     if again := sorted({lineage.to_make(file) for _, file, _ in causes}):
-        files = " ".join(f"{options.folder}/{file}" for file in again)
         scale = min(lineage.scales, default=options.folder.name)
-        show(f"to make these again, and what rests on them: {command(scale)} {files}")
+        files = " ".join(f"{RESULTS}/{scale}/{file}" for file in again)
+        here = options.folder.resolve() == Path(RESULTS, scale).resolve()
+        where = "" if here else ", in the repository that made them"
+        show(f"to make these again{where}, and what rests on them: {command(scale)} {files}")
     absent = [] if chosen else [name for name in ARTIFACTS if name not in lineage.owner]
     if sound and placed and not absent:
         show("sound: every file is what its record says")

@@ -19,12 +19,12 @@ from pathlib import Path
 from typing import IO
 
 from scripts.first.errors import FULL, MAKE_ROOM, UserError
+from scripts.first.files import is_begun, writer_is_gone
 
 STARTED_ON = ".snakemake/started_on"  # machine and process of the last run, which locked it
 LOCKS = ".snakemake/locks"  # Snakemake's
 SLURM_LOGS = "logs/slurm"  # profiles/slurm, slurm-logdir: there when jobs were ever submitted
 MARK = "FIRST_ENCODINGS"  # what rules/common.smk exports to every job
-WARM = "scripts.first.warm"  # the run's own helper, at work as long as the run is
 RECOVER = "python -m scripts.recover"
 SECONDS_TO_END = 600
 HOUR = 3600 * 10**9
@@ -175,29 +175,17 @@ def made_files(folder: Path) -> dict[Path, int]:
 def clear(folder: Path) -> None:
     """Remove files that killed jobs had begun: weights are large. Told.
 
-    Where a job may be at work, in Slurm's queue or by hand, only what is untouched for an hour.
+    Where it is unknown whether their process has ended, those that are untouched for an hour.
     """
-    alive = (folder / SLURM_LOGS).exists() or jobs_in(folder) or jobs_by_hand(folder)
-    latest = time.time_ns() - (HOUR if alive else 0)
-    begun = [p for p, changed in made_files(folder).items() if is_begun(p) and changed <= latest]
+    long_ago = time.time_ns() - HOUR
     removed = 0
-    for path in begun:
-        with contextlib.suppress(OSError):  # read-only
-            path.unlink()
-            removed += 1
+    for path, changed in made_files(folder).items():
+        if is_begun(path) and (changed <= long_ago or writer_is_gone(path)):
+            with contextlib.suppress(OSError):  # read-only
+                path.unlink()
+                removed += 1
     if removed:
         print(f"Removed {removed} files that killed jobs had begun.", file=sys.stderr)
-
-
-def jobs_by_hand(folder: Path) -> bool:
-    """Whether a stage's program is at work in the folder, started by no run."""
-    import psutil
-
-    for process in processes_in(folder).values():
-        with contextlib.suppress(psutil.Error, OSError):
-            if any(word.startswith("scripts.") and word != WARM for word in process.cmdline()):
-                return True
-    return False
 
 
 def tidy(folder: Path) -> None:
@@ -213,8 +201,3 @@ def tidy(folder: Path) -> None:
             os.utime(path, ns=(now, now + 10_000 * place))
     if future:
         print("Files of the future in results/ or resources/ are dated now.", file=sys.stderr)
-
-
-def is_begun(path: Path) -> bool:
-    """Whether a file has the name that scripts/first/files.py gives to one being written."""
-    return path.name.startswith(".") and ".part" in path.name

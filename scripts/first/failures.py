@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.first.errors import FULL, MAKE_ROOM, UserError
+from scripts.first.interrupts import happened
 
 AT_MOST = 20  # lines; more failures than that have one cause
 WRITTEN = ("results", "logs", ".snakemake")
@@ -42,7 +43,12 @@ class Failures(logging.Handler):
         self.failed |= event is None and record.levelno >= logging.ERROR
 
     def tell(self) -> None:
-        """Print `error: RULE: LOG: what it said` for each failed job, then each full folder."""
+        """Print `error: RULE: LOG: what it said` for each failed job, then each full folder.
+
+        Nothing after Ctrl-C: what failed then was ended.
+        """
+        if happened():
+            return
         lines = [f"{rule}: {reason(logs)}" for rule, logs in self.jobs.values()]
         if len(lines) > AT_MOST:
             lines[AT_MOST:] = [f"and {len(lines) - AT_MOST} more: see the logs"]

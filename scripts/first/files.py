@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,8 +32,8 @@ READ_BLOCK = 1 << 20
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
-    The folder is made when it is missing. The temporary name is hidden, holds `.part` and keeps the
-    suffix of `path`, which some writers (figures, arrays) choose their format by.
+    The folder is made when it is missing. The temporary name is hidden, holds machine and process
+    and `.part`, and keeps the suffix of `path`, by which some writers choose their format.
     Raises UserError when the folder cannot be made, and OSError that names `path` on a full disk.
     """
     target = Path(path)
@@ -44,8 +45,9 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         raise UserError(
             f"cannot make the folder: {target.parent}: {error.strerror}: choose another path"
         ) from None
-    # A random part: two processes that write the same target must not share a temporary file.
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
+    # A random part: two threads that write the same target must not share a temporary file.
+    writer = f"{_here()}-{os.getpid()}.{secrets.token_hex(4)}"
+    temporary = target.with_name(f".{target.stem}.{writer}.part{target.suffix}")
     try:
         with writing(target):
             yield temporary
@@ -54,6 +56,30 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_begun(path: Path) -> bool:
+    """Whether a file has the name that `atomic_path` gives to one being written."""
+    return path.name.startswith(".") and ".part" in path.name
+
+
+def writer_is_gone(path: Path) -> bool:
+    """Whether a begun file is of a process of this machine that has ended; False if unknown."""
+    found = re.fullmatch(r"\..*\.([\w-]+)-(\d+)\.[0-9a-f]{8}\.part.*", path.name)
+    if found is None or found[1] != _here():
+        return False
+    try:
+        os.kill(int(found[2]), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # another user's
+        pass
+    return False
+
+
+def _here() -> str:
+    """This machine's name as it may stand in a file's; those of cut names are never `gone`."""
+    return re.sub(r"[^\w-]", "_", os.uname().nodename)[:64]
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:

@@ -130,7 +130,7 @@ def test_no_room_for_temporary_files(disk, steps, folder, reference):
     tried("full disk: TMPDIR", 1, 1, 0, last)
 
 
-@pytest.mark.parametrize("rule", ["tokenizer", "teacher", "evaluation", "table1_cell", "figure2"])
+@pytest.mark.parametrize("rule", ["tokenizer", "teacher", "evaluation", "table1_cell", "figure6"])
 @pytest.mark.skipif(not WHOLE, reason="a limit is not carried to the warm server: cold jobs")
 def test_limit_of_a_files_size(disk, steps, reference, rule):
     """`ulimit -f`, as a quota would: the same line, with its own reason."""

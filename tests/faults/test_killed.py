@@ -15,6 +15,7 @@ from random import Random
 
 import pytest
 
+from scripts.first.interrupts import LINE
 from tests.faults import WHOLE, tried
 from tests.faults.runs import Run, damage, finished, undisturbed, whole_jobs
 from tests.faults.small import small_copy
@@ -71,6 +72,32 @@ def test_killed_anywhere(tmp_path_factory, folder, seed):
         assert not own and "LockException" not in text, text[-4000:]
     REACHED.update(reached)
     print(f"{rounds} whole runs in {time.monotonic() - start:.0f} s: {dict(reached)}")
+
+
+@pytest.mark.parametrize("gap", (None, 0.05, 0.6) if WHOLE else (0.3,))
+def test_ctrl_c_is_one_line(folder, tmp_path_factory, gap):
+    """At any moment of a run, once or twice: the last line says so, and that is all."""
+    random, count = Random(str(gap)), 0
+    reference = digests(undisturbed(tmp_path_factory.getbasetemp()))
+    for made in MADE:
+        shutil.rmtree(folder / made, ignore_errors=True)
+    for _ in range(8 if WHOLE else 3):
+        run = Run(folder, *TARGETS)
+        time.sleep(random.uniform(1, 9))
+        for wait in filter(None, (0.001, gap)):
+            time.sleep(wait)
+            run.strike(signal.SIGINT, "everything", random)
+        status, lines = run.wait(), run.log().splitlines()
+        if status == 0 or lines[-1:] == ["KeyboardInterrupt"]:
+            continue  # it was done; or Python was still importing Snakemake, and told it
+        count += 1
+        assert (status, lines[-1]) == (130, LINE), run.log()[-4000:]
+        assert "Traceback" not in run.log(), run.log()[-4000:]
+        assert damage(folder, reference) == []
+    assert Run(folder, *TARGETS).wait() == 0
+    found = digests(folder)
+    assert found.items() <= reference.items() and TABLES <= found.keys()
+    tried(f"Ctrl-C, {f'again after {gap} s' if gap else 'once'}", count, count, 0, LINE)
 
 
 def until_whole(folder, reference, jobs, random, strikes, reached, said, variables):

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,6 +23,15 @@ from scripts.first.controller import hold
 hold(Path.cwd())
 print("held", flush=True)
 time.sleep(3600)
+"""
+
+WRITER = """
+import sys
+from scripts.first.files import atomic_path
+with atomic_path(sys.argv[1]) as path:
+    path.touch()
+    print(path, flush=True)
+    input()
 """
 
 
@@ -158,31 +168,27 @@ def test_files_of_the_future_are_dated_now_in_their_order(folder, capsys):
 
 
 def test_files_that_killed_jobs_had_begun_are_removed(folder, capsys):
-    """Nobody is at work here, so nobody is writing them; none that has its final name."""
-    now = time.time_ns()
+    """Their process has ended; a file that has its final name stays."""
     kept = made(folder, "model.safetensors", 10**18)
-    left = [made(folder, "a/.x.0a.part.csv", now), made(folder, "a/.x.0b.part.csv", 2 * now)]
-    hold(folder)
-    assert kept.exists() and not any(path.exists() for path in left)
-    assert "Removed 2 files" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("job", ["job of a run", "by hand", "in Slurm's queue"])
-def test_files_that_a_job_may_be_writing_are_kept(folder, capsys, job):
-    """Unless nobody has touched them for an hour: then they are no job's that is at work."""
-    now = time.time_ns()
-    kept = made(folder, "a/.x.0a.part.csv", now)
-    left = made(folder, "a/.model.0a1b2c3d.part.safetensors", now - 2 * controller.HOUR)
-    words = [sys.executable, "-c", "input()", *(["scripts.student"] if job == "by hand" else [])]
-    mark = {controller.MARK: "x"} if job == "job of a run" else {}
-    if job == "in Slurm's queue":
-        (folder / controller.SLURM_LOGS).mkdir(parents=True)
-    with subprocess.Popen(
-        words, cwd=folder, stdin=subprocess.PIPE, env={**os.environ, **mark}
-    ) as process:
-        controller.clear(folder)
-        process.communicate(b"\n")
+    words = [sys.executable, "-c", WRITER, str(folder / "results/a/x.csv")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        left = Path(process.stdout.readline().decode().strip())
+        hold(folder)
+        assert left.exists() and capsys.readouterr().err == ""  # from wherever it was started
+        process.kill()
+    controller.clear(folder)
     assert kept.exists() and not left.exists()
+    assert "Removed 1 files" in capsys.readouterr().err
+
+
+def test_files_of_unknown_writers_are_kept_for_an_hour(folder, capsys):
+    """Of another machine, or of another name."""
+    now = time.time_ns()
+    names = ["a/.x.elsewhere-1.0a1b2c3d.part.csv", "a/.x.0a1b2c3d.part.csv"]
+    kept = [made(folder, name, now) for name in names]
+    left = made(folder, "a/.y.elsewhere-1.0a1b2c3d.part.csv", now - 2 * controller.HOUR)
+    controller.clear(folder)
+    assert all(path.exists() for path in kept) and not left.exists()
     assert "Removed 1 files" in capsys.readouterr().err
 
 

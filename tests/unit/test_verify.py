@@ -167,7 +167,7 @@ def test_made_by_other_code(results, capsys):
     assert "made from another version" in text  # Table 1, of the cell: a consequence
     told_first = text.index(f"stale: {CELL}: ")
     assert told_first < text.index("stale: tables/table1.record.json")
-    repair = f"and what rests on them: snakemake -c2 --config scale=tiny -R {results}/{CELL}\n"
+    repair = f"and what rests on them: snakemake -c2 --config scale=tiny -R results/tiny/{CELL}\n"
     assert repair in text
 
 
