@@ -78,7 +78,7 @@ def recalibration_settings(arguments) -> dict:
             c = records.read(arguments.selected).get("c")
             c = None if isinstance(c, bool) else c
         if not (isinstance(c, int | float) and 0 < c <= 1):
-            raise UserError(f"c = {c}: --c or {arguments.selected}: it must lie in (0, 1]")
+            raise UserError(f"c = {c}: {arguments.selected or '--c'}: it must lie in (0, 1]")
         return {"c": c}
     return {}
 

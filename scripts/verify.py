@@ -34,6 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "files",
         nargs="*",
+        default=[],
         type=Path,
         metavar="FILE",
         help="say what each of these rests on, such as a cell of Table 1 (default: all artifacts)",
@@ -51,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Verify a folder; see --help."""
     options = build_parser().parse_args(argv)
     if not options.folder.is_dir():
-        raise UserError(f"no folder: {options.folder}: name the results of a scale, results/tiny")
+        made = sorted(path.name for path in Path(RESULTS).glob("*") if path.is_dir())
+        known = f"here are {', '.join(made)}" if made else "no scale is made yet, see `make demo`"
+        raise UserError(f"no results: {options.folder}: name the folder of a scale: {known}")
     chosen = [_inside(file, options.folder) for file in options.files]
     total = sum(p.stat().st_size for p in options.folder.rglob("*") if p.is_file())
     with progress("hashing", total, "B", quiet=total < QUIET) as advance:
@@ -168,6 +171,8 @@ def _tree(lineage: Lineage, record: Record, name: str, indent: str, seen: set[st
 
 def _inside(file: Path, folder: Path) -> str:
     for candidate in (file.absolute(), (folder / file).absolute()):
+        if candidate.is_dir():
+            raise UserError(f"a folder: {file}: name a file of these results, such as its record")
         if candidate.is_relative_to(folder.absolute()):
             return candidate.relative_to(folder.absolute()).as_posix()
     raise UserError(f"not in {folder}: {file}: name a file of these results")

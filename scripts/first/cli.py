@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from scripts.first.errors import positive
+from scripts.first.errors import positive, whole
 from scripts.first.training import Settings
 
 
@@ -54,7 +54,7 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
     group.add_argument("--weight-decay", type=float, default=0.0, help="AdamW's")
     group.add_argument("--adam-eps", type=float, default=1e-6, help="AdamW's epsilon")
     group.add_argument("--max-grad-norm", type=float, default=1.0, help="gradient clipping")
-    group.add_argument("--seed", type=int, required=True, help="seed of order and initialisation")
+    group.add_argument("--seed", type=whole, required=True, help="seed of order and initialisation")
     group.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),

@@ -42,11 +42,16 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def positive(text: str) -> int:
     """A whole number of 1 or more, as the type of an option; argparse tells any other."""
-    number = int(text) if text.isascii() and text.isdigit() else 0
-    if not 0 < number < 10**9:
+    return whole(text, 1)
+
+
+def whole(text: str, least: int = 0) -> int:
+    """A whole number of `least` or more, such as a seed, as the type of an option."""
+    number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else -1
+    if not least <= number < 2**32:
         import argparse
 
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
     return number
 
 

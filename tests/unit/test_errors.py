@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import MAKE_ROOM, UserError, positive, run_cli, writing
+from scripts.first.errors import MAKE_ROOM, UserError, positive, run_cli, whole, writing
 
 
 def outcome(main, monkeypatch, capsys):
@@ -100,6 +100,14 @@ def test_a_line_that_cannot_be_written_is_no_traceback():
     with open("/dev/full", "w") as full:
         process = subprocess.run([sys.executable, "-c", code], stderr=full, check=False)
     assert process.returncode == 2
+
+
+def test_a_seed_is_0_or_more(capsys):
+    """As generators of random numbers take it."""
+    assert [whole("0"), whole("4294967295")] == [0, 2**32 - 1]
+    for text in ("-1", "4294967296", "1.0", "9" * 5000):
+        with pytest.raises(argparse.ArgumentTypeError, match="whole number of 0 or more"):
+            whole(text)
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "1.5", "ten", "", "1" * 5000, "٣", "1e3", " 1"])

@@ -201,7 +201,7 @@ def test_files_that_nobody_recorded(results, capsys):
 
 
 def test_mistakes_of_the_call(results, tmp_path):
-    with pytest.raises(UserError, match="no folder"):
+    with pytest.raises(UserError, match="no results: .*: name the folder of a scale: "):
         verify.main([str(tmp_path / "nowhere")])
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="no results"):
@@ -210,5 +210,7 @@ def test_mistakes_of_the_call(results, tmp_path):
         verify.main([str(results.parent)])
     with pytest.raises(UserError, match="no record of tables/other"):
         verify.main([str(results), "tables/other.csv"])
+    with pytest.raises(UserError, match="a folder: tables: name a file of these results"):
+        verify.main([str(results), "tables"])
     with pytest.raises(UserError, match="not in "):
         verify.main([str(results), "/etc/passwd"])

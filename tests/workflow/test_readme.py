@@ -6,11 +6,12 @@ import pytest
 
 from tests.workflow.copies import ROOT, SMOKE, output, shell
 
-# Not run here: the first two run this test, the others need the hub, a cluster or a quiet
-# machine.
+# Not run here: the first two run this test, faults take half an hour, the others need the hub, a
+# cluster or a quiet machine.
 ONLY_PLANNED = {
     "make test": "make -n test",
     "make slow": "make -n slow",
+    "make faults": "make -n faults",
     "make smoke": "make -n smoke",
     "make bench": "make -n bench",
     'make bench BENCH="--only student"': "make -n bench",
