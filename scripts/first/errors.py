@@ -42,13 +42,13 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def positive(text: str) -> int:
     """A whole number of 1 or more, as the type of an option; argparse tells any other."""
-    return whole(text, 1)
+    return whole(text, 1, 10**9 - 1)
 
 
-def whole(text: str, least: int = 0) -> int:
-    """A whole number of `least` or more, such as a seed, as the type of an option."""
+def whole(text: str, least: int = 0, most: int = 2**32 - 1) -> int:
+    """A whole number of `least` to `most`, such as a seed, as the type of an option."""
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else -1
-    if not least <= number < 2**32:
+    if not least <= number <= most:
         import argparse
 
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")

@@ -78,7 +78,7 @@ def writer_is_gone(path: Path) -> bool:
 
 
 def _here() -> str:
-    """This machine's name as it may stand in a file's; those of cut names are never `gone`."""
+    """This machine's name as it may stand in a file's."""
     return re.sub(r"[^\w-]", "_", os.uname().nodename)[:64]
 
 

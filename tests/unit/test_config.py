@@ -231,3 +231,20 @@ def test_schema_describes_every_key_and_closes_every_object():
     }
     assert is_open == set()
     assert schema()["additionalProperties"] is False
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "told"),
+    [
+        ("scales.tiny", "", r'scales\.tiny: "": it must be a mapping of keys to values'),
+        ("scale", None, "scale: null: it must be text"),
+        ("scales.tiny.families", ["a"], r'families: \["a"\]: it must be a mapping'),
+        ("scales.tiny.student.seeds", {"a": 1}, r'seeds: \{"a": 1\}: it must be a list'),
+    ],
+)
+def test_a_wrong_type_is_told_in_plain_words(path, value, told):
+    config = merged()
+    container, last = at(config, path)
+    container[last] = value
+    with pytest.raises(UserError, match=told):
+        check(config)

@@ -184,7 +184,7 @@ def test_files_that_killed_jobs_had_begun_are_removed(folder, capsys):
 def test_files_of_unknown_writers_are_kept_for_an_hour(folder, capsys):
     """Of another machine, or of another name."""
     now = time.time_ns()
-    names = ["a/.x.elsewhere-1.0a1b2c3d.part.csv", "a/.x.0a1b2c3d.part.csv"]
+    names = ["a/.x.elsewhere-999999999.0a1b2c3d.part.csv", "a/.x.0a1b2c3d.part.csv"]
     kept = [made(folder, name, now) for name in names]
     left = made(folder, "a/.y.elsewhere-1.0a1b2c3d.part.csv", now - 2 * controller.HOUR)
     controller.clear(folder)

@@ -110,7 +110,9 @@ def test_a_seed_is_0_or_more(capsys):
             whole(text)
 
 
-@pytest.mark.parametrize("text", ["0", "-1", "1.5", "ten", "", "1" * 5000, "٣", "1e3", " 1"])
+@pytest.mark.parametrize(
+    "text", ["0", "-1", "1.5", "ten", "", "1" * 10, "1" * 5000, "٣", "1e3", " 1"]
+)
 def test_numbers_that_count_nothing_are_told(text, capsys):
     """As argparse tells a mistake: the option, the value, status 2."""
     parser = argparse.ArgumentParser()
