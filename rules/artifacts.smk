@@ -15,7 +15,7 @@ rule table1_cell:
     threads: 1
     params:
         identity=cell_options,
-        code=fingerprint("scripts.first.artifacts.cells"),
+        code=fingerprint("cell"),
     shell:
         """
         python -m scripts.artifacts cell \
@@ -42,7 +42,7 @@ rule table1_files:
     params:
         methods=config["table1"]["methods"],
         prefix="results/{scale}/tables/table1",
-        code=fingerprint("scripts.first.artifacts.table1"),
+        code=fingerprint("table1"),
     shell:
         """
         python -m scripts.artifacts table1 \
@@ -71,7 +71,7 @@ rule table2:
     params:
         first=lambda w, input: options(first_questions=input.first or None),
         prefix="results/{scale}/tables/table2",
-        code=fingerprint("scripts.first.artifacts.table2"),
+        code=fingerprint("table2"),
     shell:
         """
         python -m scripts.artifacts table2 \
@@ -106,7 +106,7 @@ rule claims_files:
     params:
         names=lambda w: family_corpus(w.scale),
         prefix="results/{scale}/claims",
-        code=fingerprint("scripts.first.artifacts.claims"),
+        code=fingerprint("claims"),
     shell:
         """
         python -m scripts.artifacts claims \
@@ -140,7 +140,7 @@ rule data_report:
     params:
         names=lambda w: family_corpus(w.scale),
         prefix="results/{scale}/tables/data_report",
-        code=fingerprint("scripts.first.artifacts.data_report"),
+        code=fingerprint("data_report"),
     shell:
         """
         python -m scripts.artifacts data-report \

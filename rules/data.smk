@@ -26,7 +26,7 @@ rule benchmark_data:
     params:
         settings=lambda w: data_options(w, w.benchmark),
         folder=subpath(output.report, parent=True),
-        code=fingerprint("scripts.data"),
+        code=fingerprint("data"),
     shell:
         """
         python -m scripts.data prepare \
@@ -49,7 +49,7 @@ use rule benchmark_data as alpaca_data with:
     params:
         settings=lambda w: data_options(w, "alpaca"),
         folder=subpath(output.report, parent=True),
-        code=fingerprint("scripts.data"),
+        code=fingerprint("data"),
 
 
 use rule benchmark_data as pretraining_data with:
@@ -66,4 +66,4 @@ use rule benchmark_data as pretraining_data with:
     params:
         settings=lambda w: data_options(w, "pretraining"),
         folder=subpath(output.report, parent=True),
-        code=fingerprint("scripts.data"),
+        code=fingerprint("data"),

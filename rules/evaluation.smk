@@ -27,7 +27,7 @@ rule evaluation:
         dtype=lambda w: scale_of(w)["dtype"],
         identity=lambda w: options(**w),
         folder=subpath(output.metrics, parent=True),
-        code=fingerprint("scripts.evaluation"),
+        code=fingerprint("evaluation"),
     shell:
         """
         python -m scripts.evaluation \

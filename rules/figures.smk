@@ -18,7 +18,7 @@ rule figure2:
         stores=lambda w, input: [os.path.dirname(path) for path in input.manifests],
         names=lambda w: family_corpus(w.scale),
         prefix="results/{scale}/figures/figure2",
-        code=fingerprint("scripts.first.artifacts.figure2"),
+        code=fingerprint("figure2"),
     shell:
         """
         python -m scripts.artifacts figure2 \
@@ -44,7 +44,7 @@ rule figure3:
     threads: 1
     params:
         prefix="results/{scale}/figures/figure3",
-        code=fingerprint("scripts.first.artifacts.figure3"),
+        code=fingerprint("figure3"),
     shell:
         """
         python -m scripts.artifacts figure3 \
@@ -71,7 +71,7 @@ rule figure5:
     params:
         methods=FIGURE5_METHODS,
         prefix="results/{scale}/figures/figure5",
-        code=fingerprint("scripts.first.artifacts.figure5"),
+        code=fingerprint("figure5"),
     shell:
         """
         python -m scripts.artifacts figure5 \
@@ -102,7 +102,7 @@ rule figure6:
         families=lambda w: list(scale_of(w)["families"]),
         temperatures=figure6_temperatures,
         prefix="results/{scale}/figures/figure6",
-        code=fingerprint("scripts.first.artifacts.figure6"),
+        code=fingerprint("figure6"),
     shell:
         """
         python -m scripts.artifacts figure6 \

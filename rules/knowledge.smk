@@ -38,7 +38,7 @@ rule knowledge:
         share=[],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}",
         folder=subpath(output.manifest, parent=True),
-        code=fingerprint("scripts.knowledge"),
+        code=fingerprint("knowledge"),
     shell:
         """
         python -m scripts.knowledge \

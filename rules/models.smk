@@ -23,7 +23,7 @@ rule tokenizer:
         settings=tokenizer_options,
         text=lambda w, input: ["--text", *input.text] if input.text else [],
         folder=subpath(output.tokenizer, parent=True),
-        code=fingerprint("scripts.models"),
+        code=fingerprint("models"),
     shell:
         """
         python -m scripts.models tokenizer \
@@ -55,7 +55,7 @@ rule pretrained_model:
         tokenizer=subpath(input.tokenizer, parent=True),
         folder=subpath(output[0], parent=True),
         state="results/{scale}/.state/models/{model}",
-        code=fingerprint("scripts.models"),
+        code=fingerprint("models"),
     shell:
         """
         python -m scripts.models pretrain \
@@ -91,7 +91,7 @@ rule base_model:
         settings=base_model_options,
         bundle=bundle_digest,
         folder=subpath(output[0], parent=True),
-        code=fingerprint("scripts.models"),
+        code=fingerprint("models"),
     shell:
         """
         python -m scripts.models {params.settings:q} \
@@ -121,7 +121,7 @@ rule pair:
     params:
         teacher=subpath(input.teacher, parent=True),
         student=subpath(input.student, parent=True),
-        code=fingerprint("scripts.first.pairing"),
+        code=fingerprint("pair"),
     shell:
         """
         python -m scripts.models pair \

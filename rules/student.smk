@@ -37,7 +37,7 @@ rule student:
         inference=inference_options,
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{trained}/seed{seed}",
-        code=fingerprint("scripts.student"),
+        code=fingerprint("student"),
     shell:
         """
         python -m {params.launch:q} scripts.student \

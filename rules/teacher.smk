@@ -32,7 +32,7 @@ rule teacher:
         inference=inference_options,
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/teacher/{family}/{corpus}",
-        code=fingerprint("scripts.teacher"),
+        code=fingerprint("teacher"),
     shell:
         """
         python -m {params.launch:q} scripts.teacher \

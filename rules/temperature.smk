@@ -25,7 +25,7 @@ rule temperature:
         k=lambda w: scale_of(w)["knowledge"]["k"],
         bins=lambda w: scale_of(w)["temperature"]["bins"],
         folder=subpath(output.selected, parent=True),
-        code=fingerprint("scripts.temperature"),
+        code=fingerprint("temperature"),
     shell:
         """
         python -m scripts.temperature \

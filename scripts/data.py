@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         limits=limits,
         obqa_letters=options.obqa_letters,
     )
-    write(options.output_dir, tables, {**report, "provenance": provenance("scripts.data")})
+    write(options.output_dir, tables, {**report, "provenance": provenance("data")})
     sizes = ", ".join(f"{split} {content.num_rows}" for split, content in tables.items())
     print(f"{options.dataset}: {sizes} rows: {options.output_dir}")
     return 0

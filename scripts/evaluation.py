@@ -182,7 +182,7 @@ def main(argv: list[str] | None = None) -> int:
             **measure(rows, table, arguments.bins, arguments.benchmark),
             "posthoc_temperature": temperature,
             "model": weights_digest(record),
-            "provenance": provenance("scripts.evaluation"),
+            "provenance": provenance("evaluation"),
         },
         ["predictions.parquet", "ranks.parquet"],
         [arguments.model / RECORD, arguments.test, *filter(None, [arguments.posthoc])],

@@ -161,7 +161,7 @@ def main(argv: list[str] | None = None) -> int:
         "vocabulary": tokenizer.vocabulary_sha256(),
         "corpus": sha256_file(arguments.data),
         "encoding": asdict(report),
-        "provenance": provenance("scripts.knowledge"),
+        "provenance": provenance("knowledge"),
     }
     k, max_tokens = arguments.k, arguments.max_tokens
     # A store says what it is; a part and resumable state, all that decided their numbers.

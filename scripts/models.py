@@ -99,7 +99,7 @@ def main(argv: list[str] | None = None) -> int:
         from scripts.first.provenance import provenance
 
         record = model_record(arguments.repo, arguments.revision, arguments.mirror)
-        record["provenance"] = provenance("scripts.models")
+        record["provenance"] = provenance("models")
         records.write(arguments.output_dir / RECORD, record)
     return 0
 

@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             eos = corpus.tokenizer.eos_id
             return train_on_labels(model, corpus.train, settings, eos, arguments.method, state)
 
-        tune("scripts.student", arguments, fit, kind="student", method=arguments.method)
+        tune("student", arguments, fit, kind="student", method=arguments.method)
         return 0
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
@@ -127,7 +127,7 @@ def main(argv: list[str] | None = None) -> int:
         return train(model, rows, loss, "sequence_mean", settings, eos, arguments.method, state)
 
     tune(
-        "scripts.student",
+        "student",
         arguments,
         fit,
         check=lambda corpus: check_store(store, corpus.tokenizer, arguments),

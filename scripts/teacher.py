@@ -35,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         eos = corpus.tokenizer.eos_id
         return train_on_labels(model, corpus.train, settings, eos, "teacher", state)
 
-    tune("scripts.teacher", arguments, fit, kind="teacher")
+    tune("teacher", arguments, fit, kind="teacher")
     return 0
 
 

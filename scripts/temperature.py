@@ -73,7 +73,7 @@ def main(argv: list[str] | None = None) -> int:
             "scored": scored,
             "teacher_ece": expected_calibration_error(confidence, correct, arguments.bins),
             "teacher_confidence": float(confidence.mean()),
-            "provenance": provenance("scripts.temperature"),
+            "provenance": provenance("temperature"),
         },
         curves,
         [arguments.knowledge / MANIFEST],

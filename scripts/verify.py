@@ -156,7 +156,7 @@ def _tree(lineage: Lineage, record: Record, name: str, indent: str, seen: set[st
     mine = (name, record.path)
     marks = ", ".join(sorted({kind for kind, file, _ in record.problems if file in mine}))
     again = record.path in seen
-    made = "as above" if again else f"by {said.get('module')} {said.get('code')}"
+    made = "as above" if again else f"by {said.get('stage')} {said.get('code')}"
     show(f"  {indent}{name}  {digest}  {made}" + (f"  {marks.upper()}" if marks else ""))
     if again or len(indent) > DEEP:
         return

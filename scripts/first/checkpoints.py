@@ -208,5 +208,5 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
             shutil.copyfile(location / name, temporary)
     content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
     content.setdefault("pretrained_by", record.get("provenance"))
-    content["provenance"] = provenance("scripts.models")
+    content["provenance"] = provenance("models")
     records.write(target / RECORD, content, record["files"], [Path(source) / RECORD])

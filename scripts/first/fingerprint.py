@@ -1,151 +1,194 @@
-"""Fingerprint of a script's code: changes when its logic or an in-repo import's logic changes.
+"""Fingerprint of the code behind a result: it changes when, and only when, a number could.
 
-Snakemake does not notice an edited module behind a `shell:` command. Each rule therefore has the
-fingerprint of its script in `params`. It hashes syntax trees without docstrings: comments, layout,
-docstrings and file times change nothing.
+Snakemake does not notice an edited module behind a `shell:` command, so each rule carries the
+fingerprint of its stage in `params`. It is a hash of the syntax trees of the stage's module and of
+all it imports from this repository, statement by statement and whatever file they stand in. What
+cannot change a number is left out: comments, layout, docstrings, annotations, import statements,
+names and places of modules, the texts of messages, help and progress, and the packages in `SERVICE`.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
+import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "scripts"
-OWN_SOURCE = Path(__file__).read_bytes()
-BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
+# The module that computes each result; a rule, a record and a state name the stage, not the module.
+STAGES = {
+    "data": "scripts.data",
+    "models": "scripts.models",
+    "pair": "scripts.first.pairing",
+    "teacher": "scripts.teacher",
+    "knowledge": "scripts.knowledge",
+    "temperature": "scripts.temperature",
+    "student": "scripts.student",
+    "evaluation": "scripts.evaluation",
+    "cell": "scripts.first.artifacts.cells",
+    "table1": "scripts.first.artifacts.table1",
+    "table2": "scripts.first.artifacts.table2",
+    "data_report": "scripts.first.artifacts.data_report",
+    "figure2": "scripts.first.artifacts.figure2",
+    "figure3": "scripts.first.artifacts.figure3",
+    "figure5": "scripts.first.artifacts.figure5",
+    "figure6": "scripts.first.artifacts.figure6",
+    "claims": "scripts.first.artifacts.claims",
+}
+# Modules that report, store, fetch and run: no number is computed in them.
+SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
+# Calls whose text arguments are for people, and keywords that are so in any call.
+MESSAGES = {"UserError", "print", "fail", "warn", "progress", "add_parser", "parser", "exit"}
+HELP = {"help", "description", "metavar", "epilog", "prog", "title"}
 
 
-def fingerprint(module: str) -> str:
-    """16 hexadecimal digits for a module such as `scripts.student` and all it imports here."""
+def fingerprint(stage: str) -> str:
+    """16 hexadecimal digits of the code of a stage (a key of `STAGES`)."""
     digest = hashlib.sha256()
-    for name in sorted(closure(module)):
-        digest.update(f"{name}\0{_parsed(name).digest}\0".encode())
+    for statement in sorted(s for name in closure(stage) for s in _source(name).statements):
+        digest.update(bytes.fromhex(statement))
     return digest.hexdigest()[:16]
 
 
-def closure(module: str) -> set[str]:
-    """The module and its transitive imports within this repository."""
-    found, queue = set(), [module]
-    while queue:
-        name = queue.pop()
-        if name not in found and _path(name):
-            found.add(name)
-            queue += _imports(name)
-    return found
+def closure(stage: str) -> set[str]:
+    """Modules of this repository that can change a stage's numbers."""
+    return {name for name in _reached(STAGES[stage]) if not _is_service(name)}
 
 
-def third_party(module: str) -> set[str]:
-    """Packages from outside, by import name, that a module and its closure can import.
-
-    Imports inside functions count. Those under `if TYPE_CHECKING:` do not: they never run.
-    """
-    names = set()
-    for name in closure(module):
-        names |= _parsed(name).outside
+def third_party(stage: str) -> set[str]:
+    """Import names of the packages from outside that a stage can import, in any function."""
+    names = {n.split(".")[0] for m in _reached(STAGES[stage]) for n in _source(m).imports}
     return names - sys.stdlib_module_names - {PACKAGE}
 
 
-def _blocks(node: ast.AST) -> list[ast.AST]:
-    """The statements (handlers, cases) right below one. Expressions hold none: half the time."""
-    return [child for block in BLOCKS for child in getattr(node, block, ())]
+def _is_service(module: str) -> bool:
+    return module.removeprefix("scripts.first.").split(".")[0] in SERVICE
 
 
-def _walk(node: ast.AST):
-    """A node and all statements below it."""
-    queue = [node]
+def _reached(module: str) -> set[str]:
+    """A module and its transitive imports within this repository."""
+    found: set[str] = set()
+    queue = [module]
     while queue:
-        yield (found := queue.pop())
-        queue += _blocks(found)
-
-
-def _outside(node: ast.AST) -> set[str]:
-    if isinstance(node, ast.Import):
-        return {alias.name.split(".")[0] for alias in node.names}
-    if isinstance(node, ast.ImportFrom):
-        return set() if node.level else {node.module.split(".")[0]}
-    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        return set().union(*map(_outside, node.orelse))
-    return set().union(*map(_outside, _blocks(node)))
+        if (name := queue.pop()) not in found and _path(name):
+            found.add(name)
+            queue += [n for n in _source(name).imports if n.split(".")[0] == PACKAGE]
+    return found
 
 
 def _path(module: str) -> Path | None:
-    if module.split(".")[0] != PACKAGE:
-        return None
     base = ROOT.joinpath(*module.split("."))
-    for candidate in (base.with_suffix(".py"), base / "__init__.py"):
-        if candidate.is_file():
-            return candidate
-    return None
+    candidates = (base.with_suffix(".py"), base / "__init__.py")
+    return next((path for path in candidates if path.is_file()), None)
 
 
 @dataclass(frozen=True)
-class Parsed:
-    """What a module's source says: hash of its tree, packages from outside, imports as written.
+class Source:
+    """A module's top-level statements, each as a hash, and the dotted names that it may import."""
 
-    An import is (level, module or None, names); `import a` is (0, None, [a]).
-    """
-
-    digest: str
-    outside: frozenset[str]
-    imports: tuple[tuple[int, str | None, tuple[str, ...]], ...]
+    statements: tuple[str, ...]
+    imports: frozenset[str]
 
 
-# By the hash of the source and of this module: never stale, wherever it was filled. The warm server
-# fills it once for all jobs.
-PARSED: dict[str, Parsed] = {}
+def _source(module: str) -> Source:
+    path = _path(module)
+    status = os.stat(path)
+    return _parse(path, status.st_mtime_ns, status.st_size)
 
 
-@cache
-def _parsed(module: str) -> Parsed:
-    source = _path(module).read_bytes()
-    key = hashlib.sha256(OWN_SOURCE + source).hexdigest()
-    if key not in PARSED:
-        PARSED[key] = _parse(ast.parse(source))
-    return PARSED[key]
+@lru_cache(maxsize=None)
+def _parse(path: Path, changed: int, size: int) -> Source:
+    tree = ast.parse(path.read_bytes())
+    imports = frozenset(_imported(tree))
+    tree = _Numbers(_modules(tree)).visit(tree)
+    hashes = (hashlib.sha256(ast.dump(node).encode()).hexdigest() for node in tree.body)
+    return Source(tuple(hashes), imports)
 
 
-def _parse(tree: ast.Module) -> Parsed:
-    imports = []
-    for node in _walk(tree):
-        if isinstance(node, ast.Import):
-            imports.append((0, None, tuple(alias.name for alias in node.names)))
-        elif isinstance(node, ast.ImportFrom):
-            imports.append((node.level, node.module, tuple(alias.name for alias in node.names)))
-    outside = frozenset(_outside(tree))
-    return Parsed(_tree_hash(tree), outside, tuple(imports))  # the hash last: it strips docstrings
+def _imported(node: ast.AST) -> Iterable[str]:
+    """Dotted names of all imports, `a.b` and `a.b.c` for `from a.b import c`; not those for types."""
+    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
+        return
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        if node.level:
+            raise SyntaxError(f"relative import of {node.module}: write the whole name")
+        yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+    for child in ast.iter_child_nodes(node):
+        yield from _imported(child)
 
 
-@cache
-def _imports(module: str) -> list[str]:
-    is_package = _path(module).name == "__init__.py"
-    names = []
-    for level, base, aliases in _parsed(module).imports:
-        if level == 0 and base is None:
-            names += aliases
-            continue
-        base = base or ""
-        if level:
-            parts = module.split(".")
-            parts = parts[: len(parts) - level + is_package]
-            base = ".".join([*parts, base]).rstrip(".")
-        names.append(base)
-        names += [f"{base}.{name}" for name in aliases]
-    # Importing a.b.c runs a/__init__.py and a/b/__init__.py too.
-    parents = {".".join(n.split(".")[:i]) for n in names for i in range(1, n.count(".") + 1)}
-    return sorted(n for n in {*names, *parents} if n and _path(n))
+def _modules(tree: ast.AST) -> set[str]:
+    """Names that stand for modules of this repository: `records` in `records.read(path)`."""
+    pairs = [
+        (node.module, alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE
+        for alias in node.names
+    ]
+    return {name for base, name in pairs if _path(f"{base}.{name}")}
 
 
-def _tree_hash(tree: ast.Module) -> str:
-    for node in _walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            body = node.body
+class _Numbers(ast.NodeTransformer):
+    """Reduces a syntax tree to what numbers can depend on."""
+
+    def __init__(self, modules: set[str]):
+        self.modules = modules
+
+    def visit_Import(self, node):
+        return None
+
+    visit_ImportFrom = visit_Import
+
+    def visit_If(self, node):
+        test = ast.unparse(node.test)
+        if test.endswith("TYPE_CHECKING") or test.startswith("__name__ =="):
+            return None
+        return self._block(node)
+
+    def visit_Name(self, node):
+        node.id = "module" if node.id in self.modules else node.id
+        return node
+
+    def visit_arg(self, node):
+        node.annotation = None
+        return node
+
+    def visit_Raise(self, node):
+        exception = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
+        return ast.Raise(exc=exception and self.visit(exception), cause=None)
+
+    def visit_Assert(self, node):
+        node.msg = None
+        return self.generic_visit(node)
+
+    def visit_Call(self, node):
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        node.keywords = [k for k in node.keywords if k.arg not in HELP]
+        if name in MESSAGES:
+            node.args = [a for a in node.args if not isinstance(a, ast.Constant | ast.JoinedStr)]
+        return self.generic_visit(node)
+
+    def visit_FunctionDef(self, node):
+        node.returns = None
+        return self._block(node)
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def _block(self, node):
+        self.generic_visit(node)
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
             first = body[0] if body else None
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    node.body = body[1:]
-    return hashlib.sha256(ast.dump(tree).encode()).hexdigest()
+                body.pop(0)
+        return node
+
+    visit_Module = visit_ClassDef = visit_For = visit_While = visit_With = visit_Try = _block
+    visit_ExceptHandler = _block

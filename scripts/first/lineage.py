@@ -10,13 +10,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 
 from scripts.first import records
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
-from scripts.first.fingerprint import closure, fingerprint
+from scripts.first.fingerprint import STAGES, fingerprint
 
 ARTIFACTS = (
     "tables/table1.csv",
@@ -145,12 +145,12 @@ class Lineage:
     def _check_code(self, record: Record) -> None:
         if record.content is None:
             return
-        module, code = (str(record.provenance.get(name)) for name in ("module", "code"))
-        if _code(module) is None:
-            reason = "it names no code that this checkout has"
+        stage, code = (str(record.provenance.get(name)) for name in ("stage", "code"))
+        if stage not in STAGES:
+            reason = "it names no stage that this checkout has"
             record.problems.append((STALE, record.path, reason))
-        elif code != _code(module):
-            reason = f"made by other code of {module} than this checkout's ({code})"
+        elif code != fingerprint(stage):
+            reason = f"made by other code of stage {stage} than this checkout's ({code})"
             record.problems.append((STALE, record.path, reason))
 
     def _check_sources(self, record: Record) -> None:
@@ -225,12 +225,6 @@ def _is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError):  # a name too long, or with a NUL
         return False
-
-
-@cache
-def _code(module: str) -> str | None:
-    known = all(part.isidentifier() and len(part) < 100 for part in module.split("."))
-    return fingerprint(module) if known and closure(module) else None
 
 
 def _difference_here(source: str, digest: str) -> str | None:

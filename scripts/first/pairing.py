@@ -31,7 +31,7 @@ def check_pair(teacher: Path, student: Path, output: Path) -> None:
         {
             "vocabulary": ours.vocabulary_sha256(),
             "tokens": ours.vocabulary_size,
-            "provenance": provenance("scripts.first.pairing"),
+            "provenance": provenance("pair"),
         },
         made_from=[teacher / RECORD, student / RECORD],
     )

@@ -48,7 +48,7 @@ def make_tokenizer(
         temporary.write_text(json.dumps(config, indent=2) + "\n")
     with atomic_path(folder / "tokenizer.json") as temporary:
         tokenizer.save(str(temporary))
-    content = {"kind": kind, "provenance": provenance("scripts.models")}
+    content = {"kind": kind, "provenance": provenance("models")}
     records.write(folder / RECORD, content, ["tokenizer.json", "tokenizer_config.json"], text)
 
 
@@ -120,7 +120,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
         "tokenizer": tokenizer.sha256,
         "settings": {**described(settings), "supervise": arguments.supervise},
         "encoding": asdict(report),
-        "provenance": provenance("scripts.models"),
+        "provenance": provenance("models"),
     }
     state = open_training_state(arguments, record)
     curve = train_on_labels(model, encoded, settings, tokenizer.eos_id, "pretraining", state)

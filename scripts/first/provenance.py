@@ -16,13 +16,13 @@ PACKAGES = ("torch", "transformers", "tokenizers", "safetensors", "numpy", "pyar
 WITH_TRANSFORMERS = {"tokenizers", "safetensors"}  # it writes weights and tokenizers with them
 
 
-def provenance(module: str) -> dict:
-    """{module, code, packages} of a script named like `scripts.student`."""
-    return {"module": module, "code": fingerprint(module), "packages": dict(_versions(module))}
+def provenance(stage: str) -> dict:
+    """{stage, code, packages} of a stage, one of `fingerprint.STAGES`."""
+    return {"stage": stage, "code": fingerprint(stage), "packages": dict(_versions(stage))}
 
 
-def _versions(module: str):
-    used = third_party(module)
+def _versions(stage: str):
+    used = third_party(stage)
     used |= WITH_TRANSFORMERS if "transformers" in used else set()
     for name in filter(used.__contains__, PACKAGES):
         try:

@@ -48,7 +48,7 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
 
 
 def tune(
-    module: str,
+    stage: str,
     arguments: argparse.Namespace,
     fit: Callable[[object, Corpus, Path | None], list[dict]],
     check: Callable[[Corpus], None] | None = None,
@@ -90,7 +90,7 @@ def tune(
         "block_length": arguments.block_length,
         "append_eos": arguments.append_eos,
         "encoding": asdict(corpus.report),
-        "provenance": provenance(module),
+        "provenance": provenance(stage),
     }
     state = open_training_state(arguments, record)
     seed_everything(settings.seed)

@@ -29,8 +29,7 @@ PR_SET_PDEATHSIG = 1
 IDLE_SECONDS = 3  # Snakemake takes longer to start its first job
 # What this process has of the repository. A job imports it anew.
 PARSED = "scripts.first.fingerprint"
-OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server", PARSED)
-STAGES = "data models teacher knowledge temperature student evaluation artifacts".split()
+OWN = ("scripts", "scripts.first", "scripts.first.warm", "scripts.first.warm_server")
 
 
 def apply_thread_limit() -> None:
@@ -57,9 +56,9 @@ def serve(listener: socket.socket, lifeline: int, directory: str) -> dict | None
         # A thousand patterns, which transformers would compile again for each job's model.
         mapping.get_checkpoint_conversion_mapping("")
     parsed = importlib.import_module(PARSED)
-    for stage in STAGES:  # what each job's fingerprint would parse again
+    for stage in parsed.STAGES:  # what each job's fingerprint would parse again
         with contextlib.suppress(SyntaxError):  # the job that needs it will tell
-            parsed.fingerprint(f"scripts.{stage}")
+            parsed.fingerprint(stage)
     for finalizer in [*getattr(weakref.finalize, "_registry", ())]:
         finalizer.atexit = False  # no job has to take torch apart when it ends
     gc.collect()
@@ -155,13 +154,11 @@ def run_job(request: dict) -> None:
     os.environ.update(request["environ"])
     tempfile.tempdir = None  # the server's own; the caller's TMPDIR may be another
     sys.stdout.reconfigure(line_buffering=sys.stdout.isatty())
-    parsed = sys.modules[PARSED].PARSED
     for name in OWN:
         sys.modules.pop(name, None)
     sys.path[:] = request["path"]
     importlib.invalidate_caches()
     apply_thread_limit()
-    importlib.import_module(PARSED).PARSED.update(parsed)
     module = importlib.import_module(request["module"])
     sys.argv = [module.__file__, *request["argv"]]
     try:

@@ -97,7 +97,7 @@ def test_sources_that_are_no_paths(results, capsys, name):
 
 def test_a_long_chain(results, capsys):
     """Deeper than Python calls: the tree ends, the walk does not."""
-    source, content = "data/csqa/report.json", {"provenance": provenance("scripts.data")}
+    source, content = "data/csqa/report.json", {"provenance": provenance("data")}
     for i in range(1500):
         name = f"models/pairs/{i}.json"
         (results / name).parent.mkdir(parents=True, exist_ok=True)

@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> None:
         "c_at_edge": bool(selected["at_edge"]) if selected else None,
         "paper": paper,
         "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
-        "provenance": provenance("scripts.first.artifacts.cells"),
+        "provenance": provenance("cell"),
     }
     sources = [*args.metrics, *filter(None, [args.selected, args.paper_table])]
     records.write(args.output, cell, made_from=sources)

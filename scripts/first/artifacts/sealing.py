@@ -17,7 +17,7 @@ def seal(prefix: str, module: str, kinds: Sequence[str], made_from: Iterable[str
     name = Path(prefix).name
     records.write(
         prefix + records.SUFFIX,
-        {"provenance": provenance(f"scripts.first.artifacts.{module}")},
+        {"provenance": provenance(module)},
         [f"{name}.{kind}" for kind in kinds],
         made_from,
     )
