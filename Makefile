@@ -13,7 +13,7 @@ export LC_ALL := C.UTF-8
 # Every job imports this project's modules: compiled once, not by each of them.
 unexport PYTHONDONTWRITEBYTECODE
 # Jobs of the small scales are forked from one process that has imported torch already.
-WARM := $(BIN)/python -m scripts.first.warm run --
+WARM := $(BIN)/python -m scripts.first.runtime.warm run --
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
 RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(1)/tables/data_report.md \
   $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
@@ -47,8 +47,8 @@ FAULTS := logs/faults.jsonl
 faults: $(VENV)/test.stamp ## the tests of faults whole, and a table of what was tried
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS)
 	@FIRST_FAULTS=whole FIRST_FAULTS_REPORT=$(abspath $(FAULTS)) \
-	  $(BIN)/python -m pytest tests/faults -n 2 --dist loadfile $(PYTEST); \
-	  status=$$?; $(BIN)/python -m tests.faults.report $(FAULTS) && exit $$status
+	  $(BIN)/python -m pytest tests/system/faults -n 2 --dist loadfile $(PYTEST); \
+	  status=$$?; $(BIN)/python -m tests.system.faults.report $(FAULTS) && exit $$status
 
 bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some
 	@$(BIN)/python -m benchmarks $(BENCH)
@@ -93,7 +93,7 @@ lock: $(VENV)/test.stamp ## rewrite envs/lock*.txt and the versions in envs/*.ya
 	@$(LOCKED) -r envs/lock-tool.txt
 	@$(PIP) -r envs/run.txt -r envs/test.txt
 	@$(PIP) --no-deps -r envs/test-nodeps.txt
-	@$(BIN)/python -m scripts.first.environments --write-lock
+	@$(BIN)/python -m scripts.first.runtime.environments --write-lock
 
 clean: ## remove results and logs, keep the environment
 	rm -rf results/tiny results/smoke logs benchmarks/tiny benchmarks/smoke .snakemake

@@ -6,9 +6,9 @@ offline, minutes). A file target names its own scale. The README tells the rest.
 
 from snakemake.utils import min_version
 
-from scripts.first.config_files import read_files
+from scripts.first.config.files import read_files
 from scripts.first.errors import UserError
-from scripts.first.interrupts import listen
+from scripts.first.runtime.interrupts import listen
 
 min_version("9.25")
 

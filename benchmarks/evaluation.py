@@ -42,9 +42,9 @@ def rows(bench) -> Iterator[Row]:
     """A row for each benchmark: questions a second."""
     import torch
 
-    from scripts.first.checkpoints import load_model
-    from scripts.first.tokenizer import load_tokenizer
-    from scripts.first.training import seed_everything
+    from scripts.first.models.checkpoints import load_model
+    from scripts.first.models.tokenizer import load_tokenizer
+    from scripts.first.training.loop import seed_everything
 
     seed_everything(0)
     folder = bench.model(32_000, "trained")
@@ -80,7 +80,7 @@ class Ours:
     """The stage's own work on one benchmark."""
 
     def __init__(self, model, tokenizer, table: Path):
-        from scripts.first.rows import read_rows
+        from scripts.first.data.rows import read_rows
 
         self.model, self.tokenizer, self.rows = model, tokenizer, read_rows(table)
         self.gold = np.asarray([list(r["candidates"]).index(r["answer"]) for r in self.rows])

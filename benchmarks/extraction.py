@@ -133,8 +133,8 @@ def bare_forward(model, encoded, pad_id: int, max_tokens: int) -> None:
     """Body, then the output head at supervised positions into memory that is kept; nothing else."""
     import torch
 
-    from scripts.first.batching import collate, inference_batches
-    from scripts.first.inference import logit_chunks
+    from scripts.first.models.batching import collate, inference_batches
+    from scripts.first.models.inference import logit_chunks
 
     lengths, rooms = np.asarray([len(row.input_ids) for row in encoded]), {}
     with torch.inference_mode():

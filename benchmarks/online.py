@@ -51,14 +51,14 @@ class Ours:
     """Training of the student stage: encoded rows joined to a store of the teacher's top-k."""
 
     def __init__(self, bench, corpus: str):
-        from scripts.first.batching import training_batches
-        from scripts.first.checkpoints import load_model
-        from scripts.first.encoding import encode_rows
-        from scripts.first.matching import MatchingLoss, Recalibration
-        from scripts.first.rows import read_rows
-        from scripts.first.store import KnowledgeStore
-        from scripts.first.tokenizer import load_tokenizer
-        from scripts.first.training import Settings, seed_everything
+        from scripts.first.data.rows import read_rows
+        from scripts.first.knowledge.store import KnowledgeStore
+        from scripts.first.models.batching import training_batches
+        from scripts.first.models.checkpoints import load_model
+        from scripts.first.models.encoding import encode_rows
+        from scripts.first.models.tokenizer import load_tokenizer
+        from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
+        from scripts.first.training.loop import Settings, seed_everything
 
         seed_everything(SEED)
         table, folder = _table(bench, corpus), bench.model(32_000, "student")
@@ -74,7 +74,7 @@ class Ours:
 
     def steps(self) -> None:
         """One epoch over the rows: a step for each batch."""
-        from scripts.first.training import train
+        from scripts.first.training.loop import train
 
         eos = self.tokenizer.eos_id
         train(self.model, self.encoded, self.loss, "sequence_mean", self.settings, eos, "ours")
@@ -86,7 +86,7 @@ class Gkd:
     NAME = "trl GKDTrainer"
 
     def __init__(self, bench, ours: Ours):
-        from scripts.first.checkpoints import load_model
+        from scripts.first.models.checkpoints import load_model
 
         self.encoded, self.batches = ours.encoded, ours.batches
         self.eos = ours.tokenizer.eos_id
@@ -146,8 +146,8 @@ class Gkd:
         """Relative difference of the first batch's loss and the KL of all V at our positions."""
         import torch
 
-        from scripts.first.batching import collate
-        from scripts.first.inference import supervised_logits
+        from scripts.first.models.batching import collate
+        from scripts.first.models.inference import supervised_logits
 
         chosen = self.batches[0]
         with torch.no_grad():

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from benchmarks.harness import Row
 from benchmarks.points import Bench, TinyBench
 from benchmarks.work import encoded_rows, lengths_of
-from scripts.first.batching import inference_batches, training_batches
-from scripts.first.training import Settings, micro_batches
+from scripts.first.models.batching import inference_batches, training_batches
+from scripts.first.training.loop import Settings, micro_batches
 
 BLOCK = 2048  # the paper's: next to nothing is cut, so that lengths differ as they really do
 BAR = 0.05

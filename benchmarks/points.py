@@ -115,7 +115,7 @@ class Bench:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        from scripts.first.checkpoints import save_checkpoint
+        from scripts.first.models.checkpoints import save_checkpoint
 
         torch.manual_seed(1)
         config = LlamaConfig(vocab_size=vocabulary, pad_token_id=None, **architecture)

@@ -10,9 +10,9 @@ from benchmarks.harness import REPETITIONS, Row, costs, isolated, median
 from benchmarks.isolated import Peak, anonymous_bytes
 from benchmarks.points import Bench
 from benchmarks.work import encoded_rows, tokenizer_of
-from scripts.first import training
-from scripts.first.encoding import EncodedRow
-from scripts.first.hard_labels import train_on_labels
+from scripts.first.models.encoding import EncodedRow
+from scripts.first.training import loop as training
+from scripts.first.training.cross_entropy import train_on_labels
 
 ROWS = (1000, 4000, 16000)
 # Small enough that 16k rows take seconds: what grows with the rows is the same at any size.

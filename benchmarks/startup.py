@@ -92,7 +92,7 @@ def timed(jobs: dict[str, list[str]]) -> dict[str, list[float]]:
 
 def timed_warm(jobs: dict[str, list[str]]) -> dict[str, list[float]]:
     """The same under a warm server; its own start is in the turn that is not counted."""
-    line = [sys.executable, "-m", "scripts.first.warm", "run", "--", sys.executable]
+    line = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--", sys.executable]
     line += ["-m", "benchmarks.startup", "timed"]
     options = {"input": json.dumps(jobs), "env": environment(), "cwd": Path(__file__).parents[1]}
     done = subprocess.run(line, capture_output=True, text=True, check=False, **options)
@@ -142,6 +142,6 @@ def main(words: list[str]) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "timed":
         sys.exit(main(sys.argv[1:]))
-    from scripts.first.launch import launch
+    from scripts.first.runtime.launch import launch
 
     launch("benchmarks.startup", main)

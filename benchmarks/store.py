@@ -18,9 +18,11 @@ import numpy as np
 
 from benchmarks.harness import REPETITIONS, Row, costs, isolated, median, rates
 from benchmarks.points import VOCABULARIES, TinyBench
-from scripts.first.matching import Recalibration  # brings torch, which is not the store's memory
-from scripts.first.store import BY_POSITION, KnowledgeStore, write_store
-from scripts.first.store_file import scratch_array
+from scripts.first.knowledge.store import BY_POSITION, KnowledgeStore, write_store
+from scripts.first.knowledge.store_file import scratch_array
+from scripts.first.training.knowledge_loss import (
+    Recalibration,  # brings torch, which is not the store's memory
+)
 
 ROWS, K = 2_000, 5
 AT_REST, MAPPED, ACCESS_MS = 14.0, 22.0, 1.0

@@ -12,13 +12,13 @@ import torch
 from benchmarks.harness import Row, costs, interleave, isolated, rates
 from benchmarks.points import VOCABULARIES, Bench, TinyBench
 from benchmarks.work import encoded_rows, loaded, synchronise, tokenizer_of, tokens_of
-from scripts.first import training
-from scripts.first.batching import collate
-from scripts.first.encoding import EncodedRow
-from scripts.first.hard_labels import cross_entropy
-from scripts.first.inference import supervised_hidden, supervised_logits
-from scripts.first.matching import MatchingLoss, Recalibration
-from scripts.first.store import KnowledgeStore, write_store
+from scripts.first.knowledge.store import KnowledgeStore, write_store
+from scripts.first.models.batching import collate
+from scripts.first.models.encoding import EncodedRow
+from scripts.first.models.inference import supervised_hidden, supervised_logits
+from scripts.first.training import loop as training
+from scripts.first.training.cross_entropy import cross_entropy
+from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
 
 K, C = 5, 0.3
 SETTINGS = training.Settings(epochs=1, batch_size=32, learning_rate=2e-5, seed=1)

@@ -81,7 +81,7 @@ def make_demo(folder: Path) -> None:
     """Make the tiny scale from nothing in `folder` and write its account beside it."""
     shutil.rmtree(folder, ignore_errors=True)
     copy_code(folder)
-    warm = [sys.executable, "-m", "scripts.first.warm", "run", "--", "bash", "-c", EMPTY]
+    warm = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--", "bash", "-c", EMPTY]
     times = list(map(float, run(warm, folder).split()))
     empty = median([b - a for a, b in zip(times, times[1:], strict=False)])
     start = time.perf_counter()
@@ -111,7 +111,7 @@ def job_seconds(folder: Path) -> list[float]:
 
 
 class Watch(threading.Thread):
-    """Processor seconds of the two children of `scripts.first.warm run`, looked at while it runs.
+    """Processor seconds of the two children of `runtime.warm run`, looked at while it runs.
 
     Snakemake's are its own, without those of its jobs; the server's are those of its imports.
     """
@@ -143,7 +143,7 @@ class Watch(threading.Thread):
 
 def demo_line() -> list[str]:
     """What `make demo` runs."""
-    warm = [sys.executable, "-m", "scripts.first.warm", "run", "--"]
+    warm = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--"]
     local = ["--profile", "profiles/local", "--cores", str(os.cpu_count())]
     return [*warm, "snakemake", *local, "--config", "scale=tiny", "--", "all"]
 

@@ -13,12 +13,12 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-from scripts.first.config import check
-from scripts.first.controller import clear, hold
+from scripts.first.config.check import check
+from scripts.first.runtime.controller import clear, hold
 from scripts.first.errors import UserError
-from scripts.first.failures import watch
-from scripts.first.fingerprint import fingerprint
-from scripts.first.interrupts import over
+from scripts.first.runtime.failures import watch
+from scripts.first.provenance.fingerprint import fingerprint
+from scripts.first.runtime.interrupts import over
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
 gc.set_threshold(100_000, 50, 100)
@@ -172,7 +172,7 @@ def launched(stage):
         processes = need.get("processes", max(1, need["gpu"]))
         if processes * nodes == 1:
             return []
-        return ["scripts.first.processes", *options(processes=processes, nodes=nodes)]
+        return ["scripts.first.distributed.launcher", *options(processes=processes, nodes=nodes)]
 
     return resolve
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from scripts.first.launch import launch
+from scripts.first.runtime.launch import launch
 
 COMMANDS = {
     "cell": "one cell of Table 1, over seeds, with intervals",
@@ -28,23 +28,23 @@ COMMANDS = {
 def functions(command: str):
     """(add_arguments, run) of a subcommand; no module of another one is imported."""
     if command == "cell":
-        from scripts.first.artifacts import cells as module
+        from scripts.first.reporting.tables import cells as module
     elif command in ("table1", "show"):
-        from scripts.first.artifacts import table1 as module
+        from scripts.first.reporting.tables import table1 as module
     elif command == "table2":
-        from scripts.first.artifacts import table2 as module
+        from scripts.first.reporting.tables import table2 as module
     elif command == "figure2":
-        from scripts.first.artifacts import figure2 as module
+        from scripts.first.reporting.figures import figure2 as module
     elif command == "figure3":
-        from scripts.first.artifacts import figure3 as module
+        from scripts.first.reporting.figures import figure3 as module
     elif command == "figure5":
-        from scripts.first.artifacts import figure5 as module
+        from scripts.first.reporting.figures import figure5 as module
     elif command == "figure6":
-        from scripts.first.artifacts import figure6 as module
+        from scripts.first.reporting.figures import figure6 as module
     elif command == "claims":
-        from scripts.first.artifacts import claims as module
+        from scripts.first.reporting.claims import claims as module
     else:
-        from scripts.first.artifacts import data_report as module
+        from scripts.first.reporting.tables import data_report as module
     if command == "show":
         return module.add_show_arguments, module.show
     return module.add_arguments, module.run

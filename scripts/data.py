@@ -12,12 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.first import records, sources, uniform
+from scripts.first.data import sources
+from scripts.first.data import tables as uniform
+from scripts.first.data.splits import ORIGINS
 from scripts.first.errors import UserError, run_cli
 from scripts.first.files import write_parquet
-from scripts.first.mirror import DATA_MIRROR, mirror_folder, mirror_given
-from scripts.first.provenance import provenance
-from scripts.first.splits import ORIGINS
+from scripts.first.hub.mirror import DATA_MIRROR, mirror_folder, mirror_given
+from scripts.first.provenance import records
+from scripts.first.provenance.made_by import provenance
 
 if TYPE_CHECKING:
     import pyarrow

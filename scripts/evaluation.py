@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from scripts.first.errors import positive
-from scripts.first.launch import launch
+from scripts.first.runtime.launch import launch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,9 +26,9 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     import numpy as np
     import torch
 
-    from scripts.first.encoding import candidate_ids, encode_prompts, encode_questions
-    from scripts.first.inference import check_finite, iterate_logits
-    from scripts.first.slices import row_slices
+    from scripts.first.models.chunking import row_slices
+    from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_questions
+    from scripts.first.models.inference import check_finite, iterate_logits
 
     known = encode_questions(rows, tokenizer)
     ids = candidate_ids(rows, tokenizer, known)
@@ -90,8 +90,8 @@ def measure(rows: list[dict], table, bins: int, benchmark: str) -> dict:
     """Metrics of one model on one benchmark, in percent but NLL (nats) and Brier."""
     import numpy as np
 
-    from scripts.first import metrics
-    from scripts.first.intervals import RESAMPLES, SEED, question_weights, score
+    from scripts.first.calibration import metrics
+    from scripts.first.calibration.intervals import RESAMPLES, SEED, question_weights, score
 
     confidence = table["confidence"].to_numpy()
     correct = table["correct"].to_numpy(zero_copy_only=False)
@@ -129,7 +129,7 @@ def posthoc_temperature(path: Path) -> float:
     """The positive post-hoc temperature of a validation.json; UserError where it has none."""
     from scripts.first.errors import UserError
     from scripts.first.files import read_json
-    from scripts.first.records import verified
+    from scripts.first.provenance.records import verified
 
     content = read_json(verified(path))
     value = content.get("posthoc_temperature") if isinstance(content, dict) else None
@@ -154,13 +154,18 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_inference_options(options)
     arguments = options.parse_args(argv)
 
-    from scripts.first import records
-    from scripts.first.checkpoints import RECORD, load_model, verify_checkpoint, weights_digest
+    from scripts.first.data.rows import read_rows
     from scripts.first.files import write_parquet
-    from scripts.first.provenance import provenance
-    from scripts.first.rows import read_rows
-    from scripts.first.tokenizer import load_tokenizer
-    from scripts.first.training import seed_everything
+    from scripts.first.models.checkpoints import (
+        RECORD,
+        load_model,
+        verify_checkpoint,
+        weights_digest,
+    )
+    from scripts.first.models.tokenizer import load_tokenizer
+    from scripts.first.provenance import records
+    from scripts.first.provenance.made_by import provenance
+    from scripts.first.training.loop import seed_everything
 
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)

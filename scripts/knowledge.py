@@ -1,8 +1,8 @@
 """Stage knowledge: the teacher's top-k at every supervised position, offline (paper section 4.1).
 
-Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store (see
-scripts/first/store.py), or one part of it, or merges parts (see scripts/first/extraction.py). Top-k
-is over the full vocabulary, probabilities are true softmax probabilities, computed in float32. One
+Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store
+(knowledge/store.py), or one part of it, or merges parts (knowledge/extraction.py). Top-k is over
+the full vocabulary, probabilities are true softmax probabilities, computed in float32. One
 extraction with the largest k serves every smaller k.
 """
 
@@ -14,12 +14,12 @@ from pathlib import Path
 import numpy as np
 
 from scripts.first.errors import UserError
-from scripts.first.launch import launch
+from scripts.first.runtime.launch import launch
 
 
 def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
     """(N,) uint8: rank of the actual next token among the k, 255 where it is none of them."""
-    from scripts.first.store import NO_RANK
+    from scripts.first.knowledge.store import NO_RANK
 
     hit = ids == labels[:, None]
     return np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK).astype(np.uint8)
@@ -40,12 +40,12 @@ def extract(
     """
     import torch
 
-    from scripts.first import extraction
-    from scripts.first.batching import collate
-    from scripts.first.inference import check_finite, ids_of, logit_chunks
-    from scripts.first.progress import progress
-    from scripts.first.stopping import StopRequest
-    from scripts.first.topk import top_k
+    from scripts.first.knowledge import extraction
+    from scripts.first.knowledge.topk import top_k
+    from scripts.first.models.batching import collate
+    from scripts.first.models.inference import check_finite, ids_of, logit_chunks
+    from scripts.first.runtime.progress import progress
+    from scripts.first.runtime.signals import StopRequest
 
     batches = extraction.batches_of(encoded, max_tokens, part)
     rows = np.sort(extraction.joined(batches))
@@ -116,22 +116,22 @@ def main(argv: list[str] | None = None) -> int:
 
     from dataclasses import asdict
 
-    from scripts.first.checkpoints import (
+    from scripts.first.data.rows import read_rows, scored_kind
+    from scripts.first.files import sha256_file
+    from scripts.first.knowledge.extraction import device_kind, merge, parse_part
+    from scripts.first.knowledge.store import FORMAT, NO_RANK, write_store
+    from scripts.first.models.checkpoints import (
         RECORD,
         load_config,
         load_model,
         verify_checkpoint,
         weights_digest,
     )
-    from scripts.first.encoding import check_candidates, encode_rows
-    from scripts.first.extraction import device_kind, merge, parse_part
-    from scripts.first.files import sha256_file
-    from scripts.first.provenance import provenance
-    from scripts.first.rows import read_rows, scored_kind
-    from scripts.first.state import open_state, remove_state
-    from scripts.first.store import FORMAT, NO_RANK, write_store
-    from scripts.first.tokenizer import load_tokenizer
-    from scripts.first.training import seed_everything
+    from scripts.first.models.encoding import check_candidates, encode_rows
+    from scripts.first.models.tokenizer import load_tokenizer
+    from scripts.first.provenance.made_by import provenance
+    from scripts.first.runtime.state import open_state, remove_state
+    from scripts.first.training.loop import seed_everything
 
     part = parse_part(arguments.part or "1-of-1")
     location, record = verify_checkpoint(arguments.model)

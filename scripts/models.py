@@ -11,11 +11,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from scripts.first import ROOT
 from scripts.first.errors import positive
-from scripts.first.launch import launch
-from scripts.first.mirror import MODEL_MIRROR
-
-ROOT = Path(__file__).resolve().parents[1]
+from scripts.first.hub.mirror import MODEL_MIRROR
+from scripts.first.runtime.launch import launch
 
 
 def build_parser():
@@ -68,7 +67,7 @@ def main(argv: list[str] | None = None) -> int:
     """Make one base checkpoint or tokenizer."""
     arguments = build_parser().parse_args(argv)
     if arguments.command == "tokenizer":
-        from scripts.first.pretraining import make_tokenizer
+        from scripts.first.training.pretraining import make_tokenizer
 
         settings = json.loads(arguments.world_settings) if arguments.world_settings else None
         make_tokenizer(
@@ -79,24 +78,24 @@ def main(argv: list[str] | None = None) -> int:
             vocabulary_size=arguments.vocabulary_size,
         )
     elif arguments.command == "pretrain":
-        from scripts.first.pretraining import pretrain
+        from scripts.first.training.pretraining import pretrain
 
         pretrain(arguments)
     elif arguments.command == "copy":
-        from scripts.first.checkpoints import copy_checkpoint
+        from scripts.first.models.checkpoints import copy_checkpoint
 
         shipped = ROOT / arguments.source
         source = shipped if not arguments.source.exists() and shipped.exists() else arguments.source
         copy_checkpoint(source, arguments.output_dir)
     elif arguments.command == "pair":
-        from scripts.first.pairing import check_pair
+        from scripts.first.models.vocabulary_check import check_pair
 
         check_pair(arguments.teacher, arguments.student, arguments.output)
     else:
-        from scripts.first import records
-        from scripts.first.checkpoints import RECORD
-        from scripts.first.hub import model_record
-        from scripts.first.provenance import provenance
+        from scripts.first.hub.fetch import model_record
+        from scripts.first.models.checkpoints import RECORD
+        from scripts.first.provenance import records
+        from scripts.first.provenance.made_by import provenance
 
         record = model_record(arguments.repo, arguments.revision, arguments.mirror)
         record["provenance"] = provenance("models")

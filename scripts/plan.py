@@ -65,8 +65,8 @@ def main(argv: list[str] | None = None) -> int:
     config = load_config()
     settings = scale_settings(config, arguments.scale)
     if arguments.command == "measure":
+        from scripts.first.models.tokenizer import load_tokenizer
         from scripts.first.plan.corpora import measure
-        from scripts.first.tokenizer import load_tokenizer
 
         names = [*config["scales"]["paper"]["data"]["datasets"]]
         record = {

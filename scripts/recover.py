@@ -18,7 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from scripts.first.controller import (
+from scripts.first.errors import UserError, run_cli
+from scripts.first.runtime.controller import (
     SLURM_LOGS,
     STARTED_ON,
     end_jobs,
@@ -28,7 +29,6 @@ from scripts.first.controller import (
     take,
     unlock,
 )
-from scripts.first.errors import UserError, run_cli
 
 PREFIX = "first_"  # of the jobs' names: profiles/slurm, slurm-jobname-prefix
 NO_CLUSTER = "Could not establish a configuration source"  # installed, but of no cluster

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.launch import launch
+from scripts.first.runtime.launch import launch
 
 
 def build_parser():
@@ -56,7 +56,7 @@ def build_parser():
 
 def recalibration_settings(arguments) -> dict:
     """Settings of the recalibration: {} or delta and space or c, the temperature."""
-    from scripts.first import records
+    from scripts.first.provenance import records
 
     if arguments.recalibration != "prob_softmax":
         for name in ("c", "selected"):
@@ -86,12 +86,12 @@ def recalibration_settings(arguments) -> dict:
 def main(argv: list[str] | None = None) -> int:
     """Train one student."""
     from scripts.first.cli import training_settings
-    from scripts.first.tuning import tune
+    from scripts.first.training.finetune import tune
 
     arguments = build_parser().parse_args(argv)
     settings = training_settings(arguments)
     if arguments.objective == "hard_labels":
-        from scripts.first.hard_labels import train_on_labels
+        from scripts.first.training.cross_entropy import train_on_labels
 
         def fit(model, corpus, state):
             eos = corpus.tokenizer.eos_id
@@ -102,10 +102,15 @@ def main(argv: list[str] | None = None) -> int:
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
 
-    from scripts.first import records
-    from scripts.first.matching import MatchingLoss, Recalibration, check_outputs, check_store
-    from scripts.first.store import MANIFEST, KnowledgeStore
-    from scripts.first.training import train
+    from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
+    from scripts.first.provenance import records
+    from scripts.first.training.knowledge_loss import (
+        MatchingLoss,
+        Recalibration,
+        check_outputs,
+        check_store,
+    )
+    from scripts.first.training.loop import train
 
     settings_of_method = recalibration_settings(arguments)
     if arguments.pair is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.first.launch import launch
+from scripts.first.runtime.launch import launch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> int:
     cli.add_validation_options(options)
     arguments = options.parse_args(argv)
 
-    from scripts.first.hard_labels import train_on_labels
-    from scripts.first.tuning import tune
+    from scripts.first.training.cross_entropy import train_on_labels
+    from scripts.first.training.finetune import tune
 
     settings = cli.training_settings(arguments)
 

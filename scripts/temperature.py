@@ -10,7 +10,7 @@ import argparse
 from pathlib import Path
 
 from scripts.first.errors import positive
-from scripts.first.launch import launch
+from scripts.first.runtime.launch import launch
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -30,13 +30,13 @@ def main(argv: list[str] | None = None) -> int:
 
     import pandas
 
-    from scripts.first import records
+    from scripts.first.calibration.metrics import expected_calibration_error
+    from scripts.first.calibration.temperature_search import search_temperature
     from scripts.first.errors import UserError
     from scripts.first.files import write_csv
-    from scripts.first.metrics import expected_calibration_error
-    from scripts.first.provenance import provenance
-    from scripts.first.search import search_temperature
-    from scripts.first.store import MANIFEST, KnowledgeStore
+    from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
+    from scripts.first.provenance import records
+    from scripts.first.provenance.made_by import provenance
 
     store = KnowledgeStore.open(arguments.knowledge)
     scored = store.manifest.get("scored")

@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.first.errors import UserError, run_cli
-from scripts.first.lineage import ARTIFACTS, MISSING, Lineage, Record
-from scripts.first.progress import progress
-from scripts.first.records import RESULTS, command
+from scripts.first.provenance.lineage import ARTIFACTS, MISSING, Lineage, Record
+from scripts.first.provenance.records import RESULTS, command
+from scripts.first.runtime.progress import progress
 
 SHOWN = 20
 DEEP = 100  # spaces of indentation; no real lineage has ten steps

@@ -24,7 +24,7 @@ ROOT = str(Path(__file__).resolve().parents[1])
 if ROOT not in sys.path:
     sys.path.insert(0, ROOT)
 
-from tests.workflow import copies  # noqa: E402
+from tests.system.workflow import copies  # noqa: E402
 
 # No deadline: a busy machine is no failure. Derandomised: the same examples in every run.
 settings.register_profile("repository", deadline=None, derandomize=True)

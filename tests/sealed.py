@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scripts.first import records
 from scripts.first.files import describe_files, write_text
+from scripts.first.provenance import records
 
 
 def reseal(path: str | Path, content: dict | None = None, rehash: bool = False, **changes) -> None:

@@ -65,7 +65,7 @@ def tokenizer_folder() -> Path:
 @cache
 def tokenizer():
     """The tokenizer, loaded by the code under test."""
-    from scripts.first.tokenizer import load_tokenizer
+    from scripts.first.models.tokenizer import load_tokenizer
 
     return load_tokenizer(tokenizer_folder())
 
@@ -96,7 +96,7 @@ def random_llama(seed: int = 0, vocabulary: int = 263, layers: int = 2):
 @cache
 def checkpoint(name: str = "student", seed: int = 0) -> Path:
     """A checkpoint folder written by the code under test."""
-    from scripts.first.checkpoints import save_checkpoint
+    from scripts.first.models.checkpoints import save_checkpoint
 
     folder = root() / "models" / f"{name}-{seed}"
     save_checkpoint(random_llama(seed), folder, tokenizer_folder(), {"kind": "test"})
@@ -171,7 +171,7 @@ def write_table(path: Path, rows: list[dict]) -> Path:
 
 def encode(rows: list[dict], block_length: int = 1000, append_eos: bool = True):
     """Encoded rows, by the code under test."""
-    from scripts.first.encoding import encode_rows
+    from scripts.first.models.encoding import encode_rows
 
     return encode_rows(rows, tokenizer(), block_length, append_eos)[0]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scripts.first.errors import positive, whole
-from scripts.first.training import Settings
+from scripts.first.training.loop import Settings
 
 
 def parser(module: str, description: str) -> argparse.ArgumentParser:

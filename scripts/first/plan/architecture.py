@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
-from scripts.first.locations import locate
+from scripts.first.hub.locations import locate
 
-ROOT = Path(__file__).resolve().parents[3]
 SHIPPED = ROOT / "config" / "architectures"
 FACTS = (
     "hidden_size",
@@ -186,7 +186,7 @@ def _recipe(scale: str, name: str, settings: dict, results: Path) -> tuple[dict,
     tokenizer = settings["tokenizers"][recipe["tokenizer"]]
     path = results / scale / "models" / "tokenizers" / recipe["tokenizer"]
     if (path / "tokenizer.json").is_file():
-        from scripts.first.tokenizer import load_tokenizer
+        from scripts.first.models.tokenizer import load_tokenizer
 
         size = load_tokenizer(path).vocabulary_size
     elif "vocabulary_size" in tokenizer:

@@ -15,6 +15,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.first import ROOT
 from scripts.first.errors import UserError
 
 BLOCK = "65536"  # bytes: allocations above it are mapped and unmapped one by one
@@ -59,7 +60,7 @@ CONFIGURATIONS = (
 
 def formula(configuration: Configuration):
     """Memory of a configuration by the formula."""
-    from scripts.first.head import ELEMENTS
+    from scripts.first.models.head import ELEMENTS
     from scripts.first.plan.architecture import from_config
     from scripts.first.plan.memory import Batch, Training, training_memory
 
@@ -73,7 +74,7 @@ def formula(configuration: Configuration):
 
 def measured(configuration: Configuration) -> int:
     """Peak bytes of training a configuration for two steps, in a process of its own."""
-    root = Path(__file__).resolve().parents[3]
+    root = ROOT
     environment = {
         **os.environ,
         "PYTHONPATH": str(root),
@@ -116,9 +117,9 @@ def _train(configuration: Configuration) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from scripts.first.encoding import EncodedRow
-    from scripts.first.hard_labels import train_on_labels
-    from scripts.first.training import Settings
+    from scripts.first.models.encoding import EncodedRow
+    from scripts.first.training.cross_entropy import train_on_labels
+    from scripts.first.training.loop import Settings
 
     c, draw = configuration, np.random.default_rng(0)
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ import numpy as np
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json
 from scripts.first.plan.architecture import ROOT, fetched_files
-from scripts.first.records import record_beside
+from scripts.first.provenance.records import record_beside
 
 SHIPPED = ROOT / "config" / "token_counts.json"
 GROUPS = tuple(2**i for i in range(10))  # 1 .. 512 rows
@@ -59,7 +59,7 @@ class Counts:
 
 def count(encoded: list, source: str = "") -> Counts:
     """Counts of encoded rows (EncodedRow)."""
-    from scripts.first.batching import inference_batches
+    from scripts.first.models.batching import inference_batches
 
     lengths = np.asarray([len(row.input_ids) for row in encoded], dtype=np.int64)
     positions = np.asarray([len(row.labels) for row in encoded], dtype=np.int64)
@@ -80,7 +80,7 @@ def count(encoded: list, source: str = "") -> Counts:
 
 def encoded_split(rows: list[dict], split: str, tokenizer, encoding: dict) -> list:
     """Rows as the stages read them: prompts alone of a test split, else joint, cut to the block."""
-    from scripts.first.encoding import encode_prompts, encode_rows
+    from scripts.first.models.encoding import encode_prompts, encode_rows
 
     if split == "test":
         return encode_prompts(rows, tokenizer)
@@ -133,8 +133,8 @@ _cache: dict = {}
 
 def _prepared(path: Path, folder: Path, encoding: tuple, source: str) -> Counts:
     """Counts of a prepared table; each is counted once a process."""
-    from scripts.first.rows import read_rows
-    from scripts.first.tokenizer import load_tokenizer
+    from scripts.first.data.rows import read_rows
+    from scripts.first.models.tokenizer import load_tokenizer
 
     key = (path, folder, encoding)
     if key not in _cache:

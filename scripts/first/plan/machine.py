@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from scripts.first.state import DEFAULT_MINUTES
+from scripts.first.runtime.state import DEFAULT_MINUTES
 
 GB = 1e9
 

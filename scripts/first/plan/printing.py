@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scripts.first.state import DEFAULT_MINUTES
+from scripts.first.runtime.state import DEFAULT_MINUTES
 
 HEADER = (
     "rule            family     what               param jobs GPU |weight   grad  optim  activ "

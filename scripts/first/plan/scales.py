@@ -8,8 +8,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from scripts.first.config import FOLDER, check
-from scripts.first.config_files import read_file
+from scripts.first.config.check import FOLDER, check
+from scripts.first.config.files import read_file
 from scripts.first.errors import UserError
 
 
@@ -32,7 +32,7 @@ def scale_settings(config: dict, scale: str) -> dict:
 def prepared_rows(settings: dict, datasets: list[str], mirror: str | None) -> dict:
     """{dataset: {split: rows}} as stage data makes them, in a temporary folder."""
     from scripts.data import main as prepare
-    from scripts.first.rows import read_rows
+    from scripts.first.data.rows import read_rows
 
     tables: dict = {}
     with tempfile.TemporaryDirectory() as folder:

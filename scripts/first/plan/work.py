@@ -27,7 +27,7 @@ def training_flops(
 
 
 def store_bytes(positions: int, rows: int, k: int) -> int:
-    """Size to expect of a knowledge store, packed (see scripts/first/packing.py), whatever V.
+    """Size to expect of a knowledge store, packed (see packing.py), whatever V.
 
     From measured ones: about 2.6 bytes a token and less where the teacher knows little, half a byte
     for tail and rank; a row's hash and length.

@@ -1,1 +1,0 @@
-"""Tables, figures and claims: each module makes one artifact from explicitly named files."""

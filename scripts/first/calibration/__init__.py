@@ -1,0 +1,1 @@
+"""Recalibration, temperature search, calibration metrics and their intervals."""

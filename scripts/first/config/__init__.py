@@ -1,0 +1,1 @@
+"""The workflow's configuration: read, checked, documented."""

@@ -1,0 +1,1 @@
+"""The four datasets as uniform tables."""

@@ -1,0 +1,29 @@
+"""Reading uniform tables (stage data) as rows, and which positions of a corpus are scored."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scripts.first.errors import UserError
+from scripts.first.files import read_parquet
+from scripts.first.provenance.records import verified
+
+COLUMNS = ["id", "prompt", "response", "candidates", "answer", "shorten_start", "shorten_end"]
+
+
+def read_rows(path: str | Path) -> list[dict]:
+    """All rows of a uniform table that is what its report says.
+
+    UserError for an altered table, a missing column, an empty split or a repeated id.
+    """
+    rows = read_parquet(verified(path), COLUMNS).to_pylist()
+    if not rows:
+        raise UserError(f"empty split: {path}: it has no rows: prepare the data again")
+    if None in (ids := {row["id"] for row in rows}) or len(ids) < len(rows):
+        raise UserError(f"a missing or repeated id: {path}: ids must differ: prepare it again")
+    return rows
+
+
+def scored_kind(rows: list[dict]) -> str:
+    """`answer` for questions with candidates, `response` for instruction rows without."""
+    return "answer" if rows[0]["candidates"] else "response"

@@ -1,0 +1,139 @@
+"""Start one stage script in several processes: `accelerate launch`, and srun for several machines.
+
+``python -m scripts.first.distributed.launcher --processes 8 scripts.teacher OPTIONS`` is what the
+rules call where a job has more than one GPU; processes counts those of one machine. With more
+machines it must run inside a Slurm job that has them. A failure is told by the script's own line:
+the launcher's traceback would only say that there was one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import logging
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from scripts.first.errors import UserError, run_cli
+
+CONFIGURATION = Path(__file__).with_name("accelerate.yaml")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Options; all that follows the module's name is the module's."""
+    options = argparse.ArgumentParser(
+        prog="python -m scripts.first.distributed.launcher", description=__doc__, allow_abbrev=False
+    )
+    options.add_argument("--processes", type=int, required=True, help="processes of each machine")
+    options.add_argument("--nodes", type=int, default=1, help="machines")
+    options.add_argument("--address", help="first machine (set by this program itself)")
+    options.add_argument("module", help="script to run, such as scripts.teacher")
+    options.add_argument("words", nargs=argparse.REMAINDER, help="the script's options")
+    return options
+
+
+def launch_line(arguments: argparse.Namespace) -> list[str]:
+    """Words of `accelerate launch` on this machine."""
+    words = ["--config_file", str(CONFIGURATION), "--gpu_ids", "all", "--use_fsdp"]
+    words += ["--fsdp_version", "2", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    words += ["--num_processes", str(arguments.processes * arguments.nodes)]
+    words += ["--num_machines", str(arguments.nodes)]
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))  # what the job was given, for all of them
+    words += ["--num_cpu_threads_per_process", str(max(1, threads // arguments.processes))]
+    if arguments.nodes > 1:
+        words += ["--machine_rank", os.environ["SLURM_NODEID"]]
+        words += ["--main_process_ip", arguments.address]
+        words += ["--main_process_port", str(20000 + int(os.environ["SLURM_JOB_ID"]) % 20000)]
+    else:
+        words += ["--main_process_port", "0"]  # a free one: two jobs may share a machine
+    return [*words, "--module", arguments.module, *arguments.words]
+
+
+def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
+    """Run this same line once on each machine of the Slurm job, and wait for all of them."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None:
+        raise UserError(f"--nodes {arguments.nodes}: not inside a Slurm job: submit the job")
+    # Slurm's record, not the environment: a step inside the job may have but one of its machines.
+    nodes = re.search(r"\sNodeList=(\S+)", _scontrol("show", "job", "--oneliner", job))
+    hosts = _scontrol("show", "hostnames", nodes[1]).split() if nodes else []
+    if len(hosts) != arguments.nodes:
+        raise UserError(
+            f"--nodes {arguments.nodes}: Slurm job {job} has {len(hosts)}: submit it with as many"
+        )
+    # A node's name need not be one that other nodes can resolve; its address is.
+    address = re.search(r"\bNodeAddr=(\S+)", _scontrol("show", "node", "--oneliner", hosts[0]))
+    count, threads = str(arguments.nodes), os.environ.get("OMP_NUM_THREADS", "1")
+    line = ["srun", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1"]
+    line += ["--cpus-per-task", threads, "--kill-on-bad-exit=1"]
+    if os.path.isfile(log := os.path.realpath("/proc/self/fd/1")):
+        # Written by the machines themselves: of a cancelled job srun is gone before they are.
+        line += ["--output", log.replace("%", "%%"), "--open-mode", "append"]
+        fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND)  # what srun says: behind theirs, not over it
+    line += [sys.executable, "-m", "scripts.first.distributed.launcher"]
+    line += ["--address", address[1] if address else hosts[0], *argv]
+    # What the job was submitted with must not be asked for again by its step.
+    asked = re.compile(r"(SLURM|SRUN|SBATCH|PMIX?)_(?!JOB_ID$|CONF$)")
+    environment = {name: value for name, value in os.environ.items() if not asked.match(name)}
+
+    def pass_on(number: int, frame: object) -> None:
+        # To the programs of the step. srun itself would kill them for a SIGTERM.
+        subprocess.run(["scancel", f"--signal={signal.Signals(number).name}", job], check=False)
+
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, pass_on)
+    # In a session of its own: a signal to this process's group is passed on once, and not to srun.
+    with subprocess.Popen(line, env=environment, start_new_session=True) as step:
+        return step.wait()
+
+
+def _scontrol(*words: str) -> str:
+    process = subprocess.run(["scontrol", *words], check=False, capture_output=True, text=True)
+    if process.returncode != 0:
+        raise UserError(
+            f"{process.stderr.strip()}: scontrol {' '.join(words)}: is this a Slurm job?"
+        )
+    return process.stdout
+
+
+def main(argv: list[str]) -> int:
+    """Launch, wait, return the status."""
+    arguments = build_parser().parse_args(argv)
+    if arguments.processes < 1 or arguments.nodes < 1:
+        raise UserError("--processes and --nodes: they must be at least 1")
+    if arguments.nodes > 1 and arguments.address is None:
+        return spread(arguments, argv)
+
+    from accelerate.commands.launch import launch_command, launch_command_parser
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    # Processes that were asked to end are saving their state. It would kill them after 30 seconds;
+    # whoever asked, such as Slurm, decides how long they have.
+    os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "86400")
+    # Slurm signals every process of a job: this one has nothing to save, and must not end.
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # What it would log of a failure stands in the lines below, or the script has said it.
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
+    try:
+        launch_command(launch_command_parser().parse_args(launch_line(arguments)))
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            hint = ": mostly for want of memory" if name == "SIGKILL" else ""
+            raise UserError(
+                f"process {number} of {arguments.module} was ended by {name}{hint}"
+            ) from None
+        return failure.exitcode
+    except SignalException as error:
+        return 128 + error.sigval
+    return 0
+
+
+if __name__ == "__main__":
+    run_cli(main)

@@ -1,0 +1,1 @@
+"""Models and datasets of the hub, or of a local mirror."""

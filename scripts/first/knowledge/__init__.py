@@ -1,0 +1,1 @@
+"""The teacher's top-k: extraction and store."""

@@ -1,0 +1,1 @@
+"""Checkpoints, tokens, batches, forward passes."""

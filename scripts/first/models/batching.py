@@ -1,0 +1,76 @@
+"""Batches of rows of like length, right-padded with a mask.
+
+Right padding with an attention mask leaves a causal model's numbers unchanged; left padding without
+one does not. Grouping by length keeps the padding small without packing, so no row
+ever sees another.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scripts.first.models.encoding import EncodedRow
+
+
+@dataclass(frozen=True)
+class Batch:
+    """input_ids and attention_mask (B, S); supervised (B, S) bool; labels (N,) in row order.
+
+    `rows` are the indices of the rows; `counts` their numbers of supervised positions, sum N.
+    """
+
+    input_ids: np.ndarray
+    attention_mask: np.ndarray
+    supervised: np.ndarray
+    labels: np.ndarray
+    rows: np.ndarray
+    counts: np.ndarray
+
+
+def collate(encoded: list[EncodedRow], rows: np.ndarray, pad_id: int) -> Batch:
+    """Right-pad the chosen rows into one batch."""
+    chosen = [encoded[i] for i in rows]
+    width = max(len(row.input_ids) for row in chosen)
+    shape = (len(chosen), width)
+    input_ids = np.full(shape, pad_id, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    supervised = np.zeros(shape, dtype=bool)
+    for i, row in enumerate(chosen):
+        n = len(row.input_ids)
+        input_ids[i, :n] = row.input_ids
+        attention_mask[i, :n] = 1
+        supervised[i, row.supervised_positions] = True
+    labels = np.concatenate([row.labels for row in chosen]).astype(np.int64)
+    counts = np.asarray([len(row.labels) for row in chosen])
+    return Batch(input_ids, attention_mask, supervised, labels, np.asarray(rows), counts)
+
+
+def training_batches(
+    lengths: np.ndarray, batch_size: int, seed: int, epoch: int, pool: int
+) -> list[np.ndarray]:
+    """Row indices of each batch of one epoch: every row once, shuffled, grouped by length.
+
+    Rows are shuffled, cut into pools of `pool` batches, sorted by length inside a pool, cut into
+    batches, and the batches are shuffled. The last batch may be smaller.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = generator.permutation(len(lengths))
+    batches = []
+    for start in range(0, len(order), batch_size * pool):
+        chunk = order[start : start + batch_size * pool]
+        chunk = chunk[np.argsort(lengths[chunk], kind="stable")]
+        batches += [chunk[i : i + batch_size] for i in range(0, len(chunk), batch_size)]
+    return [batches[i] for i in generator.permutation(len(batches))]
+
+
+def inference_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
+    """Row indices in order of length, as many a batch as fit `max_tokens` padded tokens."""
+    order = np.argsort(lengths, kind="stable")[::-1]
+    batches, start = [], 0
+    while start < len(order):
+        size = max(1, max_tokens // int(lengths[order[start]]))
+        batches.append(order[start : start + size])
+        start += size
+    return batches

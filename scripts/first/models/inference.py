@@ -1,0 +1,118 @@
+"""Forward passes over encoded rows: logits at supervised positions only, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from scripts.first.errors import UserError
+from scripts.first.models.batching import Batch, collate, inference_batches
+from scripts.first.models.encoding import EncodedRow
+from scripts.first.runtime.progress import progress
+
+
+def supervised_logits(model, batch: Batch):
+    """float32 logits (N, V) at the batch's supervised positions, in row order.
+
+    The output head runs at those positions alone: `logits_to_keep` as a 2-D bool mask. An integer
+    mask would be read as positions, hence the explicit dtype.
+    """
+    inputs, supervised = _inputs(model, batch)
+    output = model(**inputs, logits_to_keep=supervised)
+    return output.logits.reshape(int(batch.counts.sum()), -1).float()
+
+
+def supervised_hidden(model, batch: Batch):
+    """Last hidden states (N, H) at the batch's supervised positions: what the head multiplies."""
+    inputs, supervised = _inputs(model, batch)
+    return model.get_decoder()(**inputs).last_hidden_state[supervised]
+
+
+def logit_chunks(model, batch: Batch, rooms: dict) -> Iterator[tuple[slice, object]]:
+    """Yield (slice of positions, float32 logits (n, V)) of the batch, without gradients.
+
+    Together they are `supervised_logits`. The next chunk takes the place of the last one, and the
+    next batch's that of this one where `rooms` is the same dictionary: fresh memory for every batch
+    costs a third of the head's time.
+    """
+    import torch
+
+    from scripts.first.models.head import chunk_length, linear_head, spans
+
+    head = linear_head(model)
+    if head is None:
+        logits = supervised_logits(model, batch)
+        yield slice(0, len(logits)), logits
+        return
+    hidden, weight = supervised_hidden(model, batch), head.weight
+    for piece in spans(len(hidden), chunk_length(model)):
+        part = hidden[piece]
+        if "logits" not in rooms or len(rooms["logits"]) < len(part):
+            rooms["logits"] = part.new_empty((len(part), len(weight)))
+        product = torch.mm(part, weight.t(), out=rooms["logits"][: len(part)])
+        yield piece, product.float()
+
+
+def iterate_logits(
+    model, encoded: list[EncodedRow], pad_id: int, max_tokens: int, label: str
+) -> Iterator[tuple[Batch, object]]:
+    """Yield (batch, logits (N, V)) over all rows, long rows first, without gradients."""
+    import torch
+
+    require_positions(model, encoded)
+    lengths = np.asarray([len(row.input_ids) for row in encoded])
+    batches = inference_batches(lengths, max_tokens)
+    with torch.inference_mode(), progress(label, len(encoded), "row") as advance:
+        for rows in batches:
+            batch = collate(encoded, rows, pad_id)
+            yield batch, supervised_logits(model, batch)
+            advance(len(rows))
+
+
+def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
+    """UserError where what a model said of some rows is infinite or NaN; it names the first ones.
+
+    numbers: (N,) or (N, k) log-probabilities; ids: (N,) the rows that they belong to.
+    """
+    bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
+    if bad.any():
+        names = list(dict.fromkeys(ids[i] for i in np.flatnonzero(bad)))
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise UserError(
+            f"the model's output is not finite: rows {', '.join(names[:3])}{more}: nothing was "
+            "written: train the model again, with a lower learning rate"
+        )
+
+
+def ids_of(batch: Batch, encoded: list[EncodedRow]) -> list[str]:
+    """(N,) id of the row that each supervised position belongs to."""
+    return [encoded[i].row_id for i in np.repeat(batch.rows, batch.counts)]
+
+
+def require_positions(model, encoded: list[EncodedRow]) -> None:
+    """Refuse rows that are longer than what the model was made to read.
+
+    Rotary positions have no end: a Llama answers beyond it without a word, and wrongly.
+    """
+    most = getattr(model.config, "max_position_embeddings", None)
+    longest = max(encoded, key=lambda row: len(row.input_ids), default=None)
+    if most and longest is not None and len(longest.input_ids) > most:
+        raise UserError(
+            f"row {longest.row_id}: {len(longest.input_ids)} tokens: the model reads {most} "
+            "(max_position_embeddings): shorten the row, or take a model that reads more"
+        )
+
+
+def _inputs(model, batch: Batch):
+    """(arguments of a forward pass without a cache, bool mask (B, S) of supervised positions)."""
+    import torch
+
+    # Where weights rest in host memory the model says where it computes.
+    device = getattr(model, "compute_device", None) or next(model.parameters()).device
+    inputs = {
+        "input_ids": torch.from_numpy(batch.input_ids).to(device),
+        "attention_mask": torch.from_numpy(batch.attention_mask).to(device),
+        "use_cache": False,
+    }
+    return inputs, torch.from_numpy(batch.supervised).to(device=device, dtype=torch.bool)

@@ -1,0 +1,1 @@
+"""Running: progress, resumable state, signals, starting quickly."""

@@ -1,0 +1,72 @@
+"""A model on its corpus's validation split: accuracy, confidence, ECE and a post-hoc temperature.
+
+Scored is what the temperature search scores: the answer position of a question, or every response
+token of an instruction row. Nothing here ever sees a test split. The post-hoc temperature (Guo et
+al. 2017) divides all logits by one scalar that minimises the validation NLL: the baseline
+`finetune_ts`, without which no gain in calibration can be credited to distillation.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scripts.first.calibration.metrics import expected_calibration_error
+from scripts.first.calibration.posthoc import PosthocTemperature
+from scripts.first.errors import UserError
+from scripts.first.models.chunking import row_slices
+from scripts.first.models.encoding import NO_LABEL, EncodedRow
+from scripts.first.models.inference import check_finite, ids_of, iterate_logits
+
+
+def validate(
+    model, encoded: list[EncodedRow], scored: str, pad_id: int, max_tokens: int, bins: int = 10
+) -> dict:
+    """Measure a model on validation rows; accuracy, confidence, ECE in percent, NLL in nats.
+
+    UserError where the model's output is not finite.
+    """
+    import torch
+
+    confidences, hits = [], []
+    nll, posthoc = 0.0, PosthocTemperature()
+    for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "validation"):
+        scores = _scored(batch, scored)
+        keep = torch.from_numpy(scores).to(logits.device)
+        gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
+        kept = logits[keep]
+        gold_log_probs = kept.new_empty(len(gold), 1)
+        for rows in row_slices(kept):
+            probability, prediction = kept[rows].softmax(-1).max(-1)
+            confidences.append(probability.double().cpu().numpy())
+            hits.append((prediction == gold[rows]).cpu().numpy())
+            gold_log_probs[rows] = kept[rows].log_softmax(-1).gather(1, gold[rows, None])
+        names = np.asarray(ids_of(batch, encoded))[scores].tolist()
+        check_finite(gold_log_probs.float().cpu().numpy(), names)
+        first = torch.zeros_like(gold)
+        nll += float(torch.nn.functional.nll_loss(gold_log_probs, first, reduction="sum"))
+        posthoc.add(kept, gold)
+    confidence, correct = np.concatenate(confidences), np.concatenate(hits)
+    n = len(correct)
+    if not n:
+        raise UserError("no position to score: the validation split has no response: correct it")
+    return {
+        "n": n,
+        "scored": scored,
+        "accuracy": 100 * float(correct.mean()),
+        "confidence": 100 * float(confidence.mean()),
+        "ece": 100 * expected_calibration_error(confidence, correct, bins),
+        "nll": nll / n,
+        "posthoc_temperature": posthoc.fit(),
+    }
+
+
+def _scored(batch, scored: str) -> np.ndarray:
+    """(N,) bool: first position of each row, or all but each row's last (it predicts EOS)."""
+    ends = np.cumsum(batch.counts)
+    if scored == "answer":
+        mask = np.zeros(ends[-1], dtype=bool)
+        mask[ends - batch.counts] = True
+    else:
+        mask = np.ones(ends[-1], dtype=bool)
+        mask[ends - 1] = False
+    return mask & (batch.labels != NO_LABEL)

@@ -1,0 +1,119 @@
+"""The benchmarks' own arithmetic and rivals; no timing is tested."""
+
+from __future__ import annotations
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import __main__ as benchmarks
+from benchmarks.extraction import K, released_loop, supervised_of
+from benchmarks.harness import (
+    Row,
+    costs,
+    interleave,
+    isolated,
+    load_results,
+    rates,
+    save_results,
+    table,
+)
+from benchmarks.isolated import Peak
+from benchmarks.padding import padding
+from benchmarks.points import machine_name, run_script
+from scripts.first.errors import UserError
+from tests import tiny_models as tiny
+
+
+def test_calls_are_warmed_up_and_taken_in_turn():
+    calls = []
+    seconds = interleave({name: (lambda n=name: calls.append(n)) for name in "ab"}, 3)
+    assert calls == list("ab" * 4)
+    assert all(len(values) == 3 and min(values) >= 0 for values in seconds.values())
+
+
+def test_ratios_are_of_neighbours_in_time():
+    seconds = {"ours": [1.0, 2.0, 4.0], "theirs": [2.0, 6.0, 8.0]}
+    row = rates("r", 10, "rows/s", seconds, 2.5)
+    assert (row.ours, row.theirs, row.ratio, row.spread) == (5.0, 10 / 6, 2.0, 0.5)
+    assert row.passes is False and row.bar == ">= 2.5x"
+    row = costs("c", seconds["ours"], seconds["theirs"], "s", 0.5)
+    assert (row.ours, row.theirs, row.ratio, row.passes) == (2.0, 6.0, 0.5, True)
+
+
+def test_results_keep_the_rows_of_other_benchmarks(tmp_path):
+    path = tmp_path / "machine.json"
+    make = lambda name, ours: Row(name, ours, None, "s", None, None, "", None)  # noqa: E731
+    save_results(path, {"torch": "x"}, [make("10 b", 1.0), make("2 a", 1.0)], "first")
+    save_results(path, {"torch": "x"}, [make("10 b", 2.0)], "second")
+    kept = load_results(path)
+    assert [(row["name"], row["ours"]) for row in kept["rows"]] == [("2 a", 1.0), ("10 b", 2.0)]
+    assert {"name", "ours", "theirs", "ratio", "spread", "bar", "passes"} <= set(kept["rows"][0])
+    assert [row["commit"] for row in kept["rows"]] == ["first", "second"]
+    assert "| 10 b | 2 |" in table(kept["rows"]) and "second |" in table(kept["rows"])
+    save_results(path, {"torch": "y"}, [make("10 b", 3.0)], "third")
+    assert [row["ours"] for row in load_results(path)["rows"]] == [3.0]  # another machine
+    assert "third" not in table(load_results(path)["rows"])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}], "machine": {}}', '{"rows": [{"ou'])
+def test_damaged_results_are_a_line(tmp_path, text):
+    path = tmp_path / "machine.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match="machine.json: delete or restore it"):
+        load_results(path)
+
+
+def test_another_process_tells_its_memory():
+    found = isolated("tests.engineering.test_benchmarks:hold", megabytes=256)
+    assert found["length"] == 256 * 2**20
+    assert 240e6 < found["peak_bytes"] < 300e6  # imports may give some back meanwhile
+
+
+def hold(megabytes: int) -> dict:
+    """Touch so much memory."""
+    block = np.ones(megabytes * 2**20, dtype=np.uint8)
+    return {"length": len(block)}
+
+
+def test_a_peak_is_above_what_was_there():
+    with Peak() as peak:
+        np.ones(2**25, dtype=np.uint8).sum()
+    assert peak.above >= 0
+
+
+def test_padding_is_its_share():
+    lengths = np.asarray([4, 2, 3, 3])
+    assert padding(lengths, [np.asarray([0, 1]), np.asarray([2, 3])]) == pytest.approx(2 / 14)
+
+
+def test_the_released_loop_finds_what_extraction_finds():
+    """Left padding, full logits and JSON lines of single rows, against the project's own."""
+    from scripts.knowledge import extract
+
+    model, encoded = tiny.random_llama(3), tiny.encode(tiny.instruction_rows(3))
+    arrays = extract(model, encoded, K, tiny.EOS, 512)
+    lines = released_loop(model, encoded, 96)
+    assert {len(json.loads(line)["top_log_probs"]) for line in lines} == {96}
+    found = supervised_of(lines, encoded)
+    assert [list(map(int, position)) for position in found] == arrays["ids"].tolist()
+    log_probs = np.asarray([list(position.values()) for position in found])
+    np.testing.assert_allclose(log_probs, arrays["log_probs"].astype(float), rtol=2e-3)
+
+
+def test_every_topic_makes_rows_and_a_machine_has_a_plain_name():
+    for topic in benchmarks.TOPICS:
+        assert callable(importlib.import_module(f"benchmarks.{topic}").rows)
+    name = machine_name({"cpu": "Some(R) CPU @ 2.80GHz", "cores": 2})
+    assert name == "some-cpu-2.80ghz-2-cores"
+
+
+def test_a_mistake_is_told_in_the_words_of_the_script():
+    with pytest.raises(UserError, match="^.*no-such-folder"):
+        run_script(
+            "scripts.evaluation",
+            *"--model no-such-folder --test x --output-dir y".split(),
+            *"--scale s --family f --corpus c --method m --seed 1 --benchmark b".split(),
+        )

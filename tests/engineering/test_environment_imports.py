@@ -1,0 +1,172 @@
+"""Each rule's conda environment holds what its script can import, and nothing that is of no use."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from functools import cache
+from importlib.metadata import packages_distributions
+
+import pytest
+
+from scripts.first.provenance import fingerprint
+from scripts.first.runtime.environments import NEEDED, canonical
+from tests import tiny_models as tiny
+
+# Packages that no script imports by name, and why an environment has them all the same.
+NOT_IMPORTED: dict[str, str] = {}
+distributions = cache(packages_distributions)
+
+
+def rules(folder=tiny.REPOSITORY) -> dict[str, dict]:
+    """{rule: {environment, modules, local}} of every rule that runs something.
+
+    Read from the text, whose layout snakefmt keeps; `use rule a as b with:` takes over what it
+    does not set.
+    """
+    found = {}
+    for path in sorted((folder / "rules").glob("*.smk")):
+        blocks = re.split(r"^(?=(?:use )?rule )", path.read_text(), flags=re.M)
+        for block in blocks[1:]:
+            head = block.splitlines()[0]
+            base, name = re.fullmatch(r"(?:use rule (\w+) as|rule) (\w+)(?: with)?:", head).groups()
+            shell = block.partition("    shell:\n")[2]
+            environment = re.search(r'    conda:\n        "\.\./envs/(\w+\.yaml)"\n', block)
+            inherited = found.get(base, {"environment": None, "modules": set(), "local": False})
+            found[name] = {
+                "environment": environment[1] if environment else inherited["environment"],
+                "modules": set(re.findall(r"\bscripts\.\w+", shell)) or inherited["modules"],
+                "local": "    localrule: True\n" in block or inherited["local"],
+            }
+    return found
+
+
+def chosen(name: str, folder=tiny.REPOSITORY) -> set[str]:
+    """Packages that an environment names itself, without those that these need."""
+    return set(re.findall(r"- ([\w-]+)==", (folder / "envs" / name).read_text().split(NEEDED)[0]))
+
+
+def imported(module: str) -> set[str]:
+    """Distributions that a module and its closure import."""
+    return {canonical(distributions()[n][0]) for n in fingerprint.third_party(module)}
+
+
+def missing(folder=tiny.REPOSITORY) -> dict[str, set[str]]:
+    """{rule: imported packages that its environment does not name}, where there are any."""
+    found, of = {}, cache(imported)
+    for name, rule in rules(folder).items():
+        packages = set().union(*map(of, rule["modules"]))
+        if lacking := packages - chosen(rule["environment"], folder):
+            found[name] = lacking
+    return found
+
+
+def useless(folder=tiny.REPOSITORY) -> dict[str, set[str]]:
+    """{environment: packages that no rule with it imports and that have no reason}."""
+    of = cache(imported)
+    used = {path.name: set() for path in (folder / "envs").glob("*.yaml")}
+    for rule in rules(folder).values():
+        used[rule["environment"]] |= set().union(*map(of, rule["modules"]))
+    extra = {name: chosen(name, folder) - used[name] - set(NOT_IMPORTED) for name in used}
+    return {name: packages for name, packages in extra.items() if packages}
+
+
+def test_every_rule_names_an_environment_and_a_script():
+    """The local ones too, which lint asks for."""
+    assert len(rules()) >= 20
+    assert {name for name, rule in rules().items() if not rule["environment"]} == set()
+    assert {name for name, rule in rules().items() if not rule["modules"]} == set()
+    assert sum(not rule["local"] for rule in rules().values()) >= 10
+
+
+def test_every_environment_is_used():
+    files = {path.name for path in (tiny.REPOSITORY / "envs").glob("*.yaml")}
+    assert {rule["environment"] for rule in rules().values()} == files
+
+
+def test_every_import_is_in_the_environment():
+    assert missing() == {}
+
+
+def test_every_package_is_imported_or_has_a_reason():
+    assert useless() == {}
+    everything = set().union(*(imported(f"scripts.{s}") for s in ("data", "models", "student")))
+    assert not everything & set(NOT_IMPORTED), "imported by now: needs no reason"
+
+
+def test_data_and_tables_do_without_the_training_stack():
+    """Or a new torch would fetch every dataset again and remake every table."""
+    heavy = {"torch", "transformers", "accelerate"}
+    assert not heavy & (chosen("data.yaml") | chosen("artifacts.yaml"))
+    assert not heavy & (imported("scripts.data") | imported("scripts.artifacts"))
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A copy of what these tests read, to break."""
+    for name in ("scripts", "rules", "envs"):
+        skip = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(tiny.REPOSITORY / name, tmp_path / name, ignore=skip)
+    monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
+    clear()
+    yield tmp_path
+    clear()
+
+
+def clear() -> None:
+    for cached in (fingerprint._parsed, fingerprint._imports):
+        cached.cache_clear()
+
+
+def edit(path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    clear()
+
+
+def test_new_imports_are_noticed(repository):
+    """In a function of a module that scripts reach over others; named by distribution."""
+    lines = "import torch.nn as nn", "from sklearn import isotonic", "from yaml import safe_load"
+    errors = repository / "scripts/first/errors.py"
+    errors.write_text(errors.read_text() + "\n\ndef f():\n    {}\n    {}\n    {}\n".format(*lines))
+    clear()
+    found = missing(repository)
+    assert found["benchmark_data"] == found["alpaca_data"] == found["figure2"]
+    assert found["figure2"] == {"torch", "scikit-learn", "pyyaml"}
+    assert found["teacher"] == {"scikit-learn", "pyyaml"}
+
+
+def test_types_are_no_imports(repository):
+    """What only a type checker imports needs no package."""
+    errors = repository / "scripts/first/errors.py"
+    guard = "\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import torch\n"
+    errors.write_text(errors.read_text() + guard)
+    clear()
+    assert missing(repository) == {}
+    errors.write_text(errors.read_text() + "else:\n    import torch\n")
+    clear()
+    assert missing(repository)["benchmark_data"] == {"torch"}
+
+
+def test_a_removed_package_is_noticed(repository):
+    removed = {"data": "pandas", "train": "scipy", "artifacts": "seaborn"}
+    for name, package in removed.items():
+        path = repository / "envs" / f"{name}.yaml"
+        path.write_text(re.sub(rf" +- {package}==.*\n", "", path.read_text()))
+    found = missing(repository)
+    assert found["benchmark_data"] == {"pandas"}
+    assert found["teacher"] == {"scipy"}
+    assert found["figure5"] == {"seaborn"}
+
+
+def test_another_environment_is_noticed(repository):
+    """A rule with the wrong environment, and a package that nothing asks for."""
+    edit(repository / "rules/student.smk", "envs/train.yaml", "envs/data.yaml")
+    assert "torch" in missing(repository)["student"]
+    edit(
+        repository / "envs/data.yaml",
+        "      - datasets",
+        "      - tabulate==0.10.0\n      - datasets",
+    )
+    assert useless(repository) == {"data.yaml": {"tabulate"}}

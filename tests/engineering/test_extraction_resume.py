@@ -1,0 +1,279 @@
+"""Extraction that was killed goes on from its finished batches and ends in the same bytes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scripts import knowledge
+from scripts.first.errors import UserError
+from scripts.first.knowledge.store import FILE, MANIFEST
+from scripts.first.models.batching import inference_batches
+from scripts.first.models.checkpoints import save_checkpoint
+from scripts.first.runtime.state import MINUTES_VARIABLE
+from tests import tiny_models as tiny
+
+ROWS = tiny.choice_rows(60)
+MAX_TOKENS = 100  # one row a batch
+
+
+def arguments(root: Path, output: Path, *extra, model: Path | None = None, k: int = 8) -> list[str]:
+    words = ["--model", model or tiny.checkpoint("teacher", 7), "--data", root / "train.parquet"]
+    words += ["--k", k, "--block-length", 400, "--max-tokens", MAX_TOKENS]
+    return [str(word) for word in [*words, "--output-dir", output, *extra]]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("resume")
+    tiny.write_table(folder / "train.parquet", ROWS[:12])
+    knowledge.main(arguments(folder, folder / "whole"))
+    return folder
+
+
+def same(one: Path, other: Path) -> bool:
+    return all(
+        (one / name).read_bytes() == (other / name).read_bytes() for name in (FILE, MANIFEST)
+    )
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process between two batches."""
+
+
+@pytest.fixture
+def forwards(monkeypatch):
+    """Counts forward passes, and raises instead of the one after `limit`."""
+    from scripts.first.models import inference
+
+    counts, plain = {"passes": 0, "limit": None}, inference.supervised_hidden
+
+    def counted(model, batch):
+        if counts["passes"] == counts["limit"]:
+            raise Interrupted
+        counts["passes"] += 1
+        return plain(model, batch)
+
+    monkeypatch.setattr(inference, "supervised_hidden", counted)
+    return counts
+
+
+def interrupt(forwards, words: list[str], limit: int) -> None:
+    forwards.update(passes=0, limit=limit)
+    with pytest.raises(Interrupted):
+        knowledge.main(words)
+    forwards.update(passes=0, limit=None)
+
+
+def blocks(state: Path) -> list[Path]:
+    return sorted(state.glob("*/block-*.safetensors"))
+
+
+def test_goes_on_and_leaves_nothing(root, tmp_path, forwards, monkeypatch, capsys):
+    monkeypatch.setenv(MINUTES_VARIABLE, "0")
+    state = tmp_path / "results/tiny/.state/knowledge/alder"
+    words = arguments(root, tmp_path / "store", "--state-dir", state)
+    interrupt(forwards, words, 5)
+    assert len(blocks(state)) == 5 and not (tmp_path / "store").exists()
+    capsys.readouterr()
+    assert knowledge.main(words) == 0
+    assert "resumed at batch 5 of 12" in capsys.readouterr().err
+    assert forwards["passes"] == 7
+    assert same(tmp_path / "store", root / "whole")
+    assert not (tmp_path / "results/tiny/.state").exists()
+
+
+def test_sigterm_saves_and_ends(root, tmp_path, monkeypatch):
+    """What Slurm sends before it kills: the batch is finished, kept, and resumed from."""
+    from scripts.first.models import inference
+
+    plain, passes, state = inference.supervised_hidden, [], tmp_path / ".state/csqa"
+
+    def signalled(model, batch):
+        passes.append(1)
+        if len(passes) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(model, batch)
+
+    monkeypatch.setattr(inference, "supervised_hidden", signalled)
+    words = arguments(root, tmp_path / "store", "--state-dir", state)
+    with pytest.raises(UserError, match="stopped after batch 3 of 12.*its state is saved"):
+        knowledge.main(words)
+    assert len(blocks(state)) == 1 and not (tmp_path / "store").exists()
+    assert knowledge.main(words) == 0
+    assert len(passes) == 12
+    assert same(tmp_path / "store", root / "whole")
+
+
+def test_a_part_resumes_too(root, tmp_path, forwards, monkeypatch, capsys):
+    monkeypatch.setenv(MINUTES_VARIABLE, "0")
+    state, parts = tmp_path / ".state/csqa", [tmp_path / "1-of-2", tmp_path / "2-of-2"]
+    for part in parts:
+        words = arguments(root, part, "--part", part.name, "--state-dir", state / part.name)
+        interrupt(forwards, words, 2)
+        capsys.readouterr()
+        knowledge.main(words)
+        assert forwards["passes"] == 4
+        assert "resumed at batch 2 of 6" in capsys.readouterr().err
+    words = arguments(root, tmp_path / "store", "--merge", *parts, "--state-dir", state)
+    assert knowledge.main(words) == 0
+    assert same(tmp_path / "store", root / "whole") and not state.parent.exists()
+
+
+def test_saves_by_time(root, tmp_path, forwards, monkeypatch):
+    """Nothing before the time is up; then all that is finished, in one block."""
+    from scripts.first.knowledge import extraction
+
+    clock = iter([0, *[59.9] * 4, 60.1, 60.1, *[61] * 9])
+    monkeypatch.setattr(extraction.time, "monotonic", lambda: next(clock))
+    monkeypatch.setenv(MINUTES_VARIABLE, "1")
+    state = tmp_path / "state"
+    interrupt(forwards, arguments(root, tmp_path / "store", "--state-dir", state), 8)
+    monkeypatch.undo()
+    (block,) = blocks(state)
+    from safetensors.numpy import load_file
+
+    assert load_file(block)["batches"].tolist() == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("damage", ["cut", "flip", "seal", "unsealed"])
+def test_a_damaged_block_is_made_again(root, tmp_path, forwards, monkeypatch, capsys, damage):
+    monkeypatch.setenv(MINUTES_VARIABLE, "0")
+    state = tmp_path / "state"
+    words = arguments(root, tmp_path / "store", "--state-dir", state)
+    interrupt(forwards, words, 6)
+    block = blocks(state)[2]
+    content = bytearray(block.read_bytes())
+    content[-1] ^= 1
+    if damage in ("cut", "flip"):
+        block.write_bytes(content[:-1] if damage == "cut" else content)
+    elif damage == "seal":
+        block.with_suffix(".json").write_text("{")
+    else:
+        block.with_suffix(".json").unlink()
+    capsys.readouterr()
+    knowledge.main(words)
+    told = capsys.readouterr().err
+    assert (f"damaged state: {block}" in told) == (damage != "unsealed")
+    assert "resumed at batch 5 of 12" in told
+    assert forwards["passes"] == 7
+    assert same(tmp_path / "store", root / "whole")
+
+
+@pytest.mark.parametrize(
+    "change, named",
+    [
+        ({"k": 9}, "k"),
+        ({"model": 8}, "teacher"),
+        ({"extra": ["--dtype", "bfloat16"]}, "dtype"),
+        ({"extra": ["--max-tokens", "150"]}, "max_tokens"),
+        ({"extra": ["--no-append-eos"]}, "append_eos"),
+        ({"extra": ["--part", "1-of-2"]}, "part"),
+        ({"rows": 11}, "corpus, encoding.longest, encoding.rows"),
+    ],
+)
+def test_other_settings_are_not_resumed(
+    root, tmp_path, forwards, monkeypatch, capsys, change, named
+):
+    monkeypatch.setenv(MINUTES_VARIABLE, "0")
+    state, data = tmp_path / "state", tmp_path
+    tiny.write_table(data / "train.parquet", ROWS[:12])
+    interrupt(forwards, arguments(data, tmp_path / "store", "--state-dir", state), 3)
+    if "rows" in change:
+        tiny.write_table(data / "train.parquet", ROWS[: change["rows"]])
+    options = {"k": change.get("k", 8)}
+    if "model" in change:
+        options["model"] = tiny.checkpoint("teacher", change["model"])
+    extra = change.get("extra", [])
+    capsys.readouterr()
+    knowledge.main(arguments(data, tmp_path / "one", "--state-dir", state, *extra, **options))
+    told = capsys.readouterr().err
+    assert f"not resumed: it differs in {named}" in told and "resumed at" not in told
+    knowledge.main(arguments(data, tmp_path / "other", *extra, **options))
+    assert same(tmp_path / "one", tmp_path / "other")
+
+
+def test_other_threads_and_code_are_not_resumed(root, tmp_path, forwards, monkeypatch, capsys):
+    from scripts.first.knowledge import extraction
+    from scripts.first.provenance import made_by as provenance
+
+    monkeypatch.setenv(MINUTES_VARIABLE, "0")
+    state = tmp_path / "state"
+    words = arguments(root, tmp_path / "store", "--state-dir", state)
+    interrupt(forwards, words, 3)
+    monkeypatch.setattr(extraction, "device_kind", lambda: "cpu, threads: 2")
+    monkeypatch.setattr(provenance, "fingerprint", lambda module: "0" * 16)
+    knowledge.main(words)
+    told = capsys.readouterr().err
+    assert "differs in device, provenance.code" in told and "resumed at" not in told
+    assert not state.exists()
+
+
+def test_without_a_state_folder_nothing_is_kept(root, tmp_path, forwards, monkeypatch):
+    monkeypatch.setenv(MINUTES_VARIABLE, "0")
+    interrupt(forwards, arguments(root, tmp_path / "store"), 3)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory):
+    """A table and a teacher whose extraction takes long enough to be killed in it."""
+    folder = tmp_path_factory.mktemp("slow")
+    tiny.write_table(folder / "train.parquet", ROWS)
+    model = tiny.random_llama(5, layers=40)
+    save_checkpoint(model, folder / "teacher", tiny.tokenizer_folder(), {"kind": "test"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def environment():
+    """Environment of the command: state after every batch, starts from a warm server."""
+    variables = {**os.environ, MINUTES_VARIABLE: "0", "PYTHONPATH": str(tiny.REPOSITORY)}
+    server = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--"]
+    holder = subprocess.Popen(
+        [*server, "sh", "-c", 'echo "$FIRST_WARM_SOCKET"; exec cat'],
+        env=variables,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    yield variables | {"FIRST_WARM_SOCKET": holder.stdout.readline().strip()}
+    holder.communicate("")  # `cat` ends, and with it the server
+
+
+def test_killed_at_five_random_moments(slow, tmp_path, environment):
+    """kill -9 of the real command, five times in one extraction, also in the midst of a save."""
+    state, output = tmp_path / "state", tmp_path / "store"
+    command = [sys.executable, "-m", "scripts.knowledge"]
+    command += arguments(slow, output, "--state-dir", state, model=slow / "teacher")
+    lengths = np.asarray([len(row.input_ids) for row in tiny.encode(ROWS)])
+    n_batches = len(inference_batches(lengths, MAX_TOKENS))
+    draw = random.Random(20260101)
+    finished = 0
+    for moment in sorted(draw.sample(range(1, n_batches - 10), 5)):
+        process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+        deadline = time.monotonic() + 300
+        while len(blocks(state)) < max(moment, finished + 1) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        time.sleep(draw.uniform(0, 0.02))
+        process.kill()
+        told = process.communicate()[1]  # until the job, which holds the stream too, has ended
+        assert process.returncode == -signal.SIGKILL and not output.exists(), told
+        assert (f"resumed at batch {finished} of {n_batches}" in told) == (finished > 0), told
+        finished = sum(block.with_suffix(".json").is_file() for block in blocks(state))
+    cold = {name: value for name, value in environment.items() if name != "FIRST_WARM_SOCKET"}
+    last = subprocess.run(command, env=cold, capture_output=True, text=True)
+    assert last.returncode == 0, last.stderr
+    assert f"resumed at batch {finished} of {n_batches}" in last.stderr
+    assert not state.exists()
+    knowledge.main(arguments(slow, tmp_path / "whole", model=slow / "teacher"))
+    assert same(output, tmp_path / "whole")

@@ -1,0 +1,108 @@
+"""Operations against torch's own counter, sizes against written files, jobs by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scripts.first.plan import jobs, work
+from scripts.first.plan.architecture import from_config
+from scripts.first.plan.corpora import count
+from scripts.first.plan.scales import load_config
+from tests import tiny_models as tiny
+
+SHAPE = {
+    "model_type": "llama",
+    "vocab_size": 263,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 4,
+}
+
+
+def counted_by_torch(encoded, backward: bool) -> int:
+    """Operations of one pass over rows, one at a time, by torch's FlopCounterMode."""
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    settings = {k: v for k, v in SHAPE.items() if k != "model_type"}
+    config = AutoConfig.for_model("llama", **settings)
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    with FlopCounterMode(display=False) as counter:
+        for row in encoded:
+            keep = torch.zeros(1, len(row.input_ids), dtype=torch.bool)
+            keep[0, row.supervised_positions] = True
+            ids = torch.tensor([row.input_ids.tolist()])
+            output = model(input_ids=ids, logits_to_keep=keep, use_cache=False)
+            if backward:
+                output.logits.sum().backward()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("backward", [False, True], ids=["forward", "training"])
+def test_operations_are_those_that_torch_counts(backward):
+    encoded = tiny.encode(tiny.choice_rows(3))
+    model, counts = from_config(SHAPE, "test"), count(encoded)
+    if backward:
+        ours = work.training_flops(model, counts, 1, checkpointing=False)
+    else:
+        ours = sum(work.forward_flops(model, counts))
+    # torch counts the rotary embedding's small product of positions and frequencies too.
+    assert counted_by_torch(encoded, backward) == pytest.approx(ours, rel=1e-3)
+
+
+def test_checkpointing_runs_the_layers_once_more():
+    model, counts = from_config(SHAPE, "test"), count(tiny.encode(tiny.choice_rows(3)))
+    plain, recomputed = (work.training_flops(model, counts, 2, c) for c in (False, True))
+    assert recomputed - plain == 2 * work.forward_flops(model, counts)[0]
+
+
+@pytest.mark.parametrize("k", [5, 20])
+def test_a_store_has_the_size_of_a_written_one(tmp_path, k):
+    """Knowledge as random as a language model's: ids by Zipf's law, smooth log-probabilities."""
+    from scripts.first.knowledge.store import write_store
+
+    draw, (rows, length) = np.random.default_rng(0), (300, 60)
+    n, vocabulary = rows * length, 30_000
+    ids = np.argsort(draw.gumbel(size=(n, 400)) - np.log(np.arange(1, 401)), axis=1)[:, -k:]
+    p = -np.sort(-draw.dirichlet(np.full(k + 1, 0.5), n)[:, :k], axis=1)
+    arrays = {
+        "ids": (ids**1.6).astype(np.uint16),
+        "log_probs": np.log(np.maximum(p, 1e-9)).astype(np.float16),
+        "log_tail": np.log(np.maximum(1 - p.sum(1), 1e-9)).astype(np.float16),
+        "gold_rank": draw.integers(0, 3, n).astype(np.uint8),
+        "offsets": np.arange(0, n + 1, length),
+        "row_hashes": draw.integers(0, 256, (rows, 16)).astype(np.uint8),
+    }
+    write_store(tmp_path, arrays, {"vocabulary_size": vocabulary})
+    written = (tmp_path / "knowledge.safetensors").stat().st_size
+    assert 0.8 < written / work.store_bytes(n, rows, k) < 1.1
+
+
+def test_jobs_of_table_1_by_hand():
+    """Six methods on four columns, and two untuned models on three benchmarks, once each."""
+    config = load_config()
+    config["scales"]["paper"]["figures"]["figure6_methods"] = []
+    found = jobs.evaluations(config, "paper", "llama1")
+    assert len(found) == 6 * 4 + 2 * 3
+    # csqa and obqa are asked of one student trained on alpaca: three corpora, four methods.
+    assert sum(jobs.students(config, "paper", "llama1").values()) == 3 * 4
+    roles = jobs.evaluated(config, "paper", "llama1")
+    assert roles["teacher"].total() == 4 + 3 and roles["student"].total() == 5 * 4 + 3
+
+
+def test_seeds_multiply_students_only():
+    config = load_config()
+    config["scales"]["small"]["student"]["seeds"] = [1, 2, 3]
+    one, three = load_config(), config
+    assert sum(jobs.students(three, "small", "smollm2").values()) == 3 * sum(
+        jobs.students(one, "small", "smollm2").values()
+    )
+    for role, factor in (("teacher", 1), ("student", 3)):
+        before = jobs.evaluated(one, "small", "smollm2")[role].total()
+        base = 3 if role == "student" else 0  # the untuned student is evaluated once
+        after = jobs.evaluated(three, "small", "smollm2")[role].total()
+        assert after - base == factor * (before - base)

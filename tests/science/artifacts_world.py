@@ -1,0 +1,171 @@
+"""A small results tree with known properties, for the tests of tables, figures and claims."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from scripts.first.calibration import metrics
+from scripts.first.calibration.temperature_search import search_temperature
+from scripts.first.files import write_csv, write_parquet
+from scripts.first.provenance import records
+
+CANDIDATES = {"csqa": list("abcde"), "obqa": list("ABCD"), "boolq": ["Yes", "No"]}
+COLUMNS = [("csqa", "csqa"), ("boolq", "boolq"), ("alpaca", "csqa"), ("alpaca", "obqa")]
+FAMILIES = ["alder", "birch", "cedar"]
+# (accuracy, mean confidence - accuracy) of each method
+METHODS = {
+    "base": (0.45, 0.0),
+    "teacher": (0.80, 0.10),
+    "finetune": (0.68, 0.14),
+    "finetune_ts": (0.68, 0.02),
+    "distill": (0.68, 0.10),
+    "distill_ls": (0.68, 0.03),
+    "first_ts": (0.71, 0.01),
+}
+
+
+def questions(benchmark: str, n: int) -> list[dict]:
+    """Return the test table's rows of a benchmark."""
+    rng = np.random.default_rng(len(benchmark) * 7 + n)
+    candidates = CANDIDATES[benchmark]
+    return [
+        {
+            "id": f"validation/{i:06d}",
+            "prompt": f"Q: question {i} of {benchmark}, 50% & more?\nChoices:\n(a) x_1\nA: (",
+            "candidates": candidates,
+            "answer": candidates[rng.integers(len(candidates))],
+        }
+        for i in range(n)
+    ]
+
+
+def write_run(
+    folder: Path,
+    labels: dict,
+    n: int,
+    accuracy: float,
+    gap: float,
+    rng: np.random.Generator,
+    confidence: np.ndarray | None = None,
+    correct: np.ndarray | None = None,
+) -> tuple[str, str, str]:
+    """Write predictions.parquet, metrics.json and ranks.parquet; return their paths."""
+    rows = questions(labels["benchmark"], n)
+    candidates = CANDIDATES[labels["benchmark"]]
+    if confidence is None:
+        level = min(0.98, accuracy + gap)
+        confidence = np.clip(
+            rng.beta(6 * level, 6 * (1 - level), n), 1 / len(candidates) + 0.01, 0.995
+        )
+    if correct is None:
+        correct = rng.random(n) < np.clip(confidence - (confidence.mean() - accuracy), 0, 1)
+    log_probs, predictions = [], []
+    for row, conf, hit in zip(rows, confidence, correct, strict=True):
+        others = [c for c in candidates if c != row["answer"]]
+        predicted = row["answer"] if hit else others[rng.integers(len(others))]
+        rest = 0.98 * (1 - conf) / (len(candidates) - 1)
+        log_probs.append([float(np.log(conf if c == predicted else rest)) for c in candidates])
+        predictions.append(predicted)
+    mass = np.exp(log_probs).sum(axis=1)
+    table = pa.table(
+        {
+            "id": [row["id"] for row in rows],
+            "answer": [row["answer"] for row in rows],
+            "prediction": predictions,
+            "correct": correct,
+            "confidence": confidence,
+            "confidence_candidates": confidence / mass,
+            "candidate_mass": mass,
+            "candidate_log_probs": pa.array(log_probs, pa.list_(pa.float64())),
+        }
+    )
+    ece = 100 * metrics.expected_calibration_error(confidence, correct)
+    acc = 100 * float(np.mean(correct))
+    counts = np.unique([row["answer"] for row in rows], return_counts=True)[1]
+    record = {
+        **labels,
+        "n": n,
+        "bins": 10,
+        "ece": ece,
+        "accuracy": acc,
+        "trust": acc - ece,
+        "intervals": {"ece": [ece - 1, ece + 1], "accuracy": [acc - 2, acc + 2], "trust": [0, 1]},
+        "adaptive_ece": ece,
+        "brier": 0.3,
+        "nll": 0.7,
+        "ece_candidates": ece + 0.1,
+        "trust_candidates": acc - ece - 0.1,
+        "candidate_mass": 100 * float(mass.mean()),
+        "chance": 100 / len(candidates),
+        "majority": 100 * float(counts.max() / n),
+        "constant_output": len(set(predictions)) == 1,
+    }
+    ranks = _ranks(confidence, correct, rng)
+    paths = [
+        str(folder / f"{name}") for name in ("predictions.parquet", "metrics.json", "ranks.parquet")
+    ]
+    write_parquet(paths[0], table)
+    write_parquet(paths[2], ranks)
+    records.write(paths[1], record, ["predictions.parquet", "ranks.parquet"])
+    return tuple(paths)
+
+
+def _ranks(confidence: np.ndarray, correct: np.ndarray, rng: np.random.Generator) -> pa.Table:
+    n = len(confidence)
+    share = np.array([0.5, 0.25, 0.15, 0.08])
+    probability = np.column_stack([confidence, np.outer(1 - confidence, share)])
+    hit = np.zeros((n, 5), dtype=bool)
+    hit[:, 0] = correct
+    wrong = np.flatnonzero(~np.asarray(correct))
+    hit[wrong, 1 + rng.choice(4, size=wrong.size, p=[0.5, 0.3, 0.15, 0.05])] = True
+    rank = np.tile(np.arange(1, 6, dtype=np.int32), n)
+    return pa.table({"rank": rank, "probability": probability.ravel(), "correct": hit.ravel()})
+
+
+def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict[str, str]:
+    """Write a saturated teacher's coarse.csv, refined.csv and selected.json; return their paths."""
+    import pandas
+
+    rng = np.random.default_rng(seed)
+    top = rng.beta(30, 1.5, n)
+    rest = np.outer(1 - top, [0.5, 0.25, 0.15, 0.08])
+    probability = np.column_stack([top, rest])
+    correct = rng.random(n) < accuracy
+    found = search_temperature(probability, correct)
+    for name, curve in (("coarse", found.coarse), ("refined", found.refined)):
+        write_csv(folder / f"{name}.csv", pandas.DataFrame(curve))
+    selected = {
+        "c": found.c,
+        "coarse_c": found.coarse_c,
+        "at_edge": found.at_edge,
+        "accuracy": float(correct.mean()),
+        "n": n,
+        "teacher_ece": metrics.expected_calibration_error(top, correct),
+        "teacher_confidence": float(top.mean()),
+    }
+    records.write(folder / "selected.json", selected, ["coarse.csv", "refined.csv"])
+    return {name: str(folder / name) for name in ("coarse.csv", "refined.csv", "selected.json")}
+
+
+def write_tree(root: Path, n: int = 600, seeds=(1,), methods: dict | None = None) -> dict:
+    """Write runs of all families, columns, methods; {(family, corpus, method, benchmark): runs}."""
+    methods = methods or METHODS
+    tree: dict = {}
+    for f, family in enumerate(FAMILIES):
+        for c, (corpus, benchmark) in enumerate(COLUMNS):
+            for m, (method, (accuracy, gap)) in enumerate(methods.items()):
+                if method == "base" and (corpus, benchmark) == ("alpaca", "csqa"):
+                    continue  # the untuned student is one model: its csqa run serves both columns
+                name = "none" if method == "base" else corpus
+                for seed in seeds:
+                    rng = np.random.default_rng([f, c, m, seed])
+                    shift = 0.05 * f - 0.1 * (corpus == "alpaca") + 0.05 * (benchmark == "boolq")
+                    labels = {"scale": "tiny", "family": family, "corpus": name, "method": method}
+                    labels |= {"seed": seed, "benchmark": benchmark}
+                    folder = root / family / name / method / f"seed{seed}" / benchmark
+                    paths = write_run(folder, labels, n, accuracy + shift, gap, rng)
+                    tree.setdefault((family, name, method, benchmark), []).append(paths)
+    return tree

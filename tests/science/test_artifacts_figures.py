@@ -1,0 +1,226 @@
+"""The figures' data against direct recomputation; the pictures exist, legible and repeatable."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas
+import pytest
+
+from scripts.artifacts import main
+from scripts.first.errors import UserError
+from scripts.first.files import read_json, read_parquet
+from scripts.first.knowledge.store import KnowledgeStore, write_store
+from scripts.first.reporting.figures import figure3
+from tests.science.artifacts_world import FAMILIES, write_run, write_search, write_tree
+from tests.sealed import reseal
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    tree = write_tree(tmp_path_factory.mktemp("runs"), n=300, seeds=(1, 2))
+    return {key: found for key, found in tree.items() if key[1] == key[3] == "csqa"}
+
+
+def pictures(prefix):
+    from PIL import Image
+
+    with open(f"{prefix}.pdf", "rb") as stream:
+        content = stream.read()
+    assert content.startswith(b"%PDF")
+    assert b"CreationDate" not in content
+    with Image.open(f"{prefix}.png") as image:
+        assert round(image.info["dpi"][0]) == 300
+        return image.size[0] / 300
+
+
+def csqa(runs, methods, position):
+    return [run[position] for key, found in runs.items() if key[2] in methods for run in found]
+
+
+def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_path):
+    methods = ("teacher", "finetune", "distill", "first_ts")
+    prefix = str(tmp_path / "figure5")
+    command = ["figure5", "--predictions", *csqa(runs, methods, 0)]
+    main([*command, "--metrics", *csqa(runs, methods, 1), "--output-prefix", prefix])
+    assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
+    data = pandas.read_csv(prefix + ".csv")
+    assert len(data) == 3 * 4 * 10
+    own = data[(data.family == "birch") & (data.method == "finetune")]
+    found = runs["birch", "csqa", "finetune", "csqa"]
+    assert own["count"].sum() == 600
+    expected = np.mean([read_json(run[1])["ece"] for run in found])
+    assert own.ece.iloc[0] == pytest.approx(expected, abs=1e-6)
+    table = pandas.concat([read_parquet(run[0]).to_pandas() for run in found])
+    top = table[table.confidence > 0.9]
+    assert own.accuracy.iloc[-1] == pytest.approx(100 * top.correct.mean(), abs=1e-5)
+    assert own.confidence.iloc[-1] == pytest.approx(100 * top.confidence.mean(), abs=1e-5)
+
+
+def test_figure5_is_repeatable_to_the_byte(runs, tmp_path):
+    for name in ("one", "two"):
+        command = ["figure5", "--predictions", *csqa(runs, ("teacher",), 0), "--methods", "teacher"]
+        command += ["--metrics", *csqa(runs, ("teacher",), 1)]
+        main([*command, "--output-prefix", str(tmp_path / name)])
+    for kind in ("csv", "png", "pdf"):
+        assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
+
+
+def test_figure5_needs_every_method_of_every_family(runs, tmp_path):
+    command = ["figure5", "--predictions", *csqa(runs, ("teacher",), 0)]
+    command += ["--metrics", *csqa(runs, ("teacher",), 1), "--output-prefix", str(tmp_path / "f")]
+    with pytest.raises(UserError, match="finetune of alder"):
+        main(command)
+    assert list(tmp_path.iterdir()) == []
+
+
+def over_and_under(probability, correct):
+    """The ECE's two signs bin by bin, and the plain gap; fractions."""
+    probability, correct = np.asarray(probability), np.asarray(correct, dtype=float)
+    parts = {"over": 0.0, "under": 0.0, "gap": probability.mean() - correct.mean()}
+    for b in range(10):
+        inside = (probability > b / 10) & (probability <= (b + 1) / 10)
+        signed = (probability - correct)[inside].sum() / len(probability)
+        parts["over" if signed > 0 else "under"] += abs(signed)
+    return parts
+
+
+def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
+    methods = ("teacher", "finetune", "distill")
+    prefix = str(tmp_path / "figure3")
+    command = ["figure3", "--ranks", *csqa(runs, methods, 2), "--metrics", *csqa(runs, methods, 1)]
+    main([*command, "--output-prefix", prefix])
+    assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
+    data = pandas.read_csv(prefix + ".csv", dtype={"rank": str})
+    assert set(data["rank"]) == {"1", "2", "3", "4", "5", "2-5"}
+    assert set(data["family"]) == {*FAMILIES, "all"}
+    tables = [read_parquet(r[2]).to_pandas() for r in runs["alder", "csqa", "teacher", "csqa"]]
+    for rank in ("1", "3"):
+        parts = [t[t["rank"] == int(rank)] for t in tables]
+        expected = [over_and_under(p.probability, p.correct) for p in parts]
+        row = data[(data.family == "alder") & (data.method == "teacher") & (data["rank"] == rank)]
+        for name in ("over", "under", "gap"):
+            mean = 100 * np.mean([e[name] for e in expected])
+            assert row[name].iloc[0] == pytest.approx(mean, abs=1e-5)
+            assert row[f"{name}_low"].iloc[0] <= mean <= row[f"{name}_high"].iloc[0]
+    pooled = [over_and_under(t.probability, t.correct) for t in [t[t["rank"] > 1] for t in tables]]
+    row = data[(data.family == "alder") & (data.method == "teacher") & (data["rank"] == "2-5")]
+    assert row.over.iloc[0] == pytest.approx(100 * np.mean([p["over"] for p in pooled]), abs=1e-5)
+    family_means = data[(data.family != "all") & (data.method == "distill") & (data["rank"] == "1")]
+    overall = data[(data.family == "all") & (data.method == "distill") & (data["rank"] == "1")]
+    assert overall.gap.iloc[0] == pytest.approx(family_means.gap.mean(), abs=1e-5)
+
+
+def test_figure3_refuses_ranks_out_of_order(runs, tmp_path):
+    import pyarrow as pa
+
+    from scripts.first.files import write_parquet
+
+    one = runs["alder", "csqa", "teacher", "csqa"][0]
+    table = read_parquet(one[2])
+    write_parquet(tmp_path / "r.parquet", table.take(pa.array(range(table.num_rows)[::-1])))
+    with pytest.raises(UserError, match="ranks out of order"):
+        figure3.load(str(tmp_path / "r.parquet"), one[1])
+
+
+def make_store(folder, top, n=60, k=8, vocabulary=50):
+    """A store whose first token has probability `top`, the rest falling off."""
+    rng = np.random.default_rng(int(1000 * top))
+    weights = rng.dirichlet(np.full(vocabulary - 1, 0.3), n)
+    weights = np.sort(weights)[:, ::-1] * (1 - top)
+    probability = np.column_stack([np.full(n, top), np.minimum(weights, top)])[:, :k]
+    offsets = np.arange(0, n + 1, 3).astype(np.int64)
+    arrays = {
+        "ids": np.tile(np.arange(k, dtype=np.uint16), (n, 1)),
+        "log_probs": np.log(np.maximum(probability, 1e-6)).astype(np.float16),
+        "log_tail": np.full(n, -5, np.float16),
+        "gold_rank": np.zeros(n, np.uint8),
+        "offsets": offsets,
+        "row_hashes": rng.integers(0, 255, (len(offsets) - 1, 16)).astype(np.uint8),
+    }
+    write_store(folder, arrays, {"vocabulary_size": vocabulary, "scored": "answer"})
+    return str(folder)
+
+
+def test_figure2_measures_mass_and_bytes_on_the_store(tmp_path):
+    stores = [make_store(tmp_path / name, top) for name, top in (("a", 0.9), ("b", 0.6))]
+    prefix = str(tmp_path / "figure2")
+    command = ["figure2", "--stores", *stores, "--families", "alder", "alder"]
+    main([*command, "--corpora", "csqa", "alpaca", "--output-prefix", prefix])
+    assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
+    data = pandas.read_csv(prefix + ".csv")
+    store = KnowledgeStore.open(stores[1])
+    own = data[(data.corpus == "alpaca") & (data.positions == "all") & (data.k == 5)].iloc[0]
+    mass = 100 * np.exp(store.column("log_probs")[:, :5].astype(np.float64)).sum(axis=1)
+    assert own.mass_mean == pytest.approx(np.minimum(mass, 100).mean(), abs=1e-4)
+    assert own.share_over_95 == pytest.approx(100 * (mass >= 95).mean())
+    assert own.n_positions == 60
+    answers = data[(data.corpus == "alpaca") & (data.positions == "answer")]
+    assert set(answers.n_positions) == {20}
+    store_a = KnowledgeStore.open(stores[0])
+    sizes = data[(data.corpus == "csqa") & (data.positions == "all")].set_index("k")
+    for k in (4, 8):
+        write_store(tmp_path / "k", store_a.slice(k).arrays, {"vocabulary_size": 50})
+        size = (tmp_path / "k" / "knowledge.safetensors").stat().st_size
+        assert sizes.bytes_per_position[k] == pytest.approx(size / 60, abs=1e-6)
+    assert sizes.bytes_per_position.is_monotonic_increasing
+    with pytest.raises(UserError, match="one family and one corpus"):
+        main([*command, "--corpora", "csqa", "--output-prefix", prefix])
+
+
+def figure6(tmp_path, students=True):
+    searches = [write_search(tmp_path / family, 0.85, i) for i, family in enumerate(FAMILIES)]
+    command = ["figure6", "--families", *FAMILIES, "--corpus", "csqa"]
+    for name in ("coarse.csv", "refined.csv", "selected.json"):
+        command += [f"--{name.split('.')[0]}", *[search[name] for search in searches]]
+    paths, values = [], []
+    for c in (0.1, 0.3, 1.0) if students else ():
+        labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "method": f"c{c}"}
+        labels |= {"seed": 1, "benchmark": "csqa"}
+        rng = np.random.default_rng(1)
+        paths.append(write_run(tmp_path / f"c{c}", labels, 200, 0.7, 0.1 - 0.3 * c, rng)[1])
+        values.append(str(c))
+    command += ["--student-metrics", *paths, "--student-c", *values]
+    main([*command, "--output-prefix", str(tmp_path / "figure6")])
+    return searches, paths, pandas.read_csv(tmp_path / "figure6.csv")
+
+
+def test_figure6_holds_both_curves_the_choice_and_the_students(tmp_path):
+    searches, students, data = figure6(tmp_path)
+    assert pictures(tmp_path / "figure6") == pytest.approx(7.0, abs=0.01)
+    coarse = pandas.read_csv(searches[1]["coarse.csv"])
+    own = data[(data.family == "birch") & (data.part == "coarse")]
+    assert np.allclose(own.ece, 100 * coarse.ece, atol=1e-4)
+    chosen = data[data.part == "selected"].set_index("family").c
+    for family, search in zip(FAMILIES, searches, strict=True):
+        assert chosen[family] == pytest.approx(read_json(search["selected.json"])["c"])
+    shown = data[data.part == "student"]
+    assert list(shown.c) == [0.1, 0.3, 1.0]
+    assert shown.trust.iloc[0] == pytest.approx(read_json(students[0])["trust"], abs=1e-5)
+
+
+def test_figure6_without_students_still_shows_the_search(tmp_path):
+    _, _, data = figure6(tmp_path, students=False)
+    assert set(data.part) == {"coarse", "refined", "selected"}
+    pictures(tmp_path / "figure6")
+
+
+def test_data_report_counts_rows_and_losses(tmp_path):
+    counts = {"rows": 9, "duplicate_prompts": 1, "empty_responses": 2, "official_split": "train"}
+    counts |= {"longest_prompt_characters": 70}
+    shares = {"majority": "Yes", "majority_share": 0.622, "chance_share": 0.5, "counts": {}}
+    left_out = [{"official_split": "test", "rows": 4, "reason": "unlabelled"}]
+    report = {"dataset": "boolq", "left_out": left_out, "shared_prompts": {"train and test": 0}}
+    report["splits"] = {"train": {**counts, "answers": shares}}
+    reseal(tmp_path / "report.json", report)
+    encoding = {"rows": 9, "shortened_prompts": 3, "cut_responses": 0, "dropped_rows": ["train/1"]}
+    reseal(tmp_path / "record.json", {"encoding": {**encoding, "longest": 512}})
+    command = ["data-report", "--reports", str(tmp_path / "report.json")]
+    command += ["--records", str(tmp_path / "record.json"), "--families", "alder"]
+    prefix = str(tmp_path / "data_report")
+    main([*command, "--corpora", "boolq", "--output-prefix", prefix])
+    row = pandas.read_csv(prefix + ".csv").iloc[0]
+    assert (row.rows, row.majority, row.chance) == (9, 62.2, 50.0)
+    page = open(prefix + ".md").read()
+    assert "4 rows of official split test: unlabelled" in page
+    assert "1 (train/1)" in page
+    assert read_json(prefix + ".json")["encoding"][0]["shortened_prompts"] == 3

@@ -1,0 +1,269 @@
+"""Table 1, its cells and Table 2: every number recomputed another way."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pyarrow.parquet
+import pytest
+
+from scripts.artifacts import main
+from scripts.first.calibration.intervals import question_weights, score
+from scripts.first.errors import UserError
+from scripts.first.files import read_json, sha256_file, write_json, write_parquet
+from scripts.first.reporting.runs import load_run
+from scripts.first.reporting.tables.table1_text import flags
+from scripts.first.reporting.tables.table2 import confident_errors
+from tests.science.artifacts_world import questions, write_run
+from tests.sealed import reseal
+
+LABELS = {"scale": "tiny", "family": "alder", "corpus": "csqa", "benchmark": "csqa"}
+
+
+def one_run(tmp_path, method="finetune", seed=1, n=400, accuracy=0.65, gap=0.12, **labels):
+    labels = {**LABELS, "method": method, "seed": seed, **labels}
+    folder = tmp_path / "/".join(str(value) for value in labels.values())
+    return write_run(folder, labels, n, accuracy, gap, np.random.default_rng(seed))
+
+
+def cell(tmp_path, runs, name="cell", **options):
+    labels = {"scale": "tiny", "family": "alder", "method": "finetune", "corpus": "csqa"}
+    labels |= {"benchmark": "csqa", "setting": "in_domain", **options}
+    output = tmp_path / f"{name}.json"
+    command = ["cell", "--predictions", *[run[0] for run in runs]]
+    command += ["--metrics", *[run[1] for run in runs], "--output", str(output)]
+    for key, value in labels.items():
+        command += [f"--{key.replace('_', '-')}", str(value)]
+    main(command)
+    return read_json(output)
+
+
+def by_hand(path):
+    """ECE and accuracy in percent, bin by bin, from the file alone."""
+    table = pyarrow.parquet.read_table(path).to_pandas()
+    total = 0.0
+    for b in range(10):
+        inside = table[(table.confidence > b / 10) & (table.confidence <= (b + 1) / 10)]
+        if len(inside):
+            total += len(inside) * abs(inside.correct.mean() - inside.confidence.mean())
+    return 100 * total / len(table), 100 * table.correct.mean()
+
+
+def test_a_cell_is_the_mean_over_seeds_of_numbers_recomputed_by_hand(tmp_path):
+    runs = [one_run(tmp_path, seed=seed) for seed in (1, 2, 3)]
+    found = cell(tmp_path, runs)
+    hand = np.array([by_hand(run[0]) for run in runs])
+    assert found["ece"]["value"] == pytest.approx(hand[:, 0].mean())
+    assert found["ece"]["sd"] == pytest.approx(np.std(hand[:, 0], ddof=1))
+    assert found["accuracy"]["value"] == pytest.approx(hand[:, 1].mean())
+    assert found["trust"]["value"] == pytest.approx((hand[:, 1] - hand[:, 0]).mean())
+    assert (found["n_questions"], found["n_seeds"], found["seeds"]) == (400, 3, [1, 2, 3])
+    for name in ("ece", "accuracy", "trust", "gap"):
+        assert found[name]["low"] < found[name]["value"] < found[name]["high"]
+    assert [*found["made_from"].values()] == [sha256_file(run[1]) for run in runs]
+
+
+def test_one_seed_has_no_deviation_and_its_interval_is_that_of_the_evaluation(tmp_path):
+    run = one_run(tmp_path, n=900)
+    found = cell(tmp_path, [run])
+    assert found["ece"]["sd"] is None
+    loaded = load_run(run[0], run[1])
+    weights = question_weights("csqa", 900)
+    scores = score(loaded.confidence, loaded.correct, weights)
+    for name in ("ece", "accuracy", "trust"):
+        own = scores.summary(name)
+        assert {key: found[name][key] for key in own} == pytest.approx(own)
+
+
+def test_stale_metrics_wrong_labels_and_seeds_given_twice_are_refused(tmp_path):
+    run = one_run(tmp_path)
+    with pytest.raises(UserError, match="given twice"):
+        cell(tmp_path, [run, run])
+    with pytest.raises(UserError, match="wrong run"):
+        cell(tmp_path, [run], method="distill")
+    with pytest.raises(UserError, match="setting"):
+        cell(tmp_path, [run], setting="out_of_domain")
+    record = read_json(run[1])
+    reseal(run[1], ece=record["ece"] + 0.01)
+    with pytest.raises(UserError, match="evaluate again"):
+        cell(tmp_path, [run])
+    reseal(run[1], record, n=399)
+    with pytest.raises(UserError, match="399 questions"):
+        cell(tmp_path, [run])
+
+
+def two_methods(tmp_path, **options):
+    cells = []
+    for family in ("alder", "birch"):
+        for method in ("first_ts", "finetune"):
+            run = one_run(tmp_path, method=method, family=family, **options)
+            name = f"{family}-{method}"
+            cell(tmp_path, [run], name=name, method=method, family=family)
+            cells.append(str(tmp_path / f"{name}.json"))
+    return cells
+
+
+def test_table1_holds_the_cells_in_the_asked_for_order(tmp_path):
+    cells = two_methods(tmp_path)
+    prefix = str(tmp_path / "table1")
+    main(
+        [
+            "table1",
+            "--cells",
+            *cells,
+            "--methods",
+            "finetune",
+            "first_ts",
+            "--output-prefix",
+            prefix,
+        ]
+    )
+    with open(prefix + ".csv", newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [(r["family"], r["method"]) for r in rows] == [
+        ("alder", "finetune"),
+        ("alder", "first_ts"),
+        ("birch", "finetune"),
+        ("birch", "first_ts"),
+    ]
+    header = (
+        "scale,family,method,setting,corpus,benchmark,n_questions,n_seeds,ece,ece_low,ece_high,"
+        "accuracy,accuracy_low,accuracy_high,trust,trust_low,trust_high,"
+        "paper_ece,paper_accuracy,paper_trust,"
+    )
+    assert ",".join(rows[0]).startswith(header)
+    for row in rows:
+        ece, accuracy = by_hand(
+            tmp_path / f"tiny/{row['family']}/csqa/csqa/{row['method']}/1/predictions.parquet"
+        )
+        assert float(row["ece"]) == pytest.approx(ece, abs=1e-6)
+        assert float(row["accuracy"]) == pytest.approx(accuracy, abs=1e-6)
+        assert float(row["trust"]) == pytest.approx(accuracy - ece, abs=2e-6)
+        assert row["paper_ece"] == ""
+    page, latex = open(prefix + ".md").read(), open(prefix + ".tex").read()
+    for row in rows:
+        shown = (
+            f"{float(row['ece']):.1f} [{float(row['ece_low']):.1f}, {float(row['ece_high']):.1f}]"
+        )
+        assert shown in page
+        assert f"{float(row['ece_low']):.1f}--{float(row['ece_high']):.1f}" in latex
+    assert "400 questions" in page
+    assert "20.0 /" in page
+    assert latex.count("{") == latex.count("}")
+
+
+def test_show_prints_every_method_and_where_the_files_lie(tmp_path, capsys):
+    cells = two_methods(tmp_path)
+    main(["table1", "--cells", *cells, "--output-prefix", str(tmp_path / "table1")])
+    main(["show", "--table1", str(tmp_path / "table1.csv"), "--files", "gone.json", "--intervals"])
+    text = capsys.readouterr().out
+    assert text.count("FIRST w/ TS") == 2
+    assert "n = 400" in text
+    assert "gone.json  (missing)" in text
+
+
+def test_chance_level_and_constant_output_are_marked(tmp_path):
+    labels = {**LABELS, "method": "finetune", "seed": 1}
+    gold = [row["answer"] for row in questions("csqa", 300)]
+    most = max(set(gold), key=gold.count)
+    correct = np.array([answer == most for answer in gold])
+    run = write_run(
+        tmp_path / "r", labels, 300, 0, 0, np.random.default_rng(0), np.full(300, 0.3), correct
+    )
+    table = pyarrow.parquet.read_table(run[0])
+    column = table.schema.get_field_index("prediction")
+    write_parquet(run[0], table.set_column(column, "prediction", [[most] * 300]))
+    reseal(run[1], rehash=True, constant_output=True)
+    found = cell(tmp_path, [run])
+    assert found["constant_output"]
+    assert not found["above_chance"]
+    main(["table1", "--cells", str(tmp_path / "cell.json"), "--output-prefix", str(tmp_path / "t")])
+    assert "`ab`" in (tmp_path / "t.md").read_text()
+
+
+def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
+    options = {"scale": "paper", "family": "llama1", "method": "first_ts"}
+    run = one_run(tmp_path, **options)
+    reseal(tmp_path / "selected.json", {"c": 0.28, "at_edge": True})
+    options |= {"paper_table": "config/paper_table1.csv", "selected": tmp_path / "selected.json"}
+    found = cell(tmp_path, [run], **options)
+    assert found["paper"] == {"ece": 2.9, "accuracy": 80.8, "trust": 77.9}
+    assert (found["c"], found["c_at_edge"]) == (0.28, True)
+    main(["table1", "--cells", str(tmp_path / "cell.json"), "--output-prefix", str(tmp_path / "t")])
+    page = (tmp_path / "t.md").read_text()
+    assert "*80.8*" in page
+    assert "`c`" in page
+
+
+def test_tables_refuse_mixed_scales_unknown_methods_and_doubles(tmp_path):
+    cells = two_methods(tmp_path)
+    prefix = ["--output-prefix", str(tmp_path / "table1")]
+    with pytest.raises(UserError, match="twice"):
+        main(["table1", "--cells", *cells, cells[0], *prefix])
+    with pytest.raises(UserError, match="not among"):
+        main(["table1", "--cells", *cells, "--methods", "finetune", *prefix])
+    other = json.loads(open(cells[0]).read()) | {"scale": "paper"}
+    reseal(tmp_path / "other.json", other)
+    with pytest.raises(UserError, match="scales"):
+        main(["table1", "--cells", *cells, str(tmp_path / "other.json"), *prefix])
+
+
+def table2(tmp_path, n=120, extra=()):
+    runs = [one_run(tmp_path, method=m, n=n) for m in ("finetune", "distill", "first_ts")]
+    import pyarrow as pa
+
+    write_parquet(tmp_path / "test.parquet", pa.Table.from_pylist(questions("csqa", n)))
+    command = ["table2", "--predictions", *[r[0] for r in runs], "--metrics", *[r[1] for r in runs]]
+    command += ["--questions", str(tmp_path / "test.parquet"), "--cases", "3", *extra]
+    main([*command, "--output-prefix", str(tmp_path / "table2")])
+    with open(tmp_path / "table2.csv", newline="") as stream:
+        return runs, list(csv.DictReader(stream))
+
+
+def test_table2_shows_the_most_confident_errors_of_fine_tuning(tmp_path):
+    runs, rows = table2(tmp_path)
+    table = pyarrow.parquet.read_table(runs[0][0]).to_pandas()
+    worst = table[~table.correct].sort_values("confidence", ascending=False).head(3)
+    assert [row["id"] for row in rows[::3]] == list(worst["id"])
+    assert {row["method"] for row in rows} == {"finetune", "distill", "first_ts"}
+    first = rows[0]
+    at = "abcde".index(first["gold"])
+    expected = 100 * np.exp(worst.iloc[0].candidate_log_probs[at])
+    assert float(first["probability_gold"]) == pytest.approx(expected, abs=1e-6)
+    assert first["correct"] == "False"
+    latex = (tmp_path / "table2.tex").read_text()
+    assert r"50\% \& more" in latex
+    assert r"x\_1" in latex
+
+
+def test_table2_puts_the_papers_questions_first_and_says_which_are_missing(tmp_path):
+    write_json(tmp_path / "q.json", [{"text": "question 7 of"}, {"text": "nowhere"}])
+    _, rows = table2(tmp_path, extra=["--first-questions", str(tmp_path / "q.json")])
+    assert rows[0]["id"] == "validation/000007"
+    assert rows[0]["case"] == "question of the paper"
+    assert "nowhere" in (tmp_path / "table2.md").read_text()
+
+
+def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):
+    labels = {**LABELS, "method": "finetune", "seed": 1}
+    confidence, correct = np.full(20, 0.9), np.arange(20) % 2 == 0
+    rng = np.random.default_rng(0)
+    run = write_run(tmp_path, labels, 20, 0, 0, rng, confidence, correct)
+    assert confident_errors(load_run(run[0], run[1])) == list(range(1, 20, 2))
+
+
+@pytest.mark.parametrize(
+    ("change", "marks"),
+    [
+        ({}, ""),
+        ({"above_chance": False}, "a"),
+        ({"constant_output": True, "c_at_edge": True}, "bc"),
+        ({"candidate_mass": 49.9}, "m"),
+        ({"candidate_mass": {"value": 0.6, "sd": None}}, "m"),
+    ],
+)
+def test_marks_of_a_cell(change, marks):
+    usual = {"above_chance": True, "constant_output": False, "c_at_edge": None}
+    assert flags({**usual, "candidate_mass": 99.0, **change}) == marks

@@ -1,0 +1,249 @@
+"""Rows to ids and supervised positions: oracle O15, over-long rows, hashes, candidates."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from scripts.first.errors import UserError
+from scripts.first.models.encoding import (
+    NO_LABEL,
+    candidate_ids,
+    encode_prompts,
+    encode_rows,
+    row_hash,
+)
+from tests import tiny_models as tiny
+
+ROWS = {
+    "csqa": tiny.choice_rows(4),
+    "boolq": tiny.yes_no_rows(4),
+    "alpaca": tiny.instruction_rows(4),
+}
+
+
+@pytest.mark.parametrize("append_eos", [True, False])
+@pytest.mark.parametrize("corpus, count", [("csqa", 3), ("boolq", 2)])
+def test_number_of_supervised_positions_is_that_of_o15(corpus, count, append_eos):
+    encoded, report = encode_rows(ROWS[corpus], tiny.tokenizer(), 1000, append_eos)
+    assert [len(row.supervised_positions) for row in encoded] == [count] * 4
+    assert [len(row.labels) for row in encoded] == [count] * 4
+    assert (report.rows, report.supervised_positions) == (4, 4 * count)
+    assert report.longest == max(len(row.input_ids) for row in encoded)
+
+
+@pytest.mark.parametrize("append_eos", [True, False])
+def test_empty_response_keeps_one_position(append_eos):
+    row = tiny.encode(ROWS["alpaca"], append_eos=append_eos)[1]
+    assert len(row.input_ids) == row.prompt_length
+    assert row.supervised_positions.tolist() == [row.prompt_length - 1]
+    assert row.labels.tolist() == [tiny.EOS if append_eos else NO_LABEL]
+
+
+@pytest.mark.parametrize("corpus", ROWS)
+def test_positions_predict_the_response_and_then_the_end(corpus):
+    """By hand: the byte before the response predicts its first token, the last token EOS."""
+    encode = tiny.tokenizer().encode
+    for raw, row in zip(ROWS[corpus], tiny.encode(ROWS[corpus]), strict=True):
+        prompt, whole = encode(raw["prompt"]), encode(raw["prompt"] + raw["response"])
+        assert row.input_ids.tolist() == whole
+        assert row.input_ids[: row.prompt_length].tolist() == prompt
+        first = row.supervised_positions[0]
+        assert row.input_ids[first] == prompt[-1]
+        assert row.supervised_positions[-1] == len(whole) - 1
+        following = [*whole, tiny.EOS]
+        assert row.labels.tolist() == [following[p + 1] for p in row.supervised_positions]
+
+
+def test_eos_is_never_read_only_predicted():
+    for rows in ROWS.values():
+        with_eos, without = tiny.encode(rows), tiny.encode(rows, append_eos=False)
+        for one, other in zip(with_eos, without, strict=True):
+            assert tiny.EOS not in one.input_ids
+            assert one.row_hash == other.row_hash
+            assert one.labels[:-1].tolist() == other.labels[:-1].tolist()
+            assert (one.labels[-1], other.labels[-1]) == (tiny.EOS, NO_LABEL)
+
+
+def test_row_that_just_fits_is_left_alone():
+    row = ROWS["csqa"][0]
+    n = len(tiny.tokenizer().encode(row["prompt"] + row["response"]))
+    encoded, report = encode_rows([row], tiny.tokenizer(), n + 1)
+    assert encoded[0].labels[-1] == tiny.EOS and report.cut_responses == 0
+    encoded, report = encode_rows([row], tiny.tokenizer(), n, append_eos=False)
+    assert len(encoded[0].input_ids) == n and report.cut_responses == 0
+
+
+def test_long_response_is_cut_and_loses_its_eos():
+    row = ROWS["alpaca"][0]
+    whole = tiny.tokenizer().encode(row["prompt"] + row["response"])
+    prompt = tiny.tokenizer().encode(row["prompt"])
+    for block in (len(whole), len(whole) - 2, len(prompt) + 1):
+        encoded, report = encode_rows([row], tiny.tokenizer(), block)
+        assert encoded[0].input_ids.tolist() == whole[:block]
+        assert encoded[0].labels.tolist() == [*whole[len(prompt) : block], NO_LABEL]
+        assert (report.cut_responses, report.shortened_prompts, report.dropped_rows) == (1, 0, [])
+
+
+@pytest.mark.parametrize("append_eos", [True, False])
+def test_row_whose_prompt_fills_the_block_is_dropped(append_eos):
+    long = {**ROWS["alpaca"][0], "id": "train/000099", "prompt": "x" * 79}
+    for block, kept in ((80, 4), (81, 5)):
+        encoded, report = encode_rows([*ROWS["alpaca"], long], tiny.tokenizer(), block, append_eos)
+        assert len(encoded) == report.rows == kept
+        assert report.dropped_rows == ["train/000099"] * (5 - kept)
+
+
+@pytest.mark.parametrize("append_eos", [True, False])
+def test_long_passage_is_shortened_at_words_to_the_longest_that_fits(append_eos):
+    raw = tiny.yes_no_rows(1, words=1)[0]
+    head, tail = raw["prompt"][: raw["shorten_start"]], raw["prompt"][raw["shorten_end"] :]
+    words = [f"word{i}" for i in range(40)]
+    passage = " ".join(words)
+    row = {
+        **raw,
+        "prompt": head + passage + tail,
+        "shorten_end": len(head) + len(passage),
+    }
+    encode = tiny.tokenizer().encode
+    block = 120
+    # Independent: try every number of words.
+    best = None
+    for count in range(len(words) + 1):
+        ids = encode(head + " ".join(words[:count]) + tail + raw["response"])
+        if len(ids) + append_eos <= block:
+            best = ids
+    encoded, report = encode_rows([row], tiny.tokenizer(), block, append_eos)
+    assert encoded[0].input_ids.tolist() == best and len(best) > 100
+    assert len(encoded[0].labels) == 2
+    assert encoded[0].labels[0] == encode(raw["response"])[1]
+    assert encoded[0].labels[-1] == (tiny.EOS if append_eos else NO_LABEL)
+    assert (report.shortened_prompts, report.cut_responses) == (1, 0)
+
+
+def test_row_that_no_shortening_saves():
+    with pytest.raises(UserError, match="block_length"):
+        encode_rows(ROWS["boolq"], tiny.tokenizer(), 10)
+
+
+def test_row_hash_is_the_same_in_every_process():
+    """B7: Python's own hash() is salted. The digest is spelled out here once more."""
+    ids = np.asarray([0, 5, 131071], dtype=np.int32)
+    expected = hashlib.blake2b(struct.pack("<4i", 2, 0, 5, 131071), digest_size=16).digest()
+    assert row_hash(ids, 2) == expected
+    code = (
+        "import numpy as np; from scripts.first.models.encoding import row_hash;"
+        "print(row_hash(np.asarray([0, 5, 131071]), 2).hex())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    printed = subprocess.check_output(
+        [sys.executable, "-c", code], cwd=tiny.REPOSITORY, env=environment, text=True
+    )
+    assert printed.strip() == expected.hex()
+
+
+def test_row_hash_depends_on_ids_order_and_prompt_length():
+    ids = np.asarray([0, 5, 9])
+    hashes = {row_hash(ids, 2), row_hash(ids, 1), row_hash(ids[::-1], 2), row_hash(ids[:2], 2)}
+    assert len(hashes) == 4
+
+
+def test_candidates_are_columns_in_their_own_order():
+    encode = tiny.tokenizer().encode
+    rows = tiny.choice_rows(6)
+    assert candidate_ids(rows, tiny.tokenizer()).tolist() == [[encode(c)[1] for c in "abcde"]] * 6
+    swapped = [{**row, "candidates": list("edcba")} for row in rows]
+    expected = [[encode(c)[1] for c in "edcba"]] * 6
+    assert candidate_ids(swapped, tiny.tokenizer()).tolist() == expected
+    assert candidate_ids(tiny.yes_no_rows(3), tiny.tokenizer()).tolist() == [[260, 261]] * 3
+
+
+def refused(row: dict, match: str) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        candidate_ids([tiny.choice_rows(1)[0], row], tiny.tokenizer())
+    assert "\n" not in str(caught.value)
+
+
+def test_unusable_candidates_are_refused():
+    row = tiny.choice_rows(1)[0]
+    good = {"answer": "a", "response": "a)."}
+    refused({**row, **good, "candidates": ["a", "maybe", "c", "d", "e"]}, "is 5 tokens")
+    refused({**row, **good, "candidates": ["a", "", "c", "d", "e"]}, "is 0 tokens")
+    refused({**row, **good, "candidates": ["a", "b", "c", "d", "d"]}, "share a token")
+    refused({**row, "answer": "a", "response": "b)."}, "does not begin with")
+    refused({**row, **good, "candidates": []}, "no candidates")
+    refused({**row, **good, "candidates": list("abcd")}, "candidates")  # rows differ in number
+    refused({**row, "answer": None}, "answer")
+    refused({**row, "answer": "f"}, "answer")
+
+
+class Merging:
+    """A tokenizer that glues the prompt's last character to what follows."""
+
+    bos_id, eos_id, vocabulary_size, sha256 = 0, 1, 300, "x"
+
+    def encode_many(self, texts):
+        split = [[t[i : i + 2] for i in range(0, len(t), 2)] for t in texts]
+        return [[0, *(3 + sum(map(ord, pair)) % 250 for pair in pairs)] for pairs in split]
+
+
+def test_prompt_must_be_a_prefix_of_the_whole():
+    row = {**ROWS["alpaca"][0], "prompt": "abc", "response": "def"}
+    with pytest.raises(UserError, match="not a prefix"):
+        encode_rows([row], Merging(), 100)
+
+
+def test_test_prompts_are_never_truncated():
+    row = {**tiny.choice_rows(1)[0], "prompt": "word " * 300 + "("}
+    encoded = encode_prompts([row], tiny.tokenizer())[0]
+    assert encoded.input_ids.tolist() == tiny.tokenizer().encode(row["prompt"])
+    assert len(encoded.input_ids) == 1502
+    assert encoded.supervised_positions.tolist() == [1501]
+
+
+def test_candidates_are_checked_before_training(tmp_path):
+    """A training table whose answer is no candidate is refused before a model is loaded."""
+    from scripts.first.models.encoding import check_candidates
+
+    row = {"id": "train/000000", "prompt": "Q", "response": "z).", "candidates": ["a", "b"]}
+    with pytest.raises(UserError, match="train/000000"):
+        check_candidates([{**row, "answer": "z"}], _FakeTokenizer())
+    check_candidates([{**row, "candidates": []}], _FakeTokenizer())
+
+
+def test_each_text_is_encoded_once():
+    """Checked, then encoded: what the check had to encode is not encoded again."""
+    from scripts.first.models.encoding import check_candidates
+
+    class Counting:
+        eos_id = tiny.EOS
+
+        def __init__(self):
+            self.texts = []
+
+        def encode_many(self, texts):
+            self.texts += texts
+            return tiny.tokenizer().encode_many(texts)
+
+    for corpus, distinct in {"csqa": 7, "boolq": 3, "alpaca": 2}.items():
+        counting = Counting()
+        rows = [{**row, "response": row["response"] or "."} for row in ROWS[corpus]]
+        known = check_candidates(rows, counting)
+        encoded, report = encode_rows(rows, counting, 1000, known=known)
+        assert len(counting.texts) == len(set(counting.texts)) == distinct * len(rows)
+        plain, plain_report = encode_rows(rows, tiny.tokenizer(), 1000)
+        assert [row.row_hash for row in encoded] == [row.row_hash for row in plain]
+        assert report == plain_report
+
+
+class _FakeTokenizer:
+    """One id a character, BOS first."""
+
+    def encode_many(self, texts):
+        return [[0, *map(ord, text)] for text in texts]

@@ -1,0 +1,285 @@
+"""Evaluation: predictions from plain forward passes, metrics from predictions, errors in a line."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from scripts import evaluation
+from scripts.first.errors import UserError
+from scripts.first.files import read_json, sha256_file, write_json
+from scripts.first.reporting.runs import load_run, score_runs
+from tests import tiny_models as tiny
+
+QUESTIONS = tiny.choice_rows(40)
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory):
+    """A model that answers with letters, so that accuracy and confidence are not all zero."""
+    from scripts.first.models.checkpoints import save_checkpoint
+
+    model, folder = tiny.random_llama(3), tmp_path_factory.mktemp("model")
+    with torch.no_grad():
+        model.lm_head.weight[[tiny.tokenizer().encode(c)[1] for c in "abcde"]] *= 2
+    save_checkpoint(model, folder, tiny.tokenizer_folder(), {"kind": "test"})
+    return folder
+
+
+def words(folder, model, table, *extra) -> list[str]:
+    options = {
+        "model": model,
+        "test": table,
+        "output-dir": folder / "out",
+        "scale": "tiny",
+        "family": "alder",
+        "corpus": "csqa",
+        "method": "finetune",
+        "seed": 7,
+        "benchmark": "csqa",
+        "max-tokens": 600,
+    }
+    return [w for key, value in options.items() for w in (f"--{key}", str(value))] + list(extra)
+
+
+def run(folder, model, rows=QUESTIONS, *extra):
+    table = tiny.write_table(folder / "test.parquet", rows)
+    evaluation.main(words(folder, model, table, *extra))
+    out = folder / "out"
+    return pq.ParquetFile(out / "predictions.parquet").read().to_pylist(), read_json(
+        out / "metrics.json"
+    )
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory, model_folder):
+    folder = tmp_path_factory.mktemp("evaluated")
+    return folder, *run(folder, model_folder)
+
+
+@cache
+def load(model_folder):
+    """The model, by transformers alone."""
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
+
+
+def log_probs(model_folder, row) -> np.ndarray:
+    """float64 log-softmax (V,) after the whole prompt, from a plain forward pass."""
+    ids = tiny.tokenizer().encode(row["prompt"])
+    with torch.no_grad():
+        return (
+            load(model_folder)(torch.tensor([ids])).logits[0, -1].double().log_softmax(-1).numpy()
+        )
+
+
+def test_predictions_by_hand(evaluated, model_folder):
+    _, predictions, _ = evaluated
+    letters = [tiny.tokenizer().encode(c)[1] for c in "abcde"]
+    tops = 0
+    for row, found in zip(QUESTIONS, predictions, strict=True):
+        everything = log_probs(model_folder, row)
+        own = everything[letters]
+        best = int(own.argmax())
+        assert (found["id"], found["answer"]) == (row["id"], row["answer"])
+        assert found["prediction"] == "abcde"[best]
+        assert found["correct"] == ("abcde"[best] == row["answer"])
+        np.testing.assert_allclose(found["candidate_log_probs"], own, atol=1e-4)
+        assert found["confidence"] == pytest.approx(np.exp(own[best]), rel=1e-4)
+        mass = np.exp(own).sum()
+        assert found["candidate_mass"] == pytest.approx(mass, rel=1e-4)
+        assert found["confidence_candidates"] == pytest.approx(np.exp(own[best]) / mass, rel=1e-4)
+        assert found["top1_is_candidate"] == (int(everything.argmax()) in letters)
+        tops += found["top1_is_candidate"]
+    assert 0 < tops < len(QUESTIONS)
+    assert 0 < sum(found["correct"] for found in predictions) < len(QUESTIONS)
+
+
+def test_ranks_by_hand(evaluated, model_folder):
+    folder, _, _ = evaluated
+    ranks = pq.ParquetFile(folder / "out" / "ranks.parquet").read().to_pylist()
+    assert len(ranks) == 5 * len(QUESTIONS)
+    for i, row in enumerate(QUESTIONS):
+        everything = log_probs(model_folder, row)
+        order = np.argsort(-everything)[:5]
+        gold = tiny.tokenizer().encode(row["answer"])[1]
+        for rank, found in enumerate(ranks[5 * i : 5 * i + 5]):
+            assert found["rank"] == rank + 1
+            assert found["probability"] == pytest.approx(np.exp(everything[order[rank]]), rel=1e-3)
+            assert found["correct"] == (order[rank] == gold)
+
+
+def test_metrics_follow_from_the_predictions(evaluated):
+    folder, predictions, metrics = evaluated
+    confidence = np.asarray([p["confidence"] for p in predictions])
+    correct = np.asarray([p["correct"] for p in predictions])
+
+    def ece(scores) -> float:
+        total = 0.0
+        for low in range(10):
+            inside = (scores > low / 10) & (scores <= (low + 1) / 10)
+            if inside.any():
+                total += inside.mean() * abs(correct[inside].mean() - scores[inside].mean())
+        return 100 * total
+
+    renormalised = np.asarray([p["confidence_candidates"] for p in predictions])
+    gold = ["abcde".index(p["answer"]) for p in predictions]
+    own = np.asarray([p["candidate_log_probs"] for p in predictions])
+    # Proper scores of the full vocabulary: the candidates and "anything else".
+    outcomes = np.column_stack([np.exp(own), 1 - np.exp(own).sum(1)])
+    answers = [p["answer"] for p in predictions]
+    expected = {
+        "n": 40,
+        "accuracy": 100 * correct.mean(),
+        "confidence": 100 * confidence.mean(),
+        "ece": ece(confidence),
+        "trust": 100 * correct.mean() - ece(confidence),
+        "ece_candidates": ece(renormalised),
+        "trust_candidates": 100 * correct.mean() - ece(renormalised),
+        "candidate_mass": 100 * np.exp(own).sum(1).mean(),
+        "nll": -own[np.arange(40), gold].mean(),
+        "chance": 20.0,
+        "majority": 100 * max(answers.count(a) for a in "abcde") / 40,
+        "posthoc_temperature": 1.0,
+        "seed": 7,
+    }
+    for name, value in expected.items():
+        assert metrics[name] == pytest.approx(value, rel=1e-9), name
+    assert metrics["brier"] == pytest.approx(((outcomes - np.eye(6)[gold]) ** 2).sum(1).mean())
+    assert metrics["constant_output"] == (len({p["prediction"] for p in predictions}) == 1)
+    for name, (low, high) in metrics["intervals"].items():
+        assert low <= high and name in expected
+        assert low <= metrics[name] <= high
+    files = (str(folder / f"out/{name}") for name in ("predictions.parquet", "metrics.json"))
+    whole = score_runs([load_run(*files)])
+    for name, ends in metrics["intervals"].items():  # Table 1 draws the same questions
+        found = whole.summary(name)
+        assert ends == pytest.approx([found["low"], found["high"]])
+    for name, described in metrics["files"].items():
+        assert described["sha256"] == sha256_file(folder / "out" / name)
+    assert sorted(metrics["files"]) == ["predictions.parquet", "ranks.parquet"]
+    assert metrics["made_from"]["test.parquet"] == sha256_file(folder / "test.parquet")
+    assert str(folder) not in (folder / "out" / "metrics.json").read_text()
+
+
+def test_same_inputs_give_the_same_bytes(evaluated, tmp_path, model_folder):
+    folder, _, _ = evaluated
+    run(tmp_path, model_folder)
+    for name in ("predictions.parquet", "ranks.parquet", "metrics.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
+
+
+def test_order_of_candidates_is_kept(evaluated, tmp_path, model_folder):
+    _, original, _ = evaluated
+    rows = [{**row, "candidates": list("edcba")} for row in QUESTIONS]
+    for one, other in zip(original, run(tmp_path, model_folder, rows)[0], strict=True):
+        np.testing.assert_array_equal(
+            one["candidate_log_probs"], other["candidate_log_probs"][::-1]
+        )
+        assert (one["prediction"], one["confidence"]) == (other["prediction"], other["confidence"])
+
+
+def posthoc(folder, value):
+    write_json(folder / "validation.json", {"posthoc_temperature": value})
+    return "--posthoc", str(folder / "validation.json")
+
+
+def test_posthoc_temperature_one_changes_nothing(evaluated, tmp_path, model_folder):
+    folder, _, _ = evaluated
+    run(tmp_path, model_folder, QUESTIONS, *posthoc(tmp_path, 1.0))
+    for name in ("predictions.parquet", "ranks.parquet"):
+        assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
+    tempered, plain = (read_json(place / "out" / "metrics.json") for place in (tmp_path, folder))
+    source = tmp_path / "validation.json"  # the one difference: what it was made from
+    assert tempered.pop("made_from") == {
+        **plain.pop("made_from"),
+        "validation.json": sha256_file(source),
+    }
+    assert tempered.pop("seal") != plain.pop("seal")
+    assert tempered == plain
+
+
+def test_posthoc_temperature_divides_all_logits(evaluated, tmp_path, model_folder):
+    _, original, _ = evaluated
+    tempered, metrics = run(tmp_path, model_folder, QUESTIONS, *posthoc(tmp_path, 2.5))
+    assert metrics["posthoc_temperature"] == 2.5
+    letters = [tiny.tokenizer().encode(c)[1] for c in "abcde"]
+    for row, one, other in zip(QUESTIONS, original, tempered, strict=True):
+        expected = torch.from_numpy(log_probs(model_folder, row) / 2.5).log_softmax(-1)[letters]
+        np.testing.assert_allclose(other["candidate_log_probs"], expected, atol=1e-4)
+        assert one["prediction"] == other["prediction"]
+
+
+def test_long_prompts_are_not_truncated(tmp_path, model_folder):
+    rows = [{**row, "prompt": "pool " * 150 + row["prompt"]} for row in QUESTIONS[:3]]
+    predictions, _ = run(tmp_path, model_folder, rows)  # more tokens than --max-tokens
+    letters = [tiny.tokenizer().encode(c)[1] for c in "abcde"]
+    for row, found in zip(rows, predictions, strict=True):
+        assert len(tiny.tokenizer().encode(row["prompt"])) > 750
+        expected = log_probs(model_folder, row)[letters]
+        np.testing.assert_allclose(found["candidate_log_probs"], expected, atol=1e-3)
+
+
+def refused(folder, match, model, rows=QUESTIONS, *extra) -> None:
+    with pytest.raises(UserError, match=match) as caught:
+        run(folder, model, rows, *extra)
+    assert "\n" not in str(caught.value)
+    assert not (folder / "out").exists()
+
+
+def test_wrong_test_files(tmp_path, model_folder):
+    refused(tmp_path, "no candidates", model_folder, tiny.instruction_rows(3))
+    refused(tmp_path, "empty split", model_folder, [])
+    refused(tmp_path, "repeated id", model_folder, [*QUESTIONS[:2], QUESTIONS[0]])
+    other = [{**row, "id": f"other/{row['id']}"} for row in tiny.yes_no_rows(2)]
+    mixed = tiny.choice_rows(2) + other
+    refused(tmp_path, "number of candidates", model_folder, mixed)
+
+
+@pytest.mark.parametrize("value", [0, -1.0, None, "1"])
+def test_wrong_posthoc_files(tmp_path, model_folder, value):
+    refused(tmp_path, "validation.json", model_folder, QUESTIONS, *posthoc(tmp_path, value))
+
+
+def test_posthoc_file_without_temperature(tmp_path, model_folder):
+    write_json(tmp_path / "other.json", {"c": 0.3})
+    extra = ("--posthoc", str(tmp_path / "other.json"))
+    refused(tmp_path, "other.json", model_folder, QUESTIONS, *extra)
+
+
+def fails(arguments: list[str]) -> str:
+    """The one line on stderr of a command that exits with status 2."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("FIRST_")}
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.evaluation", *arguments],
+        cwd=tiny.REPOSITORY,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == "" and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
+def test_command_line_reports_one_line(tmp_path, model_folder):
+    table = tiny.write_table(tmp_path / "t.parquet", QUESTIONS[:2])
+    assert "missing checkpoint" in fails(words(tmp_path, tmp_path / "nowhere", table))
+    broken = shutil.copytree(model_folder, tmp_path / "broken")
+    content = bytearray((broken / "model.safetensors").read_bytes())
+    content[-1] ^= 1
+    (broken / "model.safetensors").write_bytes(content)
+    assert "altered file" in fails(words(tmp_path, broken, table))
+    table.write_bytes(table.read_bytes()[:-30])
+    assert "damaged Parquet file" in fails(words(tmp_path, model_folder, table))
+    assert not (tmp_path / "out").exists()

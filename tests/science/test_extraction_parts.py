@@ -1,0 +1,203 @@
+"""Extraction in N parts: the bytes of one job, or one line that names the part that is wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+from scripts import knowledge
+from scripts.first.errors import UserError
+from scripts.first.files import sha256_file
+from scripts.first.knowledge.extraction import batches_of, parse_part
+from scripts.first.knowledge.store import FILE, MANIFEST
+from tests import tiny_models as tiny
+from tests.sealed import reseal
+
+ROWS = tiny.choice_rows(17)
+ENCODED = tiny.encode(ROWS)
+MAX_TOKENS = 200
+BATCHES = len(batches_of(ENCODED, MAX_TOKENS))
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """The table, the store of one job, and a function that makes parts."""
+    folder = tmp_path_factory.mktemp("parts")
+    tiny.write_table(folder / "train.parquet", ROWS)
+    run(folder, folder / "whole")
+    return folder
+
+
+def run(root: Path, output: Path, *extra, k: int = 8, model: Path | None = None) -> Path:
+    knowledge.main(
+        ["--model", str(model or tiny.checkpoint("teacher", 7)), "--k", str(k)]
+        + ["--data", str(root / "train.parquet"), "--block-length", "400"]
+        + ["--max-tokens", str(MAX_TOKENS), "--output-dir", str(output), *map(str, extra)]
+    )
+    return output
+
+
+def make_parts(root: Path, n: int, **options) -> list[Path]:
+    """Folders of all n parts, made once for all tests that ask for the same."""
+    folder = root / "-".join(["parts", str(n), *map(str, options.values())])
+    names = [f"{i}-of-{n}" for i in range(1, n + 1)]
+    if not folder.exists():
+        for name in names:
+            run(root, folder / name, "--part", name, **options)
+    return [folder / name for name in names]
+
+
+@pytest.fixture
+def parts(root, tmp_path):
+    """A copy of three parts, to be spoilt."""
+    return [shutil.copytree(part, tmp_path / part.name) for part in make_parts(root, 3)]
+
+
+def refused(root, tmp_path, folders) -> str:
+    with pytest.raises(UserError) as caught:
+        run(root, tmp_path / "merged", "--merge", *folders)
+    assert not (tmp_path / "merged").exists()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_there_are_enough_batches_to_share():
+    assert BATCHES in (8, 9)  # 7 parts are fewer, 11 parts are more
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 11])
+def test_merged_parts_are_the_bytes_of_one_job(root, tmp_path, n):
+    parts = make_parts(root, n)
+    merged = run(root, tmp_path / "merged", "--merge", *reversed(parts))  # in any order
+    for name in (FILE, MANIFEST):
+        assert (merged / name).read_bytes() == (root / "whole" / name).read_bytes()
+    sizes = [len(load_file(part / FILE)["row_hashes"]) for part in parts]
+    assert sum(sizes) == len(ROWS)
+    assert (min(sizes) == 0) == (n > BATCHES)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 7, 11])
+def test_shares_hold_every_batch_of_the_whole_split_once(n):
+    whole = [rows.tolist() for rows in batches_of(ENCODED, MAX_TOKENS)]
+    shares = [batches_of(ENCODED, MAX_TOKENS, (i, n)) for i in range(1, n + 1)]
+    assert sorted(rows.tolist() for share in shares for rows in share) == sorted(whole)
+    for share in shares:  # in the order of the whole split: the largest batch comes first
+        numbers = [whole.index(rows.tolist()) for rows in share]
+        assert numbers == sorted(numbers)
+
+
+def test_shares_are_balanced_by_padded_tokens():
+    """No two parts differ by more than one batch, also where batches differ in size."""
+    rows = tiny.yes_no_rows(60, words=90)
+    encoded = tiny.encode(rows)
+
+    def tokens(batch) -> int:
+        return len(batch) * max(len(encoded[row].input_ids) for row in batch)
+
+    largest = max(map(tokens, batches_of(encoded, 300)))
+    loads = [sum(map(tokens, batches_of(encoded, 300, (i, 4)))) for i in range(1, 5)]
+    assert max(loads) - min(loads) <= largest
+    assert max(loads) < 1.05 * sum(loads) / 4
+
+
+@pytest.mark.parametrize("text", ["0-of-3", "4-of-3", "1-of-0", "1/3", "01-of-3", "-1-of-3", ""])
+def test_bad_part_names(text):
+    with pytest.raises(UserError, match="--part"):
+        parse_part(text)
+    assert parse_part("2-of-3") == (2, 3)
+
+
+def test_a_missing_part(root, tmp_path, parts):
+    shutil.rmtree(parts[1])
+    assert "missing knowledge store" in (line := refused(root, tmp_path, parts))
+    assert str(parts[1]) in line
+
+
+def test_an_unfinished_part(root, tmp_path, parts):
+    (parts[2] / MANIFEST).unlink()
+    assert str(parts[2]) in refused(root, tmp_path, parts)
+
+
+@pytest.mark.parametrize("spoil", ["cut", "flip"])
+def test_an_altered_part(root, tmp_path, parts, spoil):
+    path = parts[1] / FILE
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content[:-1] if spoil == "cut" else content)
+    assert "altered knowledge store" in (line := refused(root, tmp_path, parts))
+    assert str(path) in line
+
+
+@pytest.mark.parametrize("chosen", [(0, 1, 1), (0, 1), (0, 1, 2, 2)])
+def test_parts_that_overlap_or_leave_out(root, tmp_path, parts, chosen):
+    line = refused(root, tmp_path, [parts[i] for i in chosen])
+    assert "wrong or repeated part" in line
+    assert str(parts[chosen[-1]] if len(chosen) == 3 else parts[0]) in line
+
+
+def test_a_part_of_another_number_of_parts(root, tmp_path, parts):
+    line = refused(root, tmp_path, [*parts[:2], make_parts(root, 7)[2]])
+    assert "3-of-7" in line and "1-of-3 to 3-of-3" in line
+
+
+def test_a_whole_store_is_no_part(root, tmp_path, parts):
+    assert "it is a whole store" in refused(root, tmp_path, [root / "whole", *parts[1:]])
+
+
+@pytest.mark.parametrize(
+    "options, named", [({"k": 9}, "k"), ({"model": tiny.checkpoint("teacher", 8)}, "teacher")]
+)
+def test_a_part_of_another_extraction(root, tmp_path, parts, options, named):
+    other = make_parts(root, 3, **{name: value for name, value in options.items()})[2]
+    line = refused(root, tmp_path, [*parts[:2], other])
+    assert f"{other}: it differs in {named}: delete it" in line
+
+
+@pytest.mark.parametrize(
+    "key, value, named",
+    [
+        ("device", "another GPU", "device"),
+        ("max_tokens", 201, "max_tokens"),
+        ("corpus", "0" * 64, "corpus"),
+        ("tokenizer", "0" * 64, "tokenizer"),
+        ("teacher_config", "0" * 64, "teacher_config"),
+        ("dtype", "bfloat16", "dtype"),
+        ("provenance", {"code": "0" * 16}, "provenance.code, provenance.module"),
+    ],
+)
+def test_a_part_of_other_facts(root, tmp_path, parts, key, value, named):
+    path = parts[1] / MANIFEST
+    reseal(path, **{key: value})
+    line = refused(root, tmp_path, parts)
+    assert f"{parts[1]}: it differs in {named}" in line
+
+
+def test_a_part_that_holds_other_rows_than_it_says(root, tmp_path, parts):
+    """Hash and facts agree, the rows do not."""
+    arrays = load_file(parts[0] / FILE)
+    arrays["row_hashes"] = np.roll(arrays["row_hashes"], 1, axis=0)
+    save_file(arrays, parts[0] / FILE)
+    manifest = json.loads((parts[0] / MANIFEST).read_text())
+    manifest["files"][FILE]["sha256"] = sha256_file(parts[0] / FILE)
+    reseal(parts[0] / MANIFEST, manifest)
+    assert f"part of other rows: {parts[0]}" in refused(root, tmp_path, parts)
+
+
+def test_part_and_merge_exclude_each_other(root, tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run(root, tmp_path / "merged", "--part", "1-of-2", "--merge", tmp_path)
+    assert "not allowed with" in capsys.readouterr().err
+
+
+def test_a_part_says_what_made_it_and_a_store_what_it_is(root):
+    part = json.loads((make_parts(root, 3)[1] / MANIFEST).read_text())
+    whole = json.loads((root / "whole" / MANIFEST).read_text())
+    further = {"part", "device", "max_tokens", "teacher_config"}
+    assert set(part) - set(whole) == further and set(whole) <= set(part)
+    assert (part["part"], part["max_tokens"]) == ("2-of-3", MAX_TOKENS)
+    assert part["device"].startswith("cpu, threads: 1")

@@ -1,0 +1,185 @@
+"""Extraction, against a full forward pass in float64 and torch's own log-softmax and top-k."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from scripts import knowledge
+from scripts.first.errors import UserError
+from scripts.first.files import read_json, sha256_file
+from scripts.first.knowledge.store import LOG_TAIL_FLOOR, MANIFEST, KnowledgeStore
+from scripts.first.knowledge.topk import top_k
+from tests import tiny_models as tiny
+
+ENCODED = tiny.encode(tiny.choice_rows(4) + tiny.yes_no_rows(3) + tiny.instruction_rows(3))
+V = 263
+
+
+@pytest.fixture(scope="module")
+def model():
+    return tiny.random_llama(7)
+
+
+@pytest.fixture(scope="module")
+def reference(model):
+    """float64 log-softmax of single rows at their supervised positions, (N, V)."""
+    parts = [tiny.full_logits(model, r)[r.prompt_length - 1 :].log_softmax(-1) for r in ENCODED]
+    return torch.cat(parts).numpy()
+
+
+def labels() -> np.ndarray:
+    return np.concatenate([row.labels for row in ENCODED])
+
+
+@pytest.mark.parametrize("k", [1, 5, V])
+def test_top_k_is_that_of_a_plain_forward_pass(model, reference, k):
+    arrays = knowledge.extract(model, ENCODED, k, tiny.EOS, 400)
+    values, ids = torch.from_numpy(reference).topk(k)
+    if k < V:  # far down the list, float32 and float64 may order near-ties differently
+        np.testing.assert_array_equal(arrays["ids"], ids.numpy())
+    else:
+        assert (np.sort(arrays["ids"], axis=1) == np.arange(V)).all()
+    own = np.take_along_axis(reference, arrays["ids"].astype(np.int64), axis=1)
+    found = arrays["log_probs"].astype(np.float64)
+    np.testing.assert_allclose(found, own, rtol=6e-4, atol=1e-5)  # float16: 2 ** -11 relative
+    np.testing.assert_allclose(found, values.numpy(), rtol=6e-4, atol=1e-4)
+    assert arrays["ids"].dtype == np.uint16 and arrays["log_probs"].dtype == np.float16
+
+
+def test_tail_is_the_mass_outside_the_k(model, reference):
+    for k in (1, 5, 100):
+        arrays = knowledge.extract(model, ENCODED, k, tiny.EOS, 400)
+        outside = reference.copy()
+        np.put_along_axis(outside, arrays["ids"].astype(np.int64), -np.inf, axis=1)
+        expected = torch.from_numpy(outside).logsumexp(-1).numpy()
+        np.testing.assert_allclose(arrays["log_tail"].astype(float), expected, rtol=6e-4, atol=1e-4)
+    arrays = knowledge.extract(model, ENCODED, V, tiny.EOS, 400)
+    assert (arrays["log_tail"] == np.float16(LOG_TAIL_FLOOR)).all()
+
+
+def test_tail_of_a_saturated_position_keeps_its_digits():
+    """1 - 0.9999999 in float16 or float32 would be 0 or noise."""
+    logits = torch.zeros(1, 1000)
+    logits[0, 17] = 30.0
+    ids, log_probs, log_tail = top_k(logits, 1)
+    assert ids.tolist() == [[17]] and log_probs[0, 0] <= 0
+    assert float(log_tail[0]) == pytest.approx(np.log(999) - 30, rel=1e-3)
+
+
+def test_offsets_and_hashes_follow_the_rows(model):
+    arrays = knowledge.extract(model, ENCODED, 2, tiny.EOS, 400)
+    counts = [len(row.labels) for row in ENCODED]
+    assert np.diff(arrays["offsets"]).tolist() == counts
+    assert [h.tobytes() for h in arrays["row_hashes"]] == [row.row_hash for row in ENCODED]
+
+
+def test_gold_rank_by_hand(model, reference):
+    arrays = knowledge.extract(model, ENCODED, 20, tiny.EOS, 400)
+    for position, label in enumerate(labels()):
+        rank = int((reference[position] > reference[position][label]).sum())
+        assert arrays["gold_rank"][position] == (rank if rank < 20 else 255)
+
+
+def test_gold_rank_without_label():
+    ids = np.asarray([[4, 2, 9], [4, 2, 9], [4, 2, 9]])
+    assert knowledge.gold_ranks(ids, np.asarray([9, 7, -100])).tolist() == [2, 255, 255]
+
+
+def test_equal_logits_keep_the_lower_id_first():
+    logits = torch.tensor([[0.0, 3.0, 1.0, 3.0, 2.0, 3.0]])
+    assert top_k(logits, 4)[0].tolist() == [[1, 3, 5, 4]]
+    # A tie across the k-th place: also the lower ids.
+    assert top_k(logits, 2)[0].tolist() == [[1, 3]]
+    assert top_k(torch.zeros(2, 5000), 3)[0].tolist() == [[0, 1, 2]] * 2
+
+
+@pytest.mark.parametrize("max_tokens", [1, 130, 100_000])
+def test_batching_does_not_change_the_knowledge(model, max_tokens):
+    one = knowledge.extract(model, ENCODED, 5, tiny.EOS, 400)
+    other = knowledge.extract(model, ENCODED, 5, tiny.EOS, max_tokens)
+    for name in ("ids", "gold_rank", "offsets", "row_hashes"):
+        np.testing.assert_array_equal(one[name], other[name])
+    np.testing.assert_allclose(
+        one["log_probs"].astype(float), other["log_probs"].astype(float), rtol=1e-3, atol=1e-4
+    )
+
+
+def run(tmp_path, rows, *extra, k=8, model=None, block=400):
+    table = tiny.write_table(tmp_path / "train.parquet", rows)
+    knowledge.main(
+        ["--model", str(model or tiny.checkpoint("teacher", 7)), "--data", str(table)]
+        + ["--k", str(k), "--block-length", str(block), "--output-dir", str(tmp_path / "store")]
+        + list(extra)
+    )
+    return KnowledgeStore.open(tmp_path / "store")
+
+
+def test_stage_writes_what_extract_gives(tmp_path, model):
+    rows = tiny.choice_rows(4)
+    store = run(tmp_path, rows)
+    expected = knowledge.extract(model, tiny.encode(rows), 8, tiny.EOS, 8192)
+    found = store.arrays
+    for name, array in expected.items():
+        np.testing.assert_array_equal(found[name], array)
+    manifest = store.manifest
+    teacher = read_json(tiny.checkpoint("teacher", 7) / "record.json")["files"]
+    assert manifest["teacher"] == teacher["model.safetensors"]["sha256"]
+    assert manifest["tokenizer"] == sha256_file(tiny.tokenizer_folder() / "tokenizer.json")
+    assert manifest["corpus"] == sha256_file(tmp_path / "train.parquet")
+    assert (manifest["vocabulary_size"], manifest["k"], manifest["scored"]) == (V, 8, "answer")
+    assert str(tmp_path) not in (tmp_path / "store" / MANIFEST).read_text()
+
+
+def test_stage_scores_responses_of_instruction_rows(tmp_path):
+    assert run(tmp_path, tiny.instruction_rows(3)).manifest["scored"] == "response"
+
+
+@pytest.mark.parametrize("k", [0, -3, V + 1, 256])
+def test_stage_refuses_k_out_of_range(tmp_path, k):
+    with pytest.raises(UserError, match="--k"):
+        run(tmp_path, tiny.choice_rows(2), k=k)
+    assert not (tmp_path / "store").exists()
+
+
+def test_stage_refuses_a_split_of_which_nothing_fits(tmp_path):
+    with pytest.raises(UserError, match="no row fits"):
+        run(tmp_path, tiny.instruction_rows(3), block=5)
+    assert not (tmp_path / "store").exists()
+
+
+def test_slice_of_a_large_store_equals_a_small_extraction(tmp_path, model):
+    store = run(tmp_path, tiny.choice_rows(4), k=50)
+    direct = knowledge.extract(model, tiny.encode(tiny.choice_rows(4)), 5, tiny.EOS, 8192)
+    sliced = store.slice(5).arrays
+    assert sliced.keys() == direct.keys()
+    for name in direct:
+        if name == "log_tail":
+            assert np.abs(sliced[name].astype(float) - direct[name].astype(float)).max() < 5e-3
+        else:
+            np.testing.assert_array_equal(sliced[name], direct[name])
+
+
+@pytest.mark.parametrize("vocabulary", [5, 63, 64, 200, 1000, 4097])
+@pytest.mark.parametrize("kind", ["distinct", "few values", "bfloat16", "constant"])
+def test_top_k_is_a_stable_sort_of_all_logits(vocabulary, kind):
+    """Ties or none, within a block, across blocks and where the last block is not full."""
+    g = torch.Generator().manual_seed(vocabulary)
+    logits = 4 * torch.randn(40, vocabulary, generator=g)
+    if kind == "few values":
+        logits = logits.round()
+    elif kind == "bfloat16":
+        logits = logits.bfloat16().float()
+    elif kind == "constant":
+        logits = torch.zeros_like(logits)
+    for k in sorted({1, 2, 5, 20, 100, vocabulary} & set(range(1, vocabulary + 1))):
+        before = logits.clone()
+        ids, log_probs, log_tail = top_k(logits, k)
+        assert torch.equal(logits, before)
+        expected = logits.double().log_softmax(-1)
+        order = logits.argsort(dim=-1, descending=True, stable=True)[:, :k]
+        assert ids.tolist() == order.tolist()
+        np.testing.assert_allclose(log_probs, expected.gather(1, order), rtol=2e-3, atol=1e-6)
+        outside = expected.scatter(1, order, float("-inf")).logsumexp(-1)
+        np.testing.assert_allclose(log_tail, outside.clamp(LOG_TAIL_FLOOR), rtol=2e-3, atol=1e-6)

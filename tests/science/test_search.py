@@ -1,0 +1,269 @@
+"""The search for c (section 5.5 of the paper) and the post-hoc temperature."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scripts.first.calibration.metrics import binary_nll, expected_calibration_error
+from scripts.first.calibration.posthoc import PosthocTemperature
+from scripts.first.calibration.recalibration import prob_softmax
+from scripts.first.calibration.temperature_search import (
+    recalibrated_confidence,
+    search_temperature,
+    temperature_curve,
+)
+
+
+def saturated(accuracy, n=1000):
+    p = np.zeros((n, 5))
+    p[:, 0] = 1.0
+    return p, np.arange(n) < round(accuracy * n)
+
+
+def realistic(n=4000, seed=0):
+    rng = np.random.default_rng(seed)
+    p = -np.sort(-rng.dirichlet([3, 0.5, 0.2, 0.1, 0.1, 0.1], n), axis=1)[:, :5]
+    return p, rng.random(n) < 0.85 * p[:, 0]
+
+
+class TestTemperatureCurve:
+    def test_rows_against_eq_4_and_eq_1(self):
+        p, correct = realistic()
+        for row in temperature_curve(p, correct, [0.2, 0.34, 1.0], bins=15):
+            confidence = prob_softmax(p, row["c"]).max(axis=1)
+            assert row["ece"] == pytest.approx(expected_calibration_error(confidence, correct, 15))
+            assert row["nll"] == pytest.approx(binary_nll(confidence, correct))
+            assert row["confidence"] == pytest.approx(confidence.mean())
+            assert row["accuracy"] == pytest.approx(correct.mean()) and row["n"] == 4000
+            assert list(row) == ["c", "ece", "nll", "accuracy", "confidence", "n"]
+
+    def test_chunks_do_not_show(self, monkeypatch):
+        from scripts.first.calibration import temperature_search as search
+
+        p, _ = realistic(1000)
+        whole = recalibrated_confidence(p, 0.3)
+        monkeypatch.setattr(search, "_ROWS_PER_CHUNK", 7)
+        np.testing.assert_array_equal(recalibrated_confidence(p, 0.3), whole)
+
+    @pytest.mark.parametrize("order", ["C", "F"])
+    @pytest.mark.parametrize("k", [1, 5])
+    def test_input_is_not_modified_b23(self, order, k):
+        p = np.array(realistic(50)[0][:, :k], order=order)
+        before = p.copy()
+        recalibrated_confidence(p, 0.3)
+        np.testing.assert_array_equal(p, before)
+
+    def test_half_precision_input_is_scored_in_float64(self):
+        p = realistic(500)[0].astype(np.float16)
+        np.testing.assert_allclose(
+            recalibrated_confidence(p, 0.02),
+            prob_softmax(p.astype(np.float64), 0.02).max(axis=1),
+            rtol=1e-12,
+        )
+
+    @pytest.mark.parametrize(
+        ("p", "correct"),
+        [
+            (np.zeros((0, 5)), []),
+            (np.full((2, 5), 0.2), [1]),
+            (np.full(5, 0.2), [1] * 5),
+            (np.log(np.full((1, 5), 0.2)), [1]),  # log-probabilities
+            (np.array([[0.5, np.nan]]), [1]),
+        ],
+    )
+    def test_refuses(self, p, correct):
+        with pytest.raises(ValueError):
+            temperature_curve(p, correct, [0.3])
+
+    @pytest.mark.parametrize("c", [0.0, -0.1, float("nan")])
+    def test_refuses_c(self, c):
+        with pytest.raises(ValueError, match="c must"):
+            temperature_curve(*saturated(0.8), [c])
+
+
+class TestSearch:
+    @pytest.mark.parametrize(
+        ("accuracy", "coarse", "c", "ece"),
+        [
+            (0.824, 0.3, 0.34, 0.0016),
+            (0.897, 0.3, 0.28, 0.0019),
+            (0.876, 0.3, 0.30, 0.0009),
+            (0.692, 0.5, 0.46, 0.0047),
+            (0.5, 0.7, 0.72, 0.0006),
+        ],
+    )
+    def test_whole_procedure_o10(self, accuracy, coarse, c, ece):
+        found = search_temperature(*saturated(accuracy))
+        assert (found.coarse_c, found.c) == (coarse, c)
+        assert found.best["ece"] == pytest.approx(ece, abs=5e-5)
+        assert not found.at_edge
+
+    @pytest.mark.parametrize(
+        ("accuracy", "printed"), [(0.824, 0.341), (0.816, 0.348), (0.897, 0.282), (0.876, 0.299)]
+    )
+    def test_closed_form_o9(self, accuracy, printed):
+        optimum = 1 / math.log(4 * accuracy / (1 - accuracy))
+        assert optimum == pytest.approx(printed, abs=5e-4)
+        confidence = recalibrated_confidence(saturated(accuracy)[0], optimum)
+        np.testing.assert_allclose(confidence, accuracy, rtol=1e-12)
+        # The refined grid has steps of 0.02, and conf(c) is not linear in c.
+        assert search_temperature(*saturated(accuracy)).c == pytest.approx(optimum, abs=0.0101)
+
+    def test_grids(self):
+        found = search_temperature(*saturated(0.876))
+        assert [row["c"] for row in found.coarse] == [h / 100 for h in range(10, 101, 10)]
+        assert [row["c"] for row in found.refined] == [h / 100 for h in range(20, 41, 2)]
+
+    def test_window_is_clipped_at_the_top(self):
+        found = search_temperature(*saturated(0.2))  # needs c far above 1
+        assert found.coarse_c == found.c == 1.0 and found.at_edge
+        assert [row["c"] for row in found.refined] == [0.9, 0.92, 0.94, 0.96, 0.98, 1.0]
+
+    def test_window_is_clipped_at_the_bottom(self):
+        # Top-1 is .3 against .2s and always right: c must sharpen without end.
+        p = np.tile([0.3, 0.2, 0.2, 0.2, 0.1], (200, 1))
+        found = search_temperature(p, np.ones(200))
+        assert found.coarse_c == 0.1 and found.c == 0.02 and found.at_edge
+        assert [row["c"] for row in found.refined] == [h / 100 for h in range(2, 21, 2)]
+
+    def test_ties_go_to_the_larger_c(self):
+        # With one stored token conf(c) = 1 for every c: all rows tie in ECE and NLL.
+        found = search_temperature(np.full((10, 1), 0.6), np.ones(10))
+        assert found.coarse_c == 1.0 and found.c == 1.0
+
+    def test_ties_go_to_the_lower_nll_first(self):
+        from scripts.first.calibration.temperature_search import _best
+
+        rows = [
+            {"c": 0.2, "ece": 0.1 + 1e-16, "nll": 0.5},
+            {"c": 0.3, "ece": 0.1, "nll": 0.4},
+            {"c": 0.4, "ece": 0.1, "nll": 0.45},
+            {"c": 0.5, "ece": 0.1 - 1e-16, "nll": 0.6},
+            {"c": 0.6, "ece": 0.2, "nll": 0.0},
+        ]
+        assert _best(rows)["c"] == 0.3
+        assert _best([rows[1], {**rows[1], "c": 0.28, "nll": 0.4 - 1e-16}])["c"] == 0.3
+
+    def test_every_row_is_scored_and_none_beats_the_choice(self):
+        p, correct = realistic()
+        found = search_temperature(p, correct)
+        assert found.best in found.refined and found.best["c"] == found.c
+        eces = [row["ece"] for row in found.refined]
+        assert found.best["ece"] == min(eces) <= min(row["ece"] for row in found.coarse)
+        accuracies = {row["accuracy"] for row in found.coarse + found.refined}
+        assert len(accuracies) == 1  # c keeps the order, hence the prediction
+
+    def test_bins_reach_the_metric(self):
+        p, correct = realistic()
+        ten, one = (search_temperature(p, correct, bins).best["ece"] for bins in (10, 1))
+        assert one < ten
+
+    @settings(max_examples=15)
+    @given(st.permutations(range(60)))
+    def test_order_of_questions_is_irrelevant(self, order):
+        p, correct = realistic(60)
+        shuffled = search_temperature(p[list(order)], correct[list(order)])
+        assert shuffled.c == search_temperature(p, correct).c
+
+
+def fitted(logits, gold, chunk=4096):
+    """The post-hoc temperature of rows that come in chunks, as a model's batches do."""
+    fit = PosthocTemperature()
+    for start in range(0, len(gold), chunk):
+        fit.add(logits[start : start + chunk], gold[start : start + chunk])
+    return fit.fit()
+
+
+class TestPosthocTemperature:
+    @staticmethod
+    def logits_and_gold(true_t, n=1500, classes=30, seed=0):
+        rng = np.random.default_rng(seed)
+        logits = 3 * rng.normal(size=(n, classes))
+        gumbel = rng.gumbel(size=logits.shape)
+        return logits, (logits / true_t + gumbel).argmax(axis=1)  # draws softmax(logits / T)
+
+    @pytest.mark.parametrize("true_t", [0.6, 1.0, 2.5])
+    def test_sklearn(self, true_t):
+        from sklearn.base import BaseEstimator, ClassifierMixin
+        from sklearn.calibration import CalibratedClassifierCV
+        from sklearn.frozen import FrozenEstimator
+
+        class Logits(ClassifierMixin, BaseEstimator):
+            def fit(self, x, y):
+                self.classes_ = np.unique(y)
+                return self
+
+            def decision_function(self, x):
+                return x
+
+            def predict(self, x):
+                return self.classes_[x.argmax(axis=1)]
+
+        logits, gold = self.logits_and_gold(true_t)
+        reference = CalibratedClassifierCV(
+            FrozenEstimator(Logits().fit(logits, gold)), method="temperature", ensemble=False
+        ).fit(logits, gold)
+        beta = reference.calibrated_classifiers_[0].calibrators[0].beta_
+        ours = fitted(logits, gold)
+        assert ours == pytest.approx(1 / beta, rel=1e-3)
+        assert ours == pytest.approx(true_t, rel=0.1)
+
+    def test_closed_form_of_two_outcomes(self):
+        # Margin 2 everywhere, right in 80 %: sigmoid(2 / T) = .8.
+        logits = np.tile([2.0, 0.0], (100, 1))
+        gold = (np.arange(100) >= 80).astype(int)
+        assert fitted(logits, gold) == pytest.approx(2 / math.log(4), rel=1e-3)
+
+    def test_batches_and_precision_do_not_show(self):
+        import torch
+
+        logits, gold = self.logits_and_gold(1.7)
+        whole = fitted(logits, gold)
+        assert fitted(logits, gold, chunk=11) == pytest.approx(whole, rel=1e-9)
+        single = fitted(torch.tensor(logits).float(), torch.tensor(gold))
+        assert single == pytest.approx(whole, rel=1e-3)
+
+    def test_a_shift_of_all_logits_changes_nothing(self):
+        import torch
+
+        logits, gold = self.logits_and_gold(1.7)
+        logits = torch.tensor(logits).float().round(decimals=2)
+        assert fitted(logits + 512, gold) == pytest.approx(fitted(logits, gold), rel=1e-3)
+
+    def test_equal_logits_leave_the_temperature_alone(self):
+        assert fitted(np.zeros((10, 3)), np.arange(10) % 3) == 1.0
+
+    def test_ends_of_the_range(self):
+        logits = np.tile([1.0, 0.0], (10, 1))
+        assert fitted(logits, np.zeros(10, int)) == 0.05  # always right
+        assert fitted(logits, np.ones(10, int)) == 20.0  # always wrong
+
+    @pytest.mark.parametrize("dtype", ["float32", "float64"])
+    def test_terms_that_underflow_are_no_digit_of_the_sum(self, dtype):
+        import torch
+
+        logits = 300 * torch.randn(300, 700, generator=torch.Generator().manual_seed(3))
+        logits, gold = logits.to(getattr(torch, dtype)), torch.arange(300)
+        fit = PosthocTemperature()
+        fit.add(logits, gold)
+        shifted = logits - logits.max(dim=-1, keepdim=True).values
+        assert (shifted / fit.LOWEST).exp().eq(0).double().mean() > 0.5
+        own = shifted.gather(1, gold[:, None]).double().sum()
+        plain = [
+            float((shifted / t).logsumexp(dim=-1).double().sum() - own / t)
+            for t in np.exp(fit.log_t)
+        ]
+        assert fit._nll.tolist() == plain
+
+    def test_refuses(self):
+        with pytest.raises(ValueError, match="no row"):
+            PosthocTemperature().fit()
+        with pytest.raises(ValueError, match="logits must be"):
+            PosthocTemperature().add(np.zeros((3, 4)), np.zeros(2, int))
+        with pytest.raises(ValueError, match="infinite"):
+            fitted(np.array([[np.nan, 0.0]]), np.array([0]))

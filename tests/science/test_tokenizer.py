@@ -1,0 +1,178 @@
+"""Text to ids: the real Llama-2 tokenizer to the id (oracle O14), and tokenizer.json files."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scripts.first.data.prompts import csqa_row
+from scripts.first.errors import UserError
+from scripts.first.models.encoding import candidate_ids, encode_rows
+from scripts.first.models.tokenizer import load_tokenizer
+from tests import tiny_models as tiny
+
+SHARED = Path(os.environ.get("FIRST_SHARED", tiny.REPOSITORY.parent / "shared"))
+LLAMA = SHARED / "hub" / "meta-llama" / "Llama-2-tokenizer"
+needs_llama = pytest.mark.skipif(
+    not (LLAMA / "tokenizer.model").is_file(),
+    reason="the Llama-2 tokenizer is licensed: name a folder that has it in FIRST_SHARED",
+)
+# CommonsenseQA, training row 0: 71 tokens as in the paper's appendix A.2, answer `a).`.
+SANCTIONS = {
+    "question": "The sanctions against the school were a punishing blow, and they seemed to what "
+    "the efforts the school had made to change?",
+    "choices": {
+        "label": ["A", "B", "C", "D", "E"],
+        "text": ["ignore", "enforce", "authoritarian", "yell at", "avoid"],
+    },
+    "answerKey": "A",
+}
+
+
+def as_row(row) -> dict:
+    names = ("prompt", "response", "candidates", "answer", "shorten_start", "shorten_end")
+    return {"id": "x/000000", **{name: getattr(row, name) for name in names}}
+
+
+@pytest.fixture(scope="module")
+def llama():
+    return load_tokenizer(LLAMA)
+
+
+@needs_llama
+@pytest.mark.parametrize(
+    "text, ids",
+    [
+        ("### Response:\nYes", [1, 835, 13291, 29901, 13, 8241]),
+        ("### Response:\nNo", [1, 835, 13291, 29901, 13, 3782]),
+        ("a).", [1, 263, 467]),
+        ("", [1]),
+    ],
+)
+def test_llama_ids_are_those_of_o14(llama, text, ids):
+    assert llama.encode(text) == ids
+
+
+@needs_llama
+def test_llama_special_ids_and_vocabulary(llama):
+    assert (llama.vocabulary_size, llama.bos_id, llama.eos_id) == (32000, 1, 2)
+
+
+@needs_llama
+def test_csqa_example_is_71_and_73_tokens(llama):
+    row = as_row(csqa_row(SANCTIONS))
+    prompt, whole = llama.encode_many([row["prompt"], row["prompt"] + row["response"]])
+    assert (len(prompt), len(whole)) == (71, 73)
+    assert prompt[-7:] == [13, 29909, 29901, 450, 1234, 338, 313]
+    assert whole[71:] == [29874, 467]
+    encoded, _ = encode_rows([row], llama, 512)
+    assert encoded[0].labels.tolist() == [29874, 467, 2]
+
+
+@needs_llama
+def test_candidate_ids_are_derived_in_context(llama):
+    csqa = as_row(csqa_row(SANCTIONS))
+    upper = {**csqa, "candidates": list("ABCDE"), "answer": "B", "response": "B)."}
+    assert candidate_ids([csqa], llama).tolist() == [[29874, 29890, 29883, 29881, 29872]]
+    assert candidate_ids([upper], llama).tolist() == [[29909, 29933, 29907, 29928, 29923]]
+    boolq = tiny.yes_no_rows(2)
+    assert candidate_ids(boolq, llama).tolist() == [[8241, 3782]] * 2
+
+
+@needs_llama
+@pytest.mark.parametrize("text", ["</s>", "a</s>b", "<s>", "<unk>", "x <s> y</s>\n"])
+def test_llama_special_token_text_stays_text(llama, text):
+    assert not {0, 1, 2} & set(llama.encode(text)[1:])
+
+
+@needs_llama
+def test_llama_agrees_with_transformers(llama):
+    """Another implementation: transformers' byte-fallback BPE on merges ordered by piece scores."""
+    from sentencepiece import SentencePieceProcessor
+    from transformers import LlamaTokenizer
+    from transformers.convert_slow_tokenizer import generate_merges
+
+    model = SentencePieceProcessor(model_file=str(LLAMA / "tokenizer.model"))
+    vocabulary = {model.id_to_piece(i): i for i in range(len(model))}
+    scores = {piece: model.get_score(i) for piece, i in vocabulary.items()}
+    merges = generate_merges(vocabulary, scores)
+    theirs = LlamaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
+    texts = [
+        csqa_row(SANCTIONS).prompt,
+        "### Response:\nYes",
+        "naïve 漢字 \t tab",
+        "a  b   c\n\n(d",
+    ]
+    texts += [f"{row['prompt']}{row['response']}" for row in tiny.yes_no_rows(3)]
+    assert llama.encode_many(texts) == [theirs(text)["input_ids"] for text in texts]
+
+
+def test_json_tokenizer_adds_one_bos_and_no_eos():
+    ours = tiny.tokenizer()
+    byte = {chr(c): ours.encode(chr(c))[1] for c in range(33, 127)}
+    assert len(set(byte.values())) == 94
+    assert ours.encode("ab") == [0, byte["a"], byte["b"]]  # its post-processor adds BOS as well
+    assert ours.encode("Yes") == [0, 260] and ours.encode("No") == [0, 261]
+    assert ours.encode("(a).") == [0, byte["("], byte["a"], 262]
+    assert (ours.vocabulary_size, ours.bos_id, ours.eos_id) == (263, 0, 1)
+
+
+@pytest.mark.parametrize("text", ["</s>", "a</s>b", "<s>x", "<unk>", "x\n</s>"])
+def test_json_special_token_text_stays_text(text):
+    ids = tiny.tokenizer().encode(text)
+    assert ids[0] == 0 and not {0, 1, 2} & set(ids[1:])
+    assert len(ids) == 1 + len(text)
+
+
+def test_json_tokenizer_ignores_stored_padding_and_truncation(tmp_path):
+    from tokenizers import Tokenizer
+
+    shutil.copytree(tiny.tokenizer_folder(), tmp_path / "t")
+    raw = Tokenizer.from_file(str(tmp_path / "t" / "tokenizer.json"))
+    raw.enable_truncation(3)
+    raw.enable_padding(length=8)
+    raw.save(str(tmp_path / "t" / "tokenizer.json"))
+    assert load_tokenizer(tmp_path / "t").encode("abcdef") == tiny.tokenizer().encode("abcdef")
+    assert load_tokenizer(tmp_path / "t").sha256 != tiny.tokenizer().sha256
+
+
+def test_folder_without_tokenizer(tmp_path):
+    with pytest.raises(UserError, match="no tokenizer"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer.json"])
+def test_broken_tokenizer_file(tmp_path, name):
+    (tmp_path / name).write_bytes(b"{ broken")
+    with pytest.raises(UserError, match="unreadable tokenizer"):
+        load_tokenizer(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["bos_token", "eos_token"])
+@pytest.mark.parametrize("value", [None, "<nowhere>"])
+def test_json_tokenizer_without_special_token(tmp_path, name, value):
+    shutil.copytree(tiny.tokenizer_folder(), tmp_path / "t")
+    path = tmp_path / "t" / "tokenizer_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), name: value}))
+    with pytest.raises(UserError, match=f"no {name}"):
+        load_tokenizer(tmp_path / "t")
+
+
+@pytest.mark.parametrize("name", ["bos", "eos"])
+def test_sentencepiece_without_special_token(tmp_path, name):
+    """A model without BOS reports id -1, which would index the last embedding."""
+    sentencepiece = pytest.importorskip("sentencepiece")
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([" ".join(tiny.WORDS)] * 20),
+        model_prefix=str(tmp_path / "tokenizer"),
+        vocab_size=40,
+        hard_vocab_limit=False,
+        minloglevel=2,
+        **{f"{name}_id": -1},
+    )
+    with pytest.raises(UserError, match=f"no {name}_token"):
+        load_tokenizer(tmp_path)

@@ -1,0 +1,143 @@
+"""Valid configurations at random, and one mistake in each: what people and machines do to YAML."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+
+from hypothesis import strategies as st
+
+from scripts.first.config.check import FOLDER, schema
+from scripts.first.config.files import read_file
+
+SHELL = ["$(touch x)", "; touch x", "& touch x", "| tee x", "`touch x`", "'", '"', "a\nb", "x\n"]
+PATHS = ["..", "../../x", "/etc/passwd", "a/b", "a\\b", ".", "-rf", "~root", "{scale}", "{{x}}"]
+UNICODE = [
+    "café",
+    "Ω",
+    "\u202etiny",
+    "a\u0301",
+    "e\u200bf",
+    "\x00",
+    "\ud800",
+    "１２",
+    "tiny ",
+    "🙂",
+]
+HUGE = [10**30, -(10**30), 2**63, 1e308, -1e308, 1e-320]
+OUT_OF_RANGE = [-1, 0, -0.5, 1.5, 2**32, float("nan"), float("inf"), -float("inf")]
+WRONG_TYPE = [True, False, 3, 2.5, 5.0, "tiny", "1e3", "yes", [], {}, [[]], {"a": 1}, b"x", "", 1j]
+VALUES = {
+    "null": [None],
+    "wrong type": WRONG_TYPE,
+    "out of range": OUT_OF_RANGE,
+    "huge": [*HUGE, "x" * 5000, [1] * 5000],
+    "unicode": UNICODE,
+    "path separators": PATHS,
+    "shell metacharacters": SHELL,
+}
+NAMES = ["unicode", "path separators", "shell metacharacters"]
+KINDS = ["removed", "renamed", "key of another type", "entry twice", *VALUES]
+# Numbers that others must fit: drawn apart they would not.
+STEERS = ("hidden_size", "num_attention_heads", "num_key_value_heads", "k", "stored_k")
+STEERS += ("block_length", "max_position_embeddings")
+
+
+@cache
+def _merged() -> str:
+    config = read_file(FOLDER / "config.yaml")
+    config["scales"] = {}
+    for path in sorted((FOLDER / "scales").glob("*.yaml")):
+        config["scales"] |= read_file(path)["scales"]
+    return json.dumps(config)
+
+
+def merged() -> dict:
+    """The configuration as it is; a new copy each time."""
+    return json.loads(_merged())
+
+
+def places(node, path=()):
+    """Path of everything in a configuration, below the top."""
+    if isinstance(node, dict | list):
+        for key, child in node.items() if isinstance(node, dict) else enumerate(node):
+            yield (*path, key)
+            yield from places(child, (*path, key))
+
+
+def at(config, path):
+    """What lies at a path."""
+    for key in path:
+        config = config[key]
+    return config
+
+
+def rule_for(path) -> dict:
+    """What the schema says of a path."""
+    node = schema()
+    for key in path:
+        if isinstance(key, int):
+            node = node["items"]
+        else:
+            named = node.get("properties", {})
+            node = named.get(key) or next(iter(node["patternProperties"].values()))
+    return node
+
+
+@st.composite
+def valid(draw) -> dict:
+    """The configuration with some numbers, switches and choices set to other allowed ones."""
+    config = merged()
+    for path in draw(st.lists(st.sampled_from(_free()), max_size=4, unique=True)):
+        at(config, path[:-1])[path[-1]] = draw(_values(rule_for(path)))
+    return config
+
+
+@cache
+def _free() -> list[tuple]:
+    config = merged()
+    return [p for p in places(config) if not {*p} & {*STEERS} and _values(rule_for(p)) is not None]
+
+
+def _values(rule: dict):
+    low, high = rule.get("minimum", rule.get("exclusiveMinimum")), rule.get("maximum")
+    if rule.get("type") == "boolean":
+        return st.booleans()
+    if rule.get("type") == "integer":
+        return st.integers(low, high)
+    if rule.get("type") == "number":
+        open_ends = {"exclude_min": "minimum" not in rule, "exclude_max": high is None}
+        return st.floats(low, rule.get("exclusiveMaximum", high), **open_ends)
+    return None
+
+
+@st.composite
+def mutated(draw, kind: str):
+    """(configuration with a mistake of a kind, path of its key, the value or name put there)."""
+    config = draw(valid())
+    every = [p for p in places(config) if kind in VALUES or _fits(kind, config, p)]
+    path = draw(st.sampled_from(every))
+    container, key = at(config, path[:-1]), path[-1]
+    put = None
+    if kind == "removed":
+        del container[key]
+    elif kind == "renamed":
+        put = f"{key}{draw(st.sampled_from([*SHELL, *PATHS, *UNICODE, 'x', 'X', '-', '']))}x"
+        container[put] = container.pop(key)
+    elif kind == "key of another type":
+        put = draw(st.sampled_from([1, None, True, 2.5, b"x", ("a", 1), float("nan")]))
+        container[put] = container.pop(key)
+    elif kind == "entry twice":
+        container.append(container[key])
+    else:
+        put = draw(st.sampled_from(VALUES[kind]))
+        if isinstance(container, dict) and kind in NAMES and draw(st.booleans()):
+            container[put] = container.pop(key)  # as a name
+        else:
+            container[key] = put
+    return config, path, put
+
+
+def _fits(kind: str, config: dict, path) -> bool:
+    in_list = isinstance(path[-1], int)
+    return in_list if kind == "entry twice" else kind == "removed" or not in_list

@@ -1,0 +1,180 @@
+"""A wrong or hostile configuration before Snakemake's eyes: `snakemake -n` and real jobs."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import subprocess
+
+import pytest
+import yaml
+
+from tests.system.faults import WHOLE, tried
+from tests.system.faults.small import small_copy
+from tests.system.workflow.copies import ROOT, output, snakemake
+
+DRY = ("-n", "-c1", "--quiet", "host", "rules")
+HOSTILE = "a b$(touch CANARY);touch CANARY|'\"`touch CANARY`&\\"  # what a folder may be called
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """A small copy whose folder has a hostile name."""
+    return small_copy(tmp_path_factory.mktemp("config") / HOSTILE)
+
+
+def edited(folder, name, edit, *words):
+    """snakemake in the copy while one of its files is another; then that is as it was."""
+    path = folder / name
+    before = path.read_bytes()
+    try:
+        path.write_bytes(edit(before))
+        return snakemake(folder, *words)
+    finally:
+        path.write_bytes(before)
+
+
+def refused(process, said: str) -> str:
+    """The one line that the user sees; no traceback."""
+    assert process.returncode not in (0, None) and process.returncode > 0, output(process)
+    lines = output(process).strip().splitlines()
+    assert said in lines[-1] and lines[-1].startswith("error: config: "), output(process)[-3000:]
+    assert sum(line.startswith("error: ") for line in lines) == 1
+    assert not re.search(r'Traceback|^  File "', output(process), re.MULTILINE), output(process)
+    return lines[-1]
+
+
+def changed(path: str, value):
+    """An edit of config.yaml: a dotted key gets a value, or goes where the value is None."""
+
+    def edit(text: bytes) -> bytes:
+        config = yaml.safe_load(text)
+        *parents, last = path.split(".")
+        node = config
+        for key in parents:
+            node = node[key]
+        if value is None:
+            del node[last]
+        else:
+            node[last] = value
+        return yaml.safe_dump(config, sort_keys=False).encode()
+
+    return edit
+
+
+EDITS = {
+    "key twice": (lambda t: t + b"\nscale: smoke\n", "key 'scale' stands twice"),
+    "Latin-1": (lambda t: t + b"# \xe9\n", "config/config.yaml: no UTF-8"),
+    "number as key": (lambda t: t + b"\n1: 2\n", "key 1 is no word"),
+    "Python in YAML": (
+        lambda t: t + b'\n__use_yte__: true\nx: ?open("CANARY", "w").write("x")\n',
+        "unknown key",
+    ),
+    "shell as a method": (changed("methods.$(touch CANARY)", {"objective": "teacher"}), "methods"),
+    "empty": (lambda _: b"", "no keys at its top level"),
+    "tab": (lambda t: t + b"\na:\n\tb: 1\n", "config/config.yaml, line"),
+    "NUL": (lambda t: t + b"\0", "control characters"),
+    "5,000 digits": (lambda t: t + b"\nx: " + b"9" * 5000, "write whole numbers"),
+    "deep": (lambda t: t + b"\nx: " + b"[" * 3000 + b"]" * 3000, "config/config.yaml"),
+    "anchor in itself": (lambda t: t + b"\nx: &a [*a]\n", "an anchor holds itself"),
+    "Python tag": (lambda t: t + b"\nx: !!python/object/apply:os.abort []\n", "config.yaml"),
+    "pathvars": (lambda t: t + b"\npathvars: 3\n", "unknown key 'pathvars'"),
+    "method gone": (changed("methods.distill", None), "methods.distill: must be there"),
+    "mirror with NUL": (changed("data.mirror", "a\0b"), "data.mirror"),
+    "path as a scale": (changed("scale", "../../x"), "config: scale: '../../x' does not match"),
+}
+SHORT = ("number as key", "Python in YAML")
+
+
+@pytest.mark.parametrize("name", EDITS if WHOLE else SHORT)
+def test_wrong_configuration(small, name):
+    edit, said = EDITS[name]
+    line = refused(edited(small, "config/config.yaml", edit, *DRY), said)
+    assert not list(small.rglob("CANARY*"))
+    tried(f"snakemake -n, config: {name}", 1, 1, 0, line)
+
+
+OVERRIDES = {
+    "scale=nope": "scale: unknown name 'nope'",
+    "scales={tiny: }": 'scales.tiny: "": it must be a mapping of keys',
+    "scale=": "scale: null: it must be text",
+    "scale=$(touch CANARY)": "scale: '$(touch CANARY)' does not match",
+    "methods={first_ts: {c: 2}}": "methods.first_ts.c: '2'",
+    "scales={'../x': {}}": "unknown key '../x'",
+    "pathvars={results: ../x}": "unknown key 'pathvars'",
+}
+
+
+@pytest.mark.parametrize("override", OVERRIDES if WHOLE else list(OVERRIDES)[:1])
+def test_wrong_override(small, override):
+    line = refused(snakemake(small, *DRY, "--config", override), OVERRIDES[override])
+    assert not list(small.rglob("CANARY*"))
+    tried(f"snakemake --config '{override}'", 1, 1, 0, line)
+
+
+def test_overrides_that_change_nothing(small):
+    """An empty mapping is merged into what is there."""
+    if WHOLE:
+        process = snakemake(small, *DRY, "--config", "scales={}", "data={mirror: }")
+        assert process.returncode == 0, output(process)[-3000:]
+
+
+def test_hostile_names_reach_no_shell_unquoted(small):
+    """The values that may be hostile, all at once: a mirror's name, a file of questions, the clone.
+
+    Every command of the run is read with the shell's own grammar, every path lies in its folder.
+    """
+    questions = f"config/{HOSTILE}.json"
+    (small / questions).write_text("[]")
+
+    def edit(text: bytes) -> bytes:
+        config = yaml.safe_load(text)
+        config["scales"]["tiny"]["figures"]["table2_questions"] = questions
+        config["scales"]["tiny"]["description"] = HOSTILE + "\n\0"[:1]
+        return yaml.safe_dump(config, allow_unicode=True, sort_keys=False).encode()
+
+    mirror = json.dumps({"mirror": HOSTILE})
+    words = ("-n", "-c1", "-p", "--config", f"data={mirror}", f"models={mirror}")
+    process = edited(small, "config/scales/tiny.yaml", edit, *words)
+    assert process.returncode == 0, output(process)[-3000:]
+    text = output(process)
+    commands = re.findall(r"^Shell command: *\n?((?:.*\n)+?)(?=\n|\[)", text, re.MULTILINE)
+    commands = commands or re.findall(r"^ +(python -m scripts(?:.*\n)+?)\s*\n", text, re.MULTILINE)
+    assert len(commands) > 40, text[:3000]
+    found = 0
+    for command in commands:
+        subprocess.run(["bash", "-n", "-c", command], check=True)
+        parsed = shlex.split(command)
+        found += questions in parsed
+        for word in parsed:
+            assert "CANARY" not in word or word == questions, (word, command)
+    assert found == 1, "the questions are one word of one command"
+    paths = re.findall(r"^    (?:output|log|benchmark): (.+)$", text, re.MULTILINE)
+    assert len(paths) > 100
+    for path in ", ".join(paths).split(", "):
+        assert re.fullmatch(r"(results|logs|benchmarks)(/[A-Za-z0-9._-]+)+( \(send .*\))?", path)
+        assert ".." not in path.split("/")
+    assert not list(small.parent.rglob("CANARY*"))
+    tried("config: shell metacharacters, dry run", len(commands), len(commands), 0, "quoted")
+
+
+def test_hostile_names_run(small):
+    """A real job in a clone of that name, with a mirror of that name; nothing else runs."""
+    mirror = json.dumps({"mirror": HOSTILE})
+    target = "results/tiny/data/csqa/report.json"
+    process = snakemake(small, "-c1", "--config", f"data={mirror}", "--", target)
+    assert process.returncode == 0, output(process)[-3000:]
+    assert (small / target).is_file()
+    assert not list(small.parent.rglob("CANARY*"))
+    tried("config: shell metacharacters, real job", 1, 1, 0, "the job's result")
+
+
+def test_every_word_of_every_rule_is_quoted():
+    """All but four numbers and choices, which the schema holds to digits and letters."""
+    plain = set()
+    for path in sorted((ROOT / "rules").glob("*.smk")):
+        for command in re.findall(r'shell:\s+"""(.*?)"""', path.read_text(), re.DOTALL):
+            plain |= set(re.findall(r"\{([a-z_.\[\]0-9]+)\}", command))
+            assert re.search(r">\{log:q\} 2>&1\s*$", command), path
+    assert plain == {"params.k", "params.dtype", "params.max_tokens", "params.bins"}

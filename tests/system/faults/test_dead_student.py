@@ -1,0 +1,146 @@
+"""A dead student, the same answer to every question, is not shown as a well calibrated one.
+
+Its confidence may equal the share of that answer, so that its ECE is 0.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from scripts.artifacts import main
+from scripts.first.files import read_csv, read_json, read_parquet, write_parquet
+from scripts.first.reporting.figures import figure3, figure5, figure6
+from scripts.first.reporting.names import ONE_ANSWER
+from tests.science.artifacts_world import questions, write_run, write_search
+from tests.sealed import reseal
+from tests.system.faults import tried
+
+N = 200
+METHODS = ("teacher", "finetune", "distill", "first_ts")
+
+
+def dead_run(folder, labels: dict) -> tuple[str, str, str]:
+    """Files of a model that says `a` to all, with the confidence that makes its ECE 0."""
+    answers = [row["answer"] for row in questions(labels["benchmark"], N)]
+    most = max(set(answers), key=answers.count)
+    correct = np.asarray([answer == most for answer in answers])
+    draw, sure = np.random.default_rng(0), np.full(N, correct.mean())
+    paths = write_run(folder, labels, N, 0, 0, draw, sure, correct)
+    table = read_parquet(paths[0])
+    place = table.schema.get_field_index("prediction")
+    write_parquet(paths[0], table.set_column(place, "prediction", [[most] * N]))
+    reseal(paths[1], rehash=True, constant_output=True)
+    return paths
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory):
+    """{method: files} of one family, first_ts dead, and the folder."""
+    folder, found = tmp_path_factory.mktemp("dead"), {}
+    for i, method in enumerate(METHODS):
+        labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "method": method}
+        labels |= {"seed": 1, "benchmark": "csqa"}
+        if method == "first_ts":
+            found[method] = dead_run(folder / method, labels)
+        else:
+            draw = np.random.default_rng(i)
+            found[method] = write_run(folder / method, labels, N, 0.7, 0.1, draw)
+    for method, run in found.items():
+        words = f"cell --predictions {run[0]} --metrics {run[1]} --scale tiny --family alder"
+        words += f" --method {method} --benchmark csqa --corpus csqa --setting in_domain"
+        main([*words.split(), "--output", str(folder / f"{method}.json")])
+    cells = [str(folder / f"{method}.json") for method in METHODS]
+    main(["table1", "--cells", *cells, "--output-prefix", str(folder / "table1")])
+    return folder, found
+
+
+def test_its_ece_alone_would_make_it_the_best(tree):
+    table = read_csv(tree[0] / "table1.csv").set_index("method")
+    assert table["ece"].idxmin() == "first_ts" and table["ece"]["first_ts"] < 1e-6
+
+
+def test_table_1_marks_it_everywhere(tree, capsys):
+    folder, _ = tree
+    table = read_csv(folder / "table1.csv").set_index("method")
+    assert table["constant_output"].to_dict() == {m: m == "first_ts" for m in METHODS}
+    assert not table["above_chance"]["first_ts"]
+    page, latex = ((folder / f"table1.{kind}").read_text() for kind in ("md", "tex"))
+    capsys.readouterr()
+    main(["show", "--table1", str(folder / "table1.csv")])
+    terminal = capsys.readouterr().out
+    marked = {
+        "md": [line for line in page.splitlines() if "`ab`" in line],
+        "tex": [line for line in latex.splitlines() if "$^{ab}$" in line],
+        "terminal": [line for line in terminal.splitlines() if re.search(r"\d+\.\dab\b", line)],
+    }
+    for kind, lines in marked.items():
+        assert len(lines) == 1 and "FIRST w/ TS" in lines[0], (kind, lines)
+    for text in (page, latex, terminal):
+        assert "the model gives the same answer to every question" in text
+    tried("a dead student in table 1 (md, csv, tex, terminal)", 4, 4, 0, marked["md"][0][:70])
+
+
+def test_no_claim_is_decided_by_it(tree):
+    """FIRST has the lowest ECE by far here: no claim on it may hold, or be refuted."""
+    folder, found = tree
+    search = write_search(folder / "search", 0.8, 1)
+    columns = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
+    (folder / "figure2.csv").write_text(columns + "csqa,all,5,99,1,900,99,alder\n")
+    ranks = [found[method][2] for method in METHODS[:3]]
+    metrics = [found[method][1] for method in METHODS[:3]]
+    words = ["--ranks", *ranks, "--metrics", *metrics, "--output-prefix", str(folder / "figure3")]
+    main(["figure3", *words])
+    words = ["claims", "--table1", f"{folder}/table1.csv", "--families", "alder"]
+    words += ["--predictions", *[run[0] for run in found.values()]]
+    words += ["--metrics", *[run[1] for run in found.values()], "--corpora", "csqa"]
+    words += ["--selected", search["selected.json"], "--coarse", search["coarse.csv"]]
+    words += ["--refined", search["refined.csv"], "--figure2", f"{folder}/figure2.csv"]
+    words += ["--figure3", f"{folder}/figure3.csv", "--output-prefix", f"{folder}/claims"]
+    main(words)
+    claims = [c for c in read_json(folder / "claims.json") if c["id"].startswith("first_")]
+    assert len(claims) > 10
+    assert {claim["verdict"] for claim in claims} == {"undecided"}
+    known = [claim for claim in claims if claim["numbers"]]
+    assert known
+    for claim in known:
+        assert "FIRST w/ TS gives one answer to every question" in claim["reason"]
+    assert "gives one answer to every question" in (folder / "claims.md").read_text()
+    tried("a dead student in the claims", len(known), len(known), 0, known[0]["reason"])
+
+
+def words_in(figure) -> list[str]:
+    """All text of a figure's axes."""
+    import matplotlib.text
+
+    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
+
+
+def test_figures_say_so(tree):
+    """Figure 5 in its panel, Figure 3 in its legend, Figure 6 at its point; and their data."""
+    import matplotlib.pyplot as plt
+    import pandas
+
+    folder, found = tree
+    groups = figure5.load_runs(*zip(*[run[:2] for run in found.values()], strict=True))
+    five = pandas.DataFrame(figure5.bin_rows(groups, list(METHODS)))
+    models = [figure3.load(run[2], run[1]) for run in found.values()]
+    three = pandas.DataFrame(figure3.rank_rows(models, list(METHODS)))
+    search = write_search(folder / "search6", 0.8, 1)
+    files = (search[name] for name in ("coarse.csv", "refined.csv", "selected.json"))
+    coarse, refined, selected = files
+    rows = figure6.curve_rows("alder", "csqa", coarse, refined, read_json(selected))
+    rows += [figure6.student_row(read_json(run[1]), 0.3) for run in found.values()]
+    six = pandas.DataFrame(rows)
+    for module, data in ((figure5, five), (figure3, three), (figure6, six)):
+        said = [text for text in words_in(module.draw(data)) if ONE_ANSWER in text]
+        assert len(said) >= 1, module.__name__
+        marked = data[data["constant_output"].notna()]
+        if "method" in data and module is not figure6:
+            assert set(marked["method"]) == {"first_ts"}
+        alive = data.drop(columns="constant_output")
+        assert not [text for text in words_in(module.draw(alive)) if ONE_ANSWER in text]
+    plt.close("all")
+    tried("a dead student in figures 3, 5, 6", 3, 3, 0, f"its panel says: {ONE_ANSWER}")

@@ -1,0 +1,130 @@
+"""One run, whatever the machine's settings: byte-identical files, from the data to the figures.
+
+What is not promised (other processors, other numbers of threads, GPUs) the README says, with what
+`python -m tests.system.faults.arithmetic` measures.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.system.faults import WHOLE, tried
+from tests.system.faults.runs import SNAKEMAKE, WARM, surroundings, undisturbed
+from tests.system.faults.small import small_copy
+from tests.system.workflow.copies import digests, output
+
+GERMAN = {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8", "LANGUAGE": "de"}
+FAR = {"TZ": "Pacific/Kiritimati"}  # 14 hours ahead of Greenwich: another day, often another month
+# What one run has otherwise: `words` go to Snakemake, most others are the environment.
+KINDS = {
+    "nothing": {},
+    "a long path with a space": {"path": "another clone/of/the same/repository"},
+    "TMPDIR with a space": {"TMPDIR": "a folder"},
+    "locale C": {"LC_ALL": "C"},
+    "a locale with decimal commas": GERMAN,
+    "time zone": FAR,
+    "PYTHONHASHSEED=1": {"PYTHONHASHSEED": "1"},
+    "PYTHONHASHSEED=random": {"PYTHONHASHSEED": "random"},
+    "one core": {"words": ("--cores", "1")},
+    "jobs in another order": {"shuffle": 1},
+    "jobs in a third order, one core": {"shuffle": 2, "words": ("--cores", "1")},
+    "umask 077": {"umask": 0o077},
+    "another HOME": {"HOME": "home"},
+    "a narrow terminal": {"COLUMNS": "40", "LINES": "10"},
+    "no warm server": {"warm": False},
+}
+ALL_AT_ONCE = {
+    **KINDS["a long path with a space"],
+    **KINDS["TMPDIR with a space"],
+    **GERMAN,
+    **FAR,
+    **KINDS["PYTHONHASHSEED=random"],
+    **KINDS["jobs in a third order, one core"],
+    **KINDS["umask 077"],
+    **KINDS["another HOME"],
+    **KINDS["a narrow terminal"],
+}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A finished run in the usual surroundings."""
+    return undisturbed(tmp_path_factory.getbasetemp())
+
+
+@pytest.fixture(scope="module")
+def locales(tmp_path_factory):
+    """A folder with the German locale, where this machine can make one."""
+    folder = tmp_path_factory.mktemp("locales")
+    words = ["localedef", "-i", "de_DE", "-f", "UTF-8", str(folder / "de_DE.UTF-8")]
+    try:
+        made = subprocess.run(words, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        made = False
+    if not made and os.environ.get("FIRST_REQUIRE_SLURM"):
+        pytest.fail("no German locale: install the package `locales`")
+    return folder if made else None
+
+
+def run(whole: Path, base: Path, locales: Path | None, settings: dict) -> Path:
+    """A whole run under the settings of KINDS; its folder."""
+    settings = dict(settings)
+    folder = small_copy(base / settings.pop("path", "clone"))
+    words, warm = settings.pop("words", ()), WARM if settings.pop("warm", True) else ()
+    umask = settings.pop("umask", -1)
+    if seed := settings.pop("shuffle", None):
+        files = sorted(name for name in digests(whole) if "/figures/" not in name)
+        declared = [f for f in files if f.endswith(("record.json", "metrics.json", "t.json"))]
+        words = (*words, "--prioritize", *Random(seed).sample(declared, 12))
+    for name in ("TMPDIR", "HOME"):
+        if name in settings:
+            settings[name] = str(base / settings[name])
+            Path(settings[name]).mkdir()
+    if locales and settings.get("LC_ALL", "").startswith("de"):
+        settings["LOCPATH"] = str(locales)
+    process = subprocess.run(
+        [*warm, *SNAKEMAKE, *words, "--", "all"],
+        cwd=folder,
+        env=surroundings(folder) | settings,
+        umask=umask,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, output(process)[-4000:]
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS if WHOLE else ["everything at once"])
+def test_the_same_bytes(whole, tmp_path, locales, kind):
+    """Every file of results, among them figures, tables as text, weights and predictions."""
+    if kind == "a locale with decimal commas" and not locales:
+        pytest.skip("localedef cannot make de_DE.UTF-8 here")
+    folder = run(whole, tmp_path, locales, KINDS.get(kind, ALL_AT_ONCE))
+    first, second = digests(whole), digests(folder)
+    assert len(first) > 100
+    assert {Path(name).suffix for name in first} >= {".pdf", ".png", ".md", ".tex", ".safetensors"}
+    differing = sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
+    tried(f"determinism: {kind}", len(first), len(first) - len(differing), 0, "the same bytes")
+    assert differing == []
+
+
+def test_a_temporary_folder_that_is_none(whole):
+    """One line, before anything runs: Python would take /tmp in silence."""
+    process = subprocess.run(
+        ["snakemake", "--cores", "1", "-n"],
+        cwd=whole,
+        env=surroundings(whole, TMPDIR="/no such folder"),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 1
+    line = "error: TMPDIR = /no such folder: no such folder: make it, or unset TMPDIR"
+    assert output(process).splitlines()[-1] == line
+    tried("determinism: TMPDIR that is no folder", 1, 1, 0, line)

@@ -1,0 +1,166 @@
+"""The whole workflow on a smaller world: what it makes, what it reruns, and that it repeats."""
+
+import json
+import re
+import shutil
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.system.workflow.copies import (
+    copy_repository,
+    digests,
+    job_counts,
+    output,
+    reduce_scales,
+    snakemake,
+)
+
+DRY = ("-n", "-c1", "--quiet", "host")
+FIGURES = [f"figures/figure{n}.{kind}" for n in (2, 3, 5, 6) for kind in ("pdf", "png", "csv")]
+TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
+
+
+def test_everything_is_made(tiny_run):
+    """Every artifact exists and holds something."""
+    for name in [*FIGURES, *TABLES, "claims.json", "claims.md", "tables/data_report.md"]:
+        assert (tiny_run / "results/tiny" / name).stat().st_size > 100, name
+    claims = json.loads((tiny_run / "results/tiny/claims.json").read_text())
+    assert isinstance(claims, list)
+    assert {c["verdict"] for c in claims} <= {"holds", "does not hold", "undecided"}
+
+
+def test_nothing_is_left_unfinished(tiny_run):
+    """No temporary file survives a run."""
+    leftovers = [p for p in (tiny_run / "results").rglob("*") if p.name.startswith(".")]
+    assert leftovers == []
+
+
+def test_table_matches_predictions(tiny_run):
+    """A number of Table 1 follows from the per-question predictions (two seeds, plain mean)."""
+    cell = tiny_run / "results/tiny/tables/table1/cells/alder/finetune/in_domain-csqa.json"
+    accuracy = json.loads(cell.read_text())["accuracy"]
+    folder = tiny_run / "results/tiny/evaluation/alder/csqa/finetune"
+    files = sorted(folder.glob("seed*/csqa/predictions.parquet"))
+    assert len(files) == 2
+    means = [
+        100 * sum(c) / len(c) for c in (pq.read_table(f)["correct"].to_pylist() for f in files)
+    ]
+    value = accuracy["value"] if isinstance(accuracy, dict) else accuracy
+    assert value == pytest.approx(sum(means) / 2)
+
+
+def test_second_run_has_nothing_to_do(tiny_run):
+    """Same command, nothing to do; touching every source changes that not at all."""
+    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
+    for path in tiny_run.rglob("*"):
+        if path.is_file() and "results" not in path.parts and ".snakemake" not in path.parts:
+            path.touch()
+    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
+
+
+def test_delta_reruns_only_what_depends_on_it(tiny_run):
+    """Another delta of Eq. 3: its students, their evaluations, their cells, what shows them."""
+    config = tiny_run / "config/config.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("delta: 0.1", "delta: 0.2"))
+    counts = job_counts(snakemake(tiny_run, *DRY))
+    config.write_text(text)
+    assert counts == {
+        "student": 6,
+        "evaluation": 8,
+        "table1_cell": 4,
+        "table1_files": 1,
+        "claims_files": 1,
+        "all": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "kept", "remade"),
+    [
+        ("student", {"teacher", "knowledge"}, {"pair": 1, "student": 28}),
+        ("teacher", set(), {"teacher": 3}),
+    ],
+)
+def test_another_model_in_a_family(tiny_run, role, kept, remade):
+    """Another student leaves its teacher alone; another teacher leaves no knowledge as it was."""
+    config = tiny_run / "config/scales/tiny.yaml"
+    text = config.read_text()
+    config.write_text(text.replace(f"{role}: alder-{role}", f"{role}: birch-{role}"))
+    counts = job_counts(snakemake(tiny_run, *DRY))
+    config.write_text(text)
+    assert not kept & set(counts)
+    assert {name: counts[name] for name in remade} == remade
+
+
+def test_another_loss_retrains_students_and_fetches_nothing(tiny_run):
+    """Logic counts, comments do not."""
+    losses = tiny_run / "scripts/first/training/losses.py"
+    text = losses.read_text()
+    losses.write_text(text + "\n# a comment\n")
+    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
+    losses.write_text(text + "\nANOTHER = 1\n")
+    counts = job_counts(snakemake(tiny_run, *DRY))
+    losses.write_text(text)
+    assert counts["student"] >= 24
+    assert not {"teacher", "knowledge", "base_model", "benchmark_data"} & set(counts)
+
+
+@pytest.mark.slow
+def test_run_repeats_byte_for_byte(tiny_run, tmp_path):
+    """Another clone, one job at a time, no warm server, another hash seed: the same bytes.
+
+    One family's Table 1 column is enough to cover every kind of job but the figures.
+    """
+    clone = reduce_scales(copy_repository(tmp_path / "clone"))
+    cell = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
+    process = snakemake(clone, "-c1", "--", cell, PYTHONHASHSEED="7")
+    assert process.returncode == 0, output(process)[-3000:]
+    first, second = digests(tiny_run), digests(clone)
+    assert len(second) > 20
+    assert {name: first[name] for name in second} == second
+
+
+def test_jobs_repeat_byte_for_byte(tiny_run, tmp_path):
+    """The short form: a student and its evaluation, in a copy of the finished run."""
+    copy = shutil.copytree(tiny_run, tmp_path / "copy", symlinks=True)
+    for name in ("student/alder/csqa/first_ts", "evaluation/alder/csqa/first_ts"):
+        shutil.rmtree(copy / "results/tiny" / name / "seed1235")
+    target = "results/tiny/evaluation/alder/csqa/first_ts/seed1235/csqa/metrics.json"
+    process = snakemake(copy, "-c1", "--", target, PYTHONHASHSEED="7")
+    assert process.returncode == 0, output(process)[-3000:]
+    assert digests(copy) == digests(tiny_run)
+
+
+def test_cell_builds_only_its_ancestors(tmp_path):
+    """One cell of FIRST in-domain: one teacher, one corpus, and no other method."""
+    clone = copy_repository(tmp_path / "clone")
+    cell = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
+    counts = job_counts(snakemake(clone, "-n", "-c1", "--quiet", "host", "--", cell))
+    assert counts.pop("benchmark_data") == 1
+    assert counts == {
+        "base_model": 2,
+        "pair": 1,
+        "teacher": 1,
+        "knowledge": 2,
+        "temperature": 1,
+        "student": 1,
+        "evaluation": 1,
+        "table1_cell": 1,
+    }
+
+
+def test_interrupted_job_leaves_nothing_finished(tiny_run):
+    """A failing job removes what it declared; the log ends in one line for the user."""
+    config = tiny_run / "config/scales/tiny.yaml"
+    text = config.read_text()
+    config.write_text(text.replace("block_length: 160", "block_length: 9"))
+    target = "results/tiny/teacher/alder/boolq/record.json"
+    process = snakemake(tiny_run, "-c1", "--", target)
+    config.write_text(text)
+    assert process.returncode != 0
+    assert not (tiny_run / target).exists()
+    log = (tiny_run / "logs/tiny/teacher/alder/boolq.log").read_text()
+    assert re.fullmatch(r"error: .*block_length.*", log.strip().splitlines()[-1])
+    assert "Traceback" not in log
