@@ -6,7 +6,7 @@ offline, minutes). A file target names its own scale. The README tells the rest.
 
 from snakemake.utils import min_version
 
-from scripts.first.config.files import read_files
+from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
 from scripts.first.runtime.interrupts import listen
 
@@ -15,19 +15,14 @@ min_version("9.25")
 if workflow.is_main_process:
     listen(workflow)
 
-# Before Snakemake reads them: their mistakes are one line, and Python in them does not run.
-NAMES = ["config", "scales/tiny", "scales/smoke", "scales/small", "scales/paper"]
+# Not by `configfile:`, which looks below --directory, takes the last of two equal keys and leaves
+# numbers of a nested --config as text. `config` has the content of --configfile and --config here.
 try:
-    read_files([*(f"config/{name}.yaml" for name in NAMES), *workflow.overwrite_configfiles])
+    content = load([*own_files(), *workflow.overwrite_configfiles], overrides=config)
 except UserError as error:
     exit(f"error: {error}")
-
-
-configfile: "config/config.yaml"
-configfile: "config/scales/tiny.yaml"
-configfile: "config/scales/smoke.yaml"
-configfile: "config/scales/small.yaml"
-configfile: "config/scales/paper.yaml"
+config.clear()
+config.update(content)
 
 
 # With `--sdm apptainer` jobs run in it, and never otherwise: envs/README.md.

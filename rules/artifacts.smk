@@ -58,7 +58,7 @@ rule table2:
     input:
         predictions=lambda w: table2_runs(w, "predictions.parquet"),
         metrics=lambda w: table2_runs(w, "metrics.json"),
-        questions="results/{scale}/data/csqa/test.parquet",
+        questions=lambda w: f"results/{w.scale}/data/{figure_benchmark(w.scale)}/test.parquet",
         first=lambda w: scale_of(w)["figures"].get("table2_questions", []),
     output:
         multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex", ".record.json"),

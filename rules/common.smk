@@ -13,7 +13,6 @@ from pathlib import Path
 
 from snakemake.logging import logger
 
-from scripts.first.config.check import check
 from scripts.first.runtime.controller import clear, hold
 from scripts.first.errors import UserError
 from scripts.first.runtime.failures import watch
@@ -22,11 +21,6 @@ from scripts.first.runtime.interrupts import over
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
 gc.set_threshold(100_000, 50, 100)
-
-try:
-    check(config)
-except UserError as error:
-    sys.exit(f"error: {error}")
 
 if workflow.is_main_process:
     try:
@@ -58,8 +52,7 @@ APPENDED = "--open-mode=append"
 
 SCALES = config["scales"]
 METHODS = config["methods"]
-SETTINGS = config["settings"]
-BENCHMARKS = sorted({b for columns in SETTINGS.values() for b in columns})
+BENCHMARKS = {b for s in SCALES.values() for columns in s["settings"].values() for b in columns}
 
 
 def one_of(names):
@@ -75,7 +68,7 @@ wildcard_constraints:
     corpus=one_of({name for scale in SCALES.values() for name in scale["corpora"]} | {"none"}),
     benchmark=one_of(BENCHMARKS),
     method=one_of(METHODS),
-    setting=one_of(SETTINGS),
+    setting=one_of({name for scale in SCALES.values() for name in scale["settings"]}),
     seed="0|[1-9][0-9]{0,9}",  # and no other spelling: seed01 would be seed1 again
 
 
@@ -264,14 +257,23 @@ def seeds_of(scale, method):
     return [first_seed(scale)] if once else SCALES[scale]["student"]["seeds"]
 
 
-def corpus_of(method, setting, benchmark):
+def corpus_of(scale, method, setting, benchmark):
     """What a column's model was trained on; `none` for the untuned student."""
-    if benchmark not in SETTINGS[setting]:
-        sys.exit(f"error: Table 1 has no column {setting}-{benchmark}: see config.yaml, settings")
+    settings = SCALES[scale]["settings"]
+    if benchmark not in settings.get(setting, {}):
+        sys.exit(f"error: scale {scale} has no column {setting}-{benchmark}: see its settings")
     untuned = METHODS[method]["objective"] == "none"
-    return "none" if untuned else SETTINGS[setting][benchmark]
+    return "none" if untuned else settings[setting][benchmark]
 
 
-def columns():
+def columns(scale):
     """(setting, benchmark) of Table 1's columns."""
-    return [(setting, benchmark) for setting in SETTINGS for benchmark in SETTINGS[setting]]
+    settings = SCALES[scale]["settings"]
+    return [(setting, benchmark) for setting in settings for benchmark in settings[setting]]
+
+
+def figure_benchmark(scale):
+    """The in-domain benchmark that Figures 3, 5 and 6 and Table 2 show."""
+    return SCALES[scale]["figures"].get("benchmark") or next(
+        iter(SCALES[scale]["settings"]["in_domain"])
+    )

@@ -7,7 +7,7 @@ def runs(scale, family, method, setting, benchmark, name):
         "results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/{benchmark}/{name}",
         scale=scale,
         family=family,
-        corpus=corpus_of(method, setting, benchmark),
+        corpus=corpus_of(scale, method, setting, benchmark),
         method=method,
         seed=seeds_of(scale, method),
         benchmark=benchmark,
@@ -21,7 +21,7 @@ def table_runs(scale, name):
         path
         for family in SCALES[scale]["families"]
         for method in config["table1"]["methods"]
-        for setting, benchmark in columns()
+        for setting, benchmark in columns(scale)
         for path in runs(scale, family, method, setting, benchmark, name)
     ]
     return list(dict.fromkeys(files))
@@ -33,7 +33,7 @@ def column_runs(scale, methods, name):
         path
         for family in SCALES[scale]["families"]
         for method in methods
-        for path in runs(scale, family, method, "in_domain", "csqa", name)
+        for path in runs(scale, family, method, "in_domain", figure_benchmark(scale), name)
     ]
 
 
@@ -43,7 +43,7 @@ def cells(scale):
         f"results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json"
         for family in SCALES[scale]["families"]
         for method in config["table1"]["methods"]
-        for setting, benchmark in columns()
+        for setting, benchmark in columns(scale)
     ]
 
 
@@ -92,14 +92,14 @@ def cell_inputs(w):
         "metrics": runs(*place, "metrics.json"),
     }
     if uses_search(w.method):
-        corpus = SETTINGS[w.setting][w.benchmark]
+        corpus = scale_of(w)["settings"][w.setting][w.benchmark]
         inputs["selected"] = f"results/{w.scale}/temperature/{w.family}/{corpus}/selected.json"
     return inputs
 
 
 def cell_options(w, input):
     """Identity of a cell, its search and, at paper scale, the printed values."""
-    corpus = SETTINGS[w.setting][w.benchmark]
+    corpus = scale_of(w)["settings"][w.setting][w.benchmark]
     paper = "config/paper_table1.csv" if w.scale == "paper" else None
     return options(**w, corpus=corpus, selected=input.get("selected"), paper_table=paper)
 
@@ -111,7 +111,7 @@ def table2_runs(w, name):
     """The three methods' evaluations of one family, first seed, CommonsenseQA in-domain."""
     family = scale_of(w)["figures"]["family"]
     return [
-        runs(w.scale, family, method, "in_domain", "csqa", name)[0]
+        runs(w.scale, family, method, "in_domain", figure_benchmark(w.scale), name)[0]
         for method in ("finetune", "distill", "first_ts")
     ]
 
@@ -138,14 +138,14 @@ def figure6_students(w):
     return [
         path
         for method in figure6_methods(w)
-        for path in runs(w.scale, family, method, "in_domain", "csqa", "metrics.json")
+        for path in runs(w.scale, family, method, "in_domain", figure_benchmark(w.scale), "metrics.json")
     ]
 
 
 def figure6_temperatures(w):
     """Their temperatures: a number, or the selected.json that holds it."""
     family = scale_of(w)["figures"]["family"]
-    selected = f"results/{w.scale}/temperature/{family}/csqa/selected.json"
+    selected = f"results/{w.scale}/temperature/{family}/{figure_benchmark(w.scale)}/selected.json"
     return [
         selected if uses_search(method) else str(METHODS[method]["c"])
         for method in figure6_methods(w)

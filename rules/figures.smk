@@ -86,9 +86,9 @@ rule figure5:
 rule figure6:
     """Figure 6: ECE against c, and students trained at other temperatures."""
     input:
-        coarse=lambda w: searches(w.scale, "coarse.csv", ["csqa"]),
-        refined=lambda w: searches(w.scale, "refined.csv", ["csqa"]),
-        selected=lambda w: searches(w.scale, "selected.json", ["csqa"]),
+        coarse=lambda w: searches(w.scale, "coarse.csv", [figure_benchmark(w.scale)]),
+        refined=lambda w: searches(w.scale, "refined.csv", [figure_benchmark(w.scale)]),
+        selected=lambda w: searches(w.scale, "selected.json", [figure_benchmark(w.scale)]),
         students=figure6_students,
     output:
         multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv", ".record.json"),
@@ -101,6 +101,7 @@ rule figure6:
     params:
         families=lambda w: list(scale_of(w)["families"]),
         temperatures=figure6_temperatures,
+        corpus=lambda w: figure_benchmark(w.scale),
         prefix="results/{scale}/figures/figure6",
         code=fingerprint("figure6"),
     shell:
@@ -110,7 +111,7 @@ rule figure6:
             --refined {input.refined:q} \
             --selected {input.selected:q} \
             --families {params.families:q} \
-            --corpus csqa \
+            --corpus {params.corpus:q} \
             --student-metrics {input.students:q} \
             --student-c {params.temperatures:q} \
             --output-prefix {params.prefix:q} \

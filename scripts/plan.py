@@ -20,6 +20,9 @@ def build_parser() -> argparse.ArgumentParser:
     options = cli.parser("scripts.plan", __doc__.split("\n")[0])
     options.add_argument("--scale", default="paper", help="scale to plan")
     options.add_argument(
+        "--configfile", type=Path, action="append", default=[], help="your own configuration file"
+    )
+    options.add_argument(
         "--gpu-memory-gb", type=float, help="of one GPU, in 1e9 bytes, over the scale's"
     )
     options.add_argument("--gpu-tflops", type=float, help="dense peak of one GPU, over the scale's")
@@ -62,7 +65,7 @@ def main(argv: list[str] | None = None) -> int:
         return run_check()
     from scripts.first.plan.scales import load_config, prepared_rows, scale_settings
 
-    config = load_config()
+    config = load_config(arguments.configfile)
     settings = scale_settings(config, arguments.scale)
     if arguments.command == "measure":
         from scripts.first.models.tokenizer import load_tokenizer

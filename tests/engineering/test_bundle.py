@@ -6,7 +6,7 @@ import json
 import pytest
 import yaml
 
-from scripts.first.config.check import FOLDER
+from scripts.first.config.load import FOLDER
 from scripts.first.models.checkpoints import load_model, verify_checkpoint
 from scripts.first.models.tokenizer import load_tokenizer
 

@@ -1,194 +1,163 @@
-"""What a schema cannot say of a configuration: that its parts fit together.
-
-Every name that stands for an entry must have that entry, and every job that a table or a figure
-rests on must be one that the rules can make.
-"""
-
-from __future__ import annotations
+"""Relations between parts of the configuration: names that must exist, sizes that must fit."""
 
 import difflib
+from collections.abc import Iterator
+from typing import get_args
 
+from scripts.first.config.models import Config
+from scripts.first.config.scale import Recipe, Scale, Stage
 from scripts.first.errors import UserError
 
-# What the tables and figures show by name, wherever it stands in the configuration.
+# Methods that tables and figures show by name.
 SHOWN = {
     "teacher": "teacher",
     "finetune": "hard_labels",
     "distill": "knowledge",
     "first_ts": "knowledge",
 }
-# Names that the workflow itself uses where the entry's name would stand in a path.
-TAKEN = {"scale": {"none"}, "tokenizer": {"none"}, "model": {"pretrained", "tokenizers", "pairs"}}
+# Keys of a method that one recalibration alone uses.
+USED = {"prob_softmax": {"c"}, "label_smoothing": {"delta", "ls_space"}, "none": set()}
+# Names that paths of the workflow have in an entry's place.
+RESERVED = {"none", "pretrained", "tokenizers", "pairs"}
+SPLITS = {
+    "csqa": ["train", "validation"],
+    "boolq": ["train", "validation"],
+    "obqa": ["train", "validation", "test"],
+    "alpaca": ["train"],
+}
+Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
 
 
-def check_references(config: dict) -> None:
-    """UserError, one line, for the first key whose value does not fit what others say."""
-    methods = config["methods"]
-    _member("scale", config["scale"], config["scales"])
+def check_references(config: Config) -> None:
+    """Raise UserError, one line, for the first key that does not fit the others."""
+    for wrong, where, what in _methods(config):
+        if wrong:
+            advice = "" if what.endswith("?") else ": see config/README.md"
+            raise UserError(f"config: {where}: {what}{advice}")
+
+
+def _methods(config: Config) -> Checks:
+    """Checks in order; what comes later may rely on those before, as the first failure ends it."""
+    methods = config.methods
+    yield _unknown("scale", config.scale, config.scales)
     for name, objective in SHOWN.items():
-        if methods.get(name, {}).get("objective") != objective:
-            raise UserError(
-                f"config: methods.{name}: must be there with objective {objective}: tables and "
-                "figures show it: give a variant another name"
-            )
-    if "c" not in methods["first_ts"]:
-        raise UserError("config: methods.first_ts.c: Figure 6 shows its temperature: set it")
-    if "csqa" not in config["settings"]["in_domain"]:
-        raise UserError("config: settings.in_domain: missing key csqa: Figures 2 to 6 are of it")
-    for name in config["table1"]["methods"]:
-        _member("table1.methods", name, methods)
+        found = methods.get(name) and methods[name].objective
+        what = f"tables and figures need it with objective {objective}"
+        yield found != objective, f"methods.{name}", what
+    yield methods["first_ts"].c is None, "methods.first_ts.c", "missing, but Figure 6 shows it"
+    for name in config.table1.methods:
+        yield _unknown("table1.methods", name, methods)
     for name, method in methods.items():
-        _check_method(f"methods.{name}", method, methods)
-    for name, scale in config["scales"].items():
-        _free("scale", f"scales.{name}", name)
-        _check_scale(f"scales.{name}", scale, config)
+        where = f"methods.{name}"
+        if method.objective == "posthoc":
+            yield _unknown(f"{where}.of", method.of, methods)
+            trained = methods[method.of].objective in ("hard_labels", "knowledge")
+            yield not trained, f"{where}.of", f"{method.of} trains no student"
+        if method.objective == "knowledge":
+            kind, given = method.recalibration, method.model_fields_set
+            for key in ("c", "delta", "ls_space"):
+                useless = key in given and key not in USED[kind]
+                yield useless, f"{where}.{key}", f"has no effect on recalibration {kind}"
+            missing = kind == "prob_softmax" and "c" not in given
+            yield missing, f"{where}.c", "missing, but prob_softmax needs it"
+    for name, scale in config.scales.items():
+        yield name in RESERVED, f"scales.{name}", "reserved name; choose another"
+        yield from _scale(f"scales.{name}", scale)
+        where = f"scales.{name}.figures.figure6_methods"
+        for name in scale.figures.figure6_methods:
+            yield _unknown(where, name, methods)
+            fixed = isinstance(getattr(methods[name], "c", None), float)
+            yield not fixed, where, f"{name} has no fixed c"
 
 
-def _check_method(where: str, method: dict, methods: dict) -> None:
-    objective = method["objective"]
-    if objective == "posthoc":
-        if "of" not in method:
-            raise UserError(f"config: {where}: missing key of: the method whose student it tempers")
-        _member(f"{where}.of", method["of"], methods)
-        if methods[method["of"]]["objective"] not in ("hard_labels", "knowledge"):
-            raise UserError(f"config: {where}.of: {method['of']} is no trained student")
-    allowed = {
-        "knowledge": {"recalibration", "delta", "ls_space", "c", "student_side", "ts_positions"},
-        "posthoc": {"of"},
-        "none": {"model"},
-    }.get(objective, set())
-    for key in method:
-        if key not in {"objective"} | allowed:
-            raise UserError(f"config: {where}.{key}: has no effect on objective {objective}")
-    if objective != "knowledge":
-        return
-    recalibration = method.get("recalibration")
-    if recalibration is None:
-        raise UserError(f"config: {where}: missing key recalibration: see config/README.md")
-    if (recalibration == "prob_softmax") != ("c" in method):
-        raise UserError(f"config: {where}.c: prob_softmax, and nothing else, needs a temperature")
-    for key in ("delta", "ls_space"):
-        if key in method and recalibration != "label_smoothing":
-            raise UserError(f"config: {where}.{key}: has no effect on {recalibration}")
-
-
-def _check_scale(where: str, scale: dict, config: dict) -> None:
-    _check_data(where, scale)
-    for name, model in scale["models"].items():
-        _free("model", f"{where}.models.{name}", name)
-        _check_model(f"{where}.models.{name}", model, scale)
-    for name in scale["models"]:
-        _check_ancestors(where, name, scale["models"])
-    for name, family in scale["families"].items():
-        for role in ("teacher", "student"):
-            _member(f"{where}.families.{name}.{role}", family[role], scale["models"])
-    _member(f"{where}.figures.family", scale["figures"]["family"], scale["families"])
-    for name in scale["figures"]["figure6_methods"]:
-        _member(f"{where}.figures.figure6_methods", name, config["methods"])
-        if not isinstance(config["methods"][name].get("c"), int | float):
-            raise UserError(f"config: {where}.figures.figure6_methods: {name} has no fixed c")
-    if scale["knowledge"]["stored_k"] < scale["knowledge"]["k"]:
-        raise UserError(f"config: {where}.knowledge.stored_k: must be at least k")
-    for setting, columns in config["settings"].items():
-        for benchmark, corpus in columns.items():
-            if (setting == "in_domain") != (benchmark == corpus):
-                raise UserError(
-                    f"config: settings.{setting}.{benchmark}: trained on {corpus} is not {setting}"
-                )
-            column = f"settings.{setting}.{benchmark}"
-            if corpus not in scale["corpora"]:
-                raise UserError(f"config: {where}.corpora: {corpus} is missing: {column} needs it")
-            if benchmark not in scale["data"]["datasets"]:
-                raise UserError(
-                    f"config: {where}.data.datasets: {benchmark} is missing: {column} needs it"
-                )
-
-
-def _check_data(where: str, scale: dict) -> None:
-    data, datasets = scale["data"], scale["data"]["datasets"]
-    if data["source"] == "world" and "world" not in data:
-        raise UserError(f"config: {where}.data: source world needs the key world")
-    for corpus in scale["corpora"]:
-        _member(f"{where}.corpora", corpus, datasets)
-    for name, dataset in datasets.items():
-        place = f"{where}.data.datasets.{name}"
-        generated = data["source"] == "world"
-        if name == "pretraining":
-            if not generated:
-                raise UserError(f"config: {place}: only source world makes it: remove it")
-            if "max_train_rows" not in dataset:
-                raise UserError(f"config: {place}: missing key max_train_rows: how many to make")
-        for key in () if generated else ("repo", "revision"):
-            if key not in dataset:
-                raise UserError(f"config: {place}: missing key {key}: source hub needs it")
-        for key in ("repo", "revision", "name") if generated else ():
-            if key in dataset:
-                raise UserError(f"config: {place}.{key}: has no effect on source world")
-    for name, tokenizer in scale.get("tokenizers", {}).items():
+def _scale(where: str, scale: Scale) -> Checks:
+    data, datasets, generated = scale.data, scale.data.datasets, scale.data.source == "world"
+    for name, splits in SPLITS.items() if generated else ():
+        found = sorted(data.world.sizes.get(name, ()))
+        yield found != sorted(splits), f"{where}.data.world.sizes.{name}", f"needs {splits}"
+    made = datasets.get("pretraining")
+    where_made = f"{where}.data.datasets.pretraining"
+    yield made and made.max_train_rows is None, where_made, "missing key max_train_rows"
+    for name, tokenizer in (scale.tokenizers or {}).items():
         place = f"{where}.tokenizers.{name}"
-        _free("tokenizer", place, name)
-        if tokenizer["kind"] == "world" and "world" not in data:
-            raise UserError(f"config: {place}: kind world needs the key {where}.data.world")
-        if tokenizer["kind"] == "bpe" and not tokenizer.get("text"):
-            raise UserError(f"config: {place}: missing key text: kind bpe is trained on it")
-        for text in tokenizer.get("text", []):
-            _member(f"{place}.text", text, datasets)
+        yield name in RESERVED, place, "reserved name; choose another"
+        for text in tokenizer.text or ():
+            yield _unknown(f"{place}.text", text, datasets)
+        if tokenizer.kind == "world":
+            yield not generated, place, "kind world needs data of source world"
+        else:
+            yield not tokenizer.text, place, "missing key text"
+    for name in scale.models:
+        yield from _model(f"{where}.models.{name}", name, scale)
+    for name, family in scale.families.items():
+        yield _unknown(f"{where}.families.{name}.teacher", family.teacher, scale.models)
+        yield _unknown(f"{where}.families.{name}.student", family.student, scale.models)
+    for corpus in scale.corpora:
+        yield _unknown(f"{where}.corpora", corpus, datasets)
+    for setting, columns in scale.settings.items():
+        for benchmark, corpus in columns.items():
+            column = f"{where}.settings.{setting}.{benchmark}"
+            misplaced = (setting == "in_domain") != (benchmark == corpus)
+            yield misplaced, column, f"trained on {corpus} is not {setting}"
+            yield _unknown(column, corpus, scale.corpora)
+            yield _unknown(column, benchmark, datasets)
+    figures = scale.figures
+    yield _unknown(f"{where}.figures.family", figures.family, scale.families)
+    if figures.benchmark:
+        in_domain = scale.settings.get("in_domain", {})
+        yield _unknown(f"{where}.figures.benchmark", figures.benchmark, in_domain)
+    knowledge = scale.knowledge
+    yield knowledge.stored_k < knowledge.k, f"{where}.knowledge.stored_k", "should be at least k"
+    for stage in get_args(Stage):
+        yield stage not in scale.resources, f"{where}.resources", f"missing key {stage}"
+    for role in ("teacher", "student"):
+        training = getattr(scale, role).training
+        yield from _missing(f"{where}.{role}.training", training)
 
 
-def _check_model(where: str, model: dict, scale: dict) -> None:
-    recipe = model.get("pretrain")
-    if "hub" in model and ("bundled" in model or recipe):
-        raise UserError(f"config: {where}: hub excludes bundled and pretrain")
-    if not recipe:
+def _model(where: str, name: str, scale: Scale) -> Checks:
+    model = scale.models[name]
+    given = model.model_fields_set
+    yield name in RESERVED, where, "reserved name; choose another"
+    what = "needs hub, or bundled, pretrain or both of these"
+    yield not given or ("hub" in given and len(given) > 1), where, what
+    if not model.pretrain:
         return
-    _member(f"{where}.pretrain.tokenizer", recipe["tokenizer"], scale.get("tokenizers", {}))
-    for text in recipe["text"]:
-        _member(f"{where}.pretrain.text", text, scale["data"]["datasets"])
-    if ("start_from" in recipe) == ("architecture" in recipe):
-        raise UserError(f"config: {where}.pretrain: give architecture or start_from")
-    shape = recipe.get("architecture")
-    if shape is None:
-        return
-    longest = max(scale["encoding"]["block_length"], recipe["block_length"])
-    if shape.get("max_position_embeddings", longest) < longest:
-        raise UserError(
-            f"config: {where}.pretrain.architecture.max_position_embeddings: must be at least "
-            f"{longest}, the block_length of encoding and pretrain"
-        )
-    heads = shape["num_attention_heads"]
-    if shape["hidden_size"] % (2 * heads):
-        raise UserError(
-            f"config: {where}.pretrain.architecture.num_attention_heads: {heads} heads must "
-            f"divide hidden_size {shape['hidden_size']} into even widths"
-        )
-    if heads % (groups := shape.get("num_key_value_heads", heads)):
-        raise UserError(
-            f"config: {where}.pretrain.architecture.num_key_value_heads: {groups} must divide "
-            f"num_attention_heads {heads}"
-        )
+    yield from _recipe(f"{where}.pretrain", model.pretrain, scale)
+    where, seen = f"{where}.pretrain.start_from", {name}
+    while parent := model.pretrain.start_from:
+        yield _unknown(where, parent, scale.models)
+        yield parent in seen, where, f"{parent} continues from itself"
+        seen.add(parent)
+        model = scale.models[parent]
+        yield model.pretrain is None, where, f"{parent} has no key pretrain"
 
 
-def _check_ancestors(where: str, name: str, models: dict) -> None:
-    """What a pretraining continues from must itself be pretrained here, and have a beginning."""
-    place, seen = f"{where}.models.{name}.pretrain.start_from", {name}
-    while (start := models[name].get("pretrain", {}).get("start_from")) is not None:
-        _member(place, start, models)
-        if "pretrain" not in models[start]:
-            raise UserError(f"config: {place}: {start} has no key pretrain: name one that has")
-        if start in seen:
-            raise UserError(f"config: {place}: {start} continues from itself: break the circle")
-        seen.add(start)
-        name = start
+def _recipe(where: str, recipe: Recipe, scale: Scale) -> Checks:
+    yield from _missing(where, recipe)
+    yield _unknown(f"{where}.tokenizer", recipe.tokenizer, scale.tokenizers or {})
+    for text in recipe.text:
+        yield _unknown(f"{where}.text", text, scale.data.datasets)
+    shape = recipe.architecture
+    both = bool(shape) == bool(recipe.start_from)
+    yield both, where, "needs one of architecture and start_from"
+    if shape:
+        where, heads = f"{where}.architecture", shape.num_attention_heads
+        longest = max(scale.encoding.block_length, recipe.block_length)
+        short = (shape.max_position_embeddings or longest) < longest
+        yield short, f"{where}.max_position_embeddings", f"should be at least {longest}"
+        what = f"{2 * heads} should divide hidden_size {shape.hidden_size}"
+        yield shape.hidden_size % (2 * heads), f"{where}.num_attention_heads", what
+        what = f"should divide num_attention_heads {heads}"
+        yield heads % (shape.num_key_value_heads or 1), f"{where}.num_key_value_heads", what
 
 
-def _free(kind: str, where: str, name: str) -> None:
-    if name in TAKEN[kind]:
-        raise UserError(f"config: {where}: the workflow uses this name itself: choose another")
+def _missing(where: str, schedule) -> Checks:
+    for key in ("epochs", "batch_size", "learning_rate"):
+        yield getattr(schedule, key) is None, where, f"missing key {key}"
 
 
-def _member(where: str, name, entries) -> None:
-    if name not in entries:
-        close = difflib.get_close_matches(name[:80], list(entries), 1)
-        others = f"one of {', '.join(entries)}" if entries else "there is none"
-        hint = f"did you mean {close[0]!r}?" if close else others
-        raise UserError(f"config: {where}: unknown name {name[:80]!r}: {hint}")
+def _unknown(where: str, name: str, entries) -> tuple[bool, str, str]:
+    close = difflib.get_close_matches(name, [*entries], 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"one of {', '.join(entries) or 'none'}"
+    return name not in entries, where, f"unknown name {name!r}: {hint}"

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 
-# Evaluated on CommonsenseQA in-domain whatever Table 1 has: Figures 3 and 5, Table 2.
+# Evaluated on the figures' in-domain benchmark whatever Table 1 has: Figures 3 and 5, Table 2.
 FIGURES = ("teacher", "finetune", "distill", "first_ts")
 
 
 def evaluations(config: dict, scale: str, family: str) -> set[tuple[str, str, str, int]]:
     """(corpus, method, benchmark, seed) of each evaluation that `all` needs of one family."""
     settings, methods = config["scales"][scale], config["methods"]
-    columns = [(b, corpus) for part in config["settings"].values() for b, corpus in part.items()]
+    columns = [(b, corpus) for part in settings["settings"].values() for b, corpus in part.items()]
+    shown = settings["figures"].get("benchmark") or next(iter(settings["settings"]["in_domain"]))
     wanted = [(m, b, corpus) for m in config["table1"]["methods"] for b, corpus in columns]
-    wanted += [(method, "csqa", "csqa") for method in FIGURES]
+    wanted += [(method, shown, shown) for method in FIGURES]
     if family == settings["figures"]["family"]:
         extra = settings["figures"]["figure6_methods"]
-        wanted += [(method, "csqa", "csqa") for method in extra]
+        wanted += [(method, shown, shown) for method in extra]
     found = set()
     for method, benchmark, corpus in wanted:
         objective = methods[method]["objective"]

@@ -6,20 +6,16 @@ import contextlib
 import json
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from scripts.first.config.check import FOLDER, check
-from scripts.first.config.files import read_file
+from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
 
 
-def load_config() -> dict:
-    """config.yaml and every scale, merged and checked; UserError names a wrong key."""
-    config = read_file(FOLDER / "config.yaml")
-    for path in sorted((FOLDER / "scales").glob("*.yaml")):
-        config.setdefault("scales", {}).update(read_file(path).get("scales", {}))
-    check(config)
-    return config
+def load_config(paths: Iterable[Path] = ()) -> dict:
+    """The validated configuration of config/, with the user's own files laid over it."""
+    return load([*own_files(), *paths])
 
 
 def scale_settings(config: dict, scale: str) -> dict:

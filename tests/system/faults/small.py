@@ -16,13 +16,13 @@ def small_copy(folder: Path, families: tuple = ("alder",), seeds: tuple = (1234,
     reduce_scales(copy_repository(folder))
     config = folder / "config/config.yaml"
     settings = yaml.safe_load(config.read_text())
-    settings["settings"] = {"in_domain": {"csqa": "csqa"}, "out_of_domain": {"obqa": "csqa"}}
     settings["table1"]["methods"] = METHODS
     config.write_text(yaml.safe_dump(settings, sort_keys=False))
     scale = folder / "config/scales/tiny.yaml"
     settings = yaml.safe_load(scale.read_text())
     tiny = settings["scales"]["tiny"]
     tiny["corpora"] = ["csqa"]
+    tiny["settings"] = {"in_domain": {"csqa": "csqa"}, "out_of_domain": {"obqa": "csqa"}}
     tiny["data"]["datasets"] = {"csqa": {}, "obqa": {}, "pretraining": {"max_train_rows": 100}}
     tiny["families"] = {
         name: {"teacher": f"{name}-teacher", "student": f"{name}-student"} for name in families

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.first.config.check import check
+from scripts.first.config.load import validated
 from scripts.first.errors import UserError
 from scripts.first.files import describe_files, read_json, write_json
 from scripts.first.models.checkpoints import save_checkpoint
@@ -270,7 +270,7 @@ def test_configuration_cannot_switch_it_on():
             target = target[key]
         target["trust_remote_code"] = True
         with pytest.raises(UserError, match="trust_remote_code") as caught:
-            check(config)
+            validated(config)
         assert "\n" not in str(caught.value)
     count = len(places)
     tried("trust_remote_code in the configuration", count, count, 0, str(caught.value))
