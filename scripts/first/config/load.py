@@ -1,7 +1,6 @@
 """Reading the configuration: strict YAML files, merged as Snakemake merges them, then validated."""
 
 import difflib
-import re
 import reprlib
 from collections.abc import Iterable
 from functools import reduce
@@ -18,7 +17,6 @@ from scripts.first.errors import UserError
 
 FOLDER = ROOT / "config"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-LONGEST_NUMBER = 40  # characters
 
 
 def own_files() -> list[Path]:
@@ -63,25 +61,24 @@ def _check_node(node: yaml.Node, above: frozenset = frozenset(), done: set | Non
     """Refuse keys that occur twice, of which YAML uses the last, and anchors within themselves."""
     done = set() if done is None else done
     if id(node) in above:
-        raise _marked("the anchor contains itself", node)
+        raise yaml.MarkedYAMLError(problem="anchor contains itself", problem_mark=node.start_mark)
     if id(node) in done:
         return
     done.add(id(node))
-    children = node.value if isinstance(node, yaml.CollectionNode) else []
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith(":int") and len(node.value) > 40:
+            raise yaml.MarkedYAMLError(problem="number too long", problem_mark=node.start_mark)
+        return
+    children, keys = node.value, set()
     if isinstance(node, yaml.MappingNode):
-        keys = [key.value for key, _ in node.value]
-        for key, _ in node.value:
-            if keys.count(key.value) > 1:
-                raise _marked(f"key {key.value!r} occurs twice", key)
         children = [child for _, child in node.value]
-    elif node.tag.endswith(":int") and len(node.value) > LONGEST_NUMBER:
-        raise _marked("number with too many digits", node)
+        for key, _ in node.value:
+            if isinstance(key.value, str) and key.value in keys:
+                problem = f"key {key.value!r} occurs twice"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
+            keys.add(str(key.value))
     for child in children:
         _check_node(child, above | {id(node)}, done)
-
-
-def _marked(problem: str, node: yaml.Node) -> yaml.YAMLError:
-    return yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
 
 
 def merge(below: dict, above: dict) -> dict:
@@ -100,44 +97,42 @@ def validated(content: dict) -> dict:
     except ValidationError as error:
         errors = error.errors(include_url=False)
         # A misspelt key is missing too; what is there says more than what is not.
-        unknown = [
-            e for e in errors if e["type"] == "extra_forbidden" or e["loc"][-1:] == ("[key]",)
-        ]
-        raise UserError(_one_line((unknown or errors)[0])) from None
+        raise UserError(_one_line(min(errors, key=lambda e: not _is_unknown(e)))) from None
     check_references(config)
     return config.model_dump(exclude_unset=True)
+
+
+def _is_unknown(error: dict) -> bool:
+    return error["type"] in ("extra_forbidden", "invalid_key") or "[key]" in error["loc"]
 
 
 def _one_line(error: dict) -> str:
     """`config: <dotted key>: <what is wrong>: <advice>`, of an error of pydantic's."""
     path, schemas = locate(error["loc"])
-    kind, advice = error["type"], "see config/README.md"
+    kind, shown, advice = error["type"], reprlib.repr(error["input"]), "see config/README.md"
     if kind == "missing":
         what = f"missing key {path.pop()}"
     elif kind == "union_tag_not_found":
         what = f"missing key {error['ctx']['discriminator']}"
-    elif kind == "extra_forbidden" or error["loc"][-1] == "[key]":
-        names = schemas[-2].get("propertyNames", {})
-        known = [*schemas[-2].get("properties", names.get("enum", ()))]
-        close = difflib.get_close_matches(path[-1][:80], known, 1)
-        shape = " and ".join(schemas[-2].get("patternProperties", ()))
-        advice = f"one of {', '.join(known)}" if known else f"names match {shape}"
+    elif kind == "union_tag_invalid":
+        path.append(error["ctx"]["discriminator"].strip("'"))
+        what = f"{error['ctx']['tag']!r:.80}: should be one of {error['ctx']['expected_tags']}"
+    elif _is_unknown(error):
+        key, here = (error["input"] if "[key]" in error["loc"] else path[-1]), schemas[-2]
+        what = f"unknown key {key!r:.80}"
+        names = [*here.get("properties", here.get("propertyNames", {}).get("enum", ()))]
+        close = difflib.get_close_matches(str(path.pop())[:80], names, 1)
+        pattern = " ".join(here.get("patternProperties", ()))
+        advice = f"one of {', '.join(names)}" if names else f"names match {pattern}"
         advice = f"did you mean {close[0]!r}?" if close else advice
-        what = f"unknown key {_printable(repr(path.pop())[:80])}"
     elif kind in ("model_type", "dict_type", "model_attributes_type"):
-        what = f"{reprlib.repr(error['input'])}: should be a mapping of keys to values"
+        what = f"{shown}: should be a mapping of keys to values"
     else:
-        what = re.sub(
-            "^(Value error, |(Input|String|List|Dictionary|Input tag) )", "", error["msg"]
-        )
-        what = f"{reprlib.repr(error['input'])}: {what}"
+        what = f"{shown}: {error['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
         advice = schemas[-1].get("description", advice)
-    return f"config: {_dotted(path)}: {what}: {advice}"
+    return f"config: {'.'.join(map(_printable, path)) or 'top level'}: {what}: {advice}"
 
 
-def _dotted(path: Iterable) -> str:
-    return ".".join(_printable(str(part))[:80] for part in path) or "top level"
-
-
-def _printable(text: str) -> str:
+def _printable(part) -> str:
+    text = str(part)[:80]
     return text if text.isprintable() else ascii(text)[1:-1]

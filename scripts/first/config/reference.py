@@ -7,8 +7,6 @@ import json
 from collections.abc import Iterator
 from functools import cache
 
-from pydantic.json_schema import GenerateJsonSchema
-
 from scripts.first import ROOT
 from scripts.first.config.models import Config
 
@@ -23,20 +21,10 @@ each. A scale of your own is a file of its own there, or one named with `--confi
 """
 
 
-class _Schema(GenerateJsonSchema):
-    """Without titles that repeat names, and without the None of keys that are left out."""
-
-    def field_title_should_be_set(self, schema) -> bool:
-        return False
-
-    def default_schema(self, schema) -> dict:
-        return self.generate_inner(schema["schema"])
-
-
 @cache
 def schema() -> dict:
     """The JSON schema of a configuration."""
-    return Config.model_json_schema(schema_generator=_Schema)
+    return Config.model_json_schema()
 
 
 def resolved(node: dict) -> dict:
@@ -53,24 +41,22 @@ def locate(location: tuple) -> tuple[list, list[dict]]:
     path, schemas = [], [schema()]
     for part in location:
         node = schemas[-1]
+        if part == "[key]" or "anyOf" in node:
+            break
         if "discriminator" in node:
             schemas[-1] = resolved({"$ref": node["discriminator"]["mapping"][part]})
-        elif part == "[key]" or "anyOf" in node:
-            break
         else:
             path.append(part)
-            schemas.append(resolved(children(node).get(part) or children(node).get("<name>", {})))
+            below = children(node)
+            schemas.append(resolved(below.get(part) or below.get("<name>", {})))
     return path, schemas
 
 
 def children(node: dict) -> dict[str, dict]:
-    """Schemas of a mapping's keys and a list's entries; `<name>` stands for names of one's own."""
-    found = dict(node.get("properties", {}))
-    others = [*node.get("patternProperties", {}).values(), node.get("additionalProperties")]
-    for other in [*others, node.get("items")]:
-        if other:
-            found["<name>"] = other
-    return found
+    """Schemas of a mapping's keys or a list's entries; `<name>` stands for any name or index."""
+    others = [*node.get("patternProperties", {}).values()]
+    other = others or [node.get("additionalProperties") or node.get("items")]
+    return {**node.get("properties", {}), **({"<name>": other[0]} if other[0] else {})}
 
 
 def rows(node: dict, path: str = "") -> Iterator[str]:
@@ -79,21 +65,20 @@ def rows(node: dict, path: str = "") -> Iterator[str]:
         yield from rows(resolved(variant), path)
     for name, child in children(node).items():
         child, place = resolved(child), f"{path}.{name}".removeprefix(".")
-        if node.get("type") != "array":
-            needed = name in node.get("required", ()) or name == "<name>"
-            kind = _type(child) + ("" if needed else ", optional")
-            yield f"| `{place}` | {kind} | {child.get('description', '')} |"
+        if text := child.get("description"):
+            optional = "" if name in node.get("required", ()) else ", optional"
+            yield f"| `{place}` | {_type(child)}{optional} | {text} |"
         yield from rows(child, place)
 
 
 def _type(node: dict) -> str:
-    values = node.get("enum", [node["const"]] if "const" in node else [])
-    if values:
+    if values := node.get("enum", [node[key] for key in ("const",) if key in node]):
         return " / ".join(f"`{value}`" for value in values)
     if "anyOf" in node:
-        return " or ".join(_type(child) for child in node["anyOf"])
-    kind = "mapping" if "oneOf" in node else node["type"].replace("object", "mapping")
-    return f"list of {_type(resolved(node['items']))}" if kind == "array" else kind
+        return " or ".join(map(_type, node["anyOf"]))
+    if "items" in node:
+        return f"list of {_type(resolved(node['items']))}"
+    return node.get("type", "object").replace("object", "mapping")
 
 
 def generated() -> dict[str, str]:

@@ -30,13 +30,13 @@ Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, wh
 
 def check_references(config: Config) -> None:
     """Raise UserError, one line, for the first key that does not fit the others."""
-    for wrong, where, what in _methods(config):
+    for wrong, where, what in _checks(config):
         if wrong:
             advice = "" if what.endswith("?") else ": see config/README.md"
             raise UserError(f"config: {where}: {what}{advice}")
 
 
-def _methods(config: Config) -> Checks:
+def _checks(config: Config) -> Checks:
     """Checks in order; what comes later may rely on those before, as the first failure ends it."""
     methods = config.methods
     yield _unknown("scale", config.scale, config.scales)
@@ -99,8 +99,8 @@ def _scale(where: str, scale: Scale) -> Checks:
             column = f"{where}.settings.{setting}.{benchmark}"
             misplaced = (setting == "in_domain") != (benchmark == corpus)
             yield misplaced, column, f"trained on {corpus} is not {setting}"
-            yield _unknown(column, corpus, scale.corpora)
-            yield _unknown(column, benchmark, datasets)
+            yield corpus not in scale.corpora, column, f"{corpus} is not in {where}.corpora"
+            yield benchmark not in datasets, column, f"not in {where}.data.datasets"
     figures = scale.figures
     yield _unknown(f"{where}.figures.family", figures.family, scale.families)
     if figures.benchmark:
@@ -110,6 +110,9 @@ def _scale(where: str, scale: Scale) -> Checks:
     yield knowledge.stored_k < knowledge.k, f"{where}.knowledge.stored_k", "should be at least k"
     for stage in get_args(Stage):
         yield stage not in scale.resources, f"{where}.resources", f"missing key {stage}"
+        for key in () if stage in ("teacher", "student") else ("processes", "nodes"):
+            useless = key in scale.resources[stage].model_fields_set
+            yield useless, f"{where}.resources.{stage}.{key}", f"has no effect on stage {stage}"
     for role in ("teacher", "student"):
         training = getattr(scale, role).training
         yield from _missing(f"{where}.{role}.training", training)

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from functools import cache
+import copy
+from functools import cache, reduce
 
 from hypothesis import strategies as st
 
-from scripts.first.config.check import FOLDER, schema
-from scripts.first.config.files import read_file
+from scripts.first.config.load import merge, own_files, read
+from scripts.first.config.reference import children, resolved, schema
 
 SHELL = ["$(touch x)", "; touch x", "& touch x", "| tee x", "`touch x`", "'", '"', "a\nb", "x\n"]
 PATHS = ["..", "../../x", "/etc/passwd", "a/b", "a\\b", ".", "-rf", "~root", "{scale}", "{{x}}"]
-UNICODE = [
-    "café",
-    "Ω",
-    "\u202etiny",
-    "a\u0301",
-    "e\u200bf",
-    "\x00",
-    "\ud800",
-    "１２",
-    "tiny ",
-    "🙂",
-]
+UNICODE = ["café", "Ω", "\u202etiny", "a\u0301", "e\u200bf", "\x00", "１２", "tiny ", "🙂"]
 HUGE = [10**30, -(10**30), 2**63, 1e308, -1e308, 1e-320]
 OUT_OF_RANGE = [-1, 0, -0.5, 1.5, 2**32, float("nan"), float("inf"), -float("inf")]
 WRONG_TYPE = [True, False, 3, 2.5, 5.0, "tiny", "1e3", "yes", [], {}, [[]], {"a": 1}, b"x", "", 1j]
@@ -44,17 +33,19 @@ STEERS += ("block_length", "max_position_embeddings")
 
 
 @cache
-def _merged() -> str:
-    config = read_file(FOLDER / "config.yaml")
-    config["scales"] = {}
-    for path in sorted((FOLDER / "scales").glob("*.yaml")):
-        config["scales"] |= read_file(path)["scales"]
-    return json.dumps(config)
+def _merged() -> dict:
+    return reduce(merge, map(read, own_files()), {})
 
 
 def merged() -> dict:
-    """The configuration as it is; a new copy each time."""
-    return json.loads(_merged())
+    """The content of the configuration's own files; a new copy each time, without aliases."""
+    return _plain(_merged())
+
+
+def _plain(node):
+    if isinstance(node, dict):
+        return {key: _plain(child) for key, child in node.items()}
+    return [*map(_plain, node)] if isinstance(node, list) else copy.copy(node)
 
 
 def places(node, path=()):
@@ -67,36 +58,35 @@ def places(node, path=()):
 
 def at(config, path):
     """What lies at a path."""
-    for key in path:
-        config = config[key]
-    return config
+    return reduce(lambda node, key: node[key], path, config)
 
 
-def rule_for(path) -> dict:
+def rule_for(config, path) -> dict:
     """What the schema says of a path."""
-    node = schema()
-    for key in path:
-        if isinstance(key, int):
-            node = node["items"]
-        else:
-            named = node.get("properties", {})
-            node = named.get(key) or next(iter(node["patternProperties"].values()))
-    return node
+    rule = schema()
+    for index, key in enumerate(path):
+        if "discriminator" in rule:
+            tag = at(config, path[:index])[rule["discriminator"]["propertyName"]]
+            rule = resolved({"$ref": rule["discriminator"]["mapping"][tag]})
+        below = children(rule)
+        rule = resolved(below.get(key) or below["<name>"])
+    return rule
 
 
 @st.composite
 def valid(draw) -> dict:
-    """The configuration with some numbers, switches and choices set to other allowed ones."""
+    """The configuration with some numbers and switches set to other allowed ones."""
     config = merged()
     for path in draw(st.lists(st.sampled_from(_free()), max_size=4, unique=True)):
-        at(config, path[:-1])[path[-1]] = draw(_values(rule_for(path)))
+        at(config, path[:-1])[path[-1]] = draw(_values(rule_for(config, path)))
     return config
 
 
 @cache
 def _free() -> list[tuple]:
     config = merged()
-    return [p for p in places(config) if not {*p} & {*STEERS} and _values(rule_for(p)) is not None]
+    free = [path for path in places(config) if not {*path} & {*STEERS}]
+    return [path for path in free if _values(rule_for(config, path)) is not None]
 
 
 def _values(rule: dict):
@@ -104,7 +94,7 @@ def _values(rule: dict):
     if rule.get("type") == "boolean":
         return st.booleans()
     if rule.get("type") == "integer":
-        return st.integers(low, high)
+        return st.integers(low, high if high is not None else rule["exclusiveMaximum"] - 1)
     if rule.get("type") == "number":
         open_ends = {"exclude_min": "minimum" not in rule, "exclude_max": high is None}
         return st.floats(low, rule.get("exclusiveMaximum", high), **open_ends)

@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -64,30 +65,22 @@ def changed(path: str, value):
 
 
 EDITS = {
-    "key twice": (lambda t: t + b"\nscale: smoke\n", "key 'scale' stands twice"),
-    "Latin-1": (lambda t: t + b"# \xe9\n", "config/config.yaml: no UTF-8"),
-    "number as key": (lambda t: t + b"\n1: 2\n", "key 1 is no word"),
     "Python in YAML": (
         lambda t: t + b'\n__use_yte__: true\nx: ?open("CANARY", "w").write("x")\n',
         "unknown key",
     ),
+    "key twice": (lambda t: t + b"\nscale: smoke\n", "key 'scale' occurs twice"),
+    "Latin-1": (lambda t: t + b"# \xe9\n", "config/config.yaml: not UTF-8"),
     "shell as a method": (changed("methods.$(touch CANARY)", {"objective": "teacher"}), "methods"),
     "empty": (lambda _: b"", "no keys at its top level"),
-    "tab": (lambda t: t + b"\na:\n\tb: 1\n", "config/config.yaml, line"),
-    "NUL": (lambda t: t + b"\0", "control characters"),
-    "5,000 digits": (lambda t: t + b"\nx: " + b"9" * 5000, "write whole numbers"),
     "deep": (lambda t: t + b"\nx: " + b"[" * 3000 + b"]" * 3000, "config/config.yaml"),
-    "anchor in itself": (lambda t: t + b"\nx: &a [*a]\n", "an anchor holds itself"),
     "Python tag": (lambda t: t + b"\nx: !!python/object/apply:os.abort []\n", "config.yaml"),
-    "pathvars": (lambda t: t + b"\npathvars: 3\n", "unknown key 'pathvars'"),
-    "method gone": (changed("methods.distill", None), "methods.distill: must be there"),
+    "method gone": (changed("methods.distill", None), "methods.distill: tables and figures need"),
     "mirror with NUL": (changed("data.mirror", "a\0b"), "data.mirror"),
-    "path as a scale": (changed("scale", "../../x"), "config: scale: '../../x' does not match"),
 }
-SHORT = ("number as key", "Python in YAML")
 
 
-@pytest.mark.parametrize("name", EDITS if WHOLE else SHORT)
+@pytest.mark.parametrize("name", EDITS if WHOLE else list(EDITS)[:1])
 def test_wrong_configuration(small, name):
     edit, said = EDITS[name]
     line = refused(edited(small, "config/config.yaml", edit, *DRY), said)
@@ -97,10 +90,10 @@ def test_wrong_configuration(small, name):
 
 OVERRIDES = {
     "scale=nope": "scale: unknown name 'nope'",
-    "scales={tiny: }": 'scales.tiny: "": it must be a mapping of keys',
-    "scale=": "scale: null: it must be text",
-    "scale=$(touch CANARY)": "scale: '$(touch CANARY)' does not match",
-    "methods={first_ts: {c: 2}}": "methods.first_ts.c: '2'",
+    "scales={tiny: }": "scales.tiny: '': should be a mapping of keys",
+    "scale=": "scale: None: should be a valid string",
+    "scale=$(touch CANARY)": "scale: '$(touch CANARY)': String should match",
+    "methods={first_ts: {c: 2}}": "methods.first_ts.c: '2': should be less than or equal to 1",
     "scales={'../x': {}}": "unknown key '../x'",
     "pathvars={results: ../x}": "unknown key 'pathvars'",
 }
@@ -113,11 +106,41 @@ def test_wrong_override(small, override):
     tried(f"snakemake --config '{override}'", 1, 1, 0, line)
 
 
-def test_overrides_that_change_nothing(small):
-    """An empty mapping is merged into what is there."""
-    if WHOLE:
-        process = snakemake(small, *DRY, "--config", "scales={}", "data={mirror: }")
+CELL = "results/{}/tables/table1/cells/alder/first_ts/in_domain-{}.json"
+NESTED = [
+    "methods={first_ts: {c: 0.5}}",
+    "scales={tiny: {student: {training: {gradient_checkpointing: true}}}}",
+    "data={mirror: }",
+]
+
+
+def test_from_another_folder_with_nested_overrides(small, tmp_path):
+    """The configuration is found beside the Snakefile; numbers and booleans become options."""
+    words = ("-n", "-c1", "-p", "--directory", tmp_path / "else {x}")
+    process = snakemake(small, *words, "--config", *NESTED, "--", CELL.format("tiny", "csqa"))
+    assert process.returncode == 0, output(process)[-3000:]
+    assert re.search(r"--c 0\.5 .*--gradient-checkpointing", output(process), re.DOTALL)
+
+
+def test_a_scale_of_ones_own(small, tmp_path):
+    """One dataset: as config/scales/mine.yaml and with --configfile, for snakemake and the plan."""
+    content = yaml.safe_load((small / "config/scales/tiny.yaml").read_text())["scales"]["tiny"]
+    content["data"]["datasets"] = {"boolq": {}, "pretraining": {"max_train_rows": 100}}
+    content |= {"corpora": ["boolq"], "settings": {"in_domain": {"boolq": "boolq"}}}
+    for name, folder in (("mine", small / "config/scales"), ("yours", tmp_path)):
+        path = folder / f"{name}.yaml"
+        path.write_text(yaml.safe_dump({"scales": {name: content}}))
+        given = ["--configfile", path] if name == "yours" else []
+        process = snakemake(small, *DRY, *given, "--config", f"scale={name}")
         assert process.returncode == 0, output(process)[-3000:]
+        assert "claims_files" in output(process)
+        words = [sys.executable, "-m", "scripts.plan", *given, "--scale", name]
+        process = subprocess.run(words, cwd=small, check=False, capture_output=True, text=True)
+        # The plan of a pretrained scale needs its tokenizer: it has read the scale by then.
+        assert f"error: no tokenizer yet: results/{name}/models/" in output(process)
+    path = small / "config/scales/mine.yaml"
+    path.unlink()
+    refused(snakemake(small, *DRY, "--config", "scale=mine"), "unknown name 'mine'")
 
 
 def test_hostile_names_reach_no_shell_unquoted(small):
