@@ -86,9 +86,6 @@ def test_a_scale_may_have_one_dataset_and_one_column():
     tiny["settings"] = {"out_of_domain": {"csqa": "boolq"}}
     with pytest.raises(UserError, match=r"mine.settings.out_of_domain.csqa: not in .*datasets"):
         validated(config)
-    tiny["data"]["datasets"]["csqa"] = {}
-    del tiny["figures"]["benchmark"]
-    validated(config)
 
 
 LAYERS = st.recursive(
@@ -142,6 +139,7 @@ MISTAKES = [
     (TINY, "", "scales.tiny: '': should be a mapping of keys to values"),
     (f"{TINY}.families", ["a"], "tiny.families: ['a']: should be a mapping"),
     (f"{TINY}.settings", {}, "tiny.settings: {}: Dictionary should have at least 1"),
+    (f"{TINY}.settings.in_domain", None, "tiny.settings: missing key in_domain"),
     (f"{TINY}.settings.in_domain.csqa", "c4", "settings.in_domain.csqa: 'c4': should be 'csqa'"),
     (f"{TINY}.settings.in_domain.csqa", "alpaca", "csqa: trained on alpaca is not in_domain"),
     (f"{TINY}.settings.in_domain.mmlu", "csqa", "settings.in_domain: unknown key 'mmlu': one of"),

@@ -64,10 +64,10 @@ def _checks(config: Config) -> Checks:
         yield name in RESERVED, f"scales.{name}", "reserved name; choose another"
         yield from _scale(f"scales.{name}", scale)
         where = f"scales.{name}.figures.figure6_methods"
-        for name in scale.figures.figure6_methods:
-            yield _unknown(where, name, methods)
-            fixed = isinstance(getattr(methods[name], "c", None), float)
-            yield not fixed, where, f"{name} has no fixed c"
+        for method in scale.figures.figure6_methods:
+            yield _unknown(where, method, methods)
+            fixed = isinstance(getattr(methods[method], "c", None), float)
+            yield not fixed, where, f"{method} has no fixed c"
 
 
 def _scale(where: str, scale: Scale) -> Checks:
@@ -101,11 +101,10 @@ def _scale(where: str, scale: Scale) -> Checks:
             yield misplaced, column, f"trained on {corpus} is not {setting}"
             yield corpus not in scale.corpora, column, f"{corpus} is not in {where}.corpora"
             yield benchmark not in datasets, column, f"not in {where}.data.datasets"
-    figures = scale.figures
+    figures, in_domain = scale.figures, scale.settings.get("in_domain")
+    yield not in_domain, f"{where}.settings", "missing key in_domain: figures show a column of it"
+    yield _unknown(f"{where}.figures.benchmark", figures.benchmark or [*in_domain][0], in_domain)
     yield _unknown(f"{where}.figures.family", figures.family, scale.families)
-    if figures.benchmark:
-        in_domain = scale.settings.get("in_domain", {})
-        yield _unknown(f"{where}.figures.benchmark", figures.benchmark, in_domain)
     knowledge = scale.knowledge
     yield knowledge.stored_k < knowledge.k, f"{where}.knowledge.stored_k", "should be at least k"
     for stage in get_args(Stage):
@@ -113,9 +112,6 @@ def _scale(where: str, scale: Scale) -> Checks:
         for key in () if stage in ("teacher", "student") else ("processes", "nodes"):
             useless = key in scale.resources[stage].model_fields_set
             yield useless, f"{where}.resources.{stage}.{key}", f"has no effect on stage {stage}"
-    for role in ("teacher", "student"):
-        training = getattr(scale, role).training
-        yield from _missing(f"{where}.{role}.training", training)
 
 
 def _model(where: str, name: str, scale: Scale) -> Checks:
@@ -137,7 +133,6 @@ def _model(where: str, name: str, scale: Scale) -> Checks:
 
 
 def _recipe(where: str, recipe: Recipe, scale: Scale) -> Checks:
-    yield from _missing(where, recipe)
     yield _unknown(f"{where}.tokenizer", recipe.tokenizer, scale.tokenizers or {})
     for text in recipe.text:
         yield _unknown(f"{where}.text", text, scale.data.datasets)
@@ -153,11 +148,6 @@ def _recipe(where: str, recipe: Recipe, scale: Scale) -> Checks:
         yield shape.hidden_size % (2 * heads), f"{where}.num_attention_heads", what
         what = f"should divide num_attention_heads {heads}"
         yield heads % (shape.num_key_value_heads or 1), f"{where}.num_key_value_heads", what
-
-
-def _missing(where: str, schedule) -> Checks:
-    for key in ("epochs", "batch_size", "learning_rate"):
-        yield getattr(schedule, key) is None, where, f"missing key {key}"
 
 
 def _unknown(where: str, name: str, entries) -> tuple[bool, str, str]:

@@ -32,19 +32,20 @@ def key(description: str, default=..., **limits):
     return Field(default, description=description, **limits)
 
 
-Whole = Annotated[int, BeforeValidator(_no_bool)]
-Number = Annotated[float, BeforeValidator(_no_bool)]
+NoBool = BeforeValidator(_no_bool)
+Whole = Annotated[int, NoBool]
+Number = Annotated[float, NoBool]
 Switch = Annotated[bool, BeforeValidator(_no_number)]
 Null = BeforeValidator(_null)
 Unique = AfterValidator(_unique)
-Seed = Annotated[int, Field(ge=0, lt=2**32), BeforeValidator(_no_bool)]
-Rows = Annotated[int, Field(ge=1, le=100_000_000), BeforeValidator(_no_bool)]
-Size = Annotated[int, Field(ge=1, le=2**24), BeforeValidator(_no_bool)]
-Share = Annotated[float, Field(ge=0, le=1), BeforeValidator(_no_bool)]
-Fraction = Annotated[float, Field(gt=0, lt=1), BeforeValidator(_no_bool)]
-Positive = Annotated[float, Field(gt=0, le=1_000_000), BeforeValidator(_no_bool)]
-Weight = Annotated[float, Field(ge=-1000, le=1000), BeforeValidator(_no_bool)]
-C = Annotated[float, Field(gt=0, le=1), BeforeValidator(_no_bool)]
+Seed = Annotated[int, Field(ge=0, lt=2**32), NoBool]
+Rows = Annotated[int, Field(ge=1, le=100_000_000), NoBool]
+Size = Annotated[int, Field(ge=1, le=2**24), NoBool]
+Share = Annotated[float, Field(ge=0, le=1), NoBool]
+Fraction = Annotated[float, Field(gt=0, lt=1), NoBool]
+Positive = Annotated[float, Field(gt=0, le=1_000_000), NoBool]
+Weight = Annotated[float, Field(ge=-1000, le=1000), NoBool]
+C = Annotated[float, Field(gt=0, le=1), NoBool]
 
 HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
@@ -148,16 +149,24 @@ class Architecture(Model):
     initializer_range: Number = key("Standard deviation of initial weights.", None, gt=0, le=10)
 
 
+Epochs = Annotated[float, key("Passes over the training split.", gt=0, le=10_000), NoBool]
+BatchSize = Annotated[Size, key("Rows of one optimizer step over all devices.")]
+LearningRate = Annotated[float, key("Peak of the cosine schedule.", gt=0, le=10), NoBool]
+
+
 class Schedule(Model):
-    epochs: Number = key("Passes over the training split.", None, gt=0, le=10_000)
-    batch_size: Size = key("Rows of one optimizer step over all devices.", None)
+    epochs: Epochs = None
+    batch_size: BatchSize = None
     length_pool: Size = key("Batches whose rows are sorted by length together; 128.", None)
-    learning_rate: Number = key("Peak of the cosine schedule.", None, gt=0, le=10)
+    learning_rate: LearningRate = None
     warmup_ratio: Share = key("Share of the steps that warm up.", None)
     weight_decay: Number = key("Weight decay of AdamW.", None, ge=0, le=10)
 
 
 class Recipe(Schedule):
+    epochs: Epochs
+    batch_size: BatchSize
+    learning_rate: LearningRate
     tokenizer: Name = key("Entry of `tokenizers`.")
     text: Text = key("Datasets whose training splits are read.", min_length=1)
     architecture: Architecture = key("LlamaConfig of a model with random weights.", None)
@@ -200,6 +209,9 @@ class Overrides(Schedule):
 
 
 class Training(Overrides):
+    epochs: Epochs
+    batch_size: BatchSize
+    learning_rate: LearningRate
     per_corpus: dict[Corpus, Overrides] = key("Settings that differ for a corpus.", None)
 
 
