@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from functools import cache, reduce
 
 from hypothesis import strategies as st
@@ -33,19 +33,13 @@ STEERS += ("block_length", "max_position_embeddings")
 
 
 @cache
-def _merged() -> dict:
-    return reduce(merge, map(read, own_files()), {})
+def _merged() -> str:
+    return json.dumps(reduce(merge, map(read, own_files()), {}))
 
 
 def merged() -> dict:
     """The content of the configuration's own files; a new copy each time, without aliases."""
-    return _plain(_merged())
-
-
-def _plain(node):
-    if isinstance(node, dict):
-        return {key: _plain(child) for key, child in node.items()}
-    return [*map(_plain, node)] if isinstance(node, list) else copy.copy(node)
+    return json.loads(_merged())
 
 
 def places(node, path=()):

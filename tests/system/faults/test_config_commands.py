@@ -46,24 +46,6 @@ def refused(process, said: str) -> str:
     return lines[-1]
 
 
-def changed(path: str, value):
-    """An edit of config.yaml: a dotted key gets a value, or goes where the value is None."""
-
-    def edit(text: bytes) -> bytes:
-        config = yaml.safe_load(text)
-        *parents, last = path.split(".")
-        node = config
-        for key in parents:
-            node = node[key]
-        if value is None:
-            del node[last]
-        else:
-            node[last] = value
-        return yaml.safe_dump(config, sort_keys=False).encode()
-
-    return edit
-
-
 EDITS = {
     "Python in YAML": (
         lambda t: t + b'\n__use_yte__: true\nx: ?open("CANARY", "w").write("x")\n',
@@ -71,12 +53,11 @@ EDITS = {
     ),
     "key twice": (lambda t: t + b"\nscale: smoke\n", "key 'scale' occurs twice"),
     "Latin-1": (lambda t: t + b"# \xe9\n", "config/config.yaml: not UTF-8"),
-    "shell as a method": (changed("methods.$(touch CANARY)", {"objective": "teacher"}), "methods"),
+    "shell as a method": (lambda t: t.replace(b"  distill:", b"  $(touch CANARY):"), "methods"),
     "empty": (lambda _: b"", "no keys at its top level"),
-    "deep": (lambda t: t + b"\nx: " + b"[" * 3000 + b"]" * 3000, "config/config.yaml"),
     "Python tag": (lambda t: t + b"\nx: !!python/object/apply:os.abort []\n", "config.yaml"),
-    "method gone": (changed("methods.distill", None), "methods.distill: tables and figures need"),
-    "mirror with NUL": (changed("data.mirror", "a\0b"), "data.mirror"),
+    "method gone": (lambda t: t.replace(b"distill:", b"d:", 1), "methods.distill: tables and"),
+    "mirror with NUL": (lambda t: t.replace(b"null", b'"a\\0b"', 1), "data.mirror"),
 }
 
 
@@ -106,18 +87,13 @@ def test_wrong_override(small, override):
     tried(f"snakemake --config '{override}'", 1, 1, 0, line)
 
 
-CELL = "results/{}/tables/table1/cells/alder/first_ts/in_domain-{}.json"
-NESTED = [
-    "methods={first_ts: {c: 0.5}}",
-    "scales={tiny: {student: {training: {gradient_checkpointing: true}}}}",
-    "data={mirror: }",
-]
-
-
 def test_from_another_folder_with_nested_overrides(small, tmp_path):
     """The configuration is found beside the Snakefile; numbers and booleans become options."""
     words = ("-n", "-c1", "-p", "--directory", tmp_path / "else {x}")
-    process = snakemake(small, *words, "--config", *NESTED, "--", CELL.format("tiny", "csqa"))
+    training = "scales={tiny: {student: {training: {gradient_checkpointing: true}}}}"
+    nested = ("methods={first_ts: {c: 0.5}}", training, "data={mirror: }")
+    target = "results/tiny/student/alder/csqa/first_ts/seed1234/record.json"
+    process = snakemake(small, *words, "--config", *nested, "--", target)
     assert process.returncode == 0, output(process)[-3000:]
     assert re.search(r"--c 0\.5 .*--gradient-checkpointing", output(process), re.DOTALL)
 
