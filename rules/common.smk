@@ -39,8 +39,10 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
 #
 # Token ids are kept beside what Snakemake keeps, for jobs that encode the same split.
 KEPT_IDS = Path.cwd().joinpath(".snakemake", "encodings")
-paths = f"PYTHONPATH={shlex.quote(str(workflow.basedir))} FIRST_ENCODINGS={shlex.quote(str(KEPT_IDS))}"
-shell.prefix("trap : TERM USR1; export {}; ".format(paths.replace("{", "{{").replace("}", "}}")))
+shell.prefix(
+    f"trap : TERM USR1; export PYTHONPATH={shlex.quote(str(workflow.basedir))} "
+    f"FIRST_ENCODINGS={shlex.quote(str(KEPT_IDS))}; "
+)
 
 # Rules that read the hub run where snakemake runs, unless a partition with network is named.
 FETCH_LOCALLY = config["fetch"]["partition"] is None

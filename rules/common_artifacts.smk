@@ -138,7 +138,9 @@ def figure6_students(w):
     return [
         path
         for method in figure6_methods(w)
-        for path in runs(w.scale, family, method, "in_domain", figure_benchmark(w.scale), "metrics.json")
+        for path in runs(
+            w.scale, family, method, "in_domain", figure_benchmark(w.scale), "metrics.json"
+        )
     ]
 
 

@@ -157,7 +157,7 @@ LearningRate = Annotated[float, key("Peak of the cosine schedule.", gt=0, le=10)
 class Schedule(Model):
     epochs: Epochs = None
     batch_size: BatchSize = None
-    length_pool: Size = key("Batches whose rows are sorted by length together; 128.", None)
+    length_pool: Size = key("Batches whose rows are sorted by length together; default 128.", None)
     learning_rate: LearningRate = None
     warmup_ratio: Share = key("Share of the steps that warm up.", None)
     weight_decay: Number = key("Weight decay of AdamW.", None, ge=0, le=10)
@@ -223,7 +223,7 @@ class TeacherStage(Model):
 class KnowledgeStage(Model):
     k: Whole = key("Top tokens a position that are matched (the paper's 5).", ge=1, le=255)
     stored_k: Whole = key("Top tokens a position that are stored; at least k.", ge=1, le=255)
-    jobs: Whole = key("Jobs that share the extraction of a split; 1.", None, ge=1, le=999)
+    jobs: Whole = key("Jobs that share the extraction of a split; default 1.", None, ge=1, le=999)
 
 
 class TemperatureStage(Model):
@@ -253,11 +253,12 @@ class Figures(Model):
 class Needs(Model):
     threads: Whole = key("CPU threads.", ge=1, le=4096)
     gpu: Whole = key("GPUs per machine.", ge=0, le=64)
-    mem_mb: Whole = key("Host memory in MB per machine.", ge=500, le=100_000_000)
+    mem_mb: Whole = key(
+        "Host memory in MB; under Slurm Snakemake itself takes 260 of it.", ge=500, le=100_000_000
+    )
     runtime: Whole = key("Minutes.", ge=1, le=1_000_000)
-
-    processes: Whole = key("For training: per machine; one per GPU.", None, ge=1, le=4096)
-    nodes: Whole = key("For training: machines; 1.", None, ge=1, le=1024)
+    processes: Whole = key("Training processes; default one per GPU.", None, ge=1, le=4096)
+    nodes: Whole = key("Machines of one training; default 1.", None, ge=1, le=1024)
 
 
 class Scale(Model):
@@ -270,7 +271,7 @@ class Scale(Model):
     settings: dict[Setting, Columns] = key("Table 1: {benchmark: corpus}.", min_length=1)
     encoding: Encoding = key("Tokenisation.")
     dtype: Literal["float32", "bfloat16"] = key("Type of the weights; losses are float32.")
-    gpu: Gpu = key("One GPU, for `python -m scripts.plan`; 80 GB, 989 TFLOPS.", None)
+    gpu: Gpu = key("One GPU, for scripts.plan; default 80 GB and 989 TFLOPS.", None)
     teacher: TeacherStage = key("Fine-tuning of teachers.")
     knowledge: KnowledgeStage = key("Extraction of the teacher's knowledge.")
     temperature: TemperatureStage = key("Search of c.")

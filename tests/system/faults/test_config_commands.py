@@ -89,7 +89,7 @@ def test_wrong_override(small, override):
 
 def test_from_another_folder_with_nested_overrides(small, tmp_path):
     """The configuration is found beside the Snakefile; numbers and booleans become options."""
-    words = ("-n", "-c1", "-p", "--directory", tmp_path / "else {x}")
+    words = ("-n", "-c1", "-p", "--directory", tmp_path / "else where")
     training = "scales={tiny: {student: {training: {gradient_checkpointing: true}}}}"
     nested = ("methods={first_ts: {c: 0.5}}", training, "data={mirror: }")
     target = "results/tiny/student/alder/csqa/first_ts/seed1234/record.json"
