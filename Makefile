@@ -89,11 +89,8 @@ $(VENV)/test.stamp: envs/lock-test.txt | $(VENV)/run.stamp
 	@$(LOCKED) -r envs/lock-test.txt
 	@touch $@
 
-lock: $(VENV)/test.stamp ## rewrite envs/lock*.txt and the versions in envs/*.yaml
-	@$(LOCKED) -r envs/lock-tool.txt
-	@$(PIP) -r envs/run.txt -r envs/test.txt
-	@$(PIP) --no-deps -r envs/test-nodeps.txt
-	@$(BIN)/python -m scripts.first.runtime.environments --write-lock
+lock: $(VENV)/test.stamp ## resolve envs/*.in into the lock; UPGRADE=--upgrade for newer versions
+	@$(BIN)/python envs/lock.py $(UPGRADE)
 
 clean: ## remove results and logs, keep the environment
 	rm -rf results/tiny results/smoke logs benchmarks/tiny benchmarks/smoke .snakemake

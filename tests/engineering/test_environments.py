@@ -1,85 +1,83 @@
-"""One lock: what conda and pip install, and what runs here, are the versions of envs/lock*.txt."""
+"""One lock: pip, conda and the container install the versions and hashes of envs/lock*.txt."""
 
 from __future__ import annotations
 
 import ast
+import hashlib
+import os
 import re
+import shutil
+import subprocess
 import sys
+import zipfile
 from importlib.metadata import PackageNotFoundError, packages_distributions, version
 
 import pytest
 import yaml
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 
-from scripts.first.errors import UserError
-from scripts.first.runtime.environments import (
-    NEEDED,
-    canonical,
-    completed,
-    installed,
-    locked,
-    named,
-    needed,
-    to_lock,
-)
-from tests import tiny_models as tiny
+from scripts.first import ROOT
 
-FOLDER = tiny.REPOSITORY / "envs"
+FOLDER = ROOT / "envs"
 YAML = sorted(path.name for path in FOLDER.glob("*.yaml"))
-NAMES = ("run.txt", "test.txt", "test-nodeps.txt")
+NEEDED = "# needed by these; written by `make lock`"
 
 
-LOCKS = ("lock.txt", "lock-test.txt", "lock-torch.txt", "lock-tool.txt")
+def read_lock(name: str) -> dict[str, str]:
+    """{package: version} of a lock file; every package has exactly one version and its hashes."""
+    text = (FOLDER / name).read_text().replace("\\\n", " ")
+    lines = [line for line in text.splitlines() if line and line[0] != "#"]
+    if name != "lock-torch.txt":
+        assert all(re.search(r"( +--hash=sha256:[0-9a-f]{64})+ *$", line) for line in lines)
+    found = [Requirement(line.split(" --hash")[0]) for line in lines]
+    assert len({r.name for r in found}) == len(found) > 0
+    return {r.name: str(r.specifier).removeprefix("==") for r in found}
 
 
-def read_file(name: str) -> dict[str, str]:
-    """One file of the lock, read by this test's own rule: every line a version and its hashes."""
-    lines = [line for line in (FOLDER / name).read_text().splitlines() if line[:1] != "#"]
-    form = r"([a-z0-9-]+)==([0-9][\w.]*)((?: --hash=sha256:[0-9a-f]{64})*)"
-    found = [re.fullmatch(form, line).groups() for line in lines]
-    assert [bool(hashes) for *_, hashes in found] == [name != "lock-torch.txt"] * len(found)
-    pins = {package: version for package, version, _ in found}
-    assert len(pins) == len(lines) > 0 and list(pins) == sorted(pins)
-    return pins
+def named(*files: str) -> set[str]:
+    """Packages that run.in or test.in name."""
+    lines = [n.split("#")[0].strip() for f in files for n in (FOLDER / f).read_text().splitlines()]
+    return {canonicalize_name(line) for line in lines if line}
 
 
-def read_lock() -> dict[str, str]:
-    """The whole lock; no package stands in two of its files."""
-    files = [read_file(name) for name in LOCKS]
-    pins = {package: version for file in files for package, version in file.items()}
-    assert len(pins) == sum(map(len, files))
-    return pins
-
-
-def names_in(name: str) -> list[str]:
-    lines = (FOLDER / name).read_text().splitlines()
-    return [line.strip().replace("_", "-").lower() for line in lines if line and line[0] != "#"]
+def lock() -> dict[str, str]:
+    return read_lock("lock-test.txt") | read_lock("lock.txt") | read_lock("lock-torch.txt")
 
 
 def pins_of(name: str) -> dict[str, str]:
-    """{package: version} of a conda environment's pip section; every line one exact version."""
+    """{package: version} of a conda environment's pip section."""
     pins = yaml.safe_load((FOLDER / name).read_text())["dependencies"][-1]["pip"]
     parsed = [Requirement(pin) for pin in pins]
-    assert all(str(r.specifier).startswith("==") and not r.extras and not r.marker for r in parsed)
-    found = {r.name: str(r.specifier).removeprefix("==") for r in parsed}
-    assert len(found) == len(pins) > 3
-    return found
+    assert len({r.name for r in parsed}) == len(pins) > 3
+    return {r.name: str(r.specifier).removeprefix("==") for r in parsed}
 
 
-def test_lock_is_sorted_and_read_as_written():
-    assert locked() == read_lock() and list(locked()) == sorted(read_lock())
-    assert {path.name for path in FOLDER.glob("lock*")} == set(LOCKS)
-    assert canonical("Ruamel_yaml.clib") == "ruamel-yaml-clib"
+def test_tests_run_with_the_versions_of_a_run():
+    run, test = read_lock("lock.txt"), read_lock("lock-test.txt")
+    assert {name: test.get(name) for name in run} == run
+    assert "torch" not in test and list(read_lock("lock-torch.txt")) == ["torch"]
 
 
-def test_lock_holds_what_is_needed_and_nothing_else():
-    """A package that nobody names, installed by chance, is not locked."""
-    assert {name: set(read_file(name)) for name in LOCKS} == to_lock()
-    assert to_lock()["lock-torch.txt"] == {"torch"}, "all others have hashes"
-    assert "numpy" in needed({"pandas"}) and "pandas" not in needed({"pandas"})
-    with pytest.raises(UserError, match="not installed: no-such-package"):
-        needed({"no-such-package"})
+def test_every_name_is_locked_and_has_its_reason():
+    assert named("run.in", "test.in") <= lock().keys()
+    for file in ("run.in", "test.in"):
+        lines = [line for line in (FOLDER / file).read_text().splitlines() if line[0] != "#"]
+        assert all(len(line.partition("  # ")[2]) > 10 for line in lines)
+        assert lines == sorted(lines)
+
+
+def test_installed_versions_are_the_locked_ones():
+    wrong = {}
+    for package, pinned in lock().items():
+        try:
+            found = version(package).split("+")[0]
+        except PackageNotFoundError:  # of another platform, or of tests
+            continue
+        if found != pinned:
+            wrong[package] = (found, pinned)
+    assert wrong == {}
 
 
 @pytest.mark.parametrize("name", YAML)
@@ -89,72 +87,19 @@ def test_conda_environment_is_what_conda_reads(name):
     With a pin file beside it, Snakemake would not install the pip section.
     """
     content = yaml.safe_load((FOLDER / name).read_text())
-    assert list(content) == ["name", "channels", "variables", "dependencies"]
     assert content["channels"] == ["conda-forge", "nodefaults"]
     assert content["variables"] == {"PYTHONNOUSERSITE": "1"}
     *conda, pip = content["dependencies"]
     specs = [MatchSpec(spec, strict=True) for spec in conda]
-    assert list(map(str, specs)) == ["python 3.11.*", "pip"]
-    assert list(pip) == ["pip"]
+    assert list(map(str, specs)) == ["python 3.11.*", "pip"] and list(pip) == ["pip"]
     assert {path.name for path in FOLDER.glob(f"{name[:-5]}.*")} == {name}
 
 
 @pytest.mark.parametrize("name", YAML)
 def test_conda_environment_pins_the_lock(name):
-    assert {package: read_lock()[package] for package in pins_of(name)} == pins_of(name)
-
-
-@pytest.mark.parametrize("name", YAML)
-def test_conda_environment_is_complete(name):
-    """Every package that a named one needs is named too, and no other: `make lock` agrees."""
-    text = (FOLDER / name).read_text()
-    assert completed(text, read_lock()) == text
-
-
-def test_what_only_a_removed_package_needed_goes_with_it():
-    text = (FOLDER / "data.yaml").read_text()
-    chosen = re.sub(r" +- datasets==.*\n", "", text.split(NEEDED)[0])
-    shorter = completed(chosen, read_lock())
-    assert "- dill==" in text and "- dill==" not in shorter
-    assert "- six==" in shorter  # which pandas needs too
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_every_name_to_install_is_locked(name):
-    names = names_in(name)
-    assert names and not [n for n in names if n not in read_lock()]
-
-
-@pytest.mark.parametrize("name", YAML)
-def test_conda_packages_are_packages_of_a_run(name):
+    assert {package: lock()[package] for package in pins_of(name)} == pins_of(name)
     chosen = (FOLDER / name).read_text().split(NEEDED)[0]
-    assert set(re.findall(r"- ([\w-]+)==", chosen)) <= set(names_in("run.txt"))
-
-
-def test_installed_versions_are_the_locked_ones():
-    here, wrong = installed(), {}
-    for package, pinned in read_lock().items():
-        try:
-            found = version(package).split("+")[0]
-        except PackageNotFoundError:
-            continue  # an environment for runs only has no oracles
-        assert here[package] == found
-        if found != pinned:
-            wrong[package] = (found, pinned)
-    assert wrong == {}
-    assert {"numpy", "pytest", "pyyaml"} <= here.keys()
-
-
-def test_every_import_is_named():
-    """What code imports by itself must not come and go with what some other package needs."""
-    owners = packages_distributions()
-    files = (FOLDER.parent / "scripts").rglob("*.py")
-    trees = [ast.walk(ast.parse(path.read_text(encoding="utf-8"))) for path in files]
-    found = {m.split(".")[0] for nodes in trees for node in nodes for m in imported(node)}
-    ours = {"scripts", "benchmarks", *sys.stdlib_module_names}
-    packages = {canonical(owners.get(name, [name])[0]) for name in found - ours}
-    assert packages - named("run.txt", "test.txt") == set()
-    assert {"torch", "psutil", "datasets"} <= packages
+    assert set(re.findall(r"- ([\w-]+)==", chosen)) <= named("run.in")
 
 
 def imported(node: ast.AST) -> list[str]:
@@ -162,3 +107,75 @@ def imported(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
     return [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
+
+
+def test_every_import_is_named():
+    """What code imports must not come and go with what some other package needs."""
+    owners = packages_distributions()
+    trees = [ast.walk(ast.parse(path.read_text())) for path in (ROOT / "scripts").rglob("*.py")]
+    found = {m.split(".")[0] for nodes in trees for node in nodes for m in imported(node)}
+    ours = {"scripts", *sys.stdlib_module_names}
+    packages = {canonicalize_name(owners.get(name, [name])[0]) for name in found - ours}
+    assert packages <= named("run.in") and {"torch", "datasets"} <= packages
+
+
+def wheel(folder, name: str) -> str:
+    """Write a package of one module, version 1.0; its line in a lock."""
+    place = folder / f"{name}-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(place, "w") as file:
+        file.writestr(f"{name}.py", "")
+        about = f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n"
+        file.writestr(f"{name}-1.0.dist-info/METADATA", about)
+        tag = "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        file.writestr(f"{name}-1.0.dist-info/WHEEL", tag)
+        file.writestr(f"{name}-1.0.dist-info/RECORD", "")
+    return f"{name}==1.0 --hash=sha256:{hashlib.sha256(place.read_bytes()).hexdigest()}"
+
+
+def test_only_what_the_lock_names_is_installed(tmp_path):
+    """`make` refuses another hash, a package without one or without a version, an altered file."""
+    shutil.copyfile(ROOT / "Makefile", tmp_path / "Makefile")
+    (tmp_path / "envs").mkdir()
+    venv = tmp_path / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", venv], check=True)
+    good, other = (wheel(tmp_path, name) for name in ("good", "other"))
+    wheel(tmp_path, "torchlike")
+    (tmp_path / "envs/lock-torch.txt").write_text("torchlike==1.0\n")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("PIP_", "MAKE", "PYTHON"))}
+    kept |= {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path), "PIP_CONFIG_FILE": os.devnull}
+
+    def install(lock: str) -> tuple[bool, str]:
+        (tmp_path / "envs/lock.txt").write_text(lock + "\n")
+        line = ["make", f"VENV={venv}", f"{venv}/run.stamp"]
+        done = subprocess.run(line, cwd=tmp_path, env=kept, capture_output=True, text=True)
+        return (venv / "run.stamp").exists(), done.stdout + done.stderr
+
+    wrong = good[:-1] + ("0" if good[-1] != "0" else "1")
+    for lock, reason in (
+        (wrong, "DO NOT MATCH THE HASHES"),
+        (f"{good}\nother==1.0", "Hashes are required"),
+        (f"{good}\n{other.replace('==1.0', '')}", "pinned with =="),
+    ):
+        made, text = install(lock)
+        assert not made and reason in text, text
+    content = (tmp_path / "good-1.0-py3-none-any.whl").read_bytes()
+    (tmp_path / "good-1.0-py3-none-any.whl").write_bytes(content + b"\0")
+    made, text = install(good)
+    assert not made and "DO NOT MATCH THE HASHES" in text
+    (tmp_path / "good-1.0-py3-none-any.whl").write_bytes(content)
+    made, text = install(good)
+    assert made, text
+
+
+def test_the_container_installs_the_lock():
+    """By the Makefile's own rule, with the files that it copies; the Snakefile names the image."""
+    definition = (FOLDER / "first.def").read_text()
+    copied = re.findall(r"^    (\S+) /opt/first-source/(\S+)$", definition, flags=re.M)
+    assert {source for source, target in copied if source == target} == {
+        "Makefile",
+        "envs/lock.txt",
+        "envs/lock-torch.txt",
+    }
+    assert "make -C /opt/first-source VENV=/opt/first /opt/first/run.stamp" in definition
+    (image,) = re.findall(r"^#   apptainer build (\S+) envs/first.def$", definition, flags=re.M)
+    assert f'container: "{image}"' in (ROOT / "Snakefile").read_text()
