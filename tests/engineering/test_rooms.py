@@ -1,0 +1,84 @@
+"""The layout: small packages, imports that run one way, files of at most 300 lines."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from graphlib import TopologicalSorter
+from pathlib import Path
+from statistics import median
+
+from scripts.first import ROOT
+
+# From the ground up: a package imports only from those before it (docs/architecture.md).
+ORDER = (
+    "ground",
+    "config",
+    "runtime",
+    "provenance",
+    "hub",
+    "world",
+    "data",
+    "models",
+    "calibration",
+    "knowledge",
+    "distributed",
+    "training",
+    "reporting",
+    "plan",
+    "scripts",
+)
+FILES = sorted((ROOT / "scripts").rglob("*.py"))
+
+
+def dotted(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room(module: str) -> str:
+    """`training` for scripts.first.training.loop; scripts.first.errors is on the ground."""
+    parts = module.split(".")
+    if parts[:2] != ["scripts", "first"]:
+        return "scripts"
+    return parts[2] if len(parts) > 2 and parts[2] in ORDER else "ground"
+
+
+def imports() -> dict[str, set[str]]:
+    """{module: modules of this repository that it imports, in functions too}."""
+    modules = {dotted(path) for path in FILES}
+    found = defaultdict(set)
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            elif isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            found[dotted(path)] |= modules & set(names) - {"scripts", "scripts.first"}
+    return found
+
+
+def test_imports_run_one_way():
+    against = {
+        f"{module} imports {name}"
+        for module, names in imports().items()
+        for name in names
+        if ORDER.index(room(name)) > ORDER.index(room(module))
+    }
+    assert against == set()
+
+
+def test_no_module_imports_itself_over_others():
+    graph = {module: names - {module} for module, names in imports().items()}
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(FILES) - 2  # or CycleError
+
+
+def test_packages_and_files_are_small():
+    sizes = {path: len(path.read_text().splitlines()) for path in FILES}
+    assert {path: n for path, n in sizes.items() if n > 300} == {}
+    assert median(n for path, n in sizes.items() if path.name != "__init__.py") <= 130
+    packages = defaultdict(list)
+    for path in FILES:
+        if path.name != "__init__.py" and path.parent != ROOT / "scripts":
+            packages[path.parent].append(path.name)
+    assert {path: names for path, names in packages.items() if len(names) > 10} == {}
