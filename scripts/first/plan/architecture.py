@@ -3,7 +3,7 @@
 Sources, first that exists: the checkpoint in results/ (its own files, or those of the hub cache
 that its record names), the hub cache, a checkpoint that the repository ships, the recipe of a model
 that is pretrained here, config/architectures/. The last holds facts of hub models for plans made
-before anything was fetched; where both exist and differ, `disagreement` says how.
+before anything was fetched.
 """
 
 from __future__ import annotations
@@ -19,16 +19,6 @@ from scripts.first.files import read_json
 from scripts.first.hub.locations import locate
 
 SHIPPED = ROOT / "config" / "architectures"
-FACTS = (
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "vocab_size",
-    "tie_word_embeddings",
-    "max_position_embeddings",
-)
 
 
 @dataclass(frozen=True)
@@ -45,7 +35,6 @@ class Architecture:
     parameters: int
     layer_parameters: int
     source: str
-    disagreement: str = ""
 
     @property
     def queries(self) -> int:
@@ -68,7 +57,7 @@ class Architecture:
         return self.vocabulary * self.hidden
 
 
-def from_config(config: dict, source: str, disagreement: str = "") -> Architecture:
+def from_config(config: dict, source: str) -> Architecture:
     """Architecture of a config.json's content; UserError for what transformers cannot build."""
     parameters, layer = _count(json.dumps(config, sort_keys=True), source)
     shape = _built(config, source)
@@ -84,7 +73,6 @@ def from_config(config: dict, source: str, disagreement: str = "") -> Architectu
         parameters=parameters,
         layer_parameters=layer,
         source=source,
-        disagreement=disagreement,
     )
 
 
@@ -113,12 +101,6 @@ def _count(config: str, source: str) -> tuple[int, int]:
     return sum(p.numel() for p in model.parameters()), layer
 
 
-def facts(config: dict, source: str) -> dict:
-    """The numbers of a config.json that memory and work depend on, defaults filled in."""
-    shape = _built(config, source)
-    return {name: getattr(shape, name) for name in FACTS}
-
-
 def architecture_of(scale: str, name: str, settings: dict, results: Path) -> Architecture:
     """Architecture of one entry of a scale's `models`; UserError where no source is at hand.
 
@@ -136,22 +118,15 @@ def architecture_of(scale: str, name: str, settings: dict, results: Path) -> Arc
             raise UserError(f"no configuration of model {name}: scale {scale}: build it first")
         return from_config(*found)
     shipped = SHIPPED / (model["hub"]["repo"].replace("/", "--") + ".json")
-    kept = {k: v for k, v in read_json(shipped).items() if k[0] != "_"} if shipped.is_file() else {}
-    if found is None and not kept:
+    if found is not None:
+        return from_config(*found)
+    if not shipped.is_file():
         raise UserError(
             f"no configuration of {model['hub']['repo']}: fetch it (snakemake "
             f"results/{scale}/models/{name}/record.json) or write its facts into {shipped}"
         )
-    if found is None:
-        return from_config(kept, f"config/architectures/{shipped.name}")
-    return from_config(*found, _difference(*found, kept, shipped) if kept else "")
-
-
-def _difference(config: dict, source: str, kept: dict, shipped: Path) -> str:
-    """What config.json and the shipped facts disagree in, as one line; empty where they agree."""
-    real, ours = facts(config, source), facts(kept, shipped.name)
-    wrong = [f"{n} {ours[n]} but {real[n]}" for n in FACTS if ours[n] != real[n]]
-    return f"{shipped.name} differs from {source}: {', '.join(wrong)}" if wrong else ""
+    kept = {k: v for k, v in read_json(shipped).items() if k[0] != "_"}
+    return from_config(kept, f"config/architectures/{shipped.name}")
 
 
 def fetched_files(folder: Path) -> Path | None:

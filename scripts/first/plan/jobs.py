@@ -1,47 +1,48 @@
-"""Which jobs a scale has: the workflow's own rules of who needs what, counted from the config."""
+"""The jobs of a scale, as Snakemake itself lists them, and what they are counted by."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
+from functools import cache
 
-# Evaluated on the figures' in-domain benchmark whatever Table 1 has: Figures 3 and 5, Table 2.
-FIGURES = ("teacher", "finetune", "distill", "first_ts")
+from scripts.first import ROOT
+from scripts.first.errors import UserError
 
-
-def evaluations(config: dict, scale: str, family: str) -> set[tuple[str, str, str, int]]:
-    """(corpus, method, benchmark, seed) of each evaluation that `all` needs of one family."""
-    settings, methods = config["scales"][scale], config["methods"]
-    columns = [(b, corpus) for part in settings["settings"].values() for b, corpus in part.items()]
-    shown = settings["figures"].get("benchmark") or next(iter(settings["settings"]["in_domain"]))
-    wanted = [(m, b, corpus) for m in config["table1"]["methods"] for b, corpus in columns]
-    wanted += [(method, shown, shown) for method in FIGURES]
-    if family == settings["figures"]["family"]:
-        extra = settings["figures"]["figure6_methods"]
-        wanted += [(method, shown, shown) for method in extra]
-    found = set()
-    for method, benchmark, corpus in wanted:
-        objective = methods[method]["objective"]
-        seeds = settings["student"]["seeds"]
-        for seed in seeds[:1] if objective in ("none", "teacher") else seeds:
-            found.add(("none" if objective == "none" else corpus, method, benchmark, seed))
-    return found
+Job = tuple[str, ...]  # (stage, family, corpus, method, seed) or so: its folder below the scale's
 
 
-def students(config: dict, scale: str, family: str) -> Counter:
-    """{(corpus, objective): jobs}: the students behind those evaluations."""
-    methods, trained = config["methods"], set()
-    for corpus, method, _, seed in evaluations(config, scale, family):
-        name = methods[method].get("of", method)
-        if methods[name]["objective"] in ("hard_labels", "knowledge"):
-            trained.add((corpus, name, seed))
-    return Counter((corpus, methods[name]["objective"]) for corpus, name, _ in trained)
+@cache
+def jobs_of(scale: str, configfiles: tuple[str, ...] = ()) -> frozenset[Job]:
+    """Each job of `all` at one scale by the folder that it writes, finished or not.
+
+    UserError with Snakemake's last line where it cannot resolve the scale.
+    """
+    line = [sys.executable, "-m", "snakemake", "--summary", "--quiet", "all"]
+    line += ["--configfile", *configfiles] if configfiles else []
+    line += ["--config", f"scale={scale}"]
+    done = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
+    if done.returncode:
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise UserError(f"cannot list the jobs of scale {scale}: {last.removeprefix('error: ')}")
+    files = [row.split("\t")[0] for row in done.stdout.splitlines()[1:]]
+    inside = [f.split("/")[2:-1] for f in files if f.startswith(f"results/{scale}/")]
+    return frozenset(map(tuple, inside))
 
 
-def evaluated(config: dict, scale: str, family: str) -> dict[str, Counter]:
-    """{role of the model: {benchmark: jobs}}, role `teacher` or `student`."""
+def students(jobs: frozenset[Job], methods: dict, family: str) -> Counter:
+    """{(corpus, objective): jobs} of one family's students."""
+    found = [job for job in jobs if job[:2] == ("student", family)]
+    return Counter((job[2], methods[job[3]]["objective"]) for job in found)
+
+
+def evaluations(jobs: frozenset[Job], methods: dict, family: str) -> dict[str, Counter]:
+    """{role of the model, `teacher` or `student`: {corpus: jobs}} of one family."""
     found: dict[str, Counter] = {"teacher": Counter(), "student": Counter()}
-    for _, method, benchmark, _ in evaluations(config, scale, family):
-        entry = config["methods"][method]
-        is_teacher = entry["objective"] == "teacher" or entry.get("model") == "teacher"
-        found["teacher" if is_teacher else "student"][benchmark] += 1
+    for job in jobs:
+        if job[:2] == ("evaluation", family):
+            method = methods[job[3]]
+            teacher = method["objective"] == "teacher" or method.get("model") == "teacher"
+            found["teacher" if teacher else "student"][job[2]] += 1
     return found

@@ -6,9 +6,10 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
-from scripts.first.plan import hosts, jobs, work
+from scripts.first.plan import hosts, work
 from scripts.first.plan.architecture import Architecture, architecture_of
 from scripts.first.plan.corpora import Counts, counts_of
+from scripts.first.plan.jobs import Job, evaluations, students
 from scripts.first.plan.machine import GB, Machine
 from scripts.first.plan.memory import (
     COLUMNS,
@@ -44,8 +45,7 @@ class Scale:
     def declared(self, stage: str) -> dict:
         """Resources of a stage; processes on each machine (`on_host`) and in all of one job.
 
-        As rules/common.smk launches them: what is declared holds for each machine; `gpu` as
-        returned counts those of all.
+        What is declared holds for each machine; `gpu` as returned counts those of all.
         """
         found = {"nodes": 1, **self.settings["resources"][stage]}
         nodes, gpus = found["nodes"], found["gpu"]
@@ -53,7 +53,9 @@ class Scale:
         return {**found, "gpu": gpus * nodes, "on_host": on_host, "all": on_host * nodes}
 
 
-def make_plan(config: dict, name: str, machine: Machine, results: Path) -> dict:
+def make_plan(
+    config: dict, name: str, machine: Machine, results: Path, jobs: frozenset[Job]
+) -> dict:
     """{scale, machine, rows, totals, sources}: everything that is printed; sizes in 1e9 bytes."""
     scale = Scale(config, name, machine, results)
     rows: list[dict] = []
@@ -64,13 +66,13 @@ def make_plan(config: dict, name: str, machine: Machine, results: Path) -> dict:
             rows.append(_trained(scale, "teacher", family, corpus, teacher, "labels", 1))
             rows += _knowledge(scale, family, corpus, teacher)
             rows.append(_temperature(scale, family, corpus, teacher))
-        for (corpus, objective), count in sorted(jobs.students(config, name, family).items()):
+        for (corpus, objective), count in sorted(students(jobs, config["methods"], family).items()):
             loss = "labels" if objective == "hard_labels" else "knowledge"
             rows.append(_trained(scale, "student", family, corpus, student, loss, count))
+        found = evaluations(jobs, config["methods"], family)
         for role, model in (("teacher", teacher), ("student", student)):
-            benchmarks = jobs.evaluated(config, name, family)[role]
-            if benchmarks:
-                rows.append(_evaluation(scale, family, role, model, benchmarks))
+            if found[role]:
+                rows.append(_evaluation(scale, family, role, model, found[role]))
     kept = ("jobs", "tokens", "flops", "gpu_hours", "checkpoint_gb", "store_gb")
     totals = {key: sum(row[key] for row in rows) for key in kept}
     totals["state_gb"] = max(row["state_gb"] for row in rows)
@@ -115,7 +117,7 @@ def _row(scale: Scale, stage: str, family: str, what: str, model: Architecture, 
         "gpu_hours": sum(seconds) / 3600 * gpus,
     }
     limit = machine.gpu_memory_gb * (1 - machine.gpu_reserve)
-    row["flags"] = [model.disagreement] if model.disagreement and stage == "models" else []
+    row["flags"] = []
     if gpus and row["gpu_gb"] > limit:
         row["flags"].append(f"needs {row['gpu_gb']:.1f} GB of each GPU, {limit:.1f} are usable")
     if stage in ("teacher", "student") and gpus not in (0, declared["all"]):
@@ -245,22 +247,30 @@ def _temperature(scale: Scale, family, corpus, model: Architecture) -> dict:
     return _row(scale, "temperature", family, corpus, model, jobs=1, host=host)
 
 
-def _evaluation(scale: Scale, family, role, model: Architecture, benchmarks) -> dict:
-    tests = {name: scale.counts(family, name, "test") for name in benchmarks}
-    memories = [_reading(scale, model, counts, "evaluation") for counts in tests.values()]
+def _evaluation(scale: Scale, family, role, model: Architecture, corpora) -> dict:
+    """A row of rule evaluation: each job tests one model on all benchmarks of its corpus.
+
+    corpora: {corpus that a model was trained on, `none` for the untuned one: jobs}.
+    """
+    columns = [c for part in scale.settings["settings"].values() for c in part.items()]
+    tests = {name: scale.counts(family, name, "test") for name, _ in columns}
     flops = {name: sum(work.forward_flops(model, counts)) for name, counts in tests.items()}
     files = 2 * scale.width * model.parameters
-    times = {name: scale.machine.seconds(f, 1, files) for name, f in flops.items()}
+    jobs = []  # the benchmarks of each job
+    for corpus, number in corpora.items():
+        jobs += [{b for b, trained in columns if corpus in ("none", trained)}] * number
+    memories = [_reading(scale, model, tests[b], "evaluation") for b in set().union(*jobs)]
+    done = [sum(flops[b] for b in benchmarks) for benchmarks in jobs]
     return _row(
         scale,
         "evaluation",
         family,
         role,
         model,
-        jobs=sum(benchmarks.values()),
+        jobs=len(jobs),
         memory=max(memories, key=lambda m: m.total),
         host=hosts.reading_host(model, scale.width, bool(scale.declared("evaluation")["gpu"])),
-        tokens=sum(n * tests[name].tokens for name, n in benchmarks.items()),
-        flops=sum(n * flops[name] for name, n in benchmarks.items()),
-        seconds=[times[name] for name, n in benchmarks.items() for _ in range(n)],
+        tokens=sum(tests[b].tokens for benchmarks in jobs for b in benchmarks),
+        flops=sum(done),
+        seconds=[scale.machine.seconds(f, 1, files) for f in done],
     )
