@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     options.add_argument("--no-demo", action="store_true", help="leave the demo out (6 minutes)")
     options.add_argument("--show", action="store_true", help="print the kept table, run nothing")
     arguments = options.parse_args(argv)
-    from scripts.first.training.loop import seed_everything
+    from scripts.first.models.determinism import seed_everything
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     seed_everything(0)  # threads and kernels as jobs have them, whatever runs first

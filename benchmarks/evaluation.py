@@ -43,8 +43,8 @@ def rows(bench) -> Iterator[Row]:
     import torch
 
     from scripts.first.models.checkpoints import load_model
+    from scripts.first.models.determinism import seed_everything
     from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.training.loop import seed_everything
 
     seed_everything(0)
     folder = bench.model(32_000, "trained")

@@ -55,10 +55,11 @@ class Ours:
         from scripts.first.knowledge.store import KnowledgeStore
         from scripts.first.models.batching import training_batches
         from scripts.first.models.checkpoints import load_model
+        from scripts.first.models.determinism import seed_everything
         from scripts.first.models.encoding import encode_rows
         from scripts.first.models.tokenizer import load_tokenizer
         from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
-        from scripts.first.training.loop import Settings, seed_everything
+        from scripts.first.training.loop import Settings
 
         seed_everything(SEED)
         table, folder = _table(bench, corpus), bench.model(32_000, "student")

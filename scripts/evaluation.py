@@ -162,10 +162,10 @@ def main(argv: list[str] | None = None) -> int:
         verify_checkpoint,
         weights_digest,
     )
+    from scripts.first.models.determinism import seed_everything
     from scripts.first.models.tokenizer import load_tokenizer
     from scripts.first.provenance import records
     from scripts.first.provenance.made_by import provenance
-    from scripts.first.training.loop import seed_everything
 
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)

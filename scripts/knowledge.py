@@ -127,11 +127,11 @@ def main(argv: list[str] | None = None) -> int:
         verify_checkpoint,
         weights_digest,
     )
+    from scripts.first.models.determinism import seed_everything
     from scripts.first.models.encoding import check_candidates, encode_rows
     from scripts.first.models.tokenizer import load_tokenizer
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
-    from scripts.first.training.loop import seed_everything
 
     part = parse_part(arguments.part or "1-of-1")
     location, record = verify_checkpoint(arguments.model)

@@ -16,8 +16,9 @@ from scripts.first.distributed.fsdp import assert_sharded, sharded_model, whole_
 from scripts.first.files import write_json
 from scripts.first.models import head
 from scripts.first.models.checkpoints import load_weights, save_checkpoint
+from scripts.first.models.determinism import seed_everything
 from scripts.first.training.cross_entropy import train_on_labels
-from scripts.first.training.loop import Settings, seed_everything
+from scripts.first.training.loop import Settings
 from tests import tiny_models as tiny
 
 VOCABULARY = 263

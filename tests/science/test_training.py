@@ -16,11 +16,12 @@ from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.knowledge.store import KnowledgeStore
 from scripts.first.models.batching import collate, training_batches
+from scripts.first.models.determinism import seed_everything
 from scripts.first.models.encoding import NO_LABEL
 from scripts.first.models.inference import supervised_logits
 from scripts.first.training.cross_entropy import cross_entropy, train_on_labels
 from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
-from scripts.first.training.loop import Settings, seed_everything, train
+from scripts.first.training.loop import Settings, train
 from tests import tiny_models as tiny
 
 ENCODED = tiny.encode(tiny.choice_rows(5) + tiny.instruction_rows(4))

@@ -69,8 +69,8 @@ def tune(
         verify_checkpoint,
         weights_digest,
     )
+    from scripts.first.models.determinism import seed_everything
     from scripts.first.runtime.state import remove_state
-    from scripts.first.training.loop import seed_everything
     from scripts.first.training.validation import validate
 
     settings = training_settings(arguments)

@@ -71,20 +71,6 @@ class Settings:
             raise UserError("training settings: max_grad_norm must be positive")
 
 
-def seed_everything(seed: int) -> None:
-    """Seed torch, fix its threads to what the job was given, and ask for deterministic kernels."""
-    import os
-
-    import torch
-
-    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    torch.manual_seed(seed)
-    # use_deterministic_algorithms(True, warn_only=True), less its import of the compiler.
-    torch.set_deterministic_debug_mode("warn")
-    # Filling every fresh buffer with NaN finds bugs in kernels; no result depends on it.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-
-
 def train(
     model,
     encoded: list[EncodedRow],

@@ -94,10 +94,10 @@ def pretrain(arguments: argparse.Namespace) -> None:
         verify_checkpoint,
         weights_digest,
     )
+    from scripts.first.models.determinism import seed_everything
     from scripts.first.runtime.state import remove_state
     from scripts.first.training.cross_entropy import train_on_labels
     from scripts.first.training.finetune import open_training_state
-    from scripts.first.training.loop import seed_everything
 
     settings = training_settings(arguments)
     tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0])

@@ -1,0 +1,17 @@
+"""Seeds, threads and kernels, set so that the same job gives the same bits."""
+
+from __future__ import annotations
+
+import os
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch, use the job's number of threads, and ask for deterministic kernels."""
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    torch.manual_seed(seed)
+    # use_deterministic_algorithms(True, warn_only=True), less its import of the compiler.
+    torch.set_deterministic_debug_mode("warn")
+    # Filling uninitialized buffers with NaN finds bugs in kernels; no result depends on it.
+    torch.utils.deterministic.fill_uninitialized_memory = False
