@@ -26,7 +26,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     import numpy as np
     import torch
 
-    from scripts.first.models.chunking import row_slices
+    from scripts.first.models.chunking import CACHED, rows_at_once, spans
     from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_questions
     from scripts.first.models.inference import check_finite, iterate_logits
 
@@ -40,7 +40,8 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     top = np.zeros((len(rows), RANKS))
     hit = np.zeros((len(rows), RANKS), dtype=bool)
     for batch, logits in iterate_logits(model, encoded, tokenizer.eos_id, max_tokens, "questions"):
-        for part in row_slices(logits):
+        length = rows_at_once(CACHED, logits.device.type, logits.shape[1])
+        for part in spans(len(logits), length):
             chosen = batch.rows[part]
             everything = (logits[part].double() / temperature).log_softmax(-1)
             wanted = torch.from_numpy(ids[chosen]).to(everything.device)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scripts.first.models.chunking import row_slices
+from scripts.first.models.chunking import CACHED, rows_at_once, spans
 
 if TYPE_CHECKING:
     import torch
@@ -49,7 +49,8 @@ class PosthocTemperature:
         # Below this exp underflows, which takes a processor a hundred times as long; beside the
         # maximum's own 1, a term of 1e-38 is no digit of the sum either way.
         floor = math.ceil(math.log(torch.finfo(logits.dtype).tiny))
-        for rows in row_slices(logits):
+        length = rows_at_once(CACHED, logits.device.type, logits.shape[1])
+        for rows in spans(len(logits), length):
             # Shifted by the maximum, so that a large logit costs no digits of the NLL.
             part = logits[rows] - logits[rows].max(dim=-1, keepdim=True).values
             gold_logit[rows] = part.gather(-1, gold[rows, None])[:, 0]

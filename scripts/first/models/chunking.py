@@ -1,17 +1,24 @@
-"""Slices of rows that work over a whole vocabulary goes through, one after the other."""
+"""Chunks of rows: work over a whole vocabulary goes through a few rows at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+# Logits held at once. A CPU works fastest on what stays near its cache; a GPU wants few, large
+# calls.
+LOGITS = {"cpu": 2**24, "cuda": 2**26}
+# Elements of a temporary that should stay in the processor's cache.
+CACHED = {"cpu": 2**16, "cuda": 2**25}
 
-# A CPU is fastest where a slice fits its cache; a GPU wants few, large calls.
-NUMBERS = {"cpu": 1 << 16}
-NUMBERS_ELSEWHERE = 1 << 25
+
+def rows_at_once(budget: dict[str, int], device_type: str, width: int) -> int:
+    """Rows of `width` elements that fit a budget (LOGITS or CACHED); at least 1."""
+    return max(1, budget.get(device_type, budget["cuda"]) // width)
 
 
-def row_slices(logits) -> Iterator[slice]:
-    """Cut a tensor (N, V) by rows, so that copies of it need no memory that grows with N x V."""
-    numbers = NUMBERS.get(logits.device.type, NUMBERS_ELSEWHERE)
-    rows = max(1, numbers // logits.shape[1])
-    for start in range(0, logits.shape[0], rows):
-        yield slice(start, start + rows)
+def spans(count: int, at_most: int) -> list[slice]:
+    """Slices of at most `at_most` rows, of like size, that cover `count` rows in order.
+
+    For no rows, one empty slice.
+    """
+    number = max(1, -(-count // at_most))
+    edges = [count * i // number for i in range(number + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]

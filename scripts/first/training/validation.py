@@ -13,7 +13,7 @@ import numpy as np
 from scripts.first.calibration.metrics import expected_calibration_error
 from scripts.first.calibration.posthoc import PosthocTemperature
 from scripts.first.errors import UserError
-from scripts.first.models.chunking import row_slices
+from scripts.first.models.chunking import CACHED, rows_at_once, spans
 from scripts.first.models.encoding import NO_LABEL, EncodedRow
 from scripts.first.models.inference import check_finite, ids_of, iterate_logits
 
@@ -35,7 +35,8 @@ def validate(
         gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
         kept = logits[keep]
         gold_log_probs = kept.new_empty(len(gold), 1)
-        for rows in row_slices(kept):
+        length = rows_at_once(CACHED, kept.device.type, kept.shape[1])
+        for rows in spans(len(kept), length):
             probability, prediction = kept[rows].softmax(-1).max(-1)
             confidences.append(probability.double().cpu().numpy())
             hits.append((prediction == gold[rows]).cpu().numpy())
