@@ -42,7 +42,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 def ours(bench: Bench, model, encoded) -> dict[str, np.ndarray]:
     """The arrays of a store by the project's own extraction."""
-    from scripts.knowledge import extract
+    from scripts.first.knowledge.extraction import extract
 
     return extract(model, encoded, K, tokenizer_of(bench).eos_id, bench.max_tokens)
 

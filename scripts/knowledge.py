@@ -1,99 +1,16 @@
 """Stage knowledge: the teacher's top-k at every supervised position, offline (paper section 4.1).
 
 Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store
-(knowledge/store.py), or one part of it, or merges parts (knowledge/extraction.py). Top-k is over
-the full vocabulary, probabilities are true softmax probabilities, computed in float32. One
-extraction with the largest k serves every smaller k.
+(knowledge/store.py) or one part of it, or merges parts (knowledge/extraction.py). Top-k and softmax
+are over the full vocabulary, in float32. One extraction with the largest k serves every smaller k.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-
-import numpy as np
 
 from scripts.first.errors import UserError
 from scripts.first.runtime.launch import launch
-
-
-def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) uint8: rank of the actual next token among the k, 255 where it is none of them."""
-    from scripts.first.knowledge.store import NO_RANK
-
-    hit = ids == labels[:, None]
-    return np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK).astype(np.uint8)
-
-
-def extract(
-    model,
-    encoded,
-    k: int,
-    pad_id: int,
-    max_tokens: int,
-    part: tuple[int, int] = (1, 1),
-    state: Path | None = None,
-) -> dict[str, np.ndarray]:
-    """All arrays of a store for the encoded rows of one part, in the order of the rows.
-
-    With a state folder, batches that a killed run finished are read from it instead of made.
-    """
-    import torch
-
-    from scripts.first.knowledge import extraction
-    from scripts.first.knowledge.topk import top_k
-    from scripts.first.models.batching import collate
-    from scripts.first.models.inference import check_finite, ids_of, logit_chunks
-    from scripts.first.runtime.progress import progress
-    from scripts.first.runtime.signals import StopRequest
-
-    batches = extraction.batches_of(encoded, max_tokens, part)
-    rows = np.sort(extraction.joined(batches))
-    arrays = extraction.empty_arrays([encoded[r] for r in rows], k, model.config.vocab_size)
-
-    def fill(numbers, values) -> None:
-        chosen = np.searchsorted(rows, extraction.joined([batches[n] for n in numbers]))
-        where = extraction.positions_of(arrays["offsets"], chosen)
-        for name, value in values.items():
-            arrays[name][where] = value
-
-    blocks, done, rooms = extraction.Blocks(state), set(), {}
-    for numbers, values in blocks.read():
-        fill(numbers, values)
-        done.update(numbers.tolist())
-    if done:
-        print(f"resumed at batch {len(done)} of {len(batches)}", file=sys.stderr)
-    todo = [number for number in range(len(batches)) if number not in done]
-    n_rows = sum(len(batches[number]) for number in todo)
-    with (
-        StopRequest() as asked,
-        torch.inference_mode(),
-        progress("extraction", n_rows, "row") as advance,
-    ):
-        for number in todo:
-            batch = collate(encoded, batches[number], pad_id)
-            pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
-            ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
-            check_finite(log_probs, ids_of(batch, encoded))
-            values = {
-                "ids": ids.astype(arrays["ids"].dtype),
-                "log_probs": log_probs,
-                "log_tail": log_tail,
-                "gold_rank": gold_ranks(ids, batch.labels),
-            }
-            fill([number], values)
-            blocks.add(number, values)
-            done.add(number)
-            advance(len(batch.rows))
-            stop = asked.stop  # looked at once: what is said to be saved is saved
-            if asked.save or stop:
-                blocks.save()
-                asked.save = False
-            if stop:
-                saved = "its state is saved" if state else "it keeps no state (--state-dir)"
-                where = f"batch {len(done)} of {len(batches)}"
-                raise UserError(f"stopped after {where}: extraction: {saved}: run it again")
-    return arrays
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -118,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
 
     from scripts.first.data.rows import read_rows, scored_kind
     from scripts.first.files import sha256_file
-    from scripts.first.knowledge.extraction import device_kind, merge, parse_part
+    from scripts.first.knowledge.extraction import device_kind, extract, merge, parse_part
     from scripts.first.knowledge.store import FORMAT, NO_RANK, write_store
     from scripts.first.models.checkpoints import (
         RECORD,
@@ -146,7 +63,7 @@ def main(argv: list[str] | None = None) -> int:
     config = load_config(location)
     limit = min(NO_RANK, config.vocab_size)
     if not 1 <= arguments.k <= limit:
-        raise UserError(f"k = {arguments.k}: --k: it must lie between 1 and {limit}")
+        raise UserError(f"k = {arguments.k}: --k: must lie between 1 and {limit}")
     manifest = {
         "format": FORMAT,
         "vocabulary_size": config.vocab_size,
@@ -164,7 +81,7 @@ def main(argv: list[str] | None = None) -> int:
         "provenance": provenance("knowledge"),
     }
     k, max_tokens = arguments.k, arguments.max_tokens
-    # A store says what it is; a part and resumable state, all that decided their numbers.
+    # The manifest of a store describes it; that of a part, and a state, all that decided its bits.
     facts = {**manifest, "k": k, "max_tokens": max_tokens}
     facts["teacher_config"] = record["files"]["config.json"]["sha256"]
     if arguments.merge:

@@ -28,6 +28,7 @@ def main(argv: list[str] | None = None) -> int:
     add("--output-dir", type=Path, required=True, help="folder to write")
     arguments = options.parse_args(argv)
 
+    import numpy as np
     import pandas
 
     from scripts.first.calibration.metrics import expected_calibration_error
@@ -35,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.errors import UserError
     from scripts.first.files import write_csv
     from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
+    from scripts.first.models.batching import scored_positions
     from scripts.first.provenance import records
     from scripts.first.provenance.made_by import provenance
 
@@ -45,14 +47,14 @@ def main(argv: list[str] | None = None) -> int:
             f"incomplete manifest: {arguments.knowledge / MANIFEST}: scored is {scored!r}, not "
             "answer or response: delete the folder and extract again"
         )
-    mask = store.scored_positions(scored)
+    mask = scored_positions(np.diff(store.offsets), scored)
     if not mask.any():
         raise UserError(
             f"no position to score: {arguments.knowledge}: its rows have no response: extract "
             "the knowledge of a split that has"
         )
     probabilities = store.probabilities(arguments.k)[mask]
-    correct = store.column("gold_rank")[mask] == 0
+    correct = store.arrays["gold_rank"][mask] == 0
     result = search_temperature(probabilities, correct, bins=arguments.bins)
     curves = {"coarse.csv": result.coarse, "refined.csv": result.refined}
     for name, curve in curves.items():

@@ -141,7 +141,7 @@ def test_saves_by_time(root, tmp_path, forwards, monkeypatch):
     (block,) = blocks(state)
     from safetensors.numpy import load_file
 
-    assert load_file(block)["batches"].tolist() == [0, 1, 2, 3, 4]
+    assert {name.split(".")[0] for name in load_file(block)} == set("01234")
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "seal", "unsealed"])

@@ -7,8 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from scripts.first.knowledge.topk import AT_ONCE
 from scripts.first.models.batching import inference_batches
+from scripts.first.models.chunking import CACHED
 from scripts.first.models.encoding import encode_prompts
 from scripts.first.plan.architecture import SHIPPED, from_config
 from scripts.first.plan.check import CONFIGURATIONS, formula, measured
@@ -152,12 +152,12 @@ def most(encoded: list, max_tokens: int) -> list[int]:
 
 
 def extraction():
-    from scripts.knowledge import extract
+    from scripts.first.knowledge.extraction import extract
 
     encoded = tiny.encode(tiny.choice_rows(300))
     model, copy = wide(most(encoded, 6000))
     # In bfloat16 too, before they are made float32; and the temporaries of a few rows.
-    copy = 1.5 * copy + 24 * AT_ONCE["cpu"]
+    copy = 1.5 * copy + 24 * CACHED["cpu"]
     return lambda: extract(model, encoded, 5, tiny.EOS, 6000), copy
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from scripts.first.plan import jobs, work
@@ -58,28 +57,6 @@ def test_checkpointing_runs_the_layers_once_more():
     model, counts = from_config(SHAPE, "test"), count(tiny.encode(tiny.choice_rows(3)))
     plain, recomputed = (work.training_flops(model, counts, 2, c) for c in (False, True))
     assert recomputed - plain == 2 * work.forward_flops(model, counts)[0]
-
-
-@pytest.mark.parametrize("k", [5, 20])
-def test_a_store_has_the_size_of_a_written_one(tmp_path, k):
-    """Knowledge as random as a language model's: ids by Zipf's law, smooth log-probabilities."""
-    from scripts.first.knowledge.store import write_store
-
-    draw, (rows, length) = np.random.default_rng(0), (300, 60)
-    n, vocabulary = rows * length, 30_000
-    ids = np.argsort(draw.gumbel(size=(n, 400)) - np.log(np.arange(1, 401)), axis=1)[:, -k:]
-    p = -np.sort(-draw.dirichlet(np.full(k + 1, 0.5), n)[:, :k], axis=1)
-    arrays = {
-        "ids": (ids**1.6).astype(np.uint16),
-        "log_probs": np.log(np.maximum(p, 1e-9)).astype(np.float16),
-        "log_tail": np.log(np.maximum(1 - p.sum(1), 1e-9)).astype(np.float16),
-        "gold_rank": draw.integers(0, 3, n).astype(np.uint8),
-        "offsets": np.arange(0, n + 1, length),
-        "row_hashes": draw.integers(0, 256, (rows, 16)).astype(np.uint8),
-    }
-    write_store(tmp_path, arrays, {"vocabulary_size": vocabulary})
-    written = (tmp_path / "knowledge.safetensors").stat().st_size
-    assert 0.8 < written / work.store_bytes(n, rows, k) < 1.1
 
 
 def test_jobs_of_table_1_by_hand():

@@ -101,8 +101,7 @@ def test_shares_are_balanced_by_padded_tokens():
 
     largest = max(map(tokens, batches_of(encoded, 300)))
     loads = [sum(map(tokens, batches_of(encoded, 300, (i, 4)))) for i in range(1, 5)]
-    assert max(loads) - min(loads) <= largest
-    assert max(loads) < 1.05 * sum(loads) / 4
+    assert max(loads) - min(loads) <= largest < 0.2 * min(loads)
 
 
 @pytest.mark.parametrize("text", ["0-of-3", "4-of-3", "1-of-0", "1/3", "01-of-3", "-1-of-3", ""])
@@ -114,13 +113,7 @@ def test_bad_part_names(text):
 
 def test_a_missing_part(root, tmp_path, parts):
     shutil.rmtree(parts[1])
-    assert "missing knowledge store" in (line := refused(root, tmp_path, parts))
-    assert str(parts[1]) in line
-
-
-def test_an_unfinished_part(root, tmp_path, parts):
-    (parts[2] / MANIFEST).unlink()
-    assert str(parts[2]) in refused(root, tmp_path, parts)
+    assert f"no record: {parts[1]}" in refused(root, tmp_path, parts)
 
 
 @pytest.mark.parametrize("spoil", ["cut", "flip"])
@@ -129,8 +122,7 @@ def test_an_altered_part(root, tmp_path, parts, spoil):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content[:-1] if spoil == "cut" else content)
-    assert "altered knowledge store" in (line := refused(root, tmp_path, parts))
-    assert str(path) in line
+    assert f"altered file: {path}" in refused(root, tmp_path, parts)
 
 
 @pytest.mark.parametrize("chosen", [(0, 1, 1), (0, 1), (0, 1, 2, 2)])
@@ -167,7 +159,7 @@ def test_a_part_of_another_extraction(root, tmp_path, parts, options, named):
         ("tokenizer", "0" * 64, "tokenizer"),
         ("teacher_config", "0" * 64, "teacher_config"),
         ("dtype", "bfloat16", "dtype"),
-        ("provenance", {"code": "0" * 16}, "provenance.code, provenance.module"),
+        ("provenance", {"code": "0" * 16}, "provenance.code"),
     ],
 )
 def test_a_part_of_other_facts(root, tmp_path, parts, key, value, named):
@@ -185,7 +177,7 @@ def test_a_part_that_holds_other_rows_than_it_says(root, tmp_path, parts):
     manifest = json.loads((parts[0] / MANIFEST).read_text())
     manifest["files"][FILE]["sha256"] = sha256_file(parts[0] / FILE)
     reseal(parts[0] / MANIFEST, manifest)
-    assert f"part of other rows: {parts[0]}" in refused(root, tmp_path, parts)
+    assert f"{parts[0]}: it differs in rows" in refused(root, tmp_path, parts)
 
 
 def test_part_and_merge_exclude_each_other(root, tmp_path, capsys):

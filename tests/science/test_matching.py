@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from scripts import knowledge
 from scripts.first.calibration.recalibration import recalibrate
 from scripts.first.errors import UserError
+from scripts.first.knowledge.extraction import extract
 from scripts.first.knowledge.store import KnowledgeStore
-from scripts.first.models.batching import collate
+from scripts.first.models.batching import collate, scored_positions
 from scripts.first.models.inference import supervised_logits
 from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
 from tests import tiny_models as tiny
@@ -41,7 +41,7 @@ def hand_made(probabilities=(P1, P2, P1), counts=(2, 1)) -> KnowledgeStore:
 def recalibrated_targets(store: KnowledgeStore, *recalibration) -> np.ndarray:
     """Targets of a whole store at once."""
     first = store.offsets[:-1]
-    return Recalibration(*recalibration).targets(store.column("log_probs"), first)
+    return Recalibration(*recalibration).targets(store.arrays["log_probs"], first)
 
 
 def test_targets_are_the_reference_vectors_o4_o5_o7():
@@ -110,7 +110,7 @@ def encoded():
 
 @pytest.fixture(scope="module")
 def store(encoded):
-    arrays = knowledge.extract(tiny.random_llama(7), encoded, 8, tiny.EOS, 500)
+    arrays = extract(tiny.random_llama(7), encoded, 8, tiny.EOS, 500)
     return KnowledgeStore(arrays, {})
 
 
@@ -159,7 +159,7 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
         logits = supervised_logits(model, batch)
         found = MatchingLoss(encoded, store, Recalibration(k), "tail_bucket", None)(logits, batch)
     p = logits.double().softmax(-1).numpy()
-    ids = store.column("ids")[:, :k].astype(np.int64)
+    ids = store.arrays["ids"][:, :k].astype(np.int64)
     head = np.take_along_axis(p, ids, 1)
     teacher = [tiny.full_logits(tiny.random_llama(7), r)[r.prompt_length - 1 :] for r in encoded]
     exact = torch.cat(teacher).softmax(-1).numpy()
@@ -186,7 +186,7 @@ def test_a_batch_gets_the_bits_of_the_whole_store(store, encoded, k, name, optio
     p = np.exp(whole["log_probs"].astype(np.float64))
     targets = recalibrate(p[:, :k], name, **options)
     if positions == "answer_only":
-        answers = store.answer_positions()[:, None]
+        answers = scored_positions(np.diff(store.offsets), "answer")[:, None]
         targets = np.where(answers, targets, recalibrate(p[:, :k], "none"))
     mass = -np.expm1(np.minimum(whole["log_tail"].astype(np.float64), 0.0))
     mass = np.clip(mass - p[:, k:].sum(1), 0.0, 1.0)

@@ -42,12 +42,12 @@ def naive_ece(confidence, correct, bins):
 
 
 class TestExpectedCalibrationError:
-    def test_worked_example_o1(self):
+    def test_worked_example(self):
         assert CORRECT.mean() == 0.625
         assert m.expected_calibration_error(CONFIDENCE, CORRECT, 10) == pytest.approx(0.3875)
         assert m.expected_calibration_error(CONFIDENCE, CORRECT, 2) == pytest.approx(0.15)
 
-    def test_bins_are_closed_on_the_right_o2(self):
+    def test_bins_are_closed_on_the_right(self):
         # [lower, upper) would put both rows into one bin and give 0.01.
         assert m.expected_calibration_error([0.50, 0.52], [1, 0], 2) == pytest.approx(0.51)
 
@@ -67,7 +67,7 @@ class TestExpectedCalibrationError:
         value = np.array([0.3], dtype=np.float32)  # lies above the float64 0.3
         assert m.reliability_bins(value, [1], 10)["count"].tolist() == [0, 0, 0, 1] + [0] * 6
 
-    def test_certain_and_right_is_perfect_b15(self):
+    def test_certain_and_right_is_perfect(self):
         # torchmetrics #3510 puts confidence 1.0 into a phantom bin: 0.525 instead of 0.475.
         assert m.expected_calibration_error([1.0] * 4, [1, 1, 1, 1]) == 0.0
         assert m.expected_calibration_error([1.0, 0.95], [0, 0]) == pytest.approx(0.975)
@@ -96,7 +96,7 @@ class TestExpectedCalibrationError:
         ours = m.expected_calibration_error(confidence, correct, bins)
         assert ours == pytest.approx(float(expected), abs=1e-9)
 
-    def test_two_classes_use_the_confidence_of_the_prediction_b15(self):
+    def test_two_classes_use_the_confidence_of_the_prediction(self):
         # A library that scores p(Yes) instead of the top label gets another number here.
         p_yes = np.random.default_rng(1).random(1500)
         gold = np.random.default_rng(2).random(1500) < p_yes**3
@@ -176,7 +176,7 @@ class TestReliabilityBins:
         np.testing.assert_allclose(rows["confidence"], mean, atol=1e-12)
 
 
-def test_trust_score_o3_and_its_range():
+def test_trust_score():
     assert m.trust_score(62.5, 38.75) == 23.75
     assert m.trust_score(0.0, 90.0) == -90.0  # never clipped
 
@@ -189,7 +189,7 @@ class TestBrierAndNll:
         assert m.binary_nll(confidence, correct) == pytest.approx(log_loss(correct, confidence))
 
     def test_nll_stays_finite(self):
-        assert m.binary_nll([1.0, 0.0], [0, 1], eps=1e-6) == pytest.approx(-np.log(1e-6))
+        assert m.binary_nll([1.0, 0.0], [0, 1]) == pytest.approx(-np.log(1e-12))
         assert m.binary_nll([1.0, 0.0], [1, 0]) == pytest.approx(0, abs=1e-11)
 
     def test_candidates_against_sklearn(self):
@@ -205,14 +205,6 @@ class TestBrierAndNll:
         assert m.candidate_brier(log_probs, gold) == pytest.approx(
             brier_score_loss(gold, probs, labels=labels, scale_by_half=False)
         )
-        inside = probs[:, :5] / probs[:, :5].sum(1, keepdims=True)
-        assert m.candidate_brier(log_probs, gold, renormalise=True) == pytest.approx(
-            brier_score_loss(gold, inside, labels=labels[:5], scale_by_half=False)
-        )
-
-    def test_renormalising_survives_tiny_masses(self):
-        log_probs = np.array([[-800.0, -800.0]])
-        assert m.candidate_brier(log_probs, [0], renormalise=True) == pytest.approx(0.5)
 
     @pytest.mark.parametrize(
         ("log_probs", "gold"),

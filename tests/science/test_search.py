@@ -13,7 +13,6 @@ from scripts.first.calibration.metrics import binary_nll, expected_calibration_e
 from scripts.first.calibration.posthoc import PosthocTemperature
 from scripts.first.calibration.recalibration import prob_softmax
 from scripts.first.calibration.temperature_search import (
-    recalibrated_confidence,
     search_temperature,
     temperature_curve,
 )
@@ -42,29 +41,19 @@ class TestTemperatureCurve:
             assert row["accuracy"] == pytest.approx(correct.mean()) and row["n"] == 4000
             assert list(row) == ["c", "ece", "nll", "accuracy", "confidence", "n"]
 
-    def test_chunks_do_not_show(self, monkeypatch):
-        from scripts.first.calibration import temperature_search as search
-
-        p, _ = realistic(1000)
-        whole = recalibrated_confidence(p, 0.3)
-        monkeypatch.setattr(search, "_ROWS_PER_CHUNK", 7)
-        np.testing.assert_array_equal(recalibrated_confidence(p, 0.3), whole)
-
     @pytest.mark.parametrize("order", ["C", "F"])
     @pytest.mark.parametrize("k", [1, 5])
-    def test_input_is_not_modified_b23(self, order, k):
+    def test_input_is_not_modified(self, order, k):
         p = np.array(realistic(50)[0][:, :k], order=order)
         before = p.copy()
-        recalibrated_confidence(p, 0.3)
+        temperature_curve(p, np.ones(50), [0.3])
         np.testing.assert_array_equal(p, before)
 
     def test_half_precision_input_is_scored_in_float64(self):
-        p = realistic(500)[0].astype(np.float16)
-        np.testing.assert_allclose(
-            recalibrated_confidence(p, 0.02),
-            prob_softmax(p.astype(np.float64), 0.02).max(axis=1),
-            rtol=1e-12,
-        )
+        p, correct = realistic(500)
+        p = p.astype(np.float16)
+        double = temperature_curve(p.astype(np.float64), correct, [0.02])
+        assert temperature_curve(p, correct, [0.02]) == double
 
     @pytest.mark.parametrize(
         ("p", "correct"),
@@ -97,7 +86,7 @@ class TestSearch:
             (0.5, 0.7, 0.72, 0.0006),
         ],
     )
-    def test_whole_procedure_o10(self, accuracy, coarse, c, ece):
+    def test_whole_procedure(self, accuracy, coarse, c, ece):
         found = search_temperature(*saturated(accuracy))
         assert (found.coarse_c, found.c) == (coarse, c)
         assert found.best["ece"] == pytest.approx(ece, abs=5e-5)
@@ -106,11 +95,11 @@ class TestSearch:
     @pytest.mark.parametrize(
         ("accuracy", "printed"), [(0.824, 0.341), (0.816, 0.348), (0.897, 0.282), (0.876, 0.299)]
     )
-    def test_closed_form_o9(self, accuracy, printed):
+    def test_closed_form(self, accuracy, printed):
         optimum = 1 / math.log(4 * accuracy / (1 - accuracy))
         assert optimum == pytest.approx(printed, abs=5e-4)
-        confidence = recalibrated_confidence(saturated(accuracy)[0], optimum)
-        np.testing.assert_allclose(confidence, accuracy, rtol=1e-12)
+        (row,) = temperature_curve(*saturated(accuracy), [optimum])
+        assert row["confidence"] == pytest.approx(accuracy, rel=1e-12) and row["ece"] < 1e-12
         # The refined grid has steps of 0.02, and conf(c) is not linear in c.
         assert search_temperature(*saturated(accuracy)).c == pytest.approx(optimum, abs=0.0101)
 

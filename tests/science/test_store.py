@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
@@ -14,17 +18,19 @@ from scripts.first.knowledge.store import (
     FILE,
     MANIFEST,
     KnowledgeStore,
-    measured_bytes,
+    id_dtype,
+    store_bytes,
     write_store,
 )
-from scripts.first.knowledge.store_check import check_arrays, id_dtype
+from scripts.first.models.batching import scored_positions
+from tests import tiny_models as tiny
 from tests.sealed import reseal
 
 
-def arrays(counts=(3, 2, 1), k: int = 4, vocabulary: int = 50, seed: int = 0) -> dict:
+def make_arrays(counts=(3, 2, 1), k: int = 5, vocabulary: int = 50, seed: int = 0) -> dict:
     """Random knowledge: softmax of normal logits, its top k, and the exact tail."""
     draw, n = np.random.default_rng(seed), sum(counts)
-    p = np.exp(2 * draw.standard_normal((n, vocabulary)))
+    p = np.exp(2 * draw.standard_normal((n, 50)))
     p /= p.sum(axis=1, keepdims=True)
     ids = np.argsort(-p, axis=1)[:, :k]
     head = np.take_along_axis(p, ids, axis=1)
@@ -38,26 +44,48 @@ def arrays(counts=(3, 2, 1), k: int = 4, vocabulary: int = 50, seed: int = 0) ->
     }
 
 
-def write(folder, content=None, **manifest):
-    write_store(
-        folder, content or arrays(), {"vocabulary_size": 50, "scored": "answer", **manifest}
-    )
+def write(folder, arrays=None, **manifest):
+    content = {"vocabulary_size": 50, "scored": "answer", **manifest}
+    write_store(folder, arrays or make_arrays(), content)
     return folder
 
 
-def test_round_trip(tmp_path):
-    content = arrays()
-    store = KnowledgeStore.open(write(tmp_path / "s", content, teacher="abc"))
-    for name, array in content.items():
-        assert store.arrays[name].dtype == array.dtype
-        assert store.arrays[name].tobytes() == array.tobytes()
-    assert (len(store), store.k, store.manifest["teacher"]) == (3, 4, "abc")
-    assert store.manifest["positions"] == 6 and store.manifest["rows"] == 3
+@pytest.mark.parametrize("vocabulary, bytes_a_position", [(65_536, 23), (65_537, 33)])
+def test_anyone_reads_the_file(tmp_path, vocabulary, bytes_a_position):
+    arrays = make_arrays([4] * 500, vocabulary=vocabulary)
+    arrays["ids"][2, 1] = vocabulary - 1
+    arrays["log_probs"][0, 0], arrays["log_tail"][:2] = -0.0, -np.inf
+    arrays["log_probs"][0, 1:] = np.float16(-17)
+    write(tmp_path / "s", arrays, vocabulary_size=vocabulary)
+    plain, store = load_file(tmp_path / "s" / FILE), KnowledgeStore.open(tmp_path / "s")
+    for found in (plain, store.arrays):
+        assert found.keys() == arrays.keys()
+        for name, array in arrays.items():
+            assert found[name].dtype == array.dtype and found[name].tobytes() == array.tobytes()
+    assert store.largest_id == vocabulary - 1
+    size = bytes_a_position * 2000 + 24 * 500 + 8
+    assert store_bytes(2000, 500, 5, vocabulary) == size
+    assert 0 < (tmp_path / "s" / FILE).stat().st_size - size < 1000
+
+
+def test_no_id_is_a_sentinel(tmp_path):
+    arrays = make_arrays(vocabulary=152_064)
+    arrays["ids"][0] = [131_071, 152_062, 65_536, 65_535, 0]
+    write(tmp_path / "s", arrays, vocabulary_size=152_064)
+    assert load_file(tmp_path / "s" / FILE)["ids"][0].tolist() == [
+        131_071,
+        152_062,
+        65_536,
+        65_535,
+        0,
+    ]
+
+
+def test_manifest(tmp_path):
+    store = KnowledgeStore.open(write(tmp_path / "s", teacher="abc"))
+    assert (len(store), store.k, store.manifest["teacher"]) == (3, 5, "abc")
+    assert [store.manifest[name] for name in ("format", "positions", "rows")] == [3, 6, 3]
     assert store.manifest["files"][FILE]["sha256"] == sha256_file(tmp_path / "s" / FILE)
-    assert store.largest_id == content["ids"].max()
-    np.testing.assert_allclose(
-        store.probabilities(2), np.exp(content["log_probs"][:, :2].astype(np.float64))
-    )
 
 
 def test_same_knowledge_gives_the_same_bytes(tmp_path):
@@ -66,88 +94,98 @@ def test_same_knowledge_gives_the_same_bytes(tmp_path):
         assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
-@pytest.mark.parametrize("vocabulary, dtype", [(65_536, np.uint16), (65_537, np.uint32)])
-def test_id_type_holds_the_largest_id(tmp_path, vocabulary, dtype):
-    content = {**arrays(), "ids": arrays()["ids"].astype(id_dtype(vocabulary))}
-    content["ids"][2, 1] = vocabulary - 1
-    assert content["ids"].dtype == dtype
-    store = KnowledgeStore.open(write(tmp_path / "s", content, vocabulary_size=vocabulary))
-    assert store.largest_id == store.column("ids")[2, 1] == vocabulary - 1
-
-
-@pytest.mark.parametrize("vocabulary", [131_072, 152_064])
-def test_id_131071_is_an_id_like_any_other(tmp_path, vocabulary):
-    """B11, B12: no sentinel, no cap at 2 ** 17."""
-    content = {**arrays(), "ids": arrays()["ids"].astype(id_dtype(vocabulary))}
-    content["ids"][0] = [131_071, vocabulary - 2, 65_536, 65_535]
-    store = KnowledgeStore.open(write(tmp_path / "s", content, vocabulary_size=vocabulary))
-    assert store.column("ids")[0].tolist() == [131_071, vocabulary - 2, 65_536, 65_535]
-
-
-def test_random_access_by_row_and_by_hash(tmp_path):
-    content = arrays()
-    store = KnowledgeStore.open(write(tmp_path / "s", content))
+def test_rows_and_their_hashes(tmp_path):
+    arrays = make_arrays()
+    store = KnowledgeStore.open(write(tmp_path / "s", arrays))
     rows = store.rows(np.asarray([1, 0, 1]))
-    where = [3, 4, 0, 1, 2, 3, 4]
     for name in BY_POSITION:
-        np.testing.assert_array_equal(rows[name], content[name][where])
-    assert store.rows(np.asarray([2]))["ids"].shape == (1, 4)
-    hashes = content["row_hashes"][[2, 0]]
-    assert store.rows_of(hashes).tolist() == [2, 0]
+        np.testing.assert_array_equal(rows[name], arrays[name][[3, 4, 0, 1, 2, 3, 4]])
+    assert store.rows(np.asarray([2]))["ids"].shape == (1, 5)
+    hashes = arrays["row_hashes"][[2, 0]]
     assert store.rows_of(np.concatenate([np.zeros_like(hashes), hashes])).tolist() == [-1, -1, 2, 0]
+    assert store.rows_of(np.zeros((0, 16), np.uint8)).tolist() == []
 
 
 def test_of_equal_rows_the_last_is_found():
-    content = arrays((1, 1, 1, 1))
-    content["row_hashes"][[0, 2]] = content["row_hashes"][1]
-    content["row_hashes"][3] = 255
-    store = KnowledgeStore(content, {})
-    assert store.rows_of(content["row_hashes"]).tolist() == [2, 2, 2, 3]
+    arrays = make_arrays((1, 1, 1, 1))
+    arrays["row_hashes"][[0, 2]] = arrays["row_hashes"][1]
+    arrays["row_hashes"][3] = 0
+    assert KnowledgeStore(arrays, {}).rows_of(arrays["row_hashes"]).tolist() == [2, 2, 2, 3]
 
 
-def test_hashes_that_end_in_zeros():
-    content = arrays((1, 1, 1))
-    content["row_hashes"][:, 14:] = 0
-    content["row_hashes"][1] = content["row_hashes"][0]
-    content["row_hashes"][1, 14] = 1
-    content["row_hashes"][2] = 0
-    store = KnowledgeStore(content, {})
-    assert store.rows_of(content["row_hashes"]).tolist() == [0, 1, 2]
+def test_scored_positions_by_hand():
+    counts = np.asarray([3, 2, 1])
+    assert scored_positions(counts, "answer").tolist() == [1, 0, 0, 1, 0, 1]
+    assert scored_positions(counts, "response").tolist() == [1, 1, 0, 1, 0, 0]
 
 
-def test_scored_positions_by_hand(tmp_path):
+def test_probabilities_of_the_first_k(tmp_path):
     store = KnowledgeStore.open(write(tmp_path / "s"))
-    assert store.answer_positions().tolist() == [1, 0, 0, 1, 0, 1]
-    assert store.scored_positions("answer").tolist() == [1, 0, 0, 1, 0, 1]
-    assert store.scored_positions("response").tolist() == [1, 1, 0, 1, 0, 0]
-    with pytest.raises(ValueError, match="scored"):
-        store.scored_positions("all")
+    expected = np.exp(make_arrays()["log_probs"][:, :2].astype(np.float64))
+    np.testing.assert_array_equal(store.probabilities(2), expected)
+    for k in (0, -1, 6):
+        with pytest.raises(UserError, match="stored_k"):
+            store.probabilities(k)
 
 
-@pytest.mark.parametrize("k", [1, 2, 4])
-def test_slice_keeps_the_first_k_and_all_the_mass(tmp_path, k):
-    store = KnowledgeStore.open(write(tmp_path / "s"))
-    full, part = arrays(), store.slice(k).arrays
-    np.testing.assert_array_equal(part["ids"], full["ids"][:, :k])
-    np.testing.assert_array_equal(part["log_probs"], full["log_probs"][:, :k])
-    expected = [r if r < k else 255 for r in full["gold_rank"].tolist()]
-    assert part["gold_rank"].tolist() == expected
-    direct = arrays(k=k)  # the same random teacher, asked for k tokens
-    np.testing.assert_allclose(
-        np.exp(part["log_tail"].astype(float)), np.exp(direct["log_tail"].astype(float)), rtol=4e-3
-    )
-    mass = np.exp(part["log_probs"].astype(float)).sum(1) + np.exp(part["log_tail"].astype(float))
-    np.testing.assert_allclose(mass, 1, atol=3e-3)
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[-3] ^= 1
+    path.write_bytes(content)
 
 
-@pytest.mark.parametrize("first", ["view", "store"])
-def test_a_slice_and_its_store_are_read_side_by_side(tmp_path, first):
-    """What one has unpacked the other has not."""
-    store, full = KnowledgeStore.open(write(tmp_path / "s")), arrays()
-    view, rows = store.slice(2), np.asarray([2, 0])
-    wanted = full["ids"][[5, 0, 1, 2]]
-    for one in (view, store) if first == "view" else (store, view):
-        np.testing.assert_array_equal(one.rows(rows)["ids"], wanted[:, : one.k])
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def swap(path):
+    shutil.copyfile(write(path.parent / "other", make_arrays(seed=1)) / FILE, path)
+
+
+@pytest.mark.parametrize(
+    "name, damage, match",
+    [
+        (FILE, flip, "altered file: .*knowledge.safetensors"),
+        (FILE, cut, "altered file: .*knowledge.safetensors"),
+        (FILE, swap, "altered file: .*knowledge.safetensors"),
+        (FILE, lambda path: path.unlink(), "file not found: .*knowledge.safetensors"),
+        (MANIFEST, lambda path: path.unlink(), "no record: .*manifest.json"),
+        (MANIFEST, flip, "manifest.json: its seal is broken"),
+        (MANIFEST, cut, "manifest.json: its seal is broken"),
+        (MANIFEST, lambda path: reseal(path, files={}), "knowledge.safetensors"),
+        (MANIFEST, lambda path: reseal(path, files={FILE: {"bytes": 3}}), "altered file"),
+        (MANIFEST, lambda path: reseal(path, format=2), "format 2: .*format 3: delete it"),
+        (MANIFEST, lambda path: reseal(path, format=None), "format None"),
+        (MANIFEST, lambda path: reseal(path, vocabulary_size="50"), "impossible knowledge"),
+    ],
+)
+def test_damage_is_named(tmp_path, name, damage, match):
+    damage(write(tmp_path / "s") / name)
+    with pytest.raises(UserError, match=match):
+        KnowledgeStore.open(tmp_path / "s")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "scripts.first.knowledge.store.check_arrays",
+        "safetensors.numpy.save_file",
+        "scripts.first.provenance.records.write",
+    ],
+)
+def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch, place):
+    """An old manifest beside new arrays would vouch for the wrong knowledge."""
+    folder = write(tmp_path / "s")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(place, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write(folder, make_arrays(seed=1))
+    assert [p.name for p in folder.iterdir()] == [FILE]  # and no temporary file
+    with pytest.raises(UserError, match="no record"):
+        KnowledgeStore.open(folder)
 
 
 def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path, monkeypatch):
@@ -162,137 +200,34 @@ def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path, monkeypatch):
     assert not list((tmp_path / "s").iterdir())
 
 
-@pytest.mark.parametrize("k", [0, -1, 5])
-def test_k_beyond_the_store_is_refused(tmp_path, k):
-    store = KnowledgeStore.open(write(tmp_path / "s"))
-    for use in (store.probabilities, store.slice):
-        with pytest.raises(UserError, match="stored_k"):
-            use(k)
+MEMORY = """
+import json, sys
+import numpy as np
+from scripts.first.knowledge.store import KnowledgeStore
+
+def anonymous():
+    return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("RssAnon"))
+
+before = anonymous()
+store = KnowledgeStore.open(sys.argv[1])
+for start in range(0, len(store), 16):
+    store.rows(np.arange(start, min(start + 16, len(store))))
+print(json.dumps([len(store), anonymous() - before, "torch" in sys.modules]))
+"""
 
 
-def test_measured_bytes_are_those_of_a_real_file(tmp_path):
-    store = KnowledgeStore.open(write(tmp_path / "s"))
-    assert measured_bytes(store, 4) == (tmp_path / "s" / FILE).stat().st_size
-    for k in (1, 3):
-        smaller = write(tmp_path / str(k), store.slice(k).arrays)
-        assert measured_bytes(store, k) == (smaller / FILE).stat().st_size
-    assert measured_bytes(store, 1) < measured_bytes(store, 3) < measured_bytes(store, 4)
-
-
-def test_flipped_bit_is_noticed(tmp_path):
-    path = write(tmp_path / "s") / FILE
-    content = bytearray(path.read_bytes())
-    content[-3] ^= 1
-    path.write_bytes(content)
-    with pytest.raises(UserError, match="altered knowledge store"):
-        KnowledgeStore.open(tmp_path / "s")
-
-
-@pytest.mark.parametrize("described", [{}, None, {"bytes": 3}])
-def test_a_manifest_that_does_not_describe_its_file(tmp_path, described):
-    folder = write(tmp_path / "s")
-    reseal(folder / MANIFEST, files={FILE: described})
-    with pytest.raises(UserError, match="incomplete manifest"):
-        KnowledgeStore.open(folder)
-
-
-@pytest.mark.parametrize("found", [1, 3, None])
-def test_a_store_of_another_format(tmp_path, found):
-    folder = write(tmp_path / "s")
-    reseal(folder / MANIFEST, format=found)
-    with pytest.raises(UserError, match=f"format {found}: .*format 2: delete it and extract"):
-        KnowledgeStore.open(folder)
-
-
-def test_truncated_store_is_noticed(tmp_path):
-    path = write(tmp_path / "s") / FILE
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(UserError, match="altered knowledge store"):
-        KnowledgeStore.open(tmp_path / "s")
-
-
-def test_knowledge_of_another_teacher_is_noticed(tmp_path):
-    ours, other = write(tmp_path / "a"), write(tmp_path / "b", arrays(seed=1))
-    shutil.copyfile(other / FILE, ours / FILE)
-    with pytest.raises(UserError, match="altered knowledge store"):
-        KnowledgeStore.open(ours)
-
-
-@pytest.mark.parametrize("name, match", [(MANIFEST, "never finished"), (FILE, "missing file")])
-def test_missing_file_is_noticed(tmp_path, name, match):
-    (write(tmp_path / "s") / name).unlink()
-    with pytest.raises(UserError, match=match):
-        KnowledgeStore.open(tmp_path / "s")
-    with pytest.raises(UserError, match="missing knowledge store"):
-        KnowledgeStore.open(tmp_path / "nowhere")
-
-
-def test_truncated_manifest_is_noticed(tmp_path):
-    path = write(tmp_path / "s") / MANIFEST
-    path.write_text(path.read_text()[:-5])
-    with pytest.raises(UserError, match="seal"):
-        KnowledgeStore.open(tmp_path / "s")
-    reseal(path, {"scored": "answer"})
-    with pytest.raises(UserError, match="manifest"):
-        KnowledgeStore.open(tmp_path / "s")
-
-
-@pytest.mark.parametrize("moment", ["arrays", "file", "whole file", "manifest"])
-def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch, moment):
-    """An old manifest beside new arrays would vouch for the wrong knowledge."""
-    folder = write(tmp_path / "s")
-
-    def interrupt(*_, **__):
-        raise KeyboardInterrupt
-
-    place = {
-        "arrays": "scripts.first.knowledge.store.check_arrays",
-        "file": "scripts.first.knowledge.store_file.pack",
-        "whole file": "safetensors.numpy.save_file",
-        "manifest": "scripts.first.provenance.records.write",
-    }
-    monkeypatch.setattr(place[moment], interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        write(folder, arrays(seed=1))
-    assert [p.name for p in folder.iterdir()] == [FILE]  # and no temporary file
-    with pytest.raises(UserError, match="never finished"):
-        KnowledgeStore.open(folder)
-
-
-@pytest.mark.parametrize(
-    "name, place, value, match",
-    [
-        ("ids", (0, 0), 50, "V = 50"),
-        ("log_probs", (1, 0), 0.01, "at most 0"),
-        ("log_probs", (1, 0), np.nan, "finite"),
-        ("log_probs", (1, 3), -0.001, "descend"),
-        ("log_tail", 2, 0.01, "tail"),
-        ("log_tail", 2, np.nan, "tail"),
-        ("offsets", 3, 7, "offsets"),
-        ("offsets", 0, 1, "offsets"),
-    ],
-)
-def test_impossible_knowledge_is_not_written(tmp_path, name, place, value, match):
-    content = arrays()
-    check_arrays(content, 50)
-    content[name][place] = value
-    with pytest.raises(ValueError, match=match):
-        write(tmp_path / "s", content)
-    assert list((tmp_path / "s").iterdir()) == []
-
-
-def test_manifest_without_the_scored_positions_is_one_line(tmp_path):
-    """The search refuses a store whose manifest does not say what is scored."""
-    from scripts.temperature import main
-
-    arrays = {
-        "ids": np.asarray([[1, 2]], np.uint16),
-        "log_probs": np.asarray([[-0.2, -2.0]], np.float16),
-        "log_tail": np.asarray([-4.0], np.float16),
-        "gold_rank": np.asarray([0], np.uint8),
-        "offsets": np.asarray([0, 1], np.int64),
-        "row_hashes": np.zeros((1, 16), np.uint8),
-    }
-    write_store(tmp_path / "store", arrays, {"vocabulary_size": 9})
-    with pytest.raises(UserError, match="scored"):
-        main(["--knowledge", str(tmp_path / "store"), "--k", "2", "--output-dir", str(tmp_path)])
+def test_reading_takes_no_memory_that_grows_with_the_store_and_no_torch(tmp_path):
+    """Anonymous memory of a process that reads all rows of a store and of one 4 times as large."""
+    part, found = make_arrays([50] * 2_000, vocabulary=128_256), []
+    for times in (2, 8):
+        whole = {name: np.concatenate([part[name]] * times) for name in BY_POSITION}
+        whole["offsets"] = np.arange(0, len(whole["ids"]) + 1, 50)
+        whole["row_hashes"] = np.zeros((2_000 * times, 16), np.uint8)
+        write(tmp_path / str(times), whole, vocabulary_size=128_256)
+        command = [sys.executable, "-c", MEMORY, str(tmp_path / str(times))]
+        run = subprocess.run(command, capture_output=True, text=True, cwd=tiny.REPOSITORY)
+        assert run.returncode == 0, run.stderr
+        found.append(json.loads(run.stdout))
+    (small, small_kib, _), (large, large_kib, torch_imported) = found
+    assert large == 4 * small and not torch_imported
+    assert large_kib - small_kib < 2048  # of 20 MB more in the file

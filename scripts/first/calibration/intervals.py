@@ -20,7 +20,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from scripts.first.calibration.metrics import DEFAULT_BINS, bin_index, checked_scores
+from scripts.first.calibration.metrics import (
+    DEFAULT_BINS,
+    bin_index,
+    checked_scores,
+    weighted_gaps,
+)
 
 RESAMPLES = 2000
 SEED = 20240819
@@ -73,16 +78,11 @@ def score(
 ) -> Scores:
     """Return the metrics of one model under the question weights (draws, n).
 
-    confidence, correct: (n,); raises ValueError for what the metrics refuse. ECE (Eq. 1) is linear
-    inside a bin: n * ECE = sum_b |sum_{i in b} w_i (correct_i - conf_i)|, so one matrix product
-    gives all resamples.
+    confidence, correct: (n,); raises ValueError for what the metrics refuse.
     """
     confidence, correct = checked_scores(confidence, correct)
     total = weights.sum(axis=1)
-    gaps = correct - confidence
-    by_bin = np.zeros((confidence.size, bins))
-    by_bin[np.arange(confidence.size), bin_index(confidence, bins)] = gaps
-    ece = 100 * np.abs(weights @ by_bin).sum(axis=1) / total
+    ece = 100 * weighted_gaps(confidence - correct, bin_index(confidence, bins), bins, weights)
     accuracy = 100 * (weights @ correct) / total
     mean_confidence = 100 * (weights @ confidence) / total
     columns = {

@@ -56,7 +56,21 @@ def expected_calibration_error(
     Returns a fraction in [0, 1].
     """
     confidence, correct = checked_scores(confidence, correct)
-    return _weighted_gap(confidence, correct, bin_index(confidence, bins), bins)
+    once = np.ones((1, confidence.size))
+    return float(weighted_gaps(confidence - correct, bin_index(confidence, bins), bins, once)[0])
+
+
+def weighted_gaps(
+    gaps: np.ndarray, index: np.ndarray, bins: int, weights: np.ndarray
+) -> np.ndarray:
+    """Eq. 1 for each row of question weights (draws, n), as fractions (draws,).
+
+    gaps: (n,) confidence - correct; index: (n,) the bin of each. The count of a bin and its means
+    are weighted: (count / n) |accuracy - confidence| = |sum of w_i gap_i in the bin| / sum of w_i.
+    """
+    by_bin = np.zeros((gaps.size, bins))
+    by_bin[np.arange(gaps.size), index] = gaps
+    return np.abs(weights @ by_bin).sum(axis=1) / weights.sum(axis=1)
 
 
 def adaptive_calibration_error(
@@ -73,7 +87,8 @@ def adaptive_calibration_error(
     # Twice the middle rank of each distinct value: integers, so that no rounding moves a bin.
     double_rank = 2 * np.cumsum(counts) - counts
     index = (double_rank * bins // (2 * confidence.size))[inverse]
-    return _weighted_gap(confidence, correct, np.minimum(index, bins - 1), bins)
+    once = np.ones((1, confidence.size))
+    return float(weighted_gaps(confidence - correct, np.minimum(index, bins - 1), bins, once)[0])
 
 
 def reliability_bins(
@@ -103,13 +118,13 @@ def trust_score(accuracy: float, ece: float) -> float:
     return accuracy - ece
 
 
-def binary_nll(confidence: ArrayLike, correct: ArrayLike, eps: float = 1e-12) -> float:
+def binary_nll(confidence: ArrayLike, correct: ArrayLike) -> float:
     """Mean negative log-likelihood (natural log) of correctness (n,) under confidence (n,).
 
-    Confidences are clipped to [eps, 1 - eps], which keeps the value finite.
+    Confidences are clipped to [1e-12, 1 - 1e-12], which keeps the value finite.
     """
     confidence, correct = checked_scores(confidence, correct)
-    clipped = np.clip(confidence, eps, 1.0 - eps)
+    clipped = np.clip(confidence, 1e-12, 1.0 - 1e-12)
     return float(-np.mean(np.log(np.where(correct == 1.0, clipped, 1.0 - clipped))))
 
 
@@ -122,45 +137,23 @@ def candidate_nll(candidate_log_probs: ArrayLike, gold: ArrayLike) -> float:
     return float(-np.mean(log_probs[np.arange(gold.size), gold]))
 
 
-def candidate_brier(
-    candidate_log_probs: ArrayLike, gold: ArrayLike, renormalise: bool = False
-) -> float:
+def candidate_brier(candidate_log_probs: ArrayLike, gold: ArrayLike) -> float:
     """Mean over questions of sum over outcomes (p - [outcome is gold])^2, in [0, 2].
 
     The outcomes are the m candidates and "anything else", which takes the probability that the
-    candidates leave. With renormalise=True they are the m candidates alone, made to sum to 1.
+    candidates leave.
     """
     log_probs, gold = _checked_candidates(candidate_log_probs, gold)
-    probs = np.exp(log_probs)
-    mass = probs.sum(axis=1)
-    if renormalise:
-        shifted = np.exp(log_probs - log_probs.max(axis=1, keepdims=True))
-        probs = shifted / shifted.sum(axis=1, keepdims=True)
-    residual = probs.copy()
+    residual = np.exp(log_probs)
+    outside = np.maximum(1.0 - residual.sum(axis=1), 0.0)
     residual[np.arange(gold.size), gold] -= 1.0
-    squares = (residual**2).sum(axis=1)
-    if not renormalise:
-        squares += np.maximum(1.0 - mass, 0.0) ** 2
-    return float(squares.mean())
+    return float(((residual**2).sum(axis=1) + outside**2).mean())
 
 
 def _checked_bins(bins: int) -> int:
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
         raise ValueError(f"bins must be a positive integer, got {bins!r}")
     return bins
-
-
-def _bin_gaps(
-    confidence: np.ndarray, correct: np.ndarray, index: np.ndarray, bins: int
-) -> np.ndarray:
-    """Return (bins,) values of (count / n) (mean confidence - accuracy)."""
-    return np.bincount(index, weights=confidence - correct, minlength=bins) / confidence.size
-
-
-def _weighted_gap(
-    confidence: np.ndarray, correct: np.ndarray, index: np.ndarray, bins: int
-) -> float:
-    return float(np.abs(_bin_gaps(confidence, correct, index, bins)).sum())
 
 
 def _checked_candidates(

@@ -7,13 +7,10 @@ float64 array of the same shape whose last axis sums to 1. Reads and writes noth
 
 from __future__ import annotations
 
-import inspect
-
 import numpy as np
 from numpy.typing import ArrayLike
 
 DEFAULT_EPS = 1e-6
-LABEL_SMOOTHING_SPACES = ("prob", "log")
 
 
 def normalise(p: ArrayLike, eps: float = DEFAULT_EPS) -> np.ndarray:
@@ -32,29 +29,23 @@ def normalise(p: ArrayLike, eps: float = DEFAULT_EPS) -> np.ndarray:
 
 
 def label_smoothing(
-    p: ArrayLike,
-    delta: float = 0.1,
-    space: str = "prob",
-    eps: float = DEFAULT_EPS,
-    *,
-    raw: bool = False,
+    p: ArrayLike, delta: float = 0.1, space: str = "prob", eps: float = DEFAULT_EPS
 ) -> np.ndarray:
     """Label smoothing, Eq. 3, after A.1: take delta from the first entry, share it over the rest.
 
     With n = normalise(p, eps), ``space="prob"`` is the equation: n(1) - delta and
-    n(i) + delta / (k - 1), then clamped at eps and renormalised (a guard that never fires for
-    k = 5, delta = 0.1, because n(1) >= 1/5). ``space="log"`` is the authors' released code, which
-    shifts log-probabilities: n(1) exp(-delta) and n(i) exp(delta / (k - 1)), renormalised here
-    because that is the minimiser of their loss.
+    n(i) + delta / (k - 1), then clamped at eps and renormalised (which changes nothing for k = 5,
+    delta = 0.1, because n(1) >= 1/5). ``space="log"`` is the authors' released code, which shifts
+    log-probabilities: n(1) exp(-delta) and n(i) exp(delta / (k - 1)), renormalised here because
+    that is the minimiser of their loss.
 
-    raw=True returns the shifted values before guard and renormalisation; those of ``log`` do not
-    sum to 1 and are no training target. Raises ValueError for delta outside (0, 1), an unknown
-    space, k < 2, or a first entry that is not the largest.
+    Raises ValueError for delta outside (0, 1), an unknown space, k < 2, or a first entry that is
+    not the largest.
     """
     if not 0.0 < delta < 1.0:
         raise ValueError(f"delta must lie in (0, 1), got {delta}")
-    if space not in LABEL_SMOOTHING_SPACES:
-        raise ValueError(f"unknown space {space!r}: use one of {', '.join(LABEL_SMOOTHING_SPACES)}")
+    if space not in ("prob", "log"):
+        raise ValueError(f"unknown space {space!r}: use prob or log")
     n = normalise(p, eps)
     k = n.shape[-1]
     if k < 2:
@@ -63,12 +54,8 @@ def label_smoothing(
         raise ValueError("the first probability of a row must be its largest")
     shift = np.full(k, delta / (k - 1))
     shift[0] = -delta
-    shifted = n + shift if space == "prob" else n * np.exp(shift)
-    if raw:
-        return shifted
-    if space == "prob":
-        shifted = np.maximum(shifted, eps)
-    return shifted / shifted.sum(axis=-1, keepdims=True)
+    smoothed = np.maximum(n + shift, eps) if space == "prob" else n * np.exp(shift)
+    return smoothed / smoothed.sum(axis=-1, keepdims=True)
 
 
 def prob_softmax(p: ArrayLike, c: float) -> np.ndarray:
@@ -78,51 +65,31 @@ def prob_softmax(p: ArrayLike, c: float) -> np.ndarray:
     the order of the entries is kept, and c -> infinity gives 1/k. Raises ValueError unless c is
     finite and positive (the search keeps to (0, 1]; larger values are legitimate limits).
     """
-    c = checked_temperature(c)
+    if not (np.isfinite(c) and c > 0.0):
+        raise ValueError(f"c must be finite and positive, got {c}")
     p = _checked_probabilities(p)
-    with np.errstate(over="ignore"):  # a minute c sends the quotient to -inf, its exp to 0
+    with np.errstate(over="ignore"):  # a tiny c sends the quotient to -inf, its exp to 0
         weights = np.exp((p - p.max(axis=-1, keepdims=True)) / c)
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
-_RECALIBRATIONS = {
+RECALIBRATIONS = {
     "none": normalise,
     "label_smoothing": label_smoothing,
     "prob_softmax": prob_softmax,
 }
-RECALIBRATIONS = tuple(_RECALIBRATIONS)
 
 
 def recalibrate(p: ArrayLike, name: str, **settings: float | str) -> np.ndarray:
     """Return the training target of the re-calibration ``name`` for probabilities p (..., k).
 
     Names and settings: ``none`` (eps), ``label_smoothing`` (delta, space, eps) and
-    ``prob_softmax`` (c, required). Raises ValueError for an unknown name, for a setting that the
-    named re-calibration would not use, and for one that is missing or out of range.
+    ``prob_softmax`` (c, required). Raises ValueError for an unknown name and for a setting out of
+    range, TypeError for one that is missing or that the named re-calibration does not use.
     """
-    if name not in _RECALIBRATIONS:
+    if name not in RECALIBRATIONS:
         raise ValueError(f"unknown recalibration {name!r}: use one of {', '.join(RECALIBRATIONS)}")
-    function = _RECALIBRATIONS[name]
-    known = {
-        key: parameter
-        for key, parameter in inspect.signature(function).parameters.items()
-        if key not in ("p", "raw")
-    }
-    if unused := sorted(set(settings) - set(known)):
-        raise ValueError(
-            f"recalibration {name!r} does not use {', '.join(unused)}: it takes {', '.join(known)}"
-        )
-    required = {key for key, value in known.items() if value.default is value.empty}
-    if missing := sorted(required - set(settings)):
-        raise ValueError(f"recalibration {name!r} needs {', '.join(missing)}")
-    return function(p, **settings)
-
-
-def checked_temperature(c: float) -> float:
-    """Return c as a float; raises ValueError unless it is finite and positive."""
-    if not (np.isfinite(c) and c > 0.0):
-        raise ValueError(f"c must be finite and positive, got {c}")
-    return float(c)
+    return RECALIBRATIONS[name](p, **settings)
 
 
 def _checked_probabilities(p: ArrayLike) -> np.ndarray:

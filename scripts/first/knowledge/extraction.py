@@ -1,15 +1,15 @@
-"""Knowledge of one split by one job or several, killed and started again or not: the same bytes.
+"""Extract the knowledge of a split: in one job or several, stopped and resumed or not, same bytes.
 
 The last bits of a row's numbers depend on the batch that it stands in. So batches are made once,
 from the whole split, and each of N jobs takes a fixed share of them. A job's part is a knowledge
-store of its rows whose manifest says further what decided its numbers; `merge` puts parts together.
-Within a job, finished batches are kept as sealed blocks in its state folder.
+store of its rows, whose manifest also has all that decided its numbers; `merge` joins parts.
+Within a job, finished batches are saved from time to time in blocks in its state folder.
 """
 
 from __future__ import annotations
 
-import heapq
 import re
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,116 +17,164 @@ from pathlib import Path
 import numpy as np
 
 from scripts.first.errors import UserError
-from scripts.first.knowledge.store import BY_POSITION, KnowledgeStore
-from scripts.first.knowledge.store_check import id_dtype
-from scripts.first.knowledge.store_file import scratch_array
-from scripts.first.models.batching import inference_batches
+from scripts.first.knowledge.store import (
+    BY_POSITION,
+    NO_RANK,
+    Arrays,
+    KnowledgeStore,
+    id_dtype,
+    positions_of,
+)
+from scripts.first.models.batching import collate, inference_batches
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.runtime.state import differences, read_seal, seal_part, seconds_between_parts
 
-WHOLE = (1, 1)
-
 
 def parse_part(text: str) -> tuple[int, int]:
-    """`2-of-3` as (2, 3); UserError where it names no part."""
+    """`2-of-3` as (2, 3); UserError for anything that names no part."""
     match = re.fullmatch(r"([1-9]\d*)-of-([1-9]\d*)", text)
     part = tuple(map(int, match.groups())) if match else (1, 0)
     if part[0] > part[1]:
-        raise UserError(f"part = {text}: --part: it must be I-of-N with I from 1 to N")
+        raise UserError(f"part = {text}: --part: must be I-of-N with I from 1 to N")
     return part
 
 
 def batches_of(
-    encoded: list[EncodedRow], max_tokens: int, part: tuple[int, int] = WHOLE
+    encoded: list[EncodedRow], max_tokens: int, part: tuple[int, int] = (1, 1)
 ) -> list[np.ndarray]:
     """Rows (indices into the whole split) of each batch of one part, long rows first.
 
-    Every batch goes to the part with the fewest padded tokens so far, large batches first. A part
-    may be empty: where there are more parts than batches.
+    Parts take batches in turn; a part is empty where there are more parts than batches.
     """
     lengths = np.asarray([len(row.input_ids) for row in encoded])
-    batches = inference_batches(lengths, max_tokens)
-    tokens = [len(rows) * int(lengths[rows].max()) for rows in batches]
     index, parts = part
-    loads = [(0, owner) for owner in range(1, parts + 1)]
-    chosen = []
-    for number in sorted(range(len(batches)), key=lambda n: -tokens[n]):
-        load, owner = heapq.heappop(loads)
-        heapq.heappush(loads, (load + tokens[number], owner))
-        if owner == index:
-            chosen.append(number)
-    return [batches[number] for number in sorted(chosen)]
+    return inference_batches(lengths, max_tokens)[index - 1 :: parts]
 
 
-def joined(arrays: list[np.ndarray]) -> np.ndarray:
-    """Integers of several arrays one after the other; (0,) of none."""
-    return np.concatenate([np.zeros(0, np.int64), *arrays])
-
-
-def positions_of(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
-    """Positions in a store of these rows' supervised positions, row after row."""
-    return joined([np.arange(offsets[row], offsets[row + 1]) for row in rows])
-
-
-def empty_arrays(encoded: list[EncodedRow], k: int, vocabulary_size: int) -> dict[str, np.ndarray]:
-    """A store's arrays for these rows, offsets and row hashes filled in, the rest zero.
-
-    What grows with the positions is in files without a name (see scratch_array), not in memory.
-    """
-    offsets = np.concatenate([[0], np.cumsum([len(row.labels) for row in encoded])])
-    n = int(offsets[-1])
+def empty_arrays(encoded: list[EncodedRow], k: int, vocabulary_size: int) -> Arrays:
+    """A store's arrays for these rows, offsets and row hashes filled in, the others zero."""
+    offsets = np.cumsum([0, *(len(row.labels) for row in encoded)])
     hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
-
+    n = offsets[-1]
     return {
-        "ids": scratch_array((n, k), id_dtype(vocabulary_size)),
-        "log_probs": scratch_array((n, k), np.float16),
-        "log_tail": scratch_array((n,), np.float16),
-        "gold_rank": scratch_array((n,), np.uint8),
-        "offsets": offsets.astype(np.int64),
-        "row_hashes": hashes.reshape(-1, 16).copy(),
+        "ids": np.zeros((n, k), id_dtype(vocabulary_size)),
+        "log_probs": np.zeros((n, k), np.float16),
+        "log_tail": np.zeros(n, np.float16),
+        "gold_rank": np.zeros(n, np.uint8),
+        "offsets": offsets,
+        "row_hashes": hashes.reshape(-1, 16),
     }
 
 
-class Blocks:
-    """Finished batches of one job, in its state folder; without a folder nothing is kept."""
+def fill(arrays: Arrays, rows: np.ndarray, values: Arrays) -> None:
+    """Put the arrays by position of some rows, row after row, in their places in a store's."""
+    positions = positions_of(arrays["offsets"], rows)
+    for name in BY_POSITION:
+        arrays[name][positions] = values[name]
 
-    def __init__(self, folder: Path | None):
-        self.folder = folder
-        self.pending: list[tuple[int, dict[str, np.ndarray]]] = []
-        self.saved_at = time.monotonic()
-        self.seconds_between = seconds_between_parts()
 
-    def read(self) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
-        """Yield (numbers of batches, their arrays by position, one batch after the other)."""
-        from safetensors.numpy import load_file
+def rows_of(batches: list[np.ndarray]) -> np.ndarray:
+    """Rows of all batches of a part, ascending: the rows of its store."""
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *batches]))
 
-        from scripts.first.models.checkpoints import readable
 
-        for path in sorted(self.folder.glob("block-*.safetensors")) if self.folder else []:
-            if read_seal(path) is not None:
-                with readable(path):
-                    values = load_file(path)
-                yield values.pop("batches"), values
+def extract(
+    model,
+    encoded: list[EncodedRow],
+    k: int,
+    pad_id: int,
+    max_tokens: int,
+    part: tuple[int, int] = (1, 1),
+    state: Path | None = None,
+) -> Arrays:
+    """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
-    def add(self, number: int, values: dict[str, np.ndarray]) -> None:
-        """Keep a finished batch; save when FIRST_CHECKPOINT_MINUTES have passed."""
-        if self.folder:
-            self.pending.append((number, values))
-            if time.monotonic() - self.saved_at >= self.seconds_between:
-                self.save()
+    With a state folder, finished batches are saved every FIRST_CHECKPOINT_MINUTES and on a signal,
+    and those of a run that was stopped are read from it. UserError on SIGTERM.
+    """
+    import torch
 
-    def save(self) -> None:
-        """Seal what has been finished since the last block."""
-        from safetensors.numpy import save_file
+    from scripts.first.runtime.progress import progress
+    from scripts.first.runtime.signals import StopRequest
 
-        if not self.pending:
-            return
-        numbers, values = zip(*self.pending, strict=True)
-        block = {name: np.concatenate([value[name] for value in values]) for name in BY_POSITION}
-        block["batches"] = np.asarray(numbers, dtype=np.int64)
-        path = self.folder / f"block-{numbers[0]:06d}.safetensors"
-        seal_part(path, lambda temporary: save_file(block, str(temporary)), {})
-        self.pending, self.saved_at = [], time.monotonic()
+    batches = batches_of(encoded, max_tokens, part)
+    rows = rows_of(batches)
+    arrays = empty_arrays([encoded[row] for row in rows], k, model.config.vocab_size)
+    todo = dict(enumerate(batches))
+    for number, values in read_blocks(state) if state else ():
+        fill(arrays, np.searchsorted(rows, todo.pop(number)), values)
+    if len(todo) < len(batches):
+        print(f"resumed at batch {len(batches) - len(todo)} of {len(batches)}", file=sys.stderr)
+    n_rows = sum(map(len, todo.values()))
+    unsaved, rooms = {}, {}
+    saved_at, seconds_between = time.monotonic(), seconds_between_parts()
+    with (
+        StopRequest() as asked,
+        torch.inference_mode(),
+        progress("extraction", n_rows, "row") as advance,
+    ):
+        for done, number in enumerate(todo, 1 + len(batches) - len(todo)):
+            batch = collate(encoded, batches[number], pad_id)
+            values = _top_k_of(model, batch, encoded, k, rooms)
+            fill(arrays, np.searchsorted(rows, batch.rows), values)
+            advance(len(batch.rows))
+            stop = asked.stop  # read once, so that a stop is never reported before its save
+            if state:
+                unsaved[number] = values
+                if time.monotonic() - saved_at >= seconds_between or asked.save or stop:
+                    save_block(state, unsaved)
+                    unsaved, saved_at, asked.save = {}, time.monotonic(), False
+            if stop:
+                saved = "its state is saved" if state else "it keeps no state (--state-dir)"
+                raise UserError(
+                    f"stopped after batch {done} of {len(batches)}: extraction: {saved}: "
+                    "run it again"
+                )
+    return arrays
+
+
+def _top_k_of(model, batch, encoded: list[EncodedRow], k: int, rooms: dict) -> Arrays:
+    """Arrays by position of one batch."""
+    from scripts.first.knowledge.topk import top_k
+    from scripts.first.models.inference import check_finite, ids_of, logit_chunks
+
+    pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
+    ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
+    check_finite(log_probs, ids_of(batch, encoded))
+    return {
+        "ids": ids.astype(id_dtype(model.config.vocab_size)),
+        "log_probs": log_probs,
+        "log_tail": log_tail,
+        "gold_rank": gold_ranks(ids, batch.labels),
+    }
+
+
+def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """(N,) uint8: rank of the actual next token among the k ids (N, k); 255: not among them."""
+    hit = ids == labels[:, None]
+    return np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK).astype(np.uint8)
+
+
+def read_blocks(state: Path) -> Iterator[tuple[int, Arrays]]:
+    """Yield (number, arrays by position) of every batch that was saved whole."""
+    from safetensors.numpy import load_file
+
+    for path in sorted(state.glob("block-*.safetensors")):
+        if read_seal(path) is not None:
+            block = load_file(path)
+            for number in {key.split(".")[0] for key in block}:
+                yield int(number), {name: block[f"{number}.{name}"] for name in BY_POSITION}
+
+
+def save_block(state: Path, batches: dict[int, Arrays]) -> None:
+    """Save finished batches under a name that no other block has."""
+    from safetensors.numpy import save_file
+
+    block = {
+        f"{n}.{name}": array for n, values in batches.items() for name, array in values.items()
+    }
+    path = state / f"block-{min(batches):06d}.safetensors"
+    seal_part(path, lambda temporary: save_file(block, str(temporary)), {})
 
 
 def device_kind() -> str:
@@ -138,16 +186,15 @@ def device_kind() -> str:
     return f"cpu, threads: {torch.get_num_threads()}"
 
 
-def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> dict[str, np.ndarray]:
+def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> Arrays:
     """All arrays of a store from its parts' folders, in any order.
 
-    Each part must be whole, unaltered, made by these facts and, all of them, on one kind of device,
-    hold the rows that its number stands for, and be given once. UserError, which names the folder,
-    for any other.
+    UserError unless each part is given once, is whole and unaltered, was made by these facts and on
+    the same kind of device as the others, and holds its own rows.
     """
-    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"])
     parts = len(folders)
     wanted = {f"{index}-of-{parts}": (index, parts) for index in range(1, parts + 1)}
+    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"])
     expected = dict(facts)
     for folder in folders:
         store = KnowledgeStore.open(folder)
@@ -159,19 +206,14 @@ def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> dict[s
             )
         expected.setdefault("device", store.manifest.get("device"))
         found = {fact: store.manifest.get(fact) for fact in expected}
-        if found != expected:
+        rows = rows_of(batches_of(encoded, facts["max_tokens"], wanted.pop(name)))
+        differing = differences(found, expected)
+        if not differing and not np.array_equal(store.row_hashes, arrays["row_hashes"][rows]):
+            differing = ["rows"]
+        if differing:
             raise UserError(
-                f"part of another extraction: {folder}: it differs in "
-                f"{', '.join(differences(found, expected))}: delete it and run its job again"
-            )
-        rows = np.sort(joined(batches_of(encoded, facts["max_tokens"], wanted.pop(name))))
-        if not np.array_equal(store.row_hashes, arrays["row_hashes"][rows]):
-            raise UserError(
-                f"part of other rows: {folder}: they are not those of {name}: "
+                f"part of another extraction: {folder}: it differs in {', '.join(differing)}: "
                 "delete it and run its job again"
             )
-        for numbers, block in store.blocks():
-            where = positions_of(arrays["offsets"], rows[numbers])
-            for name, values in block.items():
-                arrays[name][where] = values
+        fill(arrays, rows, store.arrays)
     return arrays

@@ -47,6 +47,20 @@ def collate(encoded: list[EncodedRow], rows: np.ndarray, pad_id: int) -> Batch:
     return Batch(input_ids, attention_mask, supervised, labels, np.asarray(rows), counts)
 
 
+def scored_positions(counts: np.ndarray, scored: str) -> np.ndarray:
+    """(N,) bool of the positions that the temperature search and validation score (section 4.2).
+
+    counts (R,) are the supervised positions of each row, sum N. `answer`: the first position of
+    each row. `response`: every response token, that is all positions but each row's last, which
+    predicts EOS.
+    """
+    ends = np.cumsum(counts)
+    first, last = np.zeros(counts.sum(), dtype=bool), np.zeros(counts.sum(), dtype=bool)
+    first[ends - counts] = True
+    last[ends - 1] = True
+    return {"answer": first, "response": ~last}[scored]
+
+
 def training_batches(
     lengths: np.ndarray, batch_size: int, seed: int, epoch: int, pool: int
 ) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 # calls.
 LOGITS = {"cpu": 2**24, "cuda": 2**26}
 # Elements of a temporary that should stay in the processor's cache.
-CACHED = {"cpu": 2**16, "cuda": 2**25}
+CACHED = {"cpu": 2**18, "cuda": 2**25}
 
 
 def rows_at_once(budget: dict[str, int], device_type: str, width: int) -> int:

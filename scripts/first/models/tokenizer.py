@@ -10,12 +10,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from importlib.metadata import version
 from pathlib import Path
 
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
-from scripts.first.models.token_cache import cached
 
 TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
 
@@ -23,8 +21,8 @@ TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
 class TextTokenizer:
     """Text to token ids, always with BOS in front and never with EOS behind.
 
-    Special-token text inside a string (`</s>`, `<unk>`) is ordinary text (trap 4): it can never
-    become BOS or EOS. A vocabulary of whole words, the tiny world's, has no pieces to spell it with
+    Special-token text inside a string (`</s>`, `<unk>`) is ordinary text: it can never become BOS
+    or EOS. A vocabulary of whole words, the tiny world's, has no pieces to spell it with
     and reads it as any unknown word.
     """
 
@@ -35,9 +33,7 @@ class TextTokenizer:
         bos_id: int,
         eos_id: int,
         sha256: str,
-        package: str,
     ):
-        self.package = package
         self._encode_many = encode_many
         self._pieces = pieces
         self.vocabulary_size = len(pieces)
@@ -56,13 +52,7 @@ class TextTokenizer:
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
         """Ids of each text, BOS first."""
-        found = cached(texts, self._identity(), self._encode_many)
-        return [[self.bos_id, *ids] for ids in found]
-
-    def _identity(self) -> str:
-        """Everything that decides the ids of a text: the file, the package, this module."""
-        module = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
-        return f"{self.sha256} {self.package} {version(self.package)} {module}"
+        return [[self.bos_id, *ids] for ids in self._encode_many(texts)]
 
     def encode(self, text: str) -> list[int]:
         """Ids of one text, BOS first."""
@@ -101,7 +91,6 @@ def _from_sentencepiece(path: Path) -> TextTokenizer:
         model.bos_id(),
         model.eos_id(),
         sha256_file(path),
-        "sentencepiece",
     )
 
 
@@ -131,7 +120,6 @@ def _from_json(path: Path) -> TextTokenizer:
         ids["bos_token"],
         ids["eos_token"],
         sha256_file(path),
-        "tokenizers",
     )
 
 

@@ -14,8 +14,7 @@ PROCESS_CPU, PROCESS_GPU = 1.0e9, 3.5e9
 LOADING, GATHERING, STATE = 4, 6, 12
 # Two float32 moments; AdamW steps over one parameter at a time and makes no copy of all.
 MOMENTS = 8
-# What a knowledge store takes while it is written or read, whatever its size: it is mapped, and
-# few blocks are unpacked at a time.
+# What reading a knowledge store takes, whatever its size: it is mapped into memory.
 STORE = 0.1e9
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 from pathlib import Path
 
+from scripts.first.knowledge.store import store_bytes
 from scripts.first.plan import hosts, work
 from scripts.first.plan.architecture import Architecture, architecture_of
 from scripts.first.plan.corpora import Counts, counts_of
@@ -200,9 +201,9 @@ def _reading(scale: Scale, model, counts: Counts, what: str, weights=None) -> Me
     return reading_memory(model, batch, scale.settings["dtype"], what, weights)
 
 
-def _store(scale: Scale, counts: Counts) -> int:
+def _store(scale: Scale, counts: Counts, vocabulary_size: int) -> int:
     k = scale.settings["knowledge"]["stored_k"]
-    return work.store_bytes(counts.positions, counts.rows, k)
+    return store_bytes(counts.positions, counts.rows, k, vocabulary_size)
 
 
 def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
@@ -210,7 +211,7 @@ def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
     parts = scale.settings["knowledge"].get("jobs", 1)
     splits = [scale.counts(family, corpus, split) for split in ("train", "validation")]
     memories = [_reading(scale, model, counts, "extraction") for counts in splits]
-    stores = [_store(scale, counts) for counts in splits]
+    stores = [_store(scale, counts, model.vocabulary) for counts in splits]
     flops = [sum(work.forward_flops(model, counts)) for counts in splits]
     files = 2 * scale.width * model.parameters
     host = hosts.reading_host(model, scale.width, bool(scale.declared("knowledge")["gpu"]))
@@ -222,7 +223,7 @@ def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
         model,
         jobs=2 * parts,
         memory=max(memories, key=lambda m: m.total),
-        host=host + hosts.STORE,
+        host=host + hosts.STORE + max(stores),
         store_gb=sum(stores) / GB,
         tokens=sum(counts.tokens for counts in splits),
         flops=sum(flops),
@@ -234,7 +235,7 @@ def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
         "rule": "knowledge_merge",
         "jobs": 2,
         "gpu": 0,
-        "host": hosts.PROCESS_CPU + hosts.STORE,
+        "host": hosts.PROCESS_CPU + hosts.STORE + max(stores),
     }
     merged = _row(scale, "knowledge", family, corpus, model, **merge)
     return [{**extraction, "rule": "knowledge_part"}, merged]

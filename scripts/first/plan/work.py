@@ -24,12 +24,3 @@ def training_flops(
     """A backward pass costs two forward passes; checkpointing runs the layers forward once more."""
     layers, head = forward_flops(model, counts)
     return epochs * ((4 if checkpointing else 3) * layers + 3 * head)
-
-
-def store_bytes(positions: int, rows: int, k: int) -> int:
-    """Size to expect of a knowledge store, packed (see packing.py), whatever V.
-
-    From measured ones: about 2.6 bytes a token and less where the teacher knows little, half a byte
-    for tail and rank; a row's hash and length.
-    """
-    return round(positions * (2.6 * k + 0.6)) + 18 * rows

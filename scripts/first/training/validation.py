@@ -13,6 +13,7 @@ import numpy as np
 from scripts.first.calibration.metrics import expected_calibration_error
 from scripts.first.calibration.posthoc import PosthocTemperature
 from scripts.first.errors import UserError
+from scripts.first.models.batching import scored_positions
 from scripts.first.models.chunking import CACHED, rows_at_once, spans
 from scripts.first.models.encoding import NO_LABEL, EncodedRow
 from scripts.first.models.inference import check_finite, ids_of, iterate_logits
@@ -30,7 +31,7 @@ def validate(
     confidences, hits = [], []
     nll, posthoc = 0.0, PosthocTemperature()
     for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "validation"):
-        scores = _scored(batch, scored)
+        scores = scored_positions(batch.counts, scored) & (batch.labels != NO_LABEL)
         keep = torch.from_numpy(scores).to(logits.device)
         gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
         kept = logits[keep]
@@ -59,15 +60,3 @@ def validate(
         "nll": nll / n,
         "posthoc_temperature": posthoc.fit(),
     }
-
-
-def _scored(batch, scored: str) -> np.ndarray:
-    """(N,) bool: first position of each row, or all but each row's last (it predicts EOS)."""
-    ends = np.cumsum(batch.counts)
-    if scored == "answer":
-        mask = np.zeros(ends[-1], dtype=bool)
-        mask[ends - batch.counts] = True
-    else:
-        mask = np.ones(ends[-1], dtype=bool)
-        mask[ends - 1] = False
-    return mask & (batch.labels != NO_LABEL)

@@ -1,9 +1,9 @@
 """Figure 2: how much probability the top k tokens hold, and what storing them costs.
 
 Reads knowledge stores; writes figure2.pdf, .png and .csv. The CSV has one row for each store, kind
-of position and k: `mass_*` in percent of the teacher's probability, `bytes_per_position` measured
-on a file really written with that k. The tail of CSQA and BoolQ is small almost by construction:
-their answers have at most five candidates, so `positions` tells answers from the rest.
+of position and k: `mass_*` in percent of the teacher's probability, `bytes_per_position` that of a
+store of the same rows and that k. The tail of CSQA and BoolQ is small almost by construction: their
+answers have at most five candidates, so `positions` distinguishes answers from the rest.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from scripts.first.errors import UserError
-from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, measured_bytes
+from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, store_bytes
+from scripts.first.models.batching import scored_positions
 from scripts.first.reporting.figures.style import LINES, MARKERS, PAPER_LINE, TEXT, save, start
 from scripts.first.reporting.names import dataset_name, family_name
 from scripts.first.reporting.sealing import FIGURE, seal
@@ -59,9 +60,10 @@ def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:
     `share_over_95` is the percentage of positions whose top k hold at least 95 %.
     """
     cumulative = 100 * np.minimum(np.cumsum(store.probabilities(store.k), axis=1), 1.0)
-    kinds = {"all": slice(None), "answer": store.answer_positions()}
+    kinds = {"all": slice(None), "answer": scored_positions(np.diff(store.offsets), "answer")}
     steps = sorted({k for k in STEPS if k <= store.k} | {store.k})
-    stored = {k: measured_bytes(store, k) / len(cumulative) for k in steps}
+    n, vocabulary_size = len(cumulative), store.manifest["vocabulary_size"]
+    stored = {k: store_bytes(n, len(store), k, vocabulary_size) / n for k in steps}
     rows = []
     for kind, positions in kinds.items():
         chosen = cumulative[positions]
@@ -134,7 +136,7 @@ def _draw_bytes(axis, data, letter: str) -> None:
 
     stored = data.groupby("k")["bytes_per_position"].agg(["min", "max", "mean"]).reset_index()
     axis.fill_between(stored["k"], stored["min"], stored["max"], color="0.8", lw=0)
-    label = "measured\n(grey: range)"
+    label = "knowledge store\n(grey: range)"
     axis.plot(stored["k"], stored["mean"], color="black", marker="o", markersize=3, label=label)
     ks = np.array(sorted(stored["k"]), dtype=float)
     axis.plot(ks, PAPER_BYTES_PER_ENTRY * ks, **PAPER_LINE, label="paper: 12 B\nan entry")
