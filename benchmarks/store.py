@@ -90,7 +90,7 @@ def sizes(folder: Path, arrays: dict, vocabulary: int) -> Iterator[Row]:
         "Megatron zstd-3": (megatron(arrays), "", None, note),
     }
     for name, (theirs, limit, passes, remark) in rivals.items():
-        title, ratio = f"3 store against {name}, V = {vocabulary:,}", theirs / n / ours
+        title = f"3 store against {name}, V = {vocabulary:,}"
         yield Row(
             title, ours, theirs / n, "B/position", theirs / n / ours, 0.0, limit, passes, remark
         )

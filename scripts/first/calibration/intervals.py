@@ -20,17 +20,12 @@ from functools import lru_cache
 
 import numpy as np
 
-from scripts.first.calibration.metrics import (
-    DEFAULT_BINS,
-    bin_index,
-    checked_scores,
-    weighted_gaps,
-)
+from scripts.first.calibration import metrics
+from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 
 RESAMPLES = 2000
 SEED = 20240819
 LEVEL = 0.95
-_AT_ONCE = 100  # resamples: what a processor's cache holds
 
 
 @dataclass(frozen=True)
@@ -65,8 +60,8 @@ def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES)
     """
     generator = np.random.default_rng([SEED, zlib.crc32(benchmark.encode()), questions])
     weights = np.ones((1 + resamples, questions))
-    for start in range(1, 1 + resamples, _AT_ONCE):
-        part = weights[start : start + _AT_ONCE]
+    for start in range(1, 1 + resamples, metrics.DRAWS_AT_ONCE):
+        part = weights[start : start + metrics.DRAWS_AT_ONCE]
         drawn = generator.integers(0, questions, size=part.shape)
         drawn += questions * np.arange(len(part))[:, None]
         part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
@@ -74,15 +69,15 @@ def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES)
 
 
 def score(
-    confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray, bins: int = DEFAULT_BINS
+    confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray, bins: int = BINS
 ) -> Scores:
     """Return the metrics of one model under the question weights (draws, n).
 
     confidence, correct: (n,); raises ValueError for what the metrics refuse.
     """
-    confidence, correct = checked_scores(confidence, correct)
-    total = weights.sum(axis=1)
-    ece = 100 * weighted_gaps(confidence - correct, bin_index(confidence, bins), bins, weights)
+    confidence, correct = metrics.checked_scores(confidence, correct)
+    total, index = weights.sum(axis=1), metrics.bin_index(confidence, bins)
+    ece = 100 * metrics.weighted_gaps(confidence - correct, index, bins, weights)
     accuracy = 100 * (weights @ correct) / total
     mean_confidence = 100 * (weights @ confidence) / total
     columns = {

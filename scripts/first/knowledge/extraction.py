@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
+from safetensors.numpy import load_file, save_file
 
 from scripts.first.errors import UserError
 from scripts.first.knowledge.store import (
@@ -25,8 +27,12 @@ from scripts.first.knowledge.store import (
     id_dtype,
     positions_of,
 )
-from scripts.first.models.batching import collate, inference_batches
+from scripts.first.knowledge.topk import top_k
+from scripts.first.models.batching import Batch, collate, inference_batches
 from scripts.first.models.encoding import EncodedRow
+from scripts.first.models.inference import check_finite, ids_of, logit_chunks
+from scripts.first.runtime.progress import progress
+from scripts.first.runtime.signals import StopRequest
 from scripts.first.runtime.state import differences, read_seal, seal_part, seconds_between_parts
 
 
@@ -92,17 +98,13 @@ def extract(
     With a state folder, finished batches are saved every FIRST_CHECKPOINT_MINUTES and on a signal,
     and those of a run that was stopped are read from it. UserError on SIGTERM.
     """
-    import torch
-
-    from scripts.first.runtime.progress import progress
-    from scripts.first.runtime.signals import StopRequest
-
     batches = batches_of(encoded, max_tokens, part)
     rows = rows_of(batches)
     arrays = empty_arrays([encoded[row] for row in rows], k, model.config.vocab_size)
     todo = dict(enumerate(batches))
     for number, values in read_blocks(state) if state else ():
-        fill(arrays, np.searchsorted(rows, todo.pop(number)), values)
+        fill(arrays, np.searchsorted(rows, batches[number]), values)
+        todo.pop(number, None)
     if len(todo) < len(batches):
         print(f"resumed at batch {len(batches) - len(todo)} of {len(batches)}", file=sys.stderr)
     n_rows = sum(map(len, todo.values()))
@@ -133,11 +135,8 @@ def extract(
     return arrays
 
 
-def _top_k_of(model, batch, encoded: list[EncodedRow], k: int, rooms: dict) -> Arrays:
+def _top_k_of(model, batch: Batch, encoded: list[EncodedRow], k: int, rooms: dict) -> Arrays:
     """Arrays by position of one batch."""
-    from scripts.first.knowledge.topk import top_k
-    from scripts.first.models.inference import check_finite, ids_of, logit_chunks
-
     pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
     ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
     check_finite(log_probs, ids_of(batch, encoded))
@@ -157,8 +156,6 @@ def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 def read_blocks(state: Path) -> Iterator[tuple[int, Arrays]]:
     """Yield (number, arrays by position) of every batch that was saved whole."""
-    from safetensors.numpy import load_file
-
     for path in sorted(state.glob("block-*.safetensors")):
         if read_seal(path) is not None:
             block = load_file(path)
@@ -168,8 +165,6 @@ def read_blocks(state: Path) -> Iterator[tuple[int, Arrays]]:
 
 def save_block(state: Path, batches: dict[int, Arrays]) -> None:
     """Save finished batches under a name that no other block has."""
-    from safetensors.numpy import save_file
-
     block = {
         f"{n}.{name}": array for n, values in batches.items() for name, array in values.items()
     }
@@ -179,8 +174,6 @@ def save_block(state: Path, batches: dict[int, Arrays]) -> None:
 
 def device_kind() -> str:
     """What computes: the GPU's model, or the CPU with its threads, which cut sums differently."""
-    import torch
-
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"cpu, threads: {torch.get_num_threads()}"

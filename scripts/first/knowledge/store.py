@@ -27,6 +27,7 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
+from safetensors.numpy import save_file
 
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path
@@ -61,18 +62,15 @@ class KnowledgeStore:
     def open(cls, folder: str | Path) -> KnowledgeStore:
         """Open and verify; UserError for a missing, truncated, altered or impossible store."""
         manifest = records.read(Path(folder) / MANIFEST)
-        if manifest.get("format") != FORMAT:
-            raise UserError(
-                f"knowledge store of format {manifest.get('format')}: {folder}: this version reads "
-                f"format {FORMAT}: delete it and extract again"
-            )
         path = records.verified(Path(folder) / FILE)
         try:
+            if manifest["format"] != FORMAT:
+                raise ValueError(f"format {manifest['format']} instead of {FORMAT}")
             arrays = mapped(path)
             check_arrays(arrays, manifest["vocabulary_size"])
         except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else error
-            raise UserError(f"impossible knowledge: {path}: {what}: extract it again") from None
+            raise UserError(f"unusable knowledge store: {path}: {what}: extract it again") from None
         return cls(arrays, manifest)
 
     def __len__(self) -> int:
@@ -146,8 +144,6 @@ def write_store(
     folder: str | Path, arrays: Arrays, manifest: dict, made_from: Sequence[str | Path] = ()
 ) -> None:
     """Write a store; the manifest, its record, comes last: a folder without one is unfinished."""
-    from safetensors.numpy import save_file
-
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
