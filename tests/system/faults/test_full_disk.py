@@ -113,23 +113,6 @@ def test_state_on_a_full_disk(disk, steps, reference, rule):
     tried(f"full disk: state of {rule}", 1, 1, 0, last)
 
 
-def test_no_room_for_temporary_files(disk, steps, folder, reference):
-    """What a student unpacks goes to TMPDIR, which may be full while results/ is not."""
-    job = next(j for j in jobs(folder) if j.rule == "student" and "--knowledge" in j.line)
-    (disk.inside / "tmp").mkdir()
-    for file in job.files():
-        (disk.copy / file).unlink()
-    with disk.filled(2 * PAGE):  # one is for the facts of its state
-        process = disk.run(job.line, TMPDIR=str(folder / "results/tmp"))
-    last = (folder / job.log).read_text().splitlines()[-1]
-    assert process.returncode == 2
-    assert re.match(r"error: no room for [\d,]+ bytes: \S+/results/tmp: No space left", last), last
-    assert disk.run(job.line, TMPDIR=str(folder / "results/tmp")).returncode == 0
-    assert seen(disk) == reference
-    assert list((disk.inside / "tmp").iterdir()) == []
-    tried("full disk: TMPDIR", 1, 1, 0, last)
-
-
 @pytest.mark.parametrize("rule", ["tokenizer", "teacher", "evaluation", "table1_cell", "figure6"])
 @pytest.mark.skipif(not WHOLE, reason="a limit is not carried to the warm server: cold jobs")
 def test_limit_of_a_files_size(disk, steps, reference, rule):
