@@ -87,7 +87,7 @@ def measured(before: int, work) -> dict:
 
 def extraction(scratch: str, rows: int) -> dict:
     """Extraction of so many rows."""
-    from scripts.knowledge import extract
+    from scripts.first.knowledge.extraction import extract
 
     model, encoded, pad, before = prepared(scratch, rows)
     extract(model, encoded[:64], 5, pad, 2048)

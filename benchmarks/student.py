@@ -119,7 +119,7 @@ class Step:
 
     def _store(self, folder: Path) -> KnowledgeStore:
         """What the model itself says of the rows: any teacher would do for a step's time."""
-        from scripts.knowledge import extract
+        from scripts.first.knowledge.extraction import extract
 
         rows = b"".join(row.row_hash for row in self.batch)
         folder /= hashlib.sha256(rows).hexdigest()[:16]

@@ -11,9 +11,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scripts import knowledge
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
+from scripts.first.knowledge.extraction import extract
 from scripts.first.knowledge.store import KnowledgeStore
 from scripts.first.models.batching import collate, training_batches
 from scripts.first.models.determinism import seed_everything
@@ -146,7 +146,7 @@ def test_training_lowers_the_loss_on_labels():
 def distill(model, **changes):
     """Train on a teacher's knowledge; the mean Eq. 5 before and after."""
     encoded = tiny.encode(tiny.choice_rows(6))
-    arrays = knowledge.extract(tiny.random_llama(7), encoded, 5, tiny.EOS, 1000)
+    arrays = extract(tiny.random_llama(7), encoded, 5, tiny.EOS, 1000)
     store = KnowledgeStore(arrays, {})
     softmax = Recalibration(5, "prob_softmax", {"c": 0.3})
     loss = MatchingLoss(encoded, store, softmax, "full_vocab", 0.3)
