@@ -137,7 +137,7 @@ def test_gpus_without_a_process_are_flagged():
 
 
 def test_shared_extraction_is_merged_by_one_job():
-    """The merge needs no GPU and little memory: stores are read block by block."""
+    """The merge needs no GPU, and memory for the store that it writes."""
 
     def change(settings):
         settings["knowledge"]["jobs"] = 3
@@ -149,7 +149,7 @@ def test_shared_extraction_is_merged_by_one_job():
     assert (one["jobs"], part["jobs"], merge["jobs"], merge["gpus"]) == (2, 6, 2, 0)
     assert shared["totals"]["flops"] == whole["totals"]["flops"]
     assert shared["totals"]["store_gb"] == whole["totals"]["store_gb"]
-    assert one["host_gb"] == part["host_gb"] > merge["host_gb"] == pytest.approx(1.1)
+    assert one["host_gb"] == part["host_gb"] > merge["host_gb"] > one["store_gb"] / 2 + 1
     assert merge["flags"] == [f"needs mem_mb {math.ceil(merge['host_gb'] * 1e3)}, declared 1000"]
 
 
