@@ -1,6 +1,8 @@
-"""The words of the configuration as a reader meets them in tables and figures."""
+"""Printed names of methods, data and metrics; the one place where a column of Table 1 is declared."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 METHODS = {
     "teacher": "Teacher",
@@ -16,34 +18,59 @@ UNTUNED = ("base", "base_teacher")  # they have no training corpus: `none` in pa
 DATASETS = {"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"}
 FAMILIES = {"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"}
 SETTINGS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
-METRICS = {"ece": "ECE", "accuracy": "Acc", "trust": "Trust"}
 ONE_ANSWER = "one answer to all"  # a dead model: its ECE says nothing of calibration
-PAPER_METHODS = ("teacher", "finetune", "distill", "distill_ls", "first_ts")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A metric of Table 1: its key in metrics.json, cells and table1.csv, and how it is printed.
+
+    `headline` metrics fill the table, with interval and the paper's value; the others stand below
+    it. `resampled` ones come from intervals.Scores, the others are read from metrics.json.
+    """
+
+    key: str
+    printed: str
+    headline: bool = False
+    resampled: bool = False
+    interval: bool = False
+    form: str = ".1f"  # percent, where it has one decimal
+
+    def columns(self) -> list[str]:
+        """Return the columns of table1.csv that hold its value and, if it has one, its interval."""
+        return [self.key, *(f"{self.key}_{end}" for end in ("low", "high") if self.interval)]
+
+
+METRICS = (
+    Metric("ece", "ECE", headline=True, resampled=True, interval=True),
+    Metric("accuracy", "Acc", headline=True, resampled=True, interval=True),
+    Metric("trust", "Trust", headline=True, resampled=True, interval=True),
+    Metric("confidence", "Confidence", resampled=True),
+    Metric("gap", "Confidence - accuracy", resampled=True, interval=True, form="+.1f"),
+    Metric("adaptive_ece", "Adaptive ECE"),
+    Metric("brier", "Brier", form=".3f"),
+    Metric("nll", "NLL", form=".3f"),
+    Metric("ece_candidates", "ECE over candidates"),
+    Metric("trust_candidates", "Trust over candidates"),
+    Metric("candidate_mass", "Candidate mass"),
+)
+HEADLINE = {metric.key: metric.printed for metric in METRICS if metric.headline}
+SECONDARY = tuple(metric for metric in METRICS if not metric.headline)
 
 
 def method_name(method: str) -> str:
-    """Return a method's name in print; an unknown method (a new arm) keeps its configured word."""
+    """Return a method's printed name; a new method keeps its name in the configuration."""
     return METHODS.get(method, method)
 
 
 def dataset_name(dataset: str) -> str:
-    """Return a corpus's or benchmark's name in print."""
+    """Return a corpus's or benchmark's printed name."""
     return DATASETS.get(dataset, dataset)
 
 
 def family_name(family: str) -> str:
-    """Return a family's name in print."""
+    """Return a family's printed name."""
     return FAMILIES.get(family, family)
-
-
-def dead_mark(metrics: list[dict]) -> dict[str, bool]:
-    """Return the figure's column that marks a dead model, where one of its seeds is dead."""
-    return {"constant_output": True} if any(m.get("constant_output") for m in metrics) else {}
-
-
-def is_dead(rows) -> bool:
-    """Whether a part of a figure's data frame, not empty, is of a dead model."""
-    return "constant_output" in rows and bool(rows["constant_output"].notna().any())
 
 
 def setting_of(corpus: str, benchmark: str) -> str:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 
-from scripts.first.reporting.claims.evidence import (
+from scripts.first.reporting.claims.evidence import Evidence
+from scripts.first.reporting.claims.verdicts import (
+    DIGITS,
     FAILS,
     HOLDS,
     UNDECIDED,
-    Evidence,
-    combine,
     decide,
+    entry,
+    over_cells,
 )
 from scripts.first.reporting.names import dataset_name, family_name, method_name
 
@@ -19,12 +22,34 @@ NEAR_BEST = 0.01  # ECE on about a thousand rows is noisy by one to two points
 TOP_K, CLAIMED_MASS = 5, 95.0
 NORMAL = 1.959963984540054
 AT_EDGE = "the chosen c lies at the edge of the grid"
+CHOICE_TEST = (
+    "each choice {}; outside it the claim fails, unless a c inside has an ECE within "
+    f"{100 * NEAR_BEST:g} point of the best (undecided)"
+)
+COVERAGE_NOTE = (
+    "A question with at most five candidates fits into five tokens almost by construction: "
+    "only the instruction corpus tests the claim."
+)
 
 
-def _scope(rows: list[dict]) -> str:
-    families = list(dict.fromkeys(family_name(row["family"]) for row in rows))
-    corpora = list(dict.fromkeys(dataset_name(row["corpus"]) for row in rows))
-    return f"{', '.join(corpora)}; teachers of {', '.join(families)}"
+def _claim(
+    name: str,
+    text: str,
+    test: str,
+    cells: list[dict],
+    rows: Iterable[dict],
+    note: str = "",
+    ranged: str | None = "value",
+) -> dict:
+    """A claim judged cell by cell; `ranged`: the number of a cell whose range is reported."""
+    numbers = [{**cell, **cell.get("shown", {})}.get(ranged) for cell in cells]
+    known = [round(float(number), DIGITS) for number in numbers if number is not None]
+    spread = {"range": [min(known), max(known)]} if known else {}
+    families = dict.fromkeys(family_name(row["family"]) for row in rows)
+    corpora = dict.fromkeys(dataset_name(row["corpus"]) for row in rows)
+    scope = f"{', '.join(corpora)}; teachers of {', '.join(families)}" if rows else "no data"
+    found = {**over_cells(cells), "numbers": {**spread, "cells": cells}}
+    return entry(name, text, test, found, scope, note)
 
 
 def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
@@ -32,133 +57,112 @@ def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
 
     Judged in-domain only: a search on response tokens does not rest on lettered questions.
     """
-    found: dict[tuple[str, str], list[str | None]] = {}
-    for place in evidence.places:
-        if place.column[0] == "in_domain" and evidence.runs(place, "teacher"):
-            why = evidence.obstacle(place, ("teacher",))
-            found.setdefault((place.family, place.column[1]), []).append(why)
-    return {key: reasons[0] for key, reasons in found.items() if all(reasons)}
+    places = [p for p in evidence.places if p.setting == "in_domain"]
+    found = {
+        (place.family, place.corpus): evidence.obstacle(place, ("teacher",))
+        for place in places
+        if evidence.runs(place, "teacher")
+    }
+    return {key: reason for key, reason in found.items() if reason}
 
 
-def hold_back(claims: list[dict], obstacles: dict[tuple[str, str], str]) -> list[dict]:
-    """Return the claims with the cells of such teachers undecided, and judged anew."""
-    for claim in claims:
-        cells = claim["numbers"]["cells"]
-        stopped = [c for c in cells if (c["family"], c["corpus"]) in obstacles]
-        for cell in stopped:
-            reason = obstacles[cell["family"], cell["corpus"]]
-            cell |= {"verdict": UNDECIDED, "obstacle": cell.get("obstacle") or reason}
-        if stopped:
-            claim["verdict"], claim["reason"] = _judged(cells)
-    return claims
+def temperature_claims(searches: list[dict], obstacles: dict[tuple[str, str], str]) -> list[dict]:
+    """Return the claims on c, from the searches' choices and curves.
 
-
-def temperature_claims(searches: list[dict]) -> list[dict]:
-    """Return the claims on c, from the searches' choices and curves."""
+    obstacles: (family, corpus) whose teacher is at chance, so that its search decides nothing.
+    """
     csqa = [search for search in searches if search["corpus"] == "csqa"] or searches
+
+    def cells(judged: Callable[[dict], dict], chosen: list[dict] = searches) -> list[dict]:
+        found = []
+        for search in chosen:
+            label = {"family": search["family"], "corpus": search["corpus"]}
+            cell = {**label, "n": search["selected"]["n"], **judged(search)}
+            if reason := obstacles.get(tuple(label.values())):
+                cell |= {"verdict": UNDECIDED, "obstacle": cell.get("obstacle") or reason}
+            found.append(cell)
+        return found
+
     return [
-        _choice(
+        _claim(
             "c_around_0.3",
             "The lowest validation ECE of the coarse search (steps of 0.1) is at c = 0.3 "
             "(the paper's example).",
+            CHOICE_TEST.format(f"is {TYPICAL_C:g}"),
+            cells(lambda s: _choice(s, "coarse_c", TYPICAL_C, TYPICAL_C, s["coarse"]), csqa),
             csqa,
-            lambda s: s["selected"]["coarse_c"],
-            TYPICAL_C,
-            TYPICAL_C,
-            "coarse",
+            ranged="c",
         ),
-        _choice(
+        _claim(
             "c_between_0.2_and_0.4",
             "The chosen c lies between 0.2 and 0.4 for every teacher and corpus.",
+            CHOICE_TEST.format(f"lies in [{LOWEST_C:g}, {HIGHEST_C:g}]"),
+            cells(lambda s: _choice(s, "c", LOWEST_C, HIGHEST_C, [*s["coarse"], *s["refined"]])),
             searches,
-            lambda s: s["selected"]["c"],
-            LOWEST_C,
-            HIGHEST_C,
-            "refined",
+            ranged="c",
         ),
-        _compression(searches),
-        _teacher_on_validation(searches),
+        _claim(
+            "c_1_compresses",
+            "c = 1 dramatically compresses the top-1 probability.",
+            "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
+            cells(_compression),
+            searches,
+            note="Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
+            "teacher says.",
+            ranged="c = 1",
+        ),
+        _claim(
+            "teacher_over_confident_on_validation",
+            "The fine-tuned teacher is over-confident on the validation split, so that there is "
+            "something to recalibrate.",
+            "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
+            cells(_teacher_gap),
+            searches,
+        ),
     ]
 
 
-def _choice(name, text, searches, chosen, low, high, curve) -> dict:
-    cells = []
-    for search in searches:
-        value = chosen(search)
-        points = [*search["coarse"], *(search["refined"] if curve == "refined" else [])]
-        best = min(point["ece"] for point in points)
-        near = [point["c"] for point in points if point["ece"] <= best + NEAR_BEST]
-        inside = low - 1e-9 <= value <= high + 1e-9
-        possible = any(low - 1e-9 <= c <= high + 1e-9 for c in near)
-        verdict = HOLDS if inside else UNDECIDED if possible else FAILS
-        obstacle = AT_EDGE if search["selected"]["at_edge"] else None
-        cells.append(
-            {
-                "family": search["family"],
-                "corpus": search["corpus"],
-                "n": search["selected"]["n"],
-                "shown": {"c": value, "near-best from": min(near), "to": max(near)},
-                "verdict": UNDECIDED if obstacle else verdict,
-                "obstacle": obstacle,
-            }
-        )
-    span = f"is {low:g}" if low == high else f"lies in [{low:g}, {high:g}]"
-    test = (
-        f"each choice {span}; outside it the claim fails, unless a c inside has an ECE within "
-        f"{100 * NEAR_BEST:g} point of the best (undecided)"
-    )
-    return _claim(name, text, test, cells, searches)
+def _choice(search: dict, key: str, low: float, high: float, points: list[dict]) -> dict:
+    value = search["selected"][key]
+    best = min(point["ece"] for point in points)
+    near = [point["c"] for point in points if point["ece"] <= best + NEAR_BEST]
+
+    def inside(c: float) -> bool:
+        return low - 1e-9 <= c <= high + 1e-9
+
+    verdict = HOLDS if inside(value) else UNDECIDED if any(map(inside, near)) else FAILS
+    at_edge = search["selected"]["at_edge"]
+    return {
+        "shown": {"c": value, "near-best from": min(near), "to": max(near)},
+        "verdict": UNDECIDED if at_edge else verdict,
+        "obstacle": AT_EDGE if at_edge else None,
+    }
 
 
-def _compression(searches: list[dict]) -> dict:
-    cells = []
-    for search in searches:
-        at_one = next((p for p in search["coarse"] if abs(p["c"] - 1) < 1e-9), None)
-        raw = 100 * search["selected"]["teacher_confidence"]
-        cell = {"family": search["family"], "corpus": search["corpus"]}
-        cell |= {"n": search["selected"]["n"], "verdict": UNDECIDED, "shown": {"teacher": raw}}
-        if at_one:
-            cell["shown"]["c = 1"] = 100 * at_one["confidence"]
-            cell["verdict"] = HOLDS if at_one["confidence"] < raw / 200 else FAILS
-        cells.append(cell)
-    return _claim(
-        "c_1_compresses",
-        "c = 1 dramatically compresses the top-1 probability.",
-        "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
-        cells,
-        searches,
-        of="c = 1",
-        note="Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
-        "teacher says.",
-    )
+def _compression(search: dict) -> dict:
+    raw = 100 * search["selected"]["teacher_confidence"]
+    at_one = next((p["confidence"] for p in search["coarse"] if abs(p["c"] - 1) < 1e-9), None)
+    if at_one is None:
+        return {"verdict": UNDECIDED, "shown": {"teacher": raw}}
+    verdict = HOLDS if at_one < raw / 200 else FAILS
+    return {"verdict": verdict, "shown": {"teacher": raw, "c = 1": 100 * at_one}}
 
 
-def _teacher_on_validation(searches: list[dict]) -> dict:
-    cells = []
-    for search in searches:
-        chosen = search["selected"]
-        accuracy, n = chosen["accuracy"], chosen["n"]
-        gap = 100 * (chosen["teacher_confidence"] - accuracy)
-        half = 100 * NORMAL * math.sqrt(accuracy * (1 - accuracy) / n)
-        numbers = {"value": gap, "low": gap - half, "high": gap + half}
-        cells.append(
-            {
-                "family": search["family"],
-                "corpus": search["corpus"],
-                "n": n,
-                **{key: round(value, 6) for key, value in numbers.items()},
-                "teacher_ece": 100 * chosen["teacher_ece"],
-                "verdict": decide(gap - half, gap + half, 0, above=True),
-            }
-        )
-    return _claim(
-        "teacher_over_confident_on_validation",
-        "The fine-tuned teacher is over-confident on the validation split, so that there is "
-        "something to recalibrate.",
-        "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
-        cells,
-        searches,
-    )
+def _teacher_gap(search: dict) -> dict:
+    chosen = search["selected"]
+    gap = 100 * (chosen["teacher_confidence"] - chosen["accuracy"])
+    half = 100 * _half_width(chosen["accuracy"], chosen["n"])
+    numbers = {"value": gap, "low": gap - half, "high": gap + half}
+    return {
+        **{key: round(value, DIGITS) for key, value in numbers.items()},
+        "teacher_ece": 100 * chosen["teacher_ece"],
+        "verdict": decide(gap - half, gap + half, 0, above=True),
+    }
+
+
+def _half_width(share: float, n: int) -> float:
+    """Half the normal 95 % interval of a share of n."""
+    return NORMAL * math.sqrt(max(share * (1 - share), 0) / n)
 
 
 def coverage_claims(figure2) -> list[dict]:
@@ -166,21 +170,14 @@ def coverage_claims(figure2) -> list[dict]:
     rows = figure2[(figure2["positions"] == "all") & (figure2["k"] == TOP_K)].to_dict("records")
     means, tails = [], []
     for row in rows:
-        half = NORMAL * row["mass_sd"] / math.sqrt(row["n_positions"])
-        numbers = {"value": row["mass_mean"], "low": row["mass_mean"] - half}
-        numbers["high"] = min(100.0, row["mass_mean"] + half)
-        cell = {"family": row["family"], "corpus": row["corpus"], "n": row["n_positions"]}
-        verdict = decide(numbers["low"], numbers["high"], CLAIMED_MASS, above=True)
-        means.append({**cell, **numbers, "verdict": verdict})
+        label = {"family": row["family"], "corpus": row["corpus"], "n": row["n_positions"]}
+        mean, half = row["mass_mean"], NORMAL * row["mass_sd"] / math.sqrt(row["n_positions"])
+        means.append(label | _above(mean, mean - half, min(100.0, mean + half)))
         share = row["share_over_95"] / 100
-        half = NORMAL * math.sqrt(max(share * (1 - share), 0) / row["n_positions"])
-        ends = (100 * (share - half), 100 * min(1.0, share + half))
-        tail = {"value": 100 * share, "low": ends[0], "high": ends[1]}
-        tails.append({**cell, **tail, "verdict": decide(*ends, 95.0, above=True)})
-    note = (
-        "A question with at most five candidates fits into five tokens almost by construction: "
-        "only the instruction corpus tests the claim."
-    )
+        half = _half_width(share, row["n_positions"])
+        tails.append(
+            label | _above(100 * share, 100 * (share - half), 100 * min(1.0, share + half))
+        )
     return [
         _claim(
             "top5_mass",
@@ -189,7 +186,7 @@ def coverage_claims(figure2) -> list[dict]:
             "(positions taken as independent): above 95 holds",
             means,
             rows,
-            note=note,
+            COVERAGE_NOTE,
         ),
         _claim(
             "short_tail",
@@ -197,19 +194,23 @@ def coverage_claims(figure2) -> list[dict]:
             "share of positions (%) whose top-5 mass is at least 95 %: above 95 holds",
             tails,
             rows,
-            note=note,
+            COVERAGE_NOTE,
         ),
     ]
 
 
+def _above(value: float, low: float, high: float) -> dict:
+    verdict = decide(low, high, CLAIMED_MASS, above=True)
+    return {"value": value, "low": low, "high": high, "verdict": verdict}
+
+
 def rank_claims(figure3, evidence: Evidence) -> list[dict]:
     """Return the claim of concentrated knowledge, from the data of Figure 3 (mean of families)."""
-    rows = figure3[figure3["family"] == "all"].to_dict("records")
+    ranks = figure3[~figure3["rank"].str.contains("-")]
     cells = []
-    for row in rows:
-        if "-" in row["rank"]:
-            continue
-        places = [p for p in evidence.places if p.column[1:] == (row["corpus"], row["benchmark"])]
+    for row in ranks[ranks["family"] == "all"].to_dict("records"):
+        trained_and_tested = (row["corpus"], row["benchmark"])
+        places = [p for p in evidence.places if (p.corpus, p.benchmark) == trained_and_tested]
         places = [p for p in places if evidence.runs(p, row["method"])]
         obstacles = [evidence.obstacle(place, (row["method"],)) for place in places]
         stopped = [why for why in obstacles if why]
@@ -237,29 +238,7 @@ def rank_claims(figure3, evidence: Evidence) -> list[dict]:
             "mean probability minus frequency (points), interval over questions: rank 1 above 0 "
             "and each of ranks 2 to 5 below 0, for each model",
             cells,
-            [row for row in figure3.to_dict("records") if row["family"] != "all"],
-            of=None,
+            figure3[figure3["family"] != "all"].to_dict("records"),
+            ranged=None,
         )
     ]
-
-
-def _claim(name, text, test, cells, rows, note=None, of: str | None = "c") -> dict:
-    verdict, reason = _judged(cells)
-    claim = {"id": name, "claim": text, "test": test, "verdict": verdict, "reason": reason}
-    values = [cell.get("value", cell.get("shown", {}).get(of)) for cell in cells if of]
-    known = [round(float(value), 6) for value in values if value is not None]
-    numbers = {"range": [min(known), max(known)]} if known else {}
-    claim |= {"numbers": {**numbers, "cells": cells}, "scope": _scope(rows) if rows else "no data"}
-    return claim | ({"note": note} if note else {})
-
-
-def _judged(cells: list[dict]) -> tuple[str, str]:
-    verdict = combine([cell["verdict"] for cell in cells])
-    counts = {v: sum(cell["verdict"] == v for cell in cells) for v in (HOLDS, FAILS, UNDECIDED)}
-    reason = ", ".join(f"{count} {v}" for v, count in counts.items() if count) or "no data"
-    obstacles = sorted({cell["obstacle"] for cell in cells if cell.get("obstacle")})
-    if obstacles:
-        reason += "; " + "; ".join(obstacles)
-    if obstacles and 2 * sum(bool(cell.get("obstacle")) for cell in cells) >= len(cells):
-        verdict = UNDECIDED
-    return verdict, reason

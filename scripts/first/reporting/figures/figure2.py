@@ -14,12 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.first.errors import UserError
 from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, store_bytes
 from scripts.first.models.batching import scored_positions
-from scripts.first.reporting.figures.style import LINES, MARKERS, PAPER_LINE, TEXT, save, start
+from scripts.first.reporting.figures.style import (
+    DASHED,
+    TEXT,
+    look,
+    note,
+    publish,
+    start,
+    title,
+)
 from scripts.first.reporting.names import dataset_name, family_name
-from scripts.first.reporting.sealing import FIGURE, seal
+from scripts.first.reporting.options import paired
 
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 CLAIMED_MASS = 95.0
@@ -38,20 +45,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 2."""
-    import pandas
-
-    if not len(args.stores) == len(args.families) == len(args.corpora):
-        raise UserError(
-            f"{len(args.stores)} stores, {len(args.families)} families, {len(args.corpora)} "
-            "corpora: figure2: give one family and one corpus for each store"
-        )
-    rows = []
-    for folder, family, corpus in zip(args.stores, args.families, args.corpora, strict=True):
+    rows: list[dict] = []
+    for folder, family, corpus in paired(args, "stores", "families", "corpora"):
         rows += coverage(KnowledgeStore.open(folder), family, corpus)
-    data = pandas.DataFrame(rows)
-    save(draw(data), data, args.output_prefix)
     sources = [Path(folder) / MANIFEST for folder in args.stores]
-    seal(args.output_prefix, "figure2", FIGURE, sources)
+    publish("figure2", rows, draw, args.output_prefix, sources)
 
 
 def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:
@@ -92,9 +90,7 @@ def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:
 
 def draw(data):
     """Return the figure: a panel of mass for each corpus, a line for each family; then bytes."""
-    palette = start()
-    import matplotlib.pyplot as plt
-
+    plt = start()
     corpora, families = list(data["corpus"].unique()), list(data["family"].unique())
     figure, axes = plt.subplots(1, len(corpora) + 1, figsize=(TEXT, 2.3))
     everywhere = data[data["positions"] == "all"]
@@ -103,60 +99,42 @@ def draw(data):
     for axis, letter, corpus in zip(axes, "abcdefgh", corpora, strict=False):
         for i, family in enumerate(families):
             part = everywhere[(everywhere["corpus"] == corpus) & (everywhere["family"] == family)]
-            axis.fill_between(
-                part["k"], part["mass_p5"], part["mass_p95"], color=palette[i], alpha=0.15, lw=0
-            )
-            axis.plot(
-                part["k"],
-                part["mass_mean"],
-                color=palette[i],
-                marker=MARKERS[i],
-                linestyle=LINES[i % len(LINES)],
-                label=family_name(family),
-            )
-        axis.axhline(CLAIMED_MASS, **PAPER_LINE)
-        axis.axvline(CLAIMED_K, **{**PAPER_LINE, "linestyle": ":"})
+            band = (part["k"], part["mass_p5"], part["mass_p95"])
+            axis.fill_between(*band, color=f"C{i}", alpha=0.15, lw=0)
+            axis.plot(part["k"], part["mass_mean"], label=family_name(family), **look(i))
+        axis.axhline(CLAIMED_MASS, **DASHED)
+        axis.axvline(CLAIMED_K, **{**DASHED, "linestyle": ":"})
         axis.set_ylim(floor, 100.0 + 0.03 * (100 - floor))
-        axis.set_title(f"({letter}) {dataset_name(corpus)}", loc="left")
-        _log_k(axis, sorted(everywhere["k"].unique()))
-        if axis is not axes[0]:
-            axis.tick_params(labelleft=False)
+        axis.tick_params(labelleft=axis is axes[0])
+        title(axis, letter, dataset_name(corpus))
     axes[0].set_ylabel("Mass of the top $k$ (%)")
     axes[0].legend(loc="lower right", handlelength=2.6, borderaxespad=0.2)
-    note = "dashed, dotted: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
-    where = axes[1] if len(corpora) > 1 else axes[0]
-    height = 0.04 if len(corpora) > 1 else 0.4
-    where.text(0.98, height, note, ha="right", fontsize=7, transform=where.transAxes, bbox=PLATE)
-    _draw_bytes(axes[-1], everywhere, "abcdefgh"[len(corpora)])
+    text = "dashed, dotted: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
+    where, height = (axes[1], 0.04) if len(corpora) > 1 else (axes[0], 0.4)
+    note(where, 0.98, height, text, ha="right", bbox=PLATE)
+    title(axes[-1], "abcdefgh"[len(corpora)], "Storage")
+    _draw_bytes(axes[-1], everywhere)
+    for axis in axes:
+        axis.set_xscale("log")
+        shown = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= data["k"].max()]
+        axis.set_xticks(shown, map(str, shown))
+        axis.minorticks_off()
+        axis.set_xlabel("$k$ (tokens kept)")
     return figure
 
 
-def _draw_bytes(axis, data, letter: str) -> None:
+def _draw_bytes(axis, data) -> None:
     from matplotlib import ticker
 
-    stored = data.groupby("k")["bytes_per_position"].agg(["min", "max", "mean"]).reset_index()
-    axis.fill_between(stored["k"], stored["min"], stored["max"], color="0.8", lw=0)
-    label = "knowledge store\n(grey: range)"
-    axis.plot(stored["k"], stored["mean"], color="black", marker="o", markersize=3, label=label)
-    ks = np.array(sorted(stored["k"]), dtype=float)
-    axis.plot(ks, PAPER_BYTES_PER_ENTRY * ks, **PAPER_LINE, label="paper: 12 B\nan entry")
+    stored = data.groupby("k")["bytes_per_position"].agg(["min", "max", "mean"])
+    axis.fill_between(stored.index, stored["min"], stored["max"], color="0.8", lw=0)
+    style = {"color": "black", "marker": "o", "markersize": 3}
+    axis.plot(stored.index, stored["mean"], label="knowledge store\n(grey: range)", **style)
+    paper = PAPER_BYTES_PER_ENTRY * stored.index
+    axis.plot(stored.index, paper, label="paper: 12 B\nan entry", **DASHED)
     axis.set_yscale("log")
-    axis.set_title(f"({letter}) Storage", loc="left")
     axis.set_ylabel("Bytes per position")
     axis.legend(loc="upper left", handlelength=2.2, borderaxespad=0.2)
     axis.set_ylim(top=axis.get_ylim()[1] * 3)
     axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
     axis.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    axis.yaxis.set_minor_locator(ticker.NullLocator())
-    _log_k(axis, ks)
-
-
-def _log_k(axis, ks) -> None:
-    from matplotlib import ticker
-
-    axis.set_xscale("log")
-    shown = [k for k in (1, 2, 5, 10, 20, 50, 100) if k <= max(ks)]
-    axis.xaxis.set_major_locator(ticker.FixedLocator(shown))
-    axis.xaxis.set_major_formatter(ticker.FixedFormatter([str(k) for k in shown]))
-    axis.xaxis.set_minor_locator(ticker.NullLocator())
-    axis.set_xlabel("$k$ (tokens kept)")

@@ -8,6 +8,7 @@ and .csv. Gap = mean probability - frequency of being right, in percentage point
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -17,19 +18,21 @@ from scripts.first.calibration.metrics import bin_index
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
-from scripts.first.reporting.figures.style import MARKERS, TEXT, panel_letter, save, start
-from scripts.first.reporting.names import (
-    ONE_ANSWER,
-    dataset_name,
+from scripts.first.reporting.figures.style import (
+    TEXT,
     dead_mark,
-    family_name,
-    is_dead,
-    method_name,
+    dead_text,
+    look,
+    note,
+    publish,
+    start,
+    title,
 )
-from scripts.first.reporting.sealing import FIGURE, seal
+from scripts.first.reporting.names import dataset_name, method_name
+from scripts.first.reporting.options import paired
 
-LOWER_RANKS = "2-5"
 POOLED = "all"
+NUMBERS = ("mean_probability", "frequency", "gap", "over", "under")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,17 +45,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 3."""
-    import pandas
-
-    if len(args.ranks) != len(args.metrics):
-        raise UserError(
-            f"{len(args.ranks)} files for --ranks but {len(args.metrics)} for --metrics: figure3: "
-            "give one metrics.json for each ranks.parquet"
-        )
-    models = [load(ranks, metrics) for ranks, metrics in zip(args.ranks, args.metrics, strict=True)]
-    data = pandas.DataFrame(rank_rows(models, args.methods))
-    save(draw(data), data, args.output_prefix)
-    seal(args.output_prefix, "figure3", FIGURE, args.metrics)
+    models = [load(ranks, metrics) for ranks, metrics in paired(args, "ranks", "metrics")]
+    rows = rank_rows(models, args.methods)
+    publish("figure3", rows, draw, args.output_prefix, args.metrics)
 
 
 def load(ranks: str, metrics: str) -> dict:
@@ -79,76 +74,59 @@ def rank_rows(models: list[dict], methods: list[str]) -> list[dict]:
     pool of (probability, right) pairs.
     """
     rows: list[dict] = []
-    families = list(dict.fromkeys(model["family"] for model in models))
     for method in methods:
         own = [model for model in models if model["method"] == method]
         if not own:
             raise UserError(
                 f"method {method}: figure3: none of the --ranks files is of this method"
             )
-        results = {
-            family: _family([model for model in own if model["family"] == family])
-            for family in families
-            if any(model["family"] == family for model in own)
+        groups = {
+            family: [model for model in own if model["family"] == family]
+            for family in dict.fromkeys(model["family"] for model in own)
         }
-        results[POOLED] = _average(list(results.values()))
+        results = {family: _mean(map(_by_rank, group)) for family, group in groups.items()}
+        results[POOLED] = _mean(results.values())
         for family, by_rank in results.items():
-            for rank, value in by_rank.items():
-                rows.append(
-                    {
-                        "family": family,
-                        "corpus": own[0]["corpus"],
-                        "benchmark": own[0]["benchmark"],
-                        "method": method,
-                        "rank": rank,
-                        "n": value["n"],
-                        **{name: float(value[name][0]) for name in NUMBERS},
-                        **_bounds(value),
-                        **dead_mark([m for m in own if family in (POOLED, m["family"])]),
-                    }
-                )
+            group = groups.get(family, own)
+            for rank, values in by_rank.items():
+                numbers = dict(zip(NUMBERS, values, strict=True))
+                row = {"family": family, "corpus": own[0]["corpus"]}
+                row |= {"benchmark": own[0]["benchmark"], "method": method, "rank": rank}
+                row |= {"n": len(group[0]["probability"])}
+                row |= {name: float(number[0]) for name, number in numbers.items()}
+                for name in ("gap", "over", "under"):
+                    low, high = interval(numbers[name][0], numbers[name][1:])
+                    lowest = -100.0 if name == "gap" else 0.0
+                    row |= {f"{name}_low": max(low, lowest), f"{name}_high": high}
+                rows.append(row | dead_mark(group))
     return rows
 
 
-NUMBERS = ("mean_probability", "frequency", "gap", "over", "under")
+def _mean(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    parts = list(parts)
+    return {rank: np.mean([part[rank] for part in parts], axis=0) for rank in parts[0]}
 
 
-def _bounds(value: dict) -> dict[str, float]:
-    bounds = {}
-    for name in ("gap", "over", "under"):
-        bounds[f"{name}_low"], bounds[f"{name}_high"] = interval(value[name][0], value[name][1:])
-        bounds[f"{name}_low"] = max(bounds[f"{name}_low"], 0.0 if name != "gap" else -100.0)
-    return bounds
-
-
-def _family(models: list[dict]) -> dict[str, dict]:
-    return _average([_one_model(model) for model in models])
-
-
-def _average(parts: list[dict[str, dict]]) -> dict[str, dict]:
-    return {
-        rank: {
-            "n": parts[0][rank]["n"],
-            **{name: np.mean([part[rank][name] for part in parts], axis=0) for name in NUMBERS},
-        }
-        for rank in parts[0]
-    }
-
-
-def _one_model(model: dict) -> dict[str, dict]:
+def _by_rank(model: dict) -> dict[str, np.ndarray]:
+    """{rank: (numbers, 1 + resamples)} of one model, the numbers as in NUMBERS."""
     probability, correct = model["probability"], model["correct"]
     weights = question_weights(model["benchmark"], len(probability))
-    ranks = {str(r + 1): [r] for r in range(probability.shape[1])}
-    ranks[f"2-{probability.shape[1]}"] = list(range(1, probability.shape[1]))
+    depth = probability.shape[1]
+    ranks = {str(r + 1): [r] for r in range(depth)}
+    if depth > 1:
+        ranks[f"2-{depth}"] = list(range(1, depth))
     return {
-        rank: _rank(probability[:, chosen], correct[:, chosen], weights)
+        rank: _numbers(probability[:, chosen], correct[:, chosen], weights)
         for rank, chosen in ranks.items()
-        if chosen
     }
 
 
-def _rank(probability: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> dict:
-    """Split sum_b |B_b|/n |freq - prob| by sign, for the questions and for each resample."""
+def _numbers(probability: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """NUMBERS in percent, for the questions and for each resample of them.
+
+    probability, correct: (questions, ranks); weights: (1 + resamples, questions). `over` and
+    `under` split sum_b |B_b|/n |freq - prob| by sign.
+    """
     total = weights.sum(axis=1) * probability.shape[1]
     by_bin = np.zeros((len(probability), BINS))
     rows = np.arange(len(probability))
@@ -158,59 +136,48 @@ def _rank(probability: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> 
     signed = 100 * (weights @ by_bin) / total[:, None]
     mean = 100 * (weights @ probability.sum(axis=1)) / total
     frequency = 100 * (weights @ correct.sum(axis=1)) / total
-    return {
-        "n": len(probability),
-        "mean_probability": mean,
-        "frequency": frequency,
-        "gap": mean - frequency,
-        "over": np.maximum(signed, 0).sum(axis=1),
-        "under": np.maximum(-signed, 0).sum(axis=1),
-    }
+    over, under = (np.maximum(sign * signed, 0).sum(axis=1) for sign in (1, -1))
+    return np.stack([mean, frequency, mean - frequency, over, under])
 
 
 def draw(data):
     """Return the figure: the signed gap by rank, and its over- and under-confident parts."""
-    palette = start()
-    import matplotlib.pyplot as plt
-
     methods = list(data["method"].unique())
     ranks = [rank for rank in data["rank"].unique() if "-" not in rank]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(TEXT, 2.6))
+    figure, (left, right) = start().subplots(1, 2, figsize=(TEXT, 2.6))
     width = 0.8 / len(methods)
     x = np.arange(len(ranks))
     for i, method in enumerate(methods):
-        own = data[data["method"] == method]
+        own = data[(data["method"] == method) & data["rank"].isin(ranks)]
+        name = method_name(method) + dead_text(own, " ({})")
         offset = x + (i - (len(methods) - 1) / 2) * width
-        mean = own[own["family"] == POOLED].set_index("rank").loc[ranks]
-        errors = np.abs(np.vstack([mean["gap"] - mean["gap_low"], mean["gap_high"] - mean["gap"]]))
-        style = {"color": palette[i], "marker": MARKERS[i], "linestyle": "none"}
-        name = method_name(method) + (f" ({ONE_ANSWER})" if is_dead(own) else "")
+        parts = dict(list(own.groupby("family")))
+        mean = parts.pop(POOLED)
+        errors = [mean["gap"] - mean["gap_low"], mean["gap_high"] - mean["gap"]]
+        style = {**look(i), "linestyle": "none"}
         left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, label=name, **style)
-        for family in own["family"].unique():
-            part = own[own["family"] == family].set_index("rank").loc[ranks]
-            if family != POOLED:
-                left.plot(offset, part["gap"], "_", color=palette[i], alpha=0.6, markersize=5)
-        hatch = ("", "////", "....", "xxxx")[i % 4]
-        bar = {"width": width * 0.9, "edgecolor": "black", "linewidth": 0.5, "hatch": hatch}
-        right.bar(offset, mean["over"], color=palette[i], label=name, **bar)
-        right.bar(offset, -mean["under"], color=palette[i], **bar)
+        for part in parts.values():
+            left.plot(offset, part["gap"], "_", color=f"C{i}", alpha=0.6, markersize=5)
+        bar = {"width": width * 0.9, "edgecolor": "black", "linewidth": 0.5, "color": f"C{i}"}
+        bar["hatch"] = ("", "////", "....", "xxxx")[i % 4]
+        right.bar(offset, mean["over"], label=name, **bar)
+        right.bar(offset, -mean["under"], **bar)
     for axis in (left, right):
         axis.axhline(0, color="black", linewidth=0.7)
         axis.set_xticks(x, [f"top {rank}" if rank == "1" else rank for rank in ranks])
         axis.set_xlabel("Rank of the token in the model's distribution")
         axis.margins(y=0.12)
     low, high = right.get_ylim()
-    right.text(0.99, 0.98, "over-confident", ha="right", va="top", transform=right.transAxes)
-    right.text(0.99, 0.02, "under-confident", ha="right", va="bottom", transform=right.transAxes)
     right.set_ylim(low - 0.08 * (high - low), high)
+    note(right, 0.99, 0.98, "over-confident", ha="right", va="top", fontsize=8)
+    note(right, 0.99, 0.02, "under-confident", ha="right", va="bottom", fontsize=8)
     left.set_ylabel("Probability − frequency (points)")
     right.set_ylabel("Part of the calibration error (points)")
-    families = [family_name(f) for f in data["family"].unique() if f != POOLED]
+    families = data["family"].nunique() - 1
     corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(dataset_name)
-    panel_letter(left, "a", f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
-    panel_letter(right, "b", "Over- and under-confident parts")
-    left.legend(
-        title=f"mean of {len(families)} families\n(dash: one family)" if len(families) > 1 else None
-    )
+    title(left, "a", f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
+    title(right, "b", "Over- and under-confident parts")
+    legend = f"mean of {families} families\n(dash: one family)" if families > 1 else None
+    left.legend(title=legend)
     right.legend(loc="center right", bbox_to_anchor=(1.0, 0.7))
     return figure

@@ -13,19 +13,20 @@ import numpy as np
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
-from scripts.first.reporting.figures.style import TEXT, save, start
-from scripts.first.reporting.names import (
-    ONE_ANSWER,
-    dataset_name,
+from scripts.first.reporting.figures.style import (
+    DASHED,
+    TEXT,
     dead_mark,
-    family_name,
-    is_dead,
-    method_name,
+    dead_text,
+    note,
+    publish,
+    start,
 )
+from scripts.first.reporting.names import dataset_name, family_name, method_name
 from scripts.first.reporting.runs import load_runs, score_runs
-from scripts.first.reporting.sealing import FIGURE, seal
 
 METHODS = ("teacher", "finetune", "distill", "first_ts")
+WIDTH = 100 / BINS  # percent
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,14 +39,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 5."""
-    import pandas
-
     groups = load_runs(args.predictions, args.metrics)
     if len({(corpus, benchmark) for _, corpus, _, benchmark in groups}) != 1:
         raise UserError("several corpora or benchmarks: figure5: give the files of one of each")
-    data = pandas.DataFrame(bin_rows(groups, args.methods))
-    save(draw(data), data, args.output_prefix)
-    seal(args.output_prefix, "figure5", FIGURE, args.metrics)
+    rows = bin_rows(groups, args.methods)
+    publish("figure5", rows, draw, args.output_prefix, args.metrics)
 
 
 def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
@@ -63,43 +61,26 @@ def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
             scores = score_runs(runs)
             ece = scores.summary("ece")
             ece["low"] = max(0.0, ece["low"])
-            bins = reliability_bins(
-                np.concatenate([r.confidence for r in runs]),
-                np.concatenate([r.correct for r in runs]),
-                BINS,
-            )
+            confidence = np.concatenate([r.confidence for r in runs])
+            correct = np.concatenate([r.correct for r in runs])
+            bins = reliability_bins(confidence, correct, BINS)
+            label = {"family": family, "corpus": runs[0].corpus, "benchmark": runs[0].benchmark}
+            label |= {"method": method, "n_questions": len(runs[0].ids), "n_seeds": len(runs)}
+            model = {"ece": ece["value"], "ece_low": ece["low"], "ece_high": ece["high"]}
+            model |= {f"mean_{name}": scores.value[name] for name in ("confidence", "accuracy")}
+            model |= dead_mark(run.metrics for run in runs)
             for b in range(BINS):
-                rows.append(
-                    {
-                        "family": family,
-                        "corpus": runs[0].corpus,
-                        "benchmark": runs[0].benchmark,
-                        "method": method,
-                        "n_questions": len(runs[0].ids),
-                        "n_seeds": len(runs),
-                        "lower": 100 * bins["lower"][b],
-                        "upper": 100 * bins["upper"][b],
-                        "count": int(bins["count"][b]),
-                        "confidence": 100 * bins["confidence"][b],
-                        "accuracy": 100 * bins["accuracy"][b],
-                        "ece": ece["value"],
-                        "ece_low": ece["low"],
-                        "ece_high": ece["high"],
-                        "mean_confidence": scores.value["confidence"],
-                        "mean_accuracy": scores.value["accuracy"],
-                        **dead_mark([run.metrics for run in runs]),
-                    }
-                )
+                percent = {name: 100 * bins[name][b] for name in ("lower", "upper")}
+                percent["count"] = int(bins["count"][b])
+                percent |= {name: 100 * bins[name][b] for name in ("confidence", "accuracy")}
+                rows.append(label | percent | model)
     return rows
 
 
 def draw(data):
     """Return the figure: each bin's accuracy against the diagonal, its share of questions below."""
-    palette = start()
-    import matplotlib.pyplot as plt
-
     families, methods = list(data["family"].unique()), list(data["method"].unique())
-    figure, axes = plt.subplots(
+    figure, axes = start().subplots(
         2 * len(families),
         len(methods),
         figsize=(TEXT, 0.35 + 2.15 * len(families)),
@@ -107,69 +88,46 @@ def draw(data):
         sharex=True,
         squeeze=False,
     )
-    # A data frame's groups in a fixed order, so that one model's panels share their columns.
     for i, family in enumerate(families):
         for j, method in enumerate(methods):
             part = data[(data["family"] == family) & (data["method"] == method)]
-            _reliability(axes[2 * i, j], part, palette)
+            _reliability(axes[2 * i, j], part)
             _shares(axes[2 * i + 1, j], part)
-            if i == 0:
-                axes[0, j].set_title(method_name(method))
-            if j:
-                axes[2 * i, j].tick_params(labelleft=False)
-                axes[2 * i + 1, j].tick_params(labelleft=False)
+            for axis in axes[2 * i : 2 * i + 2, j]:
+                axis.tick_params(labelleft=j == 0)
         axes[2 * i, 0].set_ylabel(f"{family_name(family)}\nAccuracy (%)")
         axes[2 * i + 1, 0].set_ylabel("Share (%)")
+    for axis, method in zip(axes[0], methods, strict=True):
+        axis.set_title(method_name(method))
     row = data.iloc[0]
     trained = f"{dataset_name(row['corpus'])}-trained, tested on {dataset_name(row['benchmark'])}"
-    figure.supxlabel(
-        f"Confidence (%), {BINS} bins; {trained}, n = {row['n_questions']}", fontsize=8
-    )
+    caption = f"Confidence (%), {BINS} bins; {trained}, n = {row['n_questions']}"
+    figure.supxlabel(caption, fontsize=8)
     figure.align_ylabels(axes[:, 0])
     handles = [h for axis in axes[:2, 0] for h in axis.get_legend_handles_labels()[0]]
     figure.legend(handles=handles, loc="outside upper center", ncols=5, handlelength=1.5)
     return figure
 
 
-def _reliability(axis, part, palette) -> None:
-    width = 100 / BINS
+def _reliability(axis, part) -> None:
     filled = part[part["count"] > 0]
-    middle = filled["lower"] + width / 2
-    axis.bar(
-        middle,
-        filled["accuracy"],
-        width * 0.94,
-        color=palette[0],
-        alpha=0.75,
-        label="accuracy of the bin",
-    )
-    axis.plot(
-        middle,
-        filled["confidence"],
-        linestyle="none",
-        marker="_",
-        markersize=9,
-        markeredgewidth=1.6,
-        color=palette[3],
-        label="mean confidence of the bin",
-    )
-    axis.plot(
-        [0, 100], [0, 100], color="0.35", linewidth=0.8, linestyle=(0, (4, 2)), label="calibrated"
-    )
+    middle = filled["lower"] + WIDTH / 2
+    bar = {"width": 0.94 * WIDTH, "color": "C0", "alpha": 0.75}
+    axis.bar(middle, filled["accuracy"], label="accuracy of the bin", **bar)
+    dash = {"color": "C3", "markersize": 9, "markeredgewidth": 1.6}
+    axis.plot(middle, filled["confidence"], "_", label="mean confidence of the bin", **dash)
+    axis.plot([0, 100], [0, 100], label="calibrated", **{**DASHED, "linewidth": 0.8, "zorder": 2})
     one = part.iloc[0]
     text = f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
-    axis.text(3, 97, text + (f"\n{ONE_ANSWER}" if is_dead(part) else ""), va="top")
-    axis.set(xlim=(0, 100), ylim=(0, 103), xticks=[0, 25, 50, 75, 100], yticks=[0, 25, 50, 75, 100])
+    note(axis, 0.03, 0.94, text + dead_text(part, "\n{}"), va="top", fontsize=8)
+    ticks = [0, 25, 50, 75, 100]
+    axis.set(xlim=(0, 100), ylim=(0, 103), xticks=ticks, yticks=ticks)
 
 
 def _shares(axis, part) -> None:
-    width = 100 / BINS
     share = 100 * part["count"] / part["count"].sum()
-    axis.bar(part["lower"] + width / 2, share, width * 0.94, color="0.55")
-    axis.axvline(
-        part.iloc[0]["mean_confidence"], color="black", linewidth=0.9, label="mean confidence"
-    )
-    axis.axvline(
-        part.iloc[0]["mean_accuracy"], color="black", linewidth=0.9, linestyle=":", label="accuracy"
-    )
+    axis.bar(part["lower"] + WIDTH / 2, share, 0.94 * WIDTH, color="0.55")
+    line, one = {"color": "black", "linewidth": 0.9}, part.iloc[0]
+    axis.axvline(one["mean_confidence"], label="mean confidence", **line)
+    axis.axvline(one["mean_accuracy"], label="accuracy", linestyle=":", **line)
     axis.set(ylim=(0, 100), yticks=[0, 50, 100])

@@ -10,23 +10,24 @@ import argparse
 
 import numpy as np
 
-from scripts.first.errors import UserError
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.reporting.figures.style import (
-    LINES,
-    MARKERS,
-    PAPER_LINE,
+    DASHED,
     TEXT,
-    panel_letter,
-    save,
+    dead_mark,
+    dead_text,
+    look,
+    note,
+    publish,
     start,
+    title,
 )
-from scripts.first.reporting.names import ONE_ANSWER, dataset_name, dead_mark, family_name, is_dead
-from scripts.first.reporting.sealing import FIGURE, seal
+from scripts.first.reporting.names import dataset_name, family_name
+from scripts.first.reporting.options import paired
 
 PAPER_C = 0.3
-SHOWN = {"ece": "ECE", "accuracy": "Accuracy", "trust": "Trust"}
+STUDENT_COLORS = {"accuracy": "black", "trust": "C4", "ece": "C3"}  # none of a family's
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,27 +46,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 6."""
-    import pandas
-
-    lists = {name: getattr(args, name) for name in ("coarse", "refined", "selected", "families")}
-    if len({len(values) for values in lists.values()}) != 1:
-        raise UserError(
-            "lists of unequal length: figure6: --coarse, --refined, --selected, --families"
-        )
-    if len(args.student_metrics) != len(args.student_c):
-        raise UserError(
-            "lists of unequal length: figure6: --student-metrics and --student-c pair up"
-        )
-    rows = []
-    for coarse, refined, selected, family in zip(*lists.values(), strict=True):
-        rows += curve_rows(family, args.corpus, coarse, refined, records.read(selected))
-    for path, c in zip(args.student_metrics, map(temperature, args.student_c), strict=True):
-        rows.append(student_row(records.read(path), c))
-    data = pandas.DataFrame(rows)
-    save(draw(data), data, args.output_prefix)
+    rows: list[dict] = []
+    for family, *files, selected in paired(args, "families", "coarse", "refined", "selected"):
+        rows += curve_rows(family, args.corpus, *files, records.read(selected))
+    for path, c in paired(args, "student_metrics", "student_c"):
+        rows.append(student_row(records.read(path), temperature(c)))
     chosen = [word for word in args.student_c if word.endswith(".json")]
     sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
-    seal(args.output_prefix, "figure6", FIGURE, sources)
+    publish("figure6", rows, draw, args.output_prefix, sources)
 
 
 def temperature(word: str) -> float:
@@ -103,7 +91,7 @@ def student_row(metrics: dict, c: float) -> dict:
     """Return a student's metrics (already percent) at its c, with intervals where recorded."""
     row = {"part": "student", "family": metrics["family"], "corpus": metrics["corpus"]}
     row |= {"benchmark": metrics["benchmark"], "seed": metrics["seed"], "c": c, "n": metrics["n"]}
-    for name in SHOWN:
+    for name in ("ece", "accuracy", "trust"):
         row[name] = metrics[name]
         low, high = metrics.get("intervals", {}).get(name, (None, None))
         row[f"{name}_low"], row[f"{name}_high"] = low, high
@@ -112,109 +100,67 @@ def student_row(metrics: dict, c: float) -> dict:
 
 def draw(data):
     """Return the figure: left the search on validation, right students on the test questions."""
-    palette = start()
-    import matplotlib.pyplot as plt
-
-    figure = plt.figure(figsize=(TEXT, 2.9))
-    grid = figure.add_gridspec(2, 2, width_ratios=[1.15, 1])
-    left = figure.add_subplot(grid[:, 0])
-    top = figure.add_subplot(grid[0, 1])
-    bottom = figure.add_subplot(grid[1, 1], sharex=top)
-    families = list(data["family"].unique())
-    _curves(left, data, families, palette)
+    panels = [["search", "top"], ["search", "bottom"]]
+    figure, axes = start().subplot_mosaic(panels, figsize=(TEXT, 2.9), width_ratios=[1.15, 1])
+    _curves(axes["search"], data)
     students = data[data["part"] == "student"]
+    top, bottom = axes["top"], axes["bottom"]
     if students.empty:
-        for axis in (top, bottom):
-            axis.set_axis_off()
-        top.text(0.5, 0, "no students at other c", ha="center", transform=top.transAxes)
+        top.set_axis_off()
+        bottom.set_axis_off()
+        note(top, 0.5, 0, "no students at other c", ha="center", fontsize=8)
         return figure
     several = students["family"].nunique() > 1
-    for i, name in enumerate(("accuracy", "trust", "ece")):
+    for i, (name, color) in enumerate(STUDENT_COLORS.items()):
         axis = bottom if name == "ece" else top
-        color = ("black", palette[4], palette[3])[i]  # none of a family's
-        for _, part in students.groupby("family"):
-            mean = part.groupby("c")[name].mean()
-            axis.plot(mean.index, mean, color=color, linewidth=0.6, alpha=0.45)
-        mean = students.groupby(["c", "family"])[name].mean().groupby("c").mean()
+        by_family = students.groupby(["family", "c"])[name].mean()
+        for _, part in by_family.groupby("family"):
+            axis.plot(part.index.get_level_values("c"), part, color=color, lw=0.6, alpha=0.45)
+        mean = by_family.groupby("c").mean()
+        # Of several families the spread says more than the questions do.
         ends = students.groupby("c")[[f"{name}_low", f"{name}_high"]].mean()
-        if several:  # the spread over families says more than the questions do
-            ends[:] = np.nan
-        reach = np.abs(ends.to_numpy().T - mean.to_numpy())
-        axis.errorbar(
-            mean.index,
-            mean,
-            yerr=reach,
-            color=color,
-            marker=MARKERS[i],
-            linestyle=LINES[i],
-            label=SHOWN[name],
-        )
-        if is_dead(students):
+        reach = None if several else np.abs(ends.to_numpy().T - mean.to_numpy())
+        style = {**look(i), "color": color, "label": name.capitalize()}
+        axis.errorbar(mean.index, mean, yerr=reach, **style)
+        if text := dead_text(students):
             dead = students[students["constant_output"].notna()]
-            label = ONE_ANSWER if name == "accuracy" else None
+            label = text if name == "accuracy" else None
             axis.plot(dead["c"], dead[name], "rx", markersize=7, zorder=5, label=label)
+    for axis in (top, bottom):
+        axis.margins(y=0.15)
+        axis.set_ylim(bottom=0)
+    top.sharex(bottom)
     top.tick_params(labelbottom=False)
     top.set_ylabel("Student (%)")
-    top.margins(y=0.15)
-    top.set_ylim(bottom=0)
     top.legend(loc="lower right", ncol=2, title="thin: one family" if several else None)
-    bottom.set_ylabel("Student ECE (%)")
-    bottom.set_xlabel("$c$ of the student's targets")
-    bottom.set_ylim(bottom=0)
-    bottom.margins(y=0.15)
+    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
     if not several:
-        bottom.text(0.98, 0.05, "bars: 95 %", ha="right", fontsize=7, transform=bottom.transAxes)
+        note(bottom, 0.98, 0.05, "bars: 95 %", ha="right")
     corpus, benchmark = students.iloc[0][["corpus", "benchmark"]].map(dataset_name)
     whose = "Students" if several else f"{family_name(students.iloc[0]['family'])}'s students"
-    panel_letter(top, "b", f"{whose}, {corpus} → {benchmark}")
+    title(top, "b", f"{whose}, {corpus} → {benchmark}")
     return figure
 
 
-def _curves(axis, data, families: list[str], palette) -> None:
-    for i, family in enumerate(families):
-        own = data[data["family"] == family]
-        coarse, refined = own[own["part"] == "coarse"], own[own["part"] == "refined"]
-        both = own[own["part"].isin(("coarse", "refined"))].sort_values("c").drop_duplicates("c")
-        if both.empty:
-            continue
-        style = {"color": palette[i], "marker": MARKERS[i]}
-        axis.plot(both["c"], both["ece"], color=palette[i], linestyle=LINES[i % 4], linewidth=0.9)
-        chosen = own[own["part"] == "selected"].iloc[0]
+def _curves(axis, data) -> None:
+    searches = data[data["part"] != "student"]
+    for i, family in enumerate(searches["family"].unique()):
+        own = searches[searches["family"] == family]
+        parts = dict(list(own.groupby("part")))
+        points, chosen = {**look(i), "linestyle": "none"}, parts["selected"].iloc[0]
         edge = ", edge" if chosen["at_edge"] else ""
         label = f"{family_name(family)} ($c$ = {chosen['c']:.2f}{edge})"
-        axis.plot(coarse["c"], coarse["ece"], linestyle="none", label=label, **style)
-        axis.plot(
-            refined["c"],
-            refined["ece"],
-            linestyle="none",
-            markersize=2.6,
-            markerfacecolor="white",
-            markeredgewidth=0.7,
-            **style,
-        )
-        axis.plot(
-            chosen["c"],
-            chosen["ece"],
-            "*",
-            color=palette[i],
-            markersize=9,
-            markeredgecolor="black",
-            markeredgewidth=0.6,
-            zorder=5,
-        )
-    axis.axvline(PAPER_C, **PAPER_LINE)
-    axis.text(
-        PAPER_C + 0.012,
-        0.02,
-        "paper 0.3",
-        color="0.35",
-        fontsize=7,
-        va="bottom",
-        transform=axis.get_xaxis_transform(),
-    )
-    axis.set_xlabel("$c$ of Eq. 4")
-    axis.set_ylabel("ECE of recalibrated teacher\non validation (%)")
+        line = own.sort_values("c").drop_duplicates("c")
+        axis.plot(line["c"], line["ece"], **{**look(i), "marker": ""}, linewidth=0.9)
+        axis.plot(parts["coarse"]["c"], parts["coarse"]["ece"], label=label, **points)
+        hollow = {"markersize": 2.6, "markerfacecolor": "white", "markeredgewidth": 0.7}
+        axis.plot(parts["refined"]["c"], parts["refined"]["ece"], **points, **hollow)
+        star = {"markersize": 9, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 5}
+        axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
+    axis.axvline(PAPER_C, **DASHED)
+    place = {"transform": axis.get_xaxis_transform(), "color": "0.35", "va": "bottom"}
+    note(axis, PAPER_C + 0.012, 0.02, f"paper {PAPER_C}", **place)
+    axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
     axis.set_ylim(0, 1.1 * axis.dataLim.y1)
     axis.legend(loc="upper right", title="coarse filled, refined open, star chosen", framealpha=1)
-    corpus = dataset_name(data.iloc[0]["corpus"])
-    panel_letter(axis, "a", f"Search on {corpus}")
+    title(axis, "a", f"Search on {dataset_name(searches.iloc[0]['corpus'])}")

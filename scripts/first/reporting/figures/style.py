@@ -1,73 +1,83 @@
-"""One look for all figures: print sizes, colour-blind safe colours, markers and line styles."""
+"""What all figures share: theme, print sizes, colour-blind safe looks, captions and files."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from scripts.first.files import atomic_path, write_csv
+from scripts.first.reporting.names import ONE_ANSWER
+from scripts.first.reporting.sealing import FIGURE, seal
 
-if TYPE_CHECKING:
-    import pandas
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-COLUMN = 3.3  # inches, one column of a page
 TEXT = 7.0  # inches, the whole text width
 DPI = 300
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
-PAPER_LINE = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 1}
+DASHED = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 1}
+THEME = {
+    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 8),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 7),
+    **dict.fromkeys(("legend.fontsize", "legend.title_fontsize"), 7),
+    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.7),
+    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
+    "legend.frameon": True,
+    "legend.framealpha": 0.8,
+    "legend.edgecolor": "none",
+    "lines.linewidth": 1.2,
+    "lines.markersize": 4,
+    "figure.constrained_layout.use": True,
+    "pdf.fonttype": 42,
+}
 
 
-def start() -> list:
-    """Set the theme on the file-only backend; return the palette (add markers to colours)."""
+def start():
+    """Set the theme on the file-only backend; return pyplot."""
     import matplotlib
 
     matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
     import seaborn
 
-    seaborn.set_theme(
-        context="paper",
-        style="ticks",
-        palette="colorblind",
-        rc={
-            "font.size": 8,
-            "axes.labelsize": 8,
-            "axes.titlesize": 8,
-            "xtick.labelsize": 7,
-            "ytick.labelsize": 7,
-            "legend.fontsize": 7,
-            "legend.title_fontsize": 7,
-            "legend.frameon": True,
-            "legend.framealpha": 0.8,
-            "legend.edgecolor": "none",
-            "axes.linewidth": 0.7,
-            "xtick.major.width": 0.7,
-            "ytick.major.width": 0.7,
-            "xtick.major.size": 3,
-            "ytick.major.size": 3,
-            "lines.linewidth": 1.2,
-            "lines.markersize": 4,
-            "axes.spines.top": False,
-            "axes.spines.right": False,
-            "figure.constrained_layout.use": True,
-            "pdf.fonttype": 42,
-            "svg.hashsalt": "first",
-        },
-    )
-    return seaborn.color_palette("colorblind")
+    seaborn.set_theme(context="paper", style="ticks", palette="colorblind", rc=THEME)
+    return plt
 
 
-def panel_letter(axes: Axes, letter: str, text: str) -> None:
+def look(i: int) -> dict:
+    """Return colour, marker and line style of the i-th family or model."""
+    return {"color": f"C{i}", "marker": MARKERS[i], "linestyle": LINES[i % len(LINES)]}
+
+
+def title(axis, letter: str, text: str) -> None:
     """Title a panel as `(a) text`, flush left."""
-    axes.set_title(f"({letter}) {text}", loc="left")
+    axis.set_title(f"({letter}) {text}", loc="left")
 
 
-def save(figure: Figure, data: pandas.DataFrame, prefix: str) -> None:
-    """Write prefix.csv, .pdf and .png, each whole or not at all, and close the figure."""
-    import matplotlib.pyplot as plt
+def note(axis, x: float, y: float, text: str, **options) -> None:
+    """Write small text at a place in a panel, in fractions of its size."""
+    axis.text(x, y, text, **{"fontsize": 7, "transform": axis.transAxes, **options})
 
+
+def dead_mark(metrics: Iterable[dict]) -> dict[str, bool]:
+    """Return the column that marks a dead model in a figure's data: one of its seeds is dead."""
+    return {"constant_output": True} if any(m.get("constant_output") for m in metrics) else {}
+
+
+def dead_text(rows, form: str = "{}") -> str:
+    """Return the text that marks a part of a figure's data as that of a dead model, else ''."""
+    dead = "constant_output" in rows and rows["constant_output"].notna().any()
+    return form.format(ONE_ANSWER) if dead else ""
+
+
+def publish(
+    name: str, rows: list[dict], draw: Callable, prefix: str, sources: Iterable[str | Path]
+) -> None:
+    """Write prefix.csv, .pdf and .png of a figure, each whole or not at all, and their record."""
+    import pandas
+
+    plt, data = start(), pandas.DataFrame(rows)
+    figure = draw(data)
     write_csv(prefix + ".csv", data)
     for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         drawn = io.BytesIO()  # on a full disk matplotlib's own writing hides the reason
@@ -75,3 +85,4 @@ def save(figure: Figure, data: pandas.DataFrame, prefix: str) -> None:
         with atomic_path(f"{prefix}.{kind}") as temporary:
             temporary.write_bytes(drawn.getvalue())
     plt.close(figure)
+    seal(prefix, name, FIGURE, sources)

@@ -15,18 +15,9 @@ from scripts.first.errors import UserError
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
-from scripts.first.reporting.names import SETTINGS, UNTUNED, setting_of
+from scripts.first.reporting.names import HEADLINE, METRICS, SETTINGS, UNTUNED, setting_of
 from scripts.first.reporting.runs import Run, load_runs, score_run
 
-HEADLINE = ("ece", "accuracy", "trust")
-PLAIN = (
-    "adaptive_ece",
-    "brier",
-    "nll",
-    "ece_candidates",
-    "trust_candidates",
-    "candidate_mass",
-)
 TOLERANCE = 1e-6  # percent; metrics.json and predictions.parquet must tell the same story
 
 
@@ -102,13 +93,13 @@ def aggregate(runs: list[Run]) -> dict:
         "seeds": [run.seed for run in runs],
         "bins": runs[0].metrics["bins"],
     }
-    for name in (*HEADLINE, "confidence", "gap"):
+    for name in (metric.key for metric in METRICS if metric.resampled):
         per_seed = [s.value[name] for s in scores]
         summary = mean.summary(name)
         if name == "ece":
             summary["low"] = max(0.0, summary["low"])
         cell[name] = {**summary, "sd": _deviation(per_seed), "per_seed": per_seed}
-    for name in PLAIN:
+    for name in (metric.key for metric in METRICS if not metric.resampled):
         per_seed = [float(run.metrics[name]) for run in runs]
         cell[name] = {"value": float(np.mean(per_seed)), "sd": _deviation(per_seed)}
     cell["chance"] = float(first["chance"])

@@ -1,4 +1,4 @@
-"""The data report: rows of every split, what was left out and why, and what encoding cost.
+"""The data report: rows of every split, what was left out and why, and the effect of encoding.
 
 Reads data/{dataset}/report.json and the record.json of trained teachers; writes CSV (one row a
 split), Markdown and JSON.
@@ -11,7 +11,9 @@ import argparse
 from scripts.first.errors import UserError
 from scripts.first.files import write_csv, write_json, write_text
 from scripts.first.provenance import records
+from scripts.first.reporting.layout import MISSING, number, page, pipe_table
 from scripts.first.reporting.names import dataset_name, family_name
+from scripts.first.reporting.options import paired
 from scripts.first.reporting.sealing import seal
 
 COUNTS = ("rows", "duplicate_prompts", "empty_responses", "longest_prompt_characters")
@@ -31,13 +33,8 @@ def run(args: argparse.Namespace) -> None:
     """Make the data report."""
     import pandas
 
-    if not len(args.records) == len(args.families) == len(args.corpora):
-        raise UserError("lists of unequal length: data-report: --records, --families, --corpora")
     reports = [records.read(path) for path in args.reports]
-    encodings = [
-        encoding_row(path, family, corpus)
-        for path, family, corpus in zip(args.records, args.families, args.corpora, strict=True)
-    ]
+    encodings = [encoding_row(*labels) for labels in paired(args, "records", "families", "corpora")]
     rows = [row for report in reports for row in split_rows(report)]
     write_csv(args.output_prefix + ".csv", pandas.DataFrame(rows))
     write_text(args.output_prefix + ".md", markdown(reports, rows, encodings))
@@ -51,7 +48,7 @@ def split_rows(report: dict) -> list[dict]:
     rows = []
     for split, counts in report["splits"].items():
         answers = counts["answers"] or {}
-        share = {name: answers.get(f"{name}_share") for name in ("majority", "chance")}
+        shares = {name: answers.get(f"{name}_share") for name in ("majority", "chance")}
         rows.append(
             {
                 "dataset": report["dataset"],
@@ -59,8 +56,7 @@ def split_rows(report: dict) -> list[dict]:
                 "official_split": counts["official_split"],
                 **{name: counts[name] for name in COUNTS},
                 "majority_answer": answers.get("majority"),
-                "majority": None if share["majority"] is None else 100 * share["majority"],
-                "chance": None if share["chance"] is None else 100 * share["chance"],
+                **{name: None if v is None else 100 * v for name, v in shares.items()},
             }
         )
     return rows
@@ -77,46 +73,52 @@ def encoding_row(path: str, family: str, corpus: str) -> dict:
 
 def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> str:
     """Return the report as a page."""
-    lines = ["# Data report", "", "## Rows", ""]
-    lines += ["| Dataset | Split | Official split | Rows | Duplicate prompts | Empty responses "]
-    lines[-1] += "| Majority answer | Majority (%) | Chance (%) |"
-    lines += ["|:--|:--|:--|--:|--:|--:|:--|--:|--:|"]
-    for row in rows:
-        shares = ["–" if row[n] is None else f"{row[n]:.1f}" for n in ("majority", "chance")]
-        lines.append(
-            f"| {dataset_name(row['dataset'])} | {row['split']} | {row['official_split']} "
-            f"| {row['rows']} | {row['duplicate_prompts']} | {row['empty_responses']} "
-            f"| {row['majority_answer'] or '–'} | {shares[0]} | {shares[1]} |"
-        )
-    lines += ["", "## Left out", ""]
-    for report in reports:
-        for entry in report["left_out"]:
-            lines.append(
-                f"- {dataset_name(report['dataset'])}: {entry['rows']} rows of official split "
-                f"{entry['official_split']}: {entry['reason']}"
-            )
-    if lines[-1] == "":
-        lines.append("Nothing: every official row is in a split.")
-    lines += ["", "## Overlap between splits", ""]
-    for report in reports:
-        for kind in ("shared_prompts", "shared_passages"):
-            for pair, count in (report.get(kind) or {}).items():
-                word = kind.removeprefix("shared_")
-                lines.append(f"- {dataset_name(report['dataset'])}: {count} {word} in {pair}")
+    head = ["Dataset", "Split", "Official split", "Majority answer", "Rows", "Duplicate prompts"]
+    head += ["Empty responses", "Majority (%)", "Chance (%)"]
+    names = ("rows", "duplicate_prompts", "empty_responses")
+    splits = [
+        [
+            dataset_name(row["dataset"]),
+            row["split"],
+            row["official_split"],
+            row["majority_answer"] or MISSING,
+            *(row[name] for name in names),
+            number(row["majority"]),
+            number(row["chance"]),
+        ]
+        for row in rows
+    ]
+    left_out = [
+        f"- {dataset_name(report['dataset'])}: {entry['rows']} rows of official split "
+        f"{entry['official_split']}: {entry['reason']}"
+        for report in reports
+        for entry in report["left_out"]
+    ]
+    overlaps = [
+        f"- {dataset_name(report['dataset'])}: {count} {kind} in {pair}"
+        for report in reports
+        for kind in ("prompts", "passages")
+        for pair, count in (report.get(f"shared_{kind}") or {}).items()
+    ]
+    paragraphs = ["# Data report", "## Rows", pipe_table(head, splits, left=4), "## Left out"]
+    paragraphs += ["\n".join(left_out) or "Nothing: every official row is in a split."]
+    paragraphs += ["## Overlap between splits", "\n".join(overlaps)]
     if encodings:
-        lines += ["", "## Encoding of the training split", ""]
-        lines += ["| Family | Corpus | Rows | Passages shortened | Responses cut | Rows dropped "]
-        lines[-1] += "| Longest (tokens) |"
-        lines += ["|:--|:--|--:|--:|--:|:--|--:|"]
-        for row in encodings:
-            dropped = row["dropped_rows"] or []
-            count = dropped if isinstance(dropped, int) else len(dropped)
-            names = (
-                "" if isinstance(dropped, int) or not dropped else f" ({', '.join(dropped[:5])})"
-            )
-            lines.append(
-                f"| {family_name(row['family'])} | {dataset_name(row['corpus'])} | {row['rows']} "
-                f"| {row['shortened_prompts']} | {row['cut_responses']} | {count}{names} "
-                f"| {row['longest']} |"
-            )
-    return "\n".join(lines) + "\n"
+        head = ["Family", "Corpus", "Rows", "Passages shortened", "Responses cut", "Rows dropped"]
+        lines = [
+            [
+                family_name(row["family"]),
+                dataset_name(row["corpus"]),
+                *(row[name] for name in ("rows", "shortened_prompts", "cut_responses")),
+                _dropped(row["dropped_rows"]),
+                row["longest"],
+            ]
+            for row in encodings
+        ]
+        table = pipe_table([*head, "Longest (tokens)"], lines, left=2)
+        paragraphs += ["## Encoding of the training split", table]
+    return page(*paragraphs)
+
+
+def _dropped(rows: list[str]) -> str:
+    return f"{len(rows)} ({', '.join(rows[:5])})" if rows else "0"

@@ -15,6 +15,14 @@ import numpy as np
 from scripts.first.errors import UserError, positive
 from scripts.first.files import read_json, read_parquet, write_csv, write_text
 from scripts.first.provenance.records import verified
+from scripts.first.reporting.layout import (
+    escape,
+    latex_rows,
+    latex_table,
+    number,
+    page,
+    pipe_table,
+)
 from scripts.first.reporting.names import family_name, method_name
 from scripts.first.reporting.runs import Run, load_runs
 from scripts.first.reporting.sealing import TABLE, seal
@@ -79,21 +87,18 @@ def confident_errors(run: Run) -> list[int]:
 def paper_cases(
     wanted: list[dict], run: Run, questions: dict[str, dict]
 ) -> tuple[list[tuple[int, str]], list[str]]:
-    """Return (index, why) of the asked-for questions, and a note for each that is not there."""
+    """Return (index, why) of the requested questions, and a note for each that is missing."""
     found, notes = [], []
     for entry in wanted:
         if not {"id", "text"} & set(entry):
             raise UserError("question without id and text: --first-questions: give one of them")
-        index = next(
-            (
-                i
-                for i, name in enumerate(run.ids)
-                if name == entry.get("id")
-                or ("text" in entry and entry["text"].lower() in questions[name]["prompt"].lower())
-            ),
-            None,
+        text = entry.get("text", "").lower()
+        matches = (
+            i
+            for i, name in enumerate(run.ids)
+            if name == entry.get("id") or (text and text in questions[name]["prompt"].lower())
         )
-        if index is None:
+        if (index := next(matches, None)) is None:
             notes.append(f"Not among the test questions: {entry.get('text', entry.get('id'))}")
         else:
             found.append((index, "question of the paper"))
@@ -133,77 +138,76 @@ def case_rows(runs: dict[str, Run], questions: dict, index: int, why: str) -> li
 
 def error_summary(run: Run) -> dict:
     """Return how confident a method is when wrong and when right, over all questions (percent)."""
-    wrong = run.confidence[~run.correct]
-    right = run.confidence[run.correct]
+    wrong, right = run.confidence[~run.correct], run.confidence[run.correct]
+
+    def mean(values: np.ndarray) -> float | None:
+        return 100 * float(values.mean()) if values.size else None
+
     return {
         "method": run.method,
         "n_wrong": wrong.size,
         "n": run.correct.size,
-        "wrong": 100 * float(wrong.mean()) if wrong.size else None,
-        "right": 100 * float(right.mean()) if right.size else None,
-        "over_90": 100 * float((wrong > 0.9).mean()) if wrong.size else None,
+        "wrong": mean(wrong),
+        "right": mean(right),
+        "over_90": mean(wrong > 0.9),
     }
 
 
-def _cases(rows: list[dict]) -> list[list[dict]]:
-    return [rows[i : i + len(METHODS)] for i in range(0, len(rows), len(METHODS))]
+def _cases(rows: list[dict]) -> list[tuple[dict, ...]]:
+    return list(zip(*[iter(rows)] * len(METHODS), strict=True))
 
 
 def markdown(rows: list[dict], summary: list[dict], notes: list[str], run: Run) -> str:
     """Return the cases with their text, then the summary over all errors."""
-    lines = ["# Table 2", "", CAPTION, ""]
-    lines += [f"Family {family_name(run.family)}, seed {run.seed}, scale `{run.scale}`."]
+    paragraphs = ["# Table 2", CAPTION]
+    paragraphs += [f"Family {family_name(run.family)}, seed {run.seed}, scale `{run.scale}`."]
     if not rows:
-        lines += ["", "The fine-tuned student makes no error here."]
-    for number, case in enumerate(_cases(rows), start=1):
+        paragraphs.append("The fine-tuned student makes no error here.")
+    head = ["Method", "Answers", "p(right answer), %", "p(fine-tune's answer), %"]
+    for i, case in enumerate(_cases(rows), start=1):
         one = case[0]
-        lines += ["", f"## Case {number}: {one['case']} (`{one['id']}`)", "", "```"]
-        lines += [one["prompt"].rstrip(), "```", ""]
-        lines += [f"Right: {one['gold']}. Fine-tune answers {one['finetune_answer']}.", ""]
-        lines += ["| Method | Answers | p(right answer), % | p(fine-tune's answer), % |"]
-        lines += ["|:--|:--|--:|--:|"]
-        for row in case:
-            lines.append(
-                f"| {method_name(row['method'])} | {row['answer']}"
-                f"{' (right)' if row['correct'] else ''} | {row['probability_gold']:.1f} "
-                f"| {row['probability_finetune_answer']:.1f} |"
-            )
-    lines += ["", "## All errors", ""]
-    lines += ["| Method | Wrong answers | Confidence when wrong | Confidence when right "]
-    lines[-1] += "| Wrong with confidence > 90 |"
-    lines += ["|:--|--:|--:|--:|--:|"]
-    for entry in summary:
-        numbers = [entry["wrong"], entry["right"], entry["over_90"]]
-        shown = ["–" if value is None else f"{value:.1f}" for value in numbers]
-        lines.append(
-            f"| {method_name(entry['method'])} | {entry['n_wrong']} of {entry['n']} | "
-            f"{shown[0]} | {shown[1]} | {shown[2]} % of errors |"
-        )
-    return "\n".join([*lines, *([""] if notes else []), *[f"- {note}" for note in notes]]) + "\n"
+        lines = [
+            [
+                method_name(row["method"]),
+                row["answer"] + (" (right)" if row["correct"] else ""),
+                number(row["probability_gold"]),
+                number(row["probability_finetune_answer"]),
+            ]
+            for row in case
+        ]
+        paragraphs += [
+            f"## Case {i}: {one['case']} (`{one['id']}`)",
+            f"```\n{one['prompt'].rstrip()}\n```",
+            f"Right: {one['gold']}. Fine-tune answers {one['finetune_answer']}.",
+            pipe_table(head, lines, left=2),
+        ]
+    head = ["Method", "Wrong answers", "Confidence when wrong", "Confidence when right"]
+    errors = [
+        [
+            method_name(entry["method"]),
+            f"{entry['n_wrong']} of {entry['n']}",
+            *(number(entry[name]) for name in ("wrong", "right")),
+            f"{number(entry['over_90'])} % of errors",
+        ]
+        for entry in summary
+    ]
+    paragraphs += ["## All errors", pipe_table([*head, "Wrong with confidence > 90"], errors)]
+    return page(*paragraphs, "\n".join(f"- {note}" for note in notes))
 
 
 def latex(rows: list[dict]) -> str:
-    """Return a table* that needs only booktabs."""
-    out = [r"% needs \usepackage{booktabs}", r"\begin{table*}[t]", r"\centering\small"]
-    out += [r"\begin{tabular}{p{0.5\textwidth}llrr}", r"\toprule"]
-    out += [r"Question & Method & Answers & $p$(right) & $p$(fine-tune's) \\"]
+    """Return a table* of the cases."""
+    lines = [r"Question & Method & Answers & $p$(right) & $p$(fine-tune's) \\"]
     for case in _cases(rows):
-        out.append(r"\midrule")
-        for i, row in enumerate(case):
-            text = _escape(row["prompt"]).strip().replace("\n", r" \newline ") if i == 0 else ""
-            if i == 1:
-                text = _escape(f"Right: {row['gold']}; fine-tune answers {row['finetune_answer']}.")
-            out.append(
-                f"{text} & {_escape(method_name(row['method']))} & {_escape(row['answer'])} & "
-                rf"{row['probability_gold']:.1f} & {row['probability_finetune_answer']:.1f} \\"
-            )
-    caption = rf"\caption{{{_escape(CAPTION)}}}"
-    return "\n".join([*out, r"\bottomrule", r"\end{tabular}", caption, r"\end{table*}"]) + "\n"
-
-
-ESCAPES = {c: "\\" + c for c in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
-ESCAPES |= {"^": r"\textasciicircum{}"}
-
-
-def _escape(text: str) -> str:
-    return "".join(ESCAPES.get(c, c) for c in text)
+        one = case[0]
+        texts = [
+            escape(one["prompt"]).strip().replace("\n", r" \newline "),
+            escape(f"Right: {one['gold']}; fine-tune answers {one['finetune_answer']}."),
+            *[""] * (len(case) - 2),
+        ]
+        lines.append(r"\midrule")
+        for text, row in zip(texts, case, strict=True):
+            numbers = (row["probability_gold"], row["probability_finetune_answer"])
+            words = (escape(method_name(row["method"])), escape(row["answer"]))
+            lines += latex_rows([text, *words, *map(number, numbers)])
+    return latex_table(r"p{0.5\textwidth}llrr", lines, escape(CAPTION), r"\small")

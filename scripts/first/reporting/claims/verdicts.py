@@ -1,0 +1,173 @@
+"""Verdicts: the one judge of the claims on Table 1, and the rules that all claims share.
+
+A family is one pretraining run, so there are few of them and they differ: an interval over
+questions says nothing about the next family. A verdict over families therefore needs both the
+interval over questions and the same sign in every family; the t interval over family means is
+reported beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from scripts.first.calibration.intervals import Scores, mean_scores
+from scripts.first.reporting.claims.evidence import Evidence, Place
+from scripts.first.reporting.names import method_name
+
+HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+DIGITS = 6
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`metric` of methods[0], minus that of methods[1] if there are two, is above `threshold`.
+
+    With `above=False`: below it. `setting`: the columns it covers, all when empty. `tested`: the
+    methods that must be above chance for a cell to decide, all when empty.
+    """
+
+    id: str
+    text: str
+    test: str
+    methods: tuple[str, ...]
+    metric: str
+    setting: str = ""
+    above: bool = True
+    threshold: float = 0.0
+    tested: tuple[str, ...] = ()
+    note: str = ""
+
+
+def entry(name: str, text: str, test: str, found: dict, scope: str, note: str = "") -> dict:
+    """Return a claim as it stands in claims.json; found: verdict, reason and numbers."""
+    claim = {"id": name, "claim": text, "test": test, **found, "scope": scope}
+    return claim | ({"note": note} if note else {})
+
+
+def decide(low: float, high: float, threshold: float, above: bool) -> str:
+    """Return the verdict on `value > threshold` (or <) from an interval; straddling: undecided."""
+    if low > threshold:
+        return HOLDS if above else FAILS
+    if high < threshold:
+        return FAILS if above else HOLDS
+    return UNDECIDED
+
+
+def combine(verdicts: Sequence[str]) -> str:
+    """Return `holds` when all hold, `does not hold` when one does not, else `undecided`."""
+    if FAILS in verdicts:
+        return FAILS
+    return HOLDS if verdicts and all(v == HOLDS for v in verdicts) else UNDECIDED
+
+
+def over_cells(cells: list[dict]) -> dict:
+    """Return verdict and reason from the cells' own verdicts, combined.
+
+    Undecided when at least half of the cells have an `obstacle`.
+    """
+    verdicts = [cell["verdict"] for cell in cells]
+    stopped = [cell["obstacle"] for cell in cells if cell.get("obstacle")]
+    counts = {verdict: verdicts.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}
+    reason = ", ".join(f"{count} {v}" for v, count in counts.items() if count) or "no data"
+    blocked = stopped and 2 * len(stopped) >= len(cells)
+    return {
+        "verdict": UNDECIDED if blocked else combine(verdicts),
+        "reason": "; ".join([reason, *sorted(set(stopped))]),
+    }
+
+
+def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
+    """Return verdict, reason and numbers of a claim on Table 1 over the given places.
+
+    Undecided when the interval straddles the threshold, when a family's mean lies on the other
+    side, and when at least half of the places cannot decide because one of the tested methods is
+    at the chance level there, or c at the grid's edge. Such places are left out of the pooled
+    number; `all_cells` includes them.
+    """
+    missing = [m for m in claim.methods if any(evidence.runs(p, m) is None for p in places)]
+    if missing:
+        names = ", ".join(map(method_name, missing))
+        return {"verdict": UNDECIDED, "reason": f"{names} not evaluated", "numbers": {}}
+
+    def score(place: Place) -> Scores:
+        first, *others = (evidence.score(place, method) for method in claim.methods)
+        return first.minus(others[0]) if others else first
+
+    cells, blocked, free = [], [], []
+    for place in places:
+        numbers = _rounded(score(place).summary(claim.metric))
+        obstacle = evidence.obstacle(place, claim.tested or claim.methods)
+        verdict = decide(numbers["low"], numbers["high"], claim.threshold, claim.above)
+        cell = {**asdict(place), "n": len(evidence.runs(place, claim.methods[0])[0].ids), **numbers}
+        if len(claim.methods) == 1:
+            cell |= {"ece": round(score(place).value["ece"], DIGITS)}
+        cells.append({**cell, "verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle})
+        (blocked if obstacle else free).append(obstacle or place)
+    pooled = _pooled(free or places, score, claim.metric)
+    everything = _pooled(places, score, claim.metric)
+    everything.pop("per_family")
+    numbers = {
+        **pooled,
+        "cells_counted": len(free),
+        "all_cells": everything,
+        "unit": "percentage points",
+        "threshold": claim.threshold,
+        "cells": cells,
+    }
+    verdict, reason = _verdict(claim, pooled, blocked, len(places))
+    return {"verdict": verdict, "reason": reason, "numbers": numbers}
+
+
+def by_column(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> list[dict]:
+    """Return judge() for each column by itself, without its cells."""
+    rows = []
+    for column in dict.fromkeys(place.column for place in places):
+        found = judge(claim, evidence, [place for place in places if place.column == column])
+        numbers = {k: v for k, v in found.pop("numbers").items() if k not in ("cells", "unit")}
+        label = dict(zip(("setting", "corpus", "benchmark"), column, strict=True))
+        rows.append(label | numbers | found)
+    return rows
+
+
+def _pooled(places: Sequence[Place], score: Callable[[Place], Scores], metric: str) -> dict:
+    """Mean over places with its interval, means by family and the t interval over them."""
+    means = {
+        family: float(np.mean([score(p).value[metric] for p in places if p.family == family]))
+        for family in dict.fromkeys(place.family for place in places)
+    }
+    interval = None
+    if len(means) > 1:
+        from scipy.stats import t
+
+        values = np.asarray(list(means.values()))
+        half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+        interval = [round(float(values.mean() + side * half), DIGITS) for side in (-1, 1)]
+    return {
+        **_rounded(mean_scores([score(place) for place in places]).summary(metric)),
+        "per_family": _rounded(means),
+        "t_interval_over_families": interval,
+    }
+
+
+def _verdict(claim: Claim, pooled: dict, blocked: list[str], places: int) -> tuple[str, str]:
+    threshold, means = claim.threshold, list(pooled["per_family"].values())
+    wanted = sum((mean > threshold) if claim.above else (mean < threshold) for mean in means)
+    signs = f"{wanted} of {len(means)} families on the claimed side"
+    if 2 * len(blocked) >= places:
+        common = max(dict.fromkeys(blocked), key=blocked.count)
+        return UNDECIDED, f"{len(blocked)} of {places} cells cannot decide: {common}"
+    note = f"; {len(blocked)} of {places} cells left out: they cannot decide" if blocked else ""
+    verdict = decide(pooled["low"], pooled["high"], threshold, claim.above)
+    if verdict == UNDECIDED:
+        return UNDECIDED, f"the interval contains {threshold:g}; {signs}{note}"
+    if wanted != (len(means) if verdict == HOLDS else 0):
+        return UNDECIDED, f"families disagree: {signs}{note}"
+    side = "above" if (verdict == HOLDS) == claim.above else "below"
+    return verdict, f"the interval lies {side} {threshold:g}; {signs}{note}"
+
+
+def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+    return {name: round(float(value), DIGITS) for name, value in numbers.items()}
