@@ -1,4 +1,4 @@
-"""Printed names of methods, data and metrics; the one place where a column of Table 1 is declared."""
+"""Printed names of methods, data and metrics; METRICS declares the columns of Table 1."""
 
 from __future__ import annotations
 

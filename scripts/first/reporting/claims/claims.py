@@ -11,7 +11,7 @@ import argparse
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.files import read_csv, write_json, write_text
 from scripts.first.provenance.records import read, verified
-from scripts.first.reporting.claims.evidence import Evidence, Place, scope
+from scripts.first.reporting.claims.evidence import LABELS, Evidence, Place, scope
 from scripts.first.reporting.claims.methods import method_claims
 from scripts.first.reporting.claims.teacher import (
     coverage_claims,
@@ -57,8 +57,7 @@ def run(args: argparse.Namespace) -> None:
     ]
     edges = {(s["family"], s["corpus"]) for s in searches if s["selected"]["at_edge"]}
     table = read_csv(verified(args.table1))
-    labels = table[["family", "setting", "corpus", "benchmark"]].drop_duplicates()
-    places = [Place(**label) for label in labels.to_dict("records")]
+    places = [Place(*row) for row in table[[*LABELS]].drop_duplicates().itertuples(index=False)]
     evidence = Evidence(load_runs(args.predictions, args.metrics), places, edges)
     claims = [
         *method_claims(evidence),
@@ -77,17 +76,7 @@ def run(args: argparse.Namespace) -> None:
 def markdown(claims: list[dict], scale: str, covered: str) -> str:
     """Return the verdicts at a glance, then each claim with its test, numbers and cells."""
     verdicts = [claim["verdict"] for claim in claims]
-    summary = [
-        [
-            claim["claim"],
-            f"**{claim['verdict']}**",
-            _number(claim["numbers"]),
-            _number(claim["numbers"].get("all_cells", {})),
-            claim["reason"],
-        ]
-        for claim in claims
-    ]
-    return page(
+    paragraphs = [
         f"# Claims of the paper at scale `{scale}`",
         ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED)) + ".",
         f"Judged on {covered}. Intervals: {LEVEL:.0%}, bootstrap over questions "
@@ -96,48 +85,33 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
         "in each of them, and is undecided where the interval contains the threshold, where the "
         "models are at the chance or majority level, or where c lies at the edge of the grid.",
         "A verdict rests on the cells that can decide; beside them stand all cells.",
-        pipe_table(["Claim", "Verdict", "Deciding cells", "All cells", "Reason"], summary, left=5),
-        *(paragraph for claim in claims for paragraph in _details(claim)),
-    )
+    ]
+    head, rows = ["Claim", "Verdict", "Deciding cells", "All cells", "Reason"], []
+    for claim in claims:
+        numbers = (_number(claim["numbers"]), _number(claim["numbers"].get("all_cells", {})))
+        rows.append([claim["claim"], f"**{claim['verdict']}**", *numbers, claim["reason"]])
+    paragraphs.append(pipe_table(head, rows, left=5))
+    for claim in claims:
+        numbers = claim["numbers"]
+        points = {name: claim.get(name) for name in ("test", "scope", "reason", "note")}
+        if ends := numbers.get("t_interval_over_families"):
+            points["t interval over families"] = f"[{ends[0]:.1f}, {ends[1]:.1f}]"
+        rows = []
+        for row in (*numbers.get("by_column", ()), *numbers.get("cells", ())):
+            name = ", ".join(row[label] for label in (*LABELS, "method") if label in row)
+            why = row.get("obstacle") or row.get("reason")
+            verdict = row["verdict"] + (f" ({why})" if why else "")
+            rows.append([name, verdict, row.get("n", ""), _number(row)])
+        paragraphs += [f"## {claim['id']}: {claim['verdict']}", claim["claim"]]
+        paragraphs.append("\n".join(f"- {name}: {text}" for name, text in points.items() if text))
+        if rows:
+            paragraphs.append(pipe_table(["Column or cell", "Verdict", "n", "Value"], rows, left=2))
+    return page(*paragraphs)
 
 
 def _number(numbers: dict) -> str:
     if "range" in numbers:
         return f"{numbers['range'][0]:.4g} to {numbers['range'][1]:.4g}"
-    if "low" not in numbers:
-        return ""
-    return f"{numbers['value']:.1f} [{numbers['low']:.1f}, {numbers['high']:.1f}]"
-
-
-def _details(claim: dict) -> list[str]:
-    numbers = claim["numbers"]
-    points = {name.capitalize(): claim.get(name) for name in ("test", "scope", "reason", "note")}
-    if families := numbers.get("t_interval_over_families"):
-        points["t interval over families"] = f"[{families[0]:.1f}, {families[1]:.1f}]"
-    columns = [
-        [
-            f"{row['setting']}, {row['corpus']} to {row['benchmark']}",
-            _number(row),
-            f"{row['verdict']} ({row['reason']})",
-        ]
-        for row in numbers.get("by_column", [])
-    ]
-    cells = [
-        [
-            ", ".join(cell[part] for part in PARTS if cell.get(part)),
-            str(cell["n"]),
-            _number(cell) or "; ".join(f"{k} {v:g}" for k, v in cell.get("shown", {}).items()),
-            cell["verdict"] + (f" ({cell['obstacle']})" if cell.get("obstacle") else ""),
-        ]
-        for cell in numbers.get("cells", [])
-    ]
-    return [
-        f"## {claim['id']}: {claim['verdict']}",
-        claim["claim"],
-        "\n".join(f"- {name}: {text}" for name, text in points.items() if text),
-        columns and pipe_table(["Column, over families", "Value", "Verdict"], columns, left=3),
-        cells and pipe_table(["Cell", "n", "Value", "Verdict"], cells),
-    ]
-
-
-PARTS = ("family", "setting", "corpus", "benchmark", "method")
+    if "low" in numbers:
+        return f"{numbers['value']:.1f} [{numbers['low']:.1f}, {numbers['high']:.1f}]"
+    return "; ".join(f"{name} {value:g}" for name, value in numbers.get("shown", {}).items())

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from scripts.first.calibration.intervals import Scores
 from scripts.first.reporting.names import UNTUNED, dataset_name, family_name, method_name
 from scripts.first.reporting.runs import Run, score_runs
 
+LABELS = ("family", "setting", "corpus", "benchmark")
 
-@dataclass(frozen=True)
-class Place:
-    """One column of Table 1 in one family."""
+
+class Place(NamedTuple):
+    """One column of Table 1 in one family; the fields are those of LABELS."""
 
     family: str
     setting: str
     corpus: str
     benchmark: str
 
-    @property
-    def column(self) -> tuple[str, str, str]:
-        """(setting, corpus, benchmark)."""
-        return self.setting, self.corpus, self.benchmark
 
-
+@dataclass
 class Evidence:
     """Scores by place and method, and why some places cannot decide a claim.
 
@@ -32,11 +30,10 @@ class Evidence:
     edge of the grid.
     """
 
-    def __init__(self, groups: dict, places: Sequence[Place], edges: set[tuple[str, str]]):
-        self.groups: dict[tuple[str, str, str, str], list[Run]] = groups
-        self.places = list(places)
-        self.edges = edges
-        self.scores: dict[tuple, Scores] = {}
+    groups: dict[tuple[str, str, str, str], list[Run]]
+    places: list[Place]
+    edges: set[tuple[str, str]]
+    scores: dict[tuple, Scores] = field(default_factory=dict)
 
     def runs(self, place: Place, method: str) -> list[Run] | None:
         """Return the seeds of a method at a place, None where it was not evaluated."""
@@ -70,7 +67,7 @@ def scope(places: Sequence[Place]) -> str:
     columns = [
         dataset_name(benchmark)
         + ("" if setting == "in_domain" else f" from {dataset_name(corpus)}")
-        for setting, corpus, benchmark in dict.fromkeys(place.column for place in places)
+        for setting, corpus, benchmark in dict.fromkeys(place[1:] for place in places)
     ]
     runs = "1 pretraining run" if len(families) == 1 else f"{len(families)} pretraining runs"
     return f"{', '.join(columns)}; {runs} ({', '.join(families)})"

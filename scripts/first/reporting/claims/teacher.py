@@ -206,30 +206,19 @@ def _above(value: float, low: float, high: float) -> dict:
 
 def rank_claims(figure3, evidence: Evidence) -> list[dict]:
     """Return the claim of concentrated knowledge, from the data of Figure 3 (mean of families)."""
-    ranks = figure3[~figure3["rank"].str.contains("-")]
+    ranks = figure3[(figure3["family"] == "all") & ~figure3["rank"].str.contains("-")]
     cells = []
-    for row in ranks[ranks["family"] == "all"].to_dict("records"):
-        trained_and_tested = (row["corpus"], row["benchmark"])
-        places = [p for p in evidence.places if (p.corpus, p.benchmark) == trained_and_tested]
-        places = [p for p in places if evidence.runs(p, row["method"])]
-        obstacles = [evidence.obstacle(place, (row["method"],)) for place in places]
-        stopped = [why for why in obstacles if why]
+    for row in ranks.to_dict("records"):
+        method, column = row["method"], (row["corpus"], row["benchmark"])
+        places = [p for p in evidence.places if p[2:] == column and evidence.runs(p, method)]
+        stopped = [why for p in places if (why := evidence.obstacle(p, (method,)))]
         obstacle = stopped[0] if stopped and 2 * len(stopped) >= len(places) else None
         verdict = decide(row["gap_low"], row["gap_high"], 0, above=row["rank"] == "1")
-        cells.append(
-            {
-                "family": "mean of families",
-                "corpus": row["corpus"],
-                "benchmark": row["benchmark"],
-                "method": f"{method_name(row['method'])}, rank {row['rank']}",
-                "n": row["n"],
-                "value": row["gap"],
-                "low": row["gap_low"],
-                "high": row["gap_high"],
-                "verdict": UNDECIDED if obstacle else verdict,
-                "obstacle": obstacle,
-            }
-        )
+        cell = {"family": "mean of families", "corpus": row["corpus"]}
+        cell |= {"benchmark": row["benchmark"]}
+        cell |= {"method": f"{method_name(method)}, rank {row['rank']}", "n": row["n"]}
+        cell |= {"value": row["gap"], "low": row["gap_low"], "high": row["gap_high"]}
+        cells.append(cell | {"verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle})
     return [
         _claim(
             "concentrated_knowledge",

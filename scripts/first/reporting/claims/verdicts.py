@@ -9,12 +9,12 @@ reported beside it.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
 from scripts.first.calibration.intervals import Scores, mean_scores
-from scripts.first.reporting.claims.evidence import Evidence, Place
+from scripts.first.reporting.claims.evidence import LABELS, Evidence, Place
 from scripts.first.reporting.names import method_name
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
@@ -101,7 +101,11 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
         numbers = _rounded(score(place).summary(claim.metric))
         obstacle = evidence.obstacle(place, claim.tested or claim.methods)
         verdict = decide(numbers["low"], numbers["high"], claim.threshold, claim.above)
-        cell = {**asdict(place), "n": len(evidence.runs(place, claim.methods[0])[0].ids), **numbers}
+        cell = {
+            **place._asdict(),
+            "n": len(evidence.runs(place, claim.methods[0])[0].ids),
+            **numbers,
+        }
         if len(claim.methods) == 1:
             cell |= {"ece": round(score(place).value["ece"], DIGITS)}
         cells.append({**cell, "verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle})
@@ -124,11 +128,11 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
 def by_column(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> list[dict]:
     """Return judge() for each column by itself, without its cells."""
     rows = []
-    for column in dict.fromkeys(place.column for place in places):
-        found = judge(claim, evidence, [place for place in places if place.column == column])
+    for column in dict.fromkeys(place[1:] for place in places):
+        own = [place for place in places if place[1:] == column]
+        found = judge(claim, evidence, own)
         numbers = {k: v for k, v in found.pop("numbers").items() if k not in ("cells", "unit")}
-        label = dict(zip(("setting", "corpus", "benchmark"), column, strict=True))
-        rows.append(label | numbers | found)
+        rows.append(dict(zip(LABELS[1:], column, strict=True)) | numbers | found)
     return rows
 
 

@@ -11,7 +11,7 @@ import argparse
 from scripts.first.errors import UserError
 from scripts.first.files import write_csv, write_json, write_text
 from scripts.first.provenance import records
-from scripts.first.reporting.layout import MISSING, number, page, pipe_table
+from scripts.first.reporting.layout import number, page, pipe_table
 from scripts.first.reporting.names import dataset_name, family_name
 from scripts.first.reporting.options import paired
 from scripts.first.reporting.sealing import seal
@@ -73,21 +73,6 @@ def encoding_row(path: str, family: str, corpus: str) -> dict:
 
 def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> str:
     """Return the report as a page."""
-    head = ["Dataset", "Split", "Official split", "Majority answer", "Rows", "Duplicate prompts"]
-    head += ["Empty responses", "Majority (%)", "Chance (%)"]
-    names = ("rows", "duplicate_prompts", "empty_responses")
-    splits = [
-        [
-            dataset_name(row["dataset"]),
-            row["split"],
-            row["official_split"],
-            row["majority_answer"] or MISSING,
-            *(row[name] for name in names),
-            number(row["majority"]),
-            number(row["chance"]),
-        ]
-        for row in rows
-    ]
     left_out = [
         f"- {dataset_name(report['dataset'])}: {entry['rows']} rows of official split "
         f"{entry['official_split']}: {entry['reason']}"
@@ -100,25 +85,24 @@ def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> st
         for kind in ("prompts", "passages")
         for pair, count in (report.get(f"shared_{kind}") or {}).items()
     ]
-    paragraphs = ["# Data report", "## Rows", pipe_table(head, splits, left=4), "## Left out"]
+    paragraphs = ["# Data report", "## Rows (majority and chance in percent)", _table(rows, left=3)]
+    paragraphs += ["## Left out"]
     paragraphs += ["\n".join(left_out) or "Nothing: every official row is in a split."]
     paragraphs += ["## Overlap between splits", "\n".join(overlaps)]
     if encodings:
-        head = ["Family", "Corpus", "Rows", "Passages shortened", "Responses cut", "Rows dropped"]
-        lines = [
-            [
-                family_name(row["family"]),
-                dataset_name(row["corpus"]),
-                *(row[name] for name in ("rows", "shortened_prompts", "cut_responses")),
-                _dropped(row["dropped_rows"]),
-                row["longest"],
-            ]
-            for row in encodings
-        ]
-        table = pipe_table([*head, "Longest (tokens)"], lines, left=2)
-        paragraphs += ["## Encoding of the training split", table]
+        paragraphs += ["## Encoding of the training split (longest row in tokens)"]
+        paragraphs += [_table(encodings, left=2)]
     return page(*paragraphs)
 
 
-def _dropped(rows: list[str]) -> str:
-    return f"{len(rows)} ({', '.join(rows[:5])})" if rows else "0"
+def _table(rows: list[dict], left: int) -> str:
+    head = [name.replace("_", " ").capitalize() for name in rows[0]]
+    return pipe_table(head, [map(_text, row.values()) for row in rows], left)
+
+
+def _text(value: str | float | list[str] | None) -> str:
+    if isinstance(value, list):  # ids of dropped rows
+        return f"{len(value)} ({', '.join(value[:5])})" if value else "0"
+    if isinstance(value, str):
+        return dataset_name(family_name(value))
+    return str(value) if isinstance(value, int) else number(value)

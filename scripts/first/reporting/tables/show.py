@@ -55,10 +55,10 @@ def terminal(rows: Sequence[dict], intervals: bool = False) -> str:
         out.append(
             tabulate(lines, [family, *head], disable_numparse=True, preserve_whitespace=True)
         )
-    reach = [
-        f"{name} ±{max(abs(row[key + end] - row[key]) for row in rows for end in ('_low', '_high')):.1f}"
-        for key, name in HEADLINE.items()
-    ]
+    reach = []
+    for key, name in HEADLINE.items():
+        half = max(abs(row[key + end] - row[key]) for row in rows for end in ("_low", "_high"))
+        reach.append(f"{name} ±{half:.1f}")
     notes = [f"95 % intervals (bootstrap over questions) reach at most {', '.join(reach)}."]
     notes += [f"{mark}: {meaning}" for mark, meaning in used_marks(rows).items()]
     return "\n\n".join([*out, "\n".join(notes)])

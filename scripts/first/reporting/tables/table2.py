@@ -9,6 +9,7 @@ method gets wrong stand below them.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -93,15 +94,12 @@ def paper_cases(
         if not {"id", "text"} & set(entry):
             raise UserError("question without id and text: --first-questions: give one of them")
         text = entry.get("text", "").lower()
-        matches = (
-            i
-            for i, name in enumerate(run.ids)
-            if name == entry.get("id") or (text and text in questions[name]["prompt"].lower())
-        )
-        if (index := next(matches, None)) is None:
-            notes.append(f"Not among the test questions: {entry.get('text', entry.get('id'))}")
+        for i, name in enumerate(run.ids):
+            if name == entry.get("id") or (text and text in questions[name]["prompt"].lower()):
+                found.append((i, "question of the paper"))
+                break
         else:
-            found.append((index, "question of the paper"))
+            notes.append(f"Not among the test questions: {entry.get('text', entry.get('id'))}")
     return found, notes
 
 
@@ -109,52 +107,50 @@ def case_rows(runs: dict[str, Run], questions: dict, index: int, why: str) -> li
     """Return a case as one row for each method; probabilities in percent."""
     fine = runs["finetune"]
     question = questions[fine.ids[index]]
-    candidates = question["candidates"]
     gold, rival = fine.answers[index], fine.predictions[index]
+    case = {"case": why, "family": fine.family, "benchmark": fine.benchmark, "id": fine.ids[index]}
+    case |= {"prompt": question["prompt"], "gold": gold, "finetune_answer": rival}
     rows = []
     for method in METHODS:
         run = runs[method]
+        row = {"method": method, "seed": run.seed, "answer": run.predictions[index]}
+        row |= {"correct": bool(run.correct[index])}
+        row |= {"confidence": 100 * float(run.confidence[index])}
         probabilities = 100 * np.exp(np.asarray(run.candidate_log_probs[index]))
-        rows.append(
-            {
-                "case": why,
-                "family": run.family,
-                "benchmark": run.benchmark,
-                "id": run.ids[index],
-                "prompt": question["prompt"],
-                "gold": gold,
-                "finetune_answer": rival,
-                "method": method,
-                "seed": run.seed,
-                "answer": run.predictions[index],
-                "correct": bool(run.correct[index]),
-                "confidence": 100 * float(run.confidence[index]),
-                "probability_gold": float(probabilities[candidates.index(gold)]),
-                "probability_finetune_answer": float(probabilities[candidates.index(rival)]),
-            }
-        )
+        for name, answer in (("gold", gold), ("finetune_answer", rival)):
+            at = question["candidates"].index(answer)
+            row[f"probability_{name}"] = float(probabilities[at])
+        rows.append(case | row)
     return rows
 
 
-def error_summary(run: Run) -> dict:
-    """Return how confident a method is when wrong and when right, over all questions (percent)."""
+def error_summary(run: Run) -> dict[str, str]:
+    """Return how confident a method is when wrong and when right, over all questions, in print."""
     wrong, right = run.confidence[~run.correct], run.confidence[run.correct]
 
-    def mean(values: np.ndarray) -> float | None:
-        return 100 * float(values.mean()) if values.size else None
+    def mean(values: np.ndarray) -> str:
+        return number(100 * values.mean() if values.size else None)
 
     return {
-        "method": run.method,
-        "n_wrong": wrong.size,
-        "n": run.correct.size,
-        "wrong": mean(wrong),
-        "right": mean(right),
-        "over_90": mean(wrong > 0.9),
+        "Method": method_name(run.method),
+        "Wrong answers": f"{wrong.size} of {run.correct.size}",
+        "Confidence when wrong": mean(wrong),
+        "Confidence when right": mean(right),
+        "Wrong with confidence > 90": f"{mean(wrong > 0.9)} % of errors",
     }
 
 
-def _cases(rows: list[dict]) -> list[tuple[dict, ...]]:
-    return list(zip(*[iter(rows)] * len(METHODS), strict=True))
+def cases(rows: list[dict]) -> Iterator[tuple[dict, str, list[list[str]]]]:
+    """Yield each case's first row, its answers in words and a printed line for each method."""
+    for i in range(0, len(rows), len(METHODS)):
+        one = rows[i]
+        answers = f"Right: {one['gold']}. Fine-tune answers {one['finetune_answer']}."
+        lines = []
+        for row in rows[i : i + len(METHODS)]:
+            answer = row["answer"] + (" (right)" if row["correct"] else "")
+            numbers = (row["probability_gold"], row["probability_finetune_answer"])
+            lines.append([method_name(row["method"]), answer, *map(number, numbers)])
+        yield one, answers, lines
 
 
 def markdown(rows: list[dict], summary: list[dict], notes: list[str], run: Run) -> str:
@@ -164,50 +160,22 @@ def markdown(rows: list[dict], summary: list[dict], notes: list[str], run: Run) 
     if not rows:
         paragraphs.append("The fine-tuned student makes no error here.")
     head = ["Method", "Answers", "p(right answer), %", "p(fine-tune's answer), %"]
-    for i, case in enumerate(_cases(rows), start=1):
-        one = case[0]
-        lines = [
-            [
-                method_name(row["method"]),
-                row["answer"] + (" (right)" if row["correct"] else ""),
-                number(row["probability_gold"]),
-                number(row["probability_finetune_answer"]),
-            ]
-            for row in case
-        ]
-        paragraphs += [
-            f"## Case {i}: {one['case']} (`{one['id']}`)",
-            f"```\n{one['prompt'].rstrip()}\n```",
-            f"Right: {one['gold']}. Fine-tune answers {one['finetune_answer']}.",
-            pipe_table(head, lines, left=2),
-        ]
-    head = ["Method", "Wrong answers", "Confidence when wrong", "Confidence when right"]
-    errors = [
-        [
-            method_name(entry["method"]),
-            f"{entry['n_wrong']} of {entry['n']}",
-            *(number(entry[name]) for name in ("wrong", "right")),
-            f"{number(entry['over_90'])} % of errors",
-        ]
-        for entry in summary
-    ]
-    paragraphs += ["## All errors", pipe_table([*head, "Wrong with confidence > 90"], errors)]
-    return page(*paragraphs, "\n".join(f"- {note}" for note in notes))
+    for i, (one, answers, lines) in enumerate(cases(rows), start=1):
+        paragraphs += [f"## Case {i}: {one['case']} (`{one['id']}`)"]
+        paragraphs += [f"```\n{one['prompt'].rstrip()}\n```", answers]
+        paragraphs += [pipe_table(head, lines, left=2)]
+    errors = pipe_table([*summary[0]], [entry.values() for entry in summary])
+    return page(*paragraphs, "## All errors", errors, "\n".join(f"- {note}" for note in notes))
 
 
 def latex(rows: list[dict]) -> str:
     """Return a table* of the cases."""
     lines = [r"Question & Method & Answers & $p$(right) & $p$(fine-tune's) \\"]
-    for case in _cases(rows):
-        one = case[0]
-        texts = [
-            escape(one["prompt"]).strip().replace("\n", r" \newline "),
-            escape(f"Right: {one['gold']}; fine-tune answers {one['finetune_answer']}."),
-            *[""] * (len(case) - 2),
+    for one, answers, (first, *others) in cases(rows):
+        prompt = escape(one["prompt"]).strip().replace("\n", r" \newline ")
+        texts = [prompt, escape(answers), *[""] * len(others)]
+        table = [
+            [text, *map(escape, line)] for text, line in zip(texts, (first, *others), strict=True)
         ]
-        lines.append(r"\midrule")
-        for text, row in zip(texts, case, strict=True):
-            numbers = (row["probability_gold"], row["probability_finetune_answer"])
-            words = (escape(method_name(row["method"])), escape(row["answer"]))
-            lines += latex_rows([text, *words, *map(number, numbers)])
+        lines += [r"\midrule", *latex_rows(*table)]
     return latex_table(r"p{0.5\textwidth}llrr", lines, escape(CAPTION), r"\small")
