@@ -17,7 +17,6 @@ from scripts.first.reporting.claims.verdicts import (
 )
 from scripts.first.reporting.names import dataset_name, family_name, method_name
 
-LOWEST_C, HIGHEST_C, TYPICAL_C = 0.2, 0.4, 0.3
 NEAR_BEST = 0.01  # ECE on about a thousand rows is noisy by one to two points
 TOP_K, CLAIMED_MASS = 5, 95.0
 NORMAL = 1.959963984540054
@@ -57,11 +56,10 @@ def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
 
     Judged in-domain only: a search on response tokens does not rest on lettered questions.
     """
-    places = [p for p in evidence.places if p.setting == "in_domain"]
     found = {
         (place.family, place.corpus): evidence.obstacle(place, ("teacher",))
-        for place in places
-        if evidence.runs(place, "teacher")
+        for place in evidence.places
+        if place.setting == "in_domain" and evidence.runs(place, "teacher")
     }
     return {key: reason for key, reason in found.items() if reason}
 
@@ -71,67 +69,59 @@ def temperature_claims(searches: list[dict], obstacles: dict[tuple[str, str], st
 
     obstacles: (family, corpus) whose teacher is at chance, so that its search decides nothing.
     """
-    csqa = [search for search in searches if search["corpus"] == "csqa"] or searches
 
-    def cells(judged: Callable[[dict], dict], chosen: list[dict] = searches) -> list[dict]:
-        found = []
-        for search in chosen:
+    def claim(name: str, text: str, test: str, judged: Callable, found=searches, **options) -> dict:
+        cells = []
+        for search in found:
             label = {"family": search["family"], "corpus": search["corpus"]}
             cell = {**label, "n": search["selected"]["n"], **judged(search)}
             if reason := obstacles.get(tuple(label.values())):
                 cell |= {"verdict": UNDECIDED, "obstacle": cell.get("obstacle") or reason}
-            found.append(cell)
-        return found
+            cells.append(cell)
+        return _claim(name, text, test, cells, found, **options)
 
     return [
-        _claim(
+        claim(
             "c_around_0.3",
             "The lowest validation ECE of the coarse search (steps of 0.1) is at c = 0.3 "
             "(the paper's example).",
-            CHOICE_TEST.format(f"is {TYPICAL_C:g}"),
-            cells(lambda s: _choice(s, "coarse_c", TYPICAL_C, TYPICAL_C, s["coarse"]), csqa),
-            csqa,
+            CHOICE_TEST.format("is 0.3"),
+            lambda search: _choice(search, "coarse_c", 0.3, 0.3, search["coarse"]),
+            [search for search in searches if search["corpus"] == "csqa"] or searches,
             ranged="c",
         ),
-        _claim(
+        claim(
             "c_between_0.2_and_0.4",
             "The chosen c lies between 0.2 and 0.4 for every teacher and corpus.",
-            CHOICE_TEST.format(f"lies in [{LOWEST_C:g}, {HIGHEST_C:g}]"),
-            cells(lambda s: _choice(s, "c", LOWEST_C, HIGHEST_C, [*s["coarse"], *s["refined"]])),
-            searches,
+            CHOICE_TEST.format("lies in [0.2, 0.4]"),
+            lambda search: _choice(search, "c", 0.2, 0.4, search["coarse"] + search["refined"]),
             ranged="c",
         ),
-        _claim(
+        claim(
             "c_1_compresses",
             "c = 1 dramatically compresses the top-1 probability.",
             "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
-            cells(_compression),
-            searches,
+            _compression,
             note="Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
             "teacher says.",
             ranged="c = 1",
         ),
-        _claim(
+        claim(
             "teacher_over_confident_on_validation",
             "The fine-tuned teacher is over-confident on the validation split, so that there is "
             "something to recalibrate.",
             "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
-            cells(_teacher_gap),
-            searches,
+            _teacher_gap,
         ),
     ]
 
 
 def _choice(search: dict, key: str, low: float, high: float, points: list[dict]) -> dict:
-    value = search["selected"][key]
+    value, at_edge = search["selected"][key], search["selected"]["at_edge"]
     best = min(point["ece"] for point in points)
     near = [point["c"] for point in points if point["ece"] <= best + NEAR_BEST]
-
-    def inside(c: float) -> bool:
-        return low - 1e-9 <= c <= high + 1e-9
-
-    verdict = HOLDS if inside(value) else UNDECIDED if any(map(inside, near)) else FAILS
-    at_edge = search["selected"]["at_edge"]
+    inside, possible = (any(low - 1e-9 <= c <= high + 1e-9 for c in cs) for cs in ([value], near))
+    verdict = HOLDS if inside else UNDECIDED if possible else FAILS
     return {
         "shown": {"c": value, "near-best from": min(near), "to": max(near)},
         "verdict": UNDECIDED if at_edge else verdict,
@@ -152,12 +142,9 @@ def _teacher_gap(search: dict) -> dict:
     chosen = search["selected"]
     gap = 100 * (chosen["teacher_confidence"] - chosen["accuracy"])
     half = 100 * _half_width(chosen["accuracy"], chosen["n"])
-    numbers = {"value": gap, "low": gap - half, "high": gap + half}
-    return {
-        **{key: round(value, DIGITS) for key, value in numbers.items()},
-        "teacher_ece": 100 * chosen["teacher_ece"],
-        "verdict": decide(gap - half, gap + half, 0, above=True),
-    }
+    cell = {"value": round(gap, DIGITS), "low": round(gap - half, DIGITS)}
+    cell |= {"high": round(gap + half, DIGITS), "teacher_ece": 100 * chosen["teacher_ece"]}
+    return cell | {"verdict": decide(gap - half, gap + half, 0, above=True)}
 
 
 def _half_width(share: float, n: int) -> float:

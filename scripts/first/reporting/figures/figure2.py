@@ -16,15 +16,7 @@ import numpy as np
 
 from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, store_bytes
 from scripts.first.models.batching import scored_positions
-from scripts.first.reporting.figures.style import (
-    DASHED,
-    TEXT,
-    look,
-    note,
-    publish,
-    start,
-    title,
-)
+from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import dataset_name, family_name
 from scripts.first.reporting.options import paired
 
@@ -49,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     for folder, family, corpus in paired(args, "stores", "families", "corpora"):
         rows += coverage(KnowledgeStore.open(folder), family, corpus)
     sources = [Path(folder) / MANIFEST for folder in args.stores]
-    publish("figure2", rows, draw, args.output_prefix, sources)
+    style.publish("figure2", rows, draw, args.output_prefix, sources)
 
 
 def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:
@@ -67,32 +59,21 @@ def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:
         chosen = cumulative[positions]
         for k in steps:
             mass = chosen[:, k - 1]
-            low, middle, high = np.quantile(mass, [0.05, 0.5, 0.95])
-            rows.append(
-                {
-                    "family": family,
-                    "corpus": corpus,
-                    "positions": kind,
-                    "n_positions": len(mass),
-                    "k": k,
-                    "mass_mean": mass.mean(),
-                    "mass_sd": mass.std(ddof=1) if len(mass) > 1 else 0.0,
-                    "mass_min": mass.min(),
-                    "mass_p5": low,
-                    "mass_median": middle,
-                    "mass_p95": high,
-                    "share_over_95": 100 * np.mean(mass >= CLAIMED_MASS),
-                    "bytes_per_position": stored[k],
-                }
-            )
+            row = {"family": family, "corpus": corpus, "positions": kind}
+            row |= {"n_positions": len(mass), "k": k, "mass_mean": mass.mean()}
+            row |= {"mass_sd": mass.std(ddof=1) if len(mass) > 1 else 0.0, "mass_min": mass.min()}
+            for name, share in (("p5", 0.05), ("median", 0.5), ("p95", 0.95)):
+                row[f"mass_{name}"] = np.quantile(mass, share)
+            row |= {"share_over_95": 100 * np.mean(mass >= CLAIMED_MASS)}
+            rows.append(row | {"bytes_per_position": stored[k]})
     return rows
 
 
 def draw(data):
     """Return the figure: a panel of mass for each corpus, a line for each family; then bytes."""
-    plt = start()
+    plt = style.start()
     corpora, families = list(data["corpus"].unique()), list(data["family"].unique())
-    figure, axes = plt.subplots(1, len(corpora) + 1, figsize=(TEXT, 2.3))
+    figure, axes = plt.subplots(1, len(corpora) + 1, figsize=(style.TEXT, 2.3))
     everywhere = data[data["positions"] == "all"]
     floor = min(CLAIMED_MASS, everywhere["mass_p5"].min())
     floor = max(0.0, math.floor(floor - 0.06 * (100 - floor)))
@@ -101,18 +82,18 @@ def draw(data):
             part = everywhere[(everywhere["corpus"] == corpus) & (everywhere["family"] == family)]
             band = (part["k"], part["mass_p5"], part["mass_p95"])
             axis.fill_between(*band, color=f"C{i}", alpha=0.15, lw=0)
-            axis.plot(part["k"], part["mass_mean"], label=family_name(family), **look(i))
-        axis.axhline(CLAIMED_MASS, **DASHED)
-        axis.axvline(CLAIMED_K, **{**DASHED, "linestyle": ":"})
+            axis.plot(part["k"], part["mass_mean"], label=family_name(family), **style.look(i))
+        axis.axhline(CLAIMED_MASS, **style.DASHED)
+        axis.axvline(CLAIMED_K, **{**style.DASHED, "linestyle": ":"})
         axis.set_ylim(floor, 100.0 + 0.03 * (100 - floor))
         axis.tick_params(labelleft=axis is axes[0])
-        title(axis, letter, dataset_name(corpus))
+        style.title(axis, letter, dataset_name(corpus))
     axes[0].set_ylabel("Mass of the top $k$ (%)")
     axes[0].legend(loc="lower right", handlelength=2.6, borderaxespad=0.2)
     text = "dashed, dotted: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
     where, height = (axes[1], 0.04) if len(corpora) > 1 else (axes[0], 0.4)
-    note(where, 0.98, height, text, ha="right", bbox=PLATE)
-    title(axes[-1], "abcdefgh"[len(corpora)], "Storage")
+    style.note(where, 0.98, height, text, ha="right", bbox=PLATE)
+    style.title(axes[-1], "abcdefgh"[len(corpora)], "Storage")
     _draw_bytes(axes[-1], everywhere)
     for axis in axes:
         axis.set_xscale("log")
@@ -128,10 +109,10 @@ def _draw_bytes(axis, data) -> None:
 
     stored = data.groupby("k")["bytes_per_position"].agg(["min", "max", "mean"])
     axis.fill_between(stored.index, stored["min"], stored["max"], color="0.8", lw=0)
-    style = {"color": "black", "marker": "o", "markersize": 3}
-    axis.plot(stored.index, stored["mean"], label="knowledge store\n(grey: range)", **style)
+    points = {"color": "black", "marker": "o", "markersize": 3}
+    axis.plot(stored.index, stored["mean"], label="knowledge store\n(grey: range)", **points)
     paper = PAPER_BYTES_PER_ENTRY * stored.index
-    axis.plot(stored.index, paper, label="paper: 12 B\nan entry", **DASHED)
+    axis.plot(stored.index, paper, label="paper: 12 B\nan entry", **style.DASHED)
     axis.set_yscale("log")
     axis.set_ylabel("Bytes per position")
     axis.legend(loc="upper left", handlelength=2.2, borderaxespad=0.2)

@@ -18,16 +18,7 @@ from scripts.first.calibration.metrics import bin_index
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
-from scripts.first.reporting.figures.style import (
-    TEXT,
-    dead_mark,
-    dead_text,
-    look,
-    note,
-    publish,
-    start,
-    title,
-)
+from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import dataset_name, method_name
 from scripts.first.reporting.options import paired
 
@@ -47,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
     """Make Figure 3."""
     models = [load(ranks, metrics) for ranks, metrics in paired(args, "ranks", "metrics")]
     rows = rank_rows(models, args.methods)
-    publish("figure3", rows, draw, args.output_prefix, args.metrics)
+    style.publish("figure3", rows, draw, args.output_prefix, args.metrics)
 
 
 def load(ranks: str, metrics: str) -> dict:
@@ -61,7 +52,7 @@ def load(ranks: str, metrics: str) -> dict:
     labels = records.read(metrics)
     return {
         **{name: labels[name] for name in ("family", "corpus", "method", "seed", "benchmark")},
-        **dead_mark([labels]),
+        **style.dead_mark([labels]),
         "probability": table["probability"].to_numpy().reshape(-1, depth).astype(np.float64),
         "correct": table["correct"].to_numpy().astype(np.float64).reshape(-1, depth),
     }
@@ -98,7 +89,7 @@ def rank_rows(models: list[dict], methods: list[str]) -> list[dict]:
                     low, high = interval(numbers[name][0], numbers[name][1:])
                     lowest = -100.0 if name == "gap" else 0.0
                     row |= {f"{name}_low": max(low, lowest), f"{name}_high": high}
-                rows.append(row | dead_mark(group))
+                rows.append(row | style.dead_mark(group))
     return rows
 
 
@@ -144,18 +135,18 @@ def draw(data):
     """Return the figure: the signed gap by rank, and its over- and under-confident parts."""
     methods = list(data["method"].unique())
     ranks = [rank for rank in data["rank"].unique() if "-" not in rank]
-    figure, (left, right) = start().subplots(1, 2, figsize=(TEXT, 2.6))
+    figure, (left, right) = style.start().subplots(1, 2, figsize=(style.TEXT, 2.6))
     width = 0.8 / len(methods)
     x = np.arange(len(ranks))
     for i, method in enumerate(methods):
         own = data[(data["method"] == method) & data["rank"].isin(ranks)]
-        name = method_name(method) + dead_text(own, " ({})")
+        name = method_name(method) + style.dead_text(own, " ({})")
         offset = x + (i - (len(methods) - 1) / 2) * width
         parts = dict(list(own.groupby("family")))
         mean = parts.pop(POOLED)
         errors = [mean["gap"] - mean["gap_low"], mean["gap_high"] - mean["gap"]]
-        style = {**look(i), "linestyle": "none"}
-        left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, label=name, **style)
+        points = {**style.look(i), "linestyle": "none", "label": name}
+        left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
         for part in parts.values():
             left.plot(offset, part["gap"], "_", color=f"C{i}", alpha=0.6, markersize=5)
         bar = {"width": width * 0.9, "edgecolor": "black", "linewidth": 0.5, "color": f"C{i}"}
@@ -169,14 +160,14 @@ def draw(data):
         axis.margins(y=0.12)
     low, high = right.get_ylim()
     right.set_ylim(low - 0.08 * (high - low), high)
-    note(right, 0.99, 0.98, "over-confident", ha="right", va="top", fontsize=8)
-    note(right, 0.99, 0.02, "under-confident", ha="right", va="bottom", fontsize=8)
+    style.note(right, 0.99, 0.98, "over-confident", ha="right", va="top", fontsize=8)
+    style.note(right, 0.99, 0.02, "under-confident", ha="right", va="bottom", fontsize=8)
     left.set_ylabel("Probability − frequency (points)")
     right.set_ylabel("Part of the calibration error (points)")
     families = data["family"].nunique() - 1
     corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(dataset_name)
-    title(left, "a", f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
-    title(right, "b", "Over- and under-confident parts")
+    style.title(left, "a", f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
+    style.title(right, "b", "Over- and under-confident parts")
     legend = f"mean of {families} families\n(dash: one family)" if families > 1 else None
     left.legend(title=legend)
     right.legend(loc="center right", bbox_to_anchor=(1.0, 0.7))

@@ -13,15 +13,7 @@ import numpy as np
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
-from scripts.first.reporting.figures.style import (
-    DASHED,
-    TEXT,
-    dead_mark,
-    dead_text,
-    note,
-    publish,
-    start,
-)
+from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import dataset_name, family_name, method_name
 from scripts.first.reporting.runs import load_runs, score_runs
 
@@ -43,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     if len({(corpus, benchmark) for _, corpus, _, benchmark in groups}) != 1:
         raise UserError("several corpora or benchmarks: figure5: give the files of one of each")
     rows = bin_rows(groups, args.methods)
-    publish("figure5", rows, draw, args.output_prefix, args.metrics)
+    style.publish("figure5", rows, draw, args.output_prefix, args.metrics)
 
 
 def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
@@ -68,7 +60,7 @@ def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
             label |= {"method": method, "n_questions": len(runs[0].ids), "n_seeds": len(runs)}
             model = {"ece": ece["value"], "ece_low": ece["low"], "ece_high": ece["high"]}
             model |= {f"mean_{name}": scores.value[name] for name in ("confidence", "accuracy")}
-            model |= dead_mark(run.metrics for run in runs)
+            model |= style.dead_mark(run.metrics for run in runs)
             for b in range(BINS):
                 percent = {name: 100 * bins[name][b] for name in ("lower", "upper")}
                 percent["count"] = int(bins["count"][b])
@@ -80,10 +72,10 @@ def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
 def draw(data):
     """Return the figure: each bin's accuracy against the diagonal, its share of questions below."""
     families, methods = list(data["family"].unique()), list(data["method"].unique())
-    figure, axes = start().subplots(
+    figure, axes = style.start().subplots(
         2 * len(families),
         len(methods),
-        figsize=(TEXT, 0.35 + 2.15 * len(families)),
+        figsize=(style.TEXT, 0.35 + 2.15 * len(families)),
         height_ratios=[3, 1] * len(families),
         sharex=True,
         squeeze=False,
@@ -116,10 +108,10 @@ def _reliability(axis, part) -> None:
     axis.bar(middle, filled["accuracy"], label="accuracy of the bin", **bar)
     dash = {"color": "C3", "markersize": 9, "markeredgewidth": 1.6}
     axis.plot(middle, filled["confidence"], "_", label="mean confidence of the bin", **dash)
-    axis.plot([0, 100], [0, 100], label="calibrated", **{**DASHED, "linewidth": 0.8, "zorder": 2})
+    axis.plot([0, 100], [0, 100], label="calibrated", **style.DASHED)
     one = part.iloc[0]
     text = f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
-    note(axis, 0.03, 0.94, text + dead_text(part, "\n{}"), va="top", fontsize=8)
+    style.note(axis, 0.03, 0.94, text + style.dead_text(part, "\n{}"), va="top", fontsize=8)
     ticks = [0, 25, 50, 75, 100]
     axis.set(xlim=(0, 100), ylim=(0, 103), xticks=ticks, yticks=ticks)
 

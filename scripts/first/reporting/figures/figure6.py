@@ -12,17 +12,7 @@ import numpy as np
 
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
-from scripts.first.reporting.figures.style import (
-    DASHED,
-    TEXT,
-    dead_mark,
-    dead_text,
-    look,
-    note,
-    publish,
-    start,
-    title,
-)
+from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import dataset_name, family_name
 from scripts.first.reporting.options import paired
 
@@ -53,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
         rows.append(student_row(records.read(path), temperature(c)))
     chosen = [word for word in args.student_c if word.endswith(".json")]
     sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
-    publish("figure6", rows, draw, args.output_prefix, sources)
+    style.publish("figure6", rows, draw, args.output_prefix, sources)
 
 
 def temperature(word: str) -> float:
@@ -66,22 +56,11 @@ def curve_rows(family: str, corpus: str, coarse: str, refined: str, selected: di
     rows = []
     for part, path in (("coarse", coarse), ("refined", refined)):
         for point in read_csv(records.verified(path)).to_dict("records"):
-            rows.append(
-                {
-                    "part": part,
-                    "family": family,
-                    "corpus": corpus,
-                    "benchmark": None,
-                    "seed": None,
-                    "c": point["c"],
-                    "n": int(point["n"]),
-                    **{name: 100 * point[name] for name in ("ece", "accuracy", "confidence")},
-                    "trust": 100 * (point["accuracy"] - point["ece"]),
-                    "nll": point["nll"],
-                    "at_edge": None,
-                    "teacher_ece": None,
-                }
-            )
+            row = {"part": part, "family": family, "corpus": corpus, "benchmark": None}
+            row |= {"seed": None, "c": point["c"], "n": int(point["n"])}
+            row |= {name: 100 * point[name] for name in ("ece", "accuracy", "confidence")}
+            row |= {"trust": 100 * (point["accuracy"] - point["ece"]), "nll": point["nll"]}
+            rows.append(row | {"at_edge": None, "teacher_ece": None})
     chosen = next(row for row in reversed(rows) if abs(row["c"] - selected["c"]) < 1e-9)
     extra = {"at_edge": selected["at_edge"], "teacher_ece": 100 * selected["teacher_ece"]}
     return [*rows, {**chosen, "part": "selected", **extra}]
@@ -95,20 +74,21 @@ def student_row(metrics: dict, c: float) -> dict:
         row[name] = metrics[name]
         low, high = metrics.get("intervals", {}).get(name, (None, None))
         row[f"{name}_low"], row[f"{name}_high"] = low, high
-    return row | {"nll": metrics["nll"], **dead_mark([metrics])}
+    return row | {"nll": metrics["nll"], **style.dead_mark([metrics])}
 
 
 def draw(data):
     """Return the figure: left the search on validation, right students on the test questions."""
     panels = [["search", "top"], ["search", "bottom"]]
-    figure, axes = start().subplot_mosaic(panels, figsize=(TEXT, 2.9), width_ratios=[1.15, 1])
+    size = {"figsize": (style.TEXT, 2.9), "width_ratios": [1.15, 1]}
+    figure, axes = style.start().subplot_mosaic(panels, **size)
     _curves(axes["search"], data)
     students = data[data["part"] == "student"]
     top, bottom = axes["top"], axes["bottom"]
     if students.empty:
         top.set_axis_off()
         bottom.set_axis_off()
-        note(top, 0.5, 0, "no students at other c", ha="center", fontsize=8)
+        style.note(top, 0.5, 0, "no students at other c", ha="center", fontsize=8)
         return figure
     several = students["family"].nunique() > 1
     for i, (name, color) in enumerate(STUDENT_COLORS.items()):
@@ -120,9 +100,9 @@ def draw(data):
         # Of several families the spread says more than the questions do.
         ends = students.groupby("c")[[f"{name}_low", f"{name}_high"]].mean()
         reach = None if several else np.abs(ends.to_numpy().T - mean.to_numpy())
-        style = {**look(i), "color": color, "label": name.capitalize()}
-        axis.errorbar(mean.index, mean, yerr=reach, **style)
-        if text := dead_text(students):
+        line = {**style.look(i), "color": color, "label": name.capitalize()}
+        axis.errorbar(mean.index, mean, yerr=reach, **line)
+        if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
             label = text if name == "accuracy" else None
             axis.plot(dead["c"], dead[name], "rx", markersize=7, zorder=5, label=label)
@@ -135,10 +115,10 @@ def draw(data):
     top.legend(loc="lower right", ncol=2, title="thin: one family" if several else None)
     bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
     if not several:
-        note(bottom, 0.98, 0.05, "bars: 95 %", ha="right")
+        style.note(bottom, 0.98, 0.05, "bars: 95 %", ha="right")
     corpus, benchmark = students.iloc[0][["corpus", "benchmark"]].map(dataset_name)
     whose = "Students" if several else f"{family_name(students.iloc[0]['family'])}'s students"
-    title(top, "b", f"{whose}, {corpus} → {benchmark}")
+    style.title(top, "b", f"{whose}, {corpus} → {benchmark}")
     return figure
 
 
@@ -147,20 +127,20 @@ def _curves(axis, data) -> None:
     for i, family in enumerate(searches["family"].unique()):
         own = searches[searches["family"] == family]
         parts = dict(list(own.groupby("part")))
-        points, chosen = {**look(i), "linestyle": "none"}, parts["selected"].iloc[0]
+        points, chosen = {**style.look(i), "linestyle": "none"}, parts["selected"].iloc[0]
         edge = ", edge" if chosen["at_edge"] else ""
         label = f"{family_name(family)} ($c$ = {chosen['c']:.2f}{edge})"
         line = own.sort_values("c").drop_duplicates("c")
-        axis.plot(line["c"], line["ece"], **{**look(i), "marker": ""}, linewidth=0.9)
+        axis.plot(line["c"], line["ece"], **{**style.look(i), "marker": ""}, linewidth=0.9)
         axis.plot(parts["coarse"]["c"], parts["coarse"]["ece"], label=label, **points)
         hollow = {"markersize": 2.6, "markerfacecolor": "white", "markeredgewidth": 0.7}
         axis.plot(parts["refined"]["c"], parts["refined"]["ece"], **points, **hollow)
         star = {"markersize": 9, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 5}
         axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
-    axis.axvline(PAPER_C, **DASHED)
+    axis.axvline(PAPER_C, **style.DASHED)
     place = {"transform": axis.get_xaxis_transform(), "color": "0.35", "va": "bottom"}
-    note(axis, PAPER_C + 0.012, 0.02, f"paper {PAPER_C}", **place)
+    style.note(axis, PAPER_C + 0.012, 0.02, f"paper {PAPER_C}", **place)
     axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
     axis.set_ylim(0, 1.1 * axis.dataLim.y1)
     axis.legend(loc="upper right", title="coarse filled, refined open, star chosen", framealpha=1)
-    title(axis, "a", f"Search on {dataset_name(searches.iloc[0]['corpus'])}")
+    style.title(axis, "a", f"Search on {dataset_name(searches.iloc[0]['corpus'])}")

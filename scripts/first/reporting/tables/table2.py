@@ -171,11 +171,9 @@ def markdown(rows: list[dict], summary: list[dict], notes: list[str], run: Run) 
 def latex(rows: list[dict]) -> str:
     """Return a table* of the cases."""
     lines = [r"Question & Method & Answers & $p$(right) & $p$(fine-tune's) \\"]
-    for one, answers, (first, *others) in cases(rows):
+    for one, answers, case in cases(rows):
         prompt = escape(one["prompt"]).strip().replace("\n", r" \newline ")
-        texts = [prompt, escape(answers), *[""] * len(others)]
-        table = [
-            [text, *map(escape, line)] for text, line in zip(texts, (first, *others), strict=True)
-        ]
+        texts = [prompt, escape(answers), *[""] * len(case[2:])]
+        table = [[text, *map(escape, line)] for text, line in zip(texts, case, strict=True)]
         lines += [r"\midrule", *latex_rows(*table)]
     return latex_table(r"p{0.5\textwidth}llrr", lines, escape(CAPTION), r"\small")
