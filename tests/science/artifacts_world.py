@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from scripts.artifacts import main
 from scripts.first.calibration import metrics
 from scripts.first.calibration.temperature_search import search_temperature
 from scripts.first.files import write_csv, write_parquet
@@ -25,6 +26,15 @@ METHODS = {
     "distill_ls": (0.68, 0.03),
     "first_ts": (0.71, 0.01),
 }
+
+
+def artifact(command: str, **options) -> None:
+    """Make an artifact by its command line; an option of several values is a list."""
+    words = [command]
+    for name, value in options.items():
+        values = value if isinstance(value, list) else [value]
+        words += [f"--{name.replace('_', '-')}", *map(str, values)]
+    main(words)
 
 
 def questions(benchmark: str, n: int) -> list[dict]:

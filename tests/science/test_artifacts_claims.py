@@ -6,53 +6,50 @@ import numpy as np
 import pandas
 import pytest
 
-from scripts.artifacts import main
 from scripts.first.errors import UserError
 from scripts.first.files import read_csv, read_json, write_csv
-from scripts.first.reporting.claims.evidence import (
-    FAILS,
-    HOLDS,
-    UNDECIDED,
-    Evidence,
-    Place,
-    combine,
-    decide,
-)
+from scripts.first.reporting.claims.evidence import Evidence, Place
 from scripts.first.reporting.claims.methods import method_claims
 from scripts.first.reporting.claims.teacher import (
     coverage_claims,
-    hold_back,
     rank_claims,
     teacher_obstacles,
     temperature_claims,
 )
+from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, combine, decide
 from scripts.first.reporting.runs import load_runs
-from tests.science.artifacts_world import COLUMNS, FAMILIES, METHODS, write_search, write_tree
+from tests.science.artifacts_world import (
+    COLUMNS,
+    FAMILIES,
+    METHODS,
+    artifact,
+    write_search,
+    write_tree,
+)
 
 PLACES = [
-    Place(family, ("in_domain" if corpus == benchmark else "out_of_domain", corpus, benchmark))
+    Place(family, "in_domain" if corpus == benchmark else "out_of_domain", corpus, benchmark)
     for family in FAMILIES
     for corpus, benchmark in COLUMNS
 ]
 
 
-def evidence_of(tree, edges=()):
+def evidence_of(tree, edges=(), places=PLACES):
     runs = [run for group in tree.values() for run in group]
-    return Evidence(load_runs([r[0] for r in runs], [r[1] for r in runs]), PLACES, set(edges))
+    return Evidence(load_runs([r[0] for r in runs], [r[1] for r in runs]), places, set(edges))
+
+
+def claims_of(evidence):
+    return {claim["id"]: claim for claim in method_claims(evidence)}
 
 
 def verdicts(evidence):
-    return {claim["id"]: claim["verdict"] for claim in method_claims(evidence)}
+    return {name: claim["verdict"] for name, claim in claims_of(evidence).items()}
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("runs"), n=500)
-
-
-@pytest.fixture(scope="module")
-def usual(tree):
-    return verdicts(evidence_of(tree))
 
 
 def test_decide_and_combine():
@@ -65,38 +62,39 @@ def test_decide_and_combine():
     assert combine([]) == UNDECIDED
 
 
-def test_what_was_built_in_is_found(usual):
-    assert usual["finetune_over_confident"] == HOLDS
-    assert usual["teacher_over_confident"] == HOLDS
-    assert usual["first_ece_against_finetune"] == HOLDS
-    assert usual["first_trust_against_distill"] == HOLDS
-    assert usual["first_ece_against_finetune_out_of_domain"] == HOLDS
-    assert usual["first_trust_against_finetune_in_domain"] == HOLDS
-    assert usual["tuning_raises_accuracy"] == HOLDS
+BUILT_IN = (
+    "finetune_over_confident teacher_over_confident first_ece_against_finetune "
+    "first_trust_against_distill first_ece_against_finetune_out_of_domain "
+    "first_trust_against_finetune_in_domain tuning_raises_accuracy"
+)
 
 
-def test_verdicts_flip_when_the_methods_swap_places(tmp_path):
-    swapped = {**METHODS, "first_ts": METHODS["finetune"], "finetune": METHODS["first_ts"]}
-    swapped["distill"] = (0.68, -0.10)
-    found = verdicts(evidence_of(write_tree(tmp_path, n=500, methods=swapped)))
-    assert found["first_ece_against_finetune"] == FAILS
-    assert found["first_trust_against_finetune"] == FAILS
-    assert found["headline_ece"] == FAILS
-    assert found["distill_inherits"] == FAILS
+def test_what_was_built_in_is_found(tree):
+    found = verdicts(evidence_of(tree))
+    assert {found[name] for name in BUILT_IN.split()} == {HOLDS}
 
 
-def test_equal_methods_stay_undecided(tmp_path):
-    equal = {**METHODS, "distill_ls": METHODS["first_ts"]}
-    found = verdicts(evidence_of(write_tree(tmp_path, n=500, methods=equal)))
-    assert found["first_ece_against_distill_ls"] == UNDECIDED
+SWAPPED = {**METHODS, "first_ts": METHODS["finetune"], "finetune": METHODS["first_ts"]}
+REFUTED = "first_ece_against_finetune first_trust_against_finetune headline_ece distill_inherits"
+
+
+@pytest.mark.parametrize(
+    ("methods", "claims", "verdict"),
+    [
+        ({**SWAPPED, "distill": (0.68, -0.10)}, REFUTED, FAILS),
+        ({**METHODS, "distill_ls": METHODS["first_ts"]}, "first_ece_against_distill_ls", UNDECIDED),
+    ],
+    ids=["swapped", "equal"],
+)
+def test_verdicts_follow_the_methods(tmp_path, methods, claims, verdict):
+    found = verdicts(evidence_of(write_tree(tmp_path, n=500, methods=methods)))
+    assert {found[name] for name in claims.split()} == {verdict}
 
 
 def test_one_family_on_the_other_side_leaves_the_claim_open(tree, tmp_path):
-    reversed_methods = {**METHODS, "first_ts": METHODS["finetune"], "finetune": METHODS["first_ts"]}
-    other = write_tree(tmp_path, n=500, methods=reversed_methods)
+    other = write_tree(tmp_path, n=500, methods=SWAPPED)
     mixed = {key: (other if key[0] == "cedar" else tree)[key] for key in tree}
-    claims = {claim["id"]: claim for claim in method_claims(evidence_of(mixed))}
-    claim = claims["first_ece_against_finetune"]
+    claim = claims_of(evidence_of(mixed))["first_ece_against_finetune"]
     assert claim["verdict"] == UNDECIDED
     assert "families disagree: 2 of 3" in claim["reason"]
     cedar = [cell for cell in claim["numbers"]["cells"] if cell["family"] == "cedar"]
@@ -105,31 +103,29 @@ def test_one_family_on_the_other_side_leaves_the_claim_open(tree, tmp_path):
 
 def test_chance_level_and_a_c_at_the_edge_decide_nothing(tree, tmp_path):
     everywhere = {(family, corpus) for family in FAMILIES for corpus, _ in COLUMNS}
-    found = {c["id"]: c for c in method_claims(evidence_of(tree, edges=everywhere))}
+    found = claims_of(evidence_of(tree, edges=everywhere))
     assert found["first_ece_against_finetune"]["verdict"] == UNDECIDED
     assert "edge" in found["first_ece_against_finetune"]["reason"]
     assert found["finetune_over_confident"]["verdict"] == HOLDS  # c plays no part in it
     poor = {name: (0.2, 0.2) for name in METHODS}
-    open_claims = method_claims(evidence_of(write_tree(tmp_path, n=300, methods=poor)))
-    blocked = [c for c in open_claims if c["verdict"] != UNDECIDED]
-    assert [c["id"] for c in blocked] == []
-    assert "chance" in open_claims[0]["reason"]
+    found = claims_of(evidence_of(write_tree(tmp_path, n=300, methods=poor)))
+    assert {claim["verdict"] for claim in found.values()} == {UNDECIDED}
+    assert "chance" in found["finetune_over_confident"]["reason"]
 
 
 def test_a_teacher_at_chance_decides_nothing_about_c(tree, tmp_path):
     poor = {**METHODS, "teacher": (0.2, 0.2)}
     blocked = teacher_obstacles(evidence_of(write_tree(tmp_path, n=200, methods=poor)))
     assert ("alder", "csqa") in blocked
-    claims = temperature_claims([search(tmp_path / "s", 0.85)])
-    assert claims[1]["verdict"] == HOLDS
     assert teacher_obstacles(evidence_of(tree)) == {}
-    assert hold_back(claims, {})[1]["verdict"] == HOLDS
-    assert {claim["verdict"] for claim in hold_back(claims, blocked)} == {UNDECIDED}
+    searches = [search(tmp_path / "s", 0.85)]
+    assert temperature_claims(searches, {})[1]["verdict"] == HOLDS
+    found = temperature_claims(searches, blocked)
+    assert {claim["verdict"] for claim in found} == {UNDECIDED}
 
 
 def test_pooled_numbers_are_the_mean_of_the_cells_and_count_families(tree):
-    claims = {claim["id"]: claim for claim in method_claims(evidence_of(tree))}
-    numbers = claims["first_accuracy_against_distill"]["numbers"]
+    numbers = claims_of(evidence_of(tree))["first_accuracy_against_distill"]["numbers"]
     values = [cell["value"] for cell in numbers["cells"]]
     assert len(values) == 12
     assert numbers["value"] == pytest.approx(np.mean(values), abs=1e-5)
@@ -143,9 +139,22 @@ def test_pooled_numbers_are_the_mean_of_the_cells_and_count_families(tree):
 
 def test_a_method_that_was_not_evaluated_is_undecided(tree):
     fewer = {key: runs for key, runs in tree.items() if key[2] != "finetune_ts"}
-    claims = {claim["id"]: claim for claim in method_claims(evidence_of(fewer))}
-    assert claims["first_ece_against_finetune_ts"]["verdict"] == UNDECIDED
-    assert "not evaluated" in claims["first_ece_against_finetune_ts"]["reason"]
+    claim = claims_of(evidence_of(fewer))["first_ece_against_finetune_ts"]
+    assert claim["verdict"] == UNDECIDED
+    assert "not evaluated" in claim["reason"]
+
+
+def test_a_scale_without_out_of_domain_columns_has_no_claims_on_them(tree):
+    every = claims_of(evidence_of(tree))
+    inside = [place for place in PLACES if place.setting == "in_domain"]
+    found = claims_of(evidence_of(tree, places=inside))
+    assert {name for name in every if name not in found} == {
+        f"first_{metric}_against_finetune_out_of_domain" for metric in ("ece", "trust", "accuracy")
+    }
+    assert found["finetune_over_confident"] == every["finetune_over_confident"]
+    assert found["first_ece_against_distill"]["scope"] == "CSQA, BoolQ; 3 pretraining runs " + (
+        "(alder, birch, cedar)"
+    )
 
 
 def search(tmp_path, accuracy, corpus="csqa"):
@@ -160,13 +169,14 @@ def search(tmp_path, accuracy, corpus="csqa"):
 
 
 def test_claims_on_c(tmp_path):
-    good = {c["id"]: c for c in temperature_claims([search(tmp_path / "a", 0.85)])}
+    good, poor, edge = (
+        {c["id"]: c for c in temperature_claims([search(tmp_path / str(accuracy), accuracy)], {})}
+        for accuracy in (0.85, 0.55, 0.25)
+    )
     assert good["c_between_0.2_and_0.4"]["verdict"] == HOLDS
     assert good["c_1_compresses"]["verdict"] == HOLDS
     assert good["teacher_over_confident_on_validation"]["verdict"] == HOLDS
-    poor = {c["id"]: c for c in temperature_claims([search(tmp_path / "b", 0.55)])}
     assert poor["c_between_0.2_and_0.4"]["verdict"] == FAILS
-    edge = {c["id"]: c for c in temperature_claims([search(tmp_path / "c", 0.25)])}
     assert edge["c_between_0.2_and_0.4"]["verdict"] == UNDECIDED
     assert "edge" in edge["c_between_0.2_and_0.4"]["reason"]
 
@@ -179,85 +189,59 @@ def test_coverage_claim(mean, verdict):
     assert [claim["verdict"] for claim in claims] == [verdict, FAILS]
 
 
-def test_rank_claim(tree):
-    def verdict(lower):
-        row = {"family": "all", "corpus": "csqa", "benchmark": "csqa", "method": "teacher", "n": 9}
-        first = {**row, "rank": "1", "gap": 9.0, "gap_low": 8.0, "gap_high": 10.0}
-        rest = [
-            {**row, "rank": rank, "gap": gap, "gap_low": gap - 1, "gap_high": gap + 1}
-            for rank, gap in (("2", lower), ("3", -3.0), ("4", -3.0), ("5", -3.0), ("2-5", -3.0))
-        ]
-        return rank_claims(pandas.DataFrame([first, *rest]), evidence_of(tree))[0]["verdict"]
-
-    assert verdict(-3.0) == HOLDS
-    assert verdict(3.0) == FAILS
-    assert verdict(-0.5) == UNDECIDED
+@pytest.mark.parametrize(("second", "verdict"), [(-3, HOLDS), (3, FAILS), (-0.5, UNDECIDED)])
+def test_rank_claim(tree, second, verdict):
+    gaps = {"1": 9, "2": second, "3": -3, "4": -3, "5": -3, "2-5": -3}
+    row = {"family": "all", "corpus": "csqa", "benchmark": "csqa", "method": "teacher", "n": 9}
+    rows = [
+        {**row, "rank": rank, "gap": gap, "gap_low": gap - 1, "gap_high": gap + 1}
+        for rank, gap in gaps.items()
+    ]
+    assert rank_claims(pandas.DataFrame(rows), evidence_of(tree))[0]["verdict"] == verdict
 
 
-def test_table1_that_does_not_match_its_predictions_is_refused(tmp_path, tree):
-    from scripts.first.reporting.claims.claims import check_table
-
-    evidence = evidence_of(tree)
-    row = PLACES[0].label | {"method": "finetune"}
-    value = evidence.score(PLACES[0], "finetune").value
-    good = pandas.DataFrame([{**row, "ece": value["ece"], "accuracy": value["accuracy"]}])
-    check_table(good, evidence)
-    with pytest.raises(UserError, match="make Table 1 again"):
-        check_table(good.assign(ece=value["ece"] + 0.1), evidence)
-    with pytest.raises(UserError, match="no predictions of"):
-        check_table(good.assign(method="unknown"), evidence)
-
-
-def test_unequal_lists_are_refused(tmp_path):
-    with pytest.raises(UserError, match="pair up"):
-        main(
-            "claims --table1 t --predictions p --metrics m --selected a b --coarse c --refined r "
-            "--families f --corpora c --figure2 x --figure3 y --output-prefix o".split()
-        )
+def test_unequal_lists_are_refused():
+    lists = {"coarse": "c", "refined": "r", "families": "f", "corpora": "c"}
+    files = {"table1": "t", "predictions": "p", "metrics": "m", "figure2": "x", "figure3": "y"}
+    with pytest.raises(UserError, match="2 for --selected, 1 for --coarse"):
+        artifact("claims", selected=["a", "b"], **lists, **files, output_prefix="o")
 
 
 def test_the_claims_file_is_a_list_made_from_the_other_artifacts(tree, tmp_path):
     runs = {key: found[0] for key, found in tree.items() if key[0] == "alder"}
     cells = []
     for (family, corpus, method, benchmark), run in runs.items():
-        for place in PLACES[:4]:
-            setting, trained, tested = place.column
+        for _, setting, trained, tested in PLACES[:4]:
             if tested != benchmark or corpus not in (trained, "none"):
                 continue
-            output = str(tmp_path / f"{method}-{setting}-{benchmark}.json")
-            command = ["cell", "--predictions", run[0], "--metrics", run[1], "--output", output]
-            command += ["--scale", "tiny", "--family", family, "--method", method]
-            main([*command, "--corpus", trained, "--setting", setting, "--benchmark", benchmark])
-            cells.append(output)
+            cells.append(tmp_path / f"{method}-{setting}-{benchmark}.json")
+            labels = {"scale": "tiny", "family": family, "method": method, "corpus": trained}
+            labels |= {"setting": setting, "benchmark": benchmark}
+            artifact("cell", predictions=run[0], metrics=run[1], output=cells[-1], **labels)
     assert len(cells) == len(METHODS) * 4
-    table1 = str(tmp_path / "table1")
-    main(["table1", "--cells", *cells, "--output-prefix", table1])
+    artifact("table1", cells=cells, output_prefix=tmp_path / "table1")
     shown = ("teacher", "finetune", "distill")
     own = [run for k, run in runs.items() if k[1] == k[3] == "csqa" and k[2] in shown]
-    figure3 = ["figure3", "--ranks", *[run[2] for run in own]]
-    figure3 += ["--metrics", *[run[1] for run in own]]
-    main([*figure3, "--output-prefix", str(tmp_path / "figure3")])
+    files = {"ranks": [run[2] for run in own], "metrics": [run[1] for run in own]}
+    artifact("figure3", **files, output_prefix=tmp_path / "figure3")
     coverage = {"family": "alder", "corpus": "csqa", "positions": "all", "n_positions": 9, "k": 5}
     coverage |= {"mass_mean": 99.0, "mass_sd": 1.0, "share_over_95": 100.0}
     write_csv(tmp_path / "figure2.csv", pandas.DataFrame([coverage]))
-    paths = write_search(tmp_path / "search", 0.85, seed=1)
-    command = ["claims", "--table1", table1 + ".csv"]
-    command += ["--predictions", *[run[0] for run in runs.values()]]
-    command += ["--metrics", *[run[1] for run in runs.values()]]
-    for name in ("coarse.csv", "refined.csv", "selected.json"):
-        command += [f"--{name.split('.')[0]}", paths[name]]
-    command += ["--families", "alder", "--corpora", "csqa"]
-    command += ["--figure2", str(tmp_path / "figure2.csv")]
-    command += ["--figure3", str(tmp_path / "figure3.csv")]
-    main([*command, "--output-prefix", str(tmp_path / "claims")])
-    claims = read_json(tmp_path / "claims.json")
+    options = {name: tmp_path / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
+    options |= {"predictions": [run[0] for run in runs.values()]}
+    options |= {"metrics": [run[1] for run in runs.values()]}
+    found = write_search(tmp_path / "search", 0.85, seed=1)
+    options |= {name.split(".")[0]: path for name, path in found.items()}
+    options |= {"families": "alder", "corpora": "csqa", "output_prefix": tmp_path / "claims"}
+    artifact("claims", **options)
+    claims, page = read_json(tmp_path / "claims.json"), (tmp_path / "claims.md").read_text()
     assert isinstance(claims, list)
     assert len({claim["id"] for claim in claims}) == len(claims) > 25
     for claim in claims:
         assert claim["verdict"] in (HOLDS, FAILS, UNDECIDED)
         assert claim["scope"].startswith("scale tiny: ")
-        assert claim["claim"] in (tmp_path / "claims.md").read_text()
-        assert claim["test"]
+        for key in ("claim", "test", "scope", "reason"):
+            assert claim[key] in page
     before = (tmp_path / "claims.json").read_bytes()
-    main([*command, "--output-prefix", str(tmp_path / "claims")])
+    artifact("claims", **options)
     assert (tmp_path / "claims.json").read_bytes() == before

@@ -6,12 +6,11 @@ import numpy as np
 import pandas
 import pytest
 
-from scripts.artifacts import main
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
 from scripts.first.knowledge.store import KnowledgeStore, write_store
 from scripts.first.reporting.figures import figure3
-from tests.science.artifacts_world import FAMILIES, write_run, write_search, write_tree
+from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
 from tests.sealed import reseal
 
 
@@ -33,17 +32,22 @@ def pictures(prefix):
         return image.size[0] / 300
 
 
-def csqa(runs, methods, position):
-    return [run[position] for key, found in runs.items() if key[2] in methods for run in found]
+def csqa(runs, methods, **positions):
+    """Files of some methods' runs on csqa, {option: files}."""
+    found = [run for key, group in runs.items() if key[2] in methods for run in group]
+    return {name: [run[position] for run in found] for name, position in positions.items()}
+
+
+def figure5(runs, prefix, given=("teacher",), **options):
+    files = csqa(runs, given, predictions=0, metrics=1)
+    artifact("figure5", **files, output_prefix=prefix, **options)
 
 
 def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_path):
-    methods = ("teacher", "finetune", "distill", "first_ts")
-    prefix = str(tmp_path / "figure5")
-    command = ["figure5", "--predictions", *csqa(runs, methods, 0)]
-    main([*command, "--metrics", *csqa(runs, methods, 1), "--output-prefix", prefix])
+    prefix = tmp_path / "figure5"
+    figure5(runs, prefix, ("teacher", "finetune", "distill", "first_ts"))
     assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
-    data = pandas.read_csv(prefix + ".csv")
+    data = pandas.read_csv(f"{prefix}.csv")
     assert len(data) == 3 * 4 * 10
     own = data[(data.family == "birch") & (data.method == "finetune")]
     found = runs["birch", "csqa", "finetune", "csqa"]
@@ -58,18 +62,14 @@ def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_pat
 
 def test_figure5_is_repeatable_to_the_byte(runs, tmp_path):
     for name in ("one", "two"):
-        command = ["figure5", "--predictions", *csqa(runs, ("teacher",), 0), "--methods", "teacher"]
-        command += ["--metrics", *csqa(runs, ("teacher",), 1)]
-        main([*command, "--output-prefix", str(tmp_path / name)])
+        figure5(runs, tmp_path / name, methods="teacher")
     for kind in ("csv", "png", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
 
 
 def test_figure5_needs_every_method_of_every_family(runs, tmp_path):
-    command = ["figure5", "--predictions", *csqa(runs, ("teacher",), 0)]
-    command += ["--metrics", *csqa(runs, ("teacher",), 1), "--output-prefix", str(tmp_path / "f")]
     with pytest.raises(UserError, match="finetune of alder"):
-        main(command)
+        figure5(runs, tmp_path / "f")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,12 +85,11 @@ def over_and_under(probability, correct):
 
 
 def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
-    methods = ("teacher", "finetune", "distill")
-    prefix = str(tmp_path / "figure3")
-    command = ["figure3", "--ranks", *csqa(runs, methods, 2), "--metrics", *csqa(runs, methods, 1)]
-    main([*command, "--output-prefix", prefix])
+    files = csqa(runs, ("teacher", "finetune", "distill"), ranks=2, metrics=1)
+    prefix = tmp_path / "figure3"
+    artifact("figure3", **files, output_prefix=prefix)
     assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
-    data = pandas.read_csv(prefix + ".csv", dtype={"rank": str})
+    data = pandas.read_csv(f"{prefix}.csv", dtype={"rank": str})
     assert set(data["rank"]) == {"1", "2", "3", "4", "5", "2-5"}
     assert set(data["family"]) == {*FAMILIES, "all"}
     tables = [read_parquet(r[2]).to_pandas() for r in runs["alder", "csqa", "teacher", "csqa"]]
@@ -143,11 +142,11 @@ def make_store(folder, top, n=60, k=8, vocabulary=50):
 
 def test_figure2_measures_mass_and_bytes_on_the_store(tmp_path):
     stores = [make_store(tmp_path / name, top) for name, top in (("a", 0.9), ("b", 0.6))]
-    prefix = str(tmp_path / "figure2")
-    command = ["figure2", "--stores", *stores, "--families", "alder", "alder"]
-    main([*command, "--corpora", "csqa", "alpaca", "--output-prefix", prefix])
+    prefix = tmp_path / "figure2"
+    options = {"stores": stores, "families": ["alder"] * 2, "output_prefix": prefix}
+    artifact("figure2", **options, corpora=["csqa", "alpaca"])
     assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
-    data = pandas.read_csv(prefix + ".csv")
+    data = pandas.read_csv(f"{prefix}.csv")
     store = KnowledgeStore.open(stores[1])
     own = data[(data.corpus == "alpaca") & (data.positions == "all") & (data.k == 5)].iloc[0]
     mass = 100 * np.exp(store.arrays["log_probs"][:, :5].astype(np.float64)).sum(axis=1)
@@ -162,24 +161,21 @@ def test_figure2_measures_mass_and_bytes_on_the_store(tmp_path):
         size = sum(a[:, :k].nbytes if a.shape[1:] == (8,) else a.nbytes for a in arrays.values())
         assert sizes.bytes_per_position[k] == pytest.approx(size / 60, abs=1e-6)
     assert sizes.bytes_per_position.is_monotonic_increasing
-    with pytest.raises(UserError, match="one family and one corpus"):
-        main([*command, "--corpora", "csqa", "--output-prefix", prefix])
+    with pytest.raises(UserError, match="2 for --stores, 2 for --families, 1 for --corpora"):
+        artifact("figure2", **options, corpora="csqa")
 
 
 def figure6(tmp_path, students=True):
     searches = [write_search(tmp_path / family, 0.85, i) for i, family in enumerate(FAMILIES)]
-    command = ["figure6", "--families", *FAMILIES, "--corpus", "csqa"]
-    for name in ("coarse.csv", "refined.csv", "selected.json"):
-        command += [f"--{name.split('.')[0]}", *[search[name] for search in searches]]
-    paths, values = [], []
-    for c in (0.1, 0.3, 1.0) if students else ():
+    options = {name.split(".")[0]: [found[name] for found in searches] for name in searches[0]}
+    values, paths = [0.1, 0.3, 1.0] if students else [], []
+    for c in values:
         labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "method": f"c{c}"}
         labels |= {"seed": 1, "benchmark": "csqa"}
         rng = np.random.default_rng(1)
         paths.append(write_run(tmp_path / f"c{c}", labels, 200, 0.7, 0.1 - 0.3 * c, rng)[1])
-        values.append(str(c))
-    command += ["--student-metrics", *paths, "--student-c", *values]
-    main([*command, "--output-prefix", str(tmp_path / "figure6")])
+    options |= {"families": FAMILIES, "corpus": "csqa", "student_metrics": paths}
+    artifact("figure6", **options, student_c=values, output_prefix=tmp_path / "figure6")
     return searches, paths, pandas.read_csv(tmp_path / "figure6.csv")
 
 
@@ -213,13 +209,12 @@ def test_data_report_counts_rows_and_losses(tmp_path):
     reseal(tmp_path / "report.json", report)
     encoding = {"rows": 9, "shortened_prompts": 3, "cut_responses": 0, "dropped_rows": ["train/1"]}
     reseal(tmp_path / "record.json", {"encoding": {**encoding, "longest": 512}})
-    command = ["data-report", "--reports", str(tmp_path / "report.json")]
-    command += ["--records", str(tmp_path / "record.json"), "--families", "alder"]
-    prefix = str(tmp_path / "data_report")
-    main([*command, "--corpora", "boolq", "--output-prefix", prefix])
-    row = pandas.read_csv(prefix + ".csv").iloc[0]
+    prefix = tmp_path / "data_report"
+    options = {"reports": tmp_path / "report.json", "records": tmp_path / "record.json"}
+    artifact("data-report", **options, families="alder", corpora="boolq", output_prefix=prefix)
+    row = pandas.read_csv(f"{prefix}.csv").iloc[0]
     assert (row.rows, row.majority, row.chance) == (9, 62.2, 50.0)
-    page = open(prefix + ".md").read()
+    page = open(f"{prefix}.md").read()
     assert "4 rows of official split test: unlabelled" in page
     assert "1 (train/1)" in page
-    assert read_json(prefix + ".json")["encoding"][0]["shortened_prompts"] == 3
+    assert read_json(f"{prefix}.json")["encoding"][0]["shortened_prompts"] == 3

@@ -10,11 +10,11 @@ import re
 import numpy as np
 import pytest
 
-from scripts.artifacts import main
 from scripts.first.files import read_csv, read_json, read_parquet, write_parquet
 from scripts.first.reporting.figures import figure3, figure5, figure6
 from scripts.first.reporting.names import ONE_ANSWER
-from tests.science.artifacts_world import questions, write_run, write_search
+from scripts.first.reporting.runs import load_runs
+from tests.science.artifacts_world import artifact, questions, write_run, write_search
 from tests.sealed import reseal
 from tests.system.faults import tried
 
@@ -48,12 +48,12 @@ def tree(tmp_path_factory):
         else:
             draw = np.random.default_rng(i)
             found[method] = write_run(folder / method, labels, N, 0.7, 0.1, draw)
+    labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "benchmark": "csqa"}
     for method, run in found.items():
-        words = f"cell --predictions {run[0]} --metrics {run[1]} --scale tiny --family alder"
-        words += f" --method {method} --benchmark csqa --corpus csqa --setting in_domain"
-        main([*words.split(), "--output", str(folder / f"{method}.json")])
-    cells = [str(folder / f"{method}.json") for method in METHODS]
-    main(["table1", "--cells", *cells, "--output-prefix", str(folder / "table1")])
+        files = {"predictions": run[0], "metrics": run[1], "output": folder / f"{method}.json"}
+        artifact("cell", **files, **labels, method=method, setting="in_domain")
+    cells = [folder / f"{method}.json" for method in METHODS]
+    artifact("table1", cells=cells, output_prefix=folder / "table1")
     return folder, found
 
 
@@ -69,7 +69,7 @@ def test_table_1_marks_it_everywhere(tree, capsys):
     assert not table["above_chance"]["first_ts"]
     page, latex = ((folder / f"table1.{kind}").read_text() for kind in ("md", "tex"))
     capsys.readouterr()
-    main(["show", "--table1", str(folder / "table1.csv")])
+    artifact("show", table1=folder / "table1.csv")
     terminal = capsys.readouterr().out
     marked = {
         "md": [line for line in page.splitlines() if "`ab`" in line],
@@ -89,17 +89,15 @@ def test_no_claim_is_decided_by_it(tree):
     search = write_search(folder / "search", 0.8, 1)
     columns = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
     (folder / "figure2.csv").write_text(columns + "csqa,all,5,99,1,900,99,alder\n")
-    ranks = [found[method][2] for method in METHODS[:3]]
-    metrics = [found[method][1] for method in METHODS[:3]]
-    words = ["--ranks", *ranks, "--metrics", *metrics, "--output-prefix", str(folder / "figure3")]
-    main(["figure3", *words])
-    words = ["claims", "--table1", f"{folder}/table1.csv", "--families", "alder"]
-    words += ["--predictions", *[run[0] for run in found.values()]]
-    words += ["--metrics", *[run[1] for run in found.values()], "--corpora", "csqa"]
-    words += ["--selected", search["selected.json"], "--coarse", search["coarse.csv"]]
-    words += ["--refined", search["refined.csv"], "--figure2", f"{folder}/figure2.csv"]
-    words += ["--figure3", f"{folder}/figure3.csv", "--output-prefix", f"{folder}/claims"]
-    main(words)
+    shown = [found[method] for method in METHODS[:3]]
+    files = {"ranks": [run[2] for run in shown], "metrics": [run[1] for run in shown]}
+    artifact("figure3", **files, output_prefix=folder / "figure3")
+    options = {name: folder / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
+    options |= {name.split(".")[0]: path for name, path in search.items()}
+    options |= {"predictions": [run[0] for run in found.values()]}
+    options |= {"metrics": [run[1] for run in found.values()]}
+    options |= {"families": "alder", "corpora": "csqa"}
+    artifact("claims", **options, output_prefix=folder / "claims")
     claims = [c for c in read_json(folder / "claims.json") if c["id"].startswith("first_")]
     assert len(claims) > 10
     assert {claim["verdict"] for claim in claims} == {"undecided"}
@@ -111,36 +109,30 @@ def test_no_claim_is_decided_by_it(tree):
     tried("a dead student in the claims", len(known), len(known), 0, known[0]["reason"])
 
 
-def words_in(figure) -> list[str]:
-    """All text of a figure's axes."""
-    import matplotlib.text
-
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text)]
-
-
 def test_figures_say_so(tree):
     """Figure 5 in its panel, Figure 3 in its legend, Figure 6 at its point; and their data."""
     import matplotlib.pyplot as plt
     import pandas
+    from matplotlib.text import Text
 
     folder, found = tree
-    groups = figure5.load_runs(*zip(*[run[:2] for run in found.values()], strict=True))
-    five = pandas.DataFrame(figure5.bin_rows(groups, list(METHODS)))
-    models = [figure3.load(run[2], run[1]) for run in found.values()]
-    three = pandas.DataFrame(figure3.rank_rows(models, list(METHODS)))
+    groups = load_runs(*zip(*[run[:2] for run in found.values()], strict=True))
     search = write_search(folder / "search6", 0.8, 1)
-    files = (search[name] for name in ("coarse.csv", "refined.csv", "selected.json"))
-    coarse, refined, selected = files
-    rows = figure6.curve_rows("alder", "csqa", coarse, refined, read_json(selected))
-    rows += [figure6.student_row(read_json(run[1]), 0.3) for run in found.values()]
-    six = pandas.DataFrame(rows)
-    for module, data in ((figure5, five), (figure3, three), (figure6, six)):
-        said = [text for text in words_in(module.draw(data)) if ONE_ANSWER in text]
-        assert len(said) >= 1, module.__name__
-        marked = data[data["constant_output"].notna()]
-        if "method" in data and module is not figure6:
-            assert set(marked["method"]) == {"first_ts"}
-        alive = data.drop(columns="constant_output")
-        assert not [text for text in words_in(module.draw(alive)) if ONE_ANSWER in text]
+    curves = [search[name] for name in ("coarse.csv", "refined.csv")]
+    rows = {
+        figure5: figure5.bin_rows(groups, list(METHODS)),
+        figure3: figure3.rank_rows([figure3.load(r[2], r[1]) for r in found.values()], METHODS),
+        figure6: figure6.curve_rows("alder", "csqa", *curves, read_json(search["selected.json"])),
+    }
+    rows[figure6] += [figure6.student_row(read_json(run[1]), 0.3) for run in found.values()]
+
+    def said(module, data) -> bool:
+        return any(ONE_ANSWER in t.get_text() for t in module.draw(data).findobj(Text))
+
+    for module, data in zip(rows, map(pandas.DataFrame, rows.values()), strict=True):
+        assert said(module, data), module.__name__
+        assert not said(module, data.drop(columns="constant_output"))
+        if module is not figure6:
+            assert set(data["method"][data["constant_output"].notna()]) == {"first_ts"}
     plt.close("all")
     tried("a dead student in figures 3, 5, 6", 3, 3, 0, f"its panel says: {ONE_ANSWER}")
