@@ -60,29 +60,23 @@ def _tuning(tuned: str, untuned: str, who: str, name: str) -> Claim:
     )
 
 
+OVER_CONFIDENT = {  # claim: (text, method, setting)
+    "finetune_over_confident": (
+        "Fine-tuning makes the student over-confident in-domain.",
+        "finetune",
+        "in_domain",
+    ),
+    "teacher_over_confident": ("The fine-tuned teacher is over-confident.", "teacher", ""),
+    "distill_inherits": (
+        "Direct distillation inherits the teacher's over-confidence (in-domain).",
+        "distill",
+        "in_domain",
+    ),
+}
 CLAIMS = (
-    Claim(
-        id="finetune_over_confident",
-        text="Fine-tuning makes the student over-confident in-domain.",
-        test=GAP_TEST,
-        methods=("finetune",),
-        metric="gap",
-        setting="in_domain",
-    ),
-    Claim(
-        id="teacher_over_confident",
-        text="The fine-tuned teacher is over-confident.",
-        test=GAP_TEST,
-        methods=("teacher",),
-        metric="gap",
-    ),
-    Claim(
-        id="distill_inherits",
-        text="Direct distillation inherits the teacher's over-confidence (in-domain).",
-        test=GAP_TEST,
-        methods=("distill",),
-        metric="gap",
-        setting="in_domain",
+    *(
+        Claim(name, text, GAP_TEST, (method,), "gap", setting)
+        for name, (text, method, setting) in OVER_CONFIDENT.items()
     ),
     *(
         _against(rival, metric, setting)
@@ -126,9 +120,8 @@ def method_claims(evidence: Evidence) -> list[dict]:
     for claim in CLAIMS:
         places = [p for p in evidence.places if claim.setting in ("", p.setting)]
         last = claim.methods[-1]
-        if last in UNTUNED and not any(evidence.runs(place, last) for place in places):
-            continue
-        if places:
+        optional = last in UNTUNED and not any(evidence.runs(place, last) for place in places)
+        if places and not optional:
             found = judge(claim, evidence, places)
             if found["numbers"]:
                 found["numbers"]["by_column"] = by_column(claim, evidence, places)
