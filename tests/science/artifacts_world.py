@@ -10,7 +10,7 @@ import pyarrow as pa
 from scripts.artifacts import main
 from scripts.first.calibration import metrics
 from scripts.first.calibration.temperature_search import search_temperature
-from scripts.first.files import write_csv, write_parquet
+from scripts.first.files import read_json, write_csv, write_parquet
 from scripts.first.provenance import records
 
 CANDIDATES = {"csqa": list("abcde"), "obqa": list("ABCD"), "boolq": ["Yes", "No"]}
@@ -179,3 +179,34 @@ def write_tree(root: Path, n: int = 600, seeds=(1,), methods: dict | None = None
                     paths = write_run(folder, labels, n, accuracy + shift, gap, rng)
                     tree.setdefault((family, name, method, benchmark), []).append(paths)
     return tree
+
+
+def make_claims(folder: Path, runs: dict) -> list[dict]:
+    """Make cells, Table 1, Figure 3 and claims of one family's runs; return claims.json.
+
+    runs: {(family, corpus, method, benchmark): files of one seed}.
+    """
+    cells = []
+    for corpus, benchmark in COLUMNS:
+        for (family, trained, method, tested), run in runs.items():
+            if tested == benchmark and trained in (corpus, "none"):
+                cells.append(folder / f"{method}-{corpus}-{benchmark}.json")
+                labels = {"scale": "tiny", "family": family, "method": method, "corpus": corpus}
+                labels |= {"setting": "in_domain" if corpus == benchmark else "out_of_domain"}
+                files = {"predictions": run[0], "metrics": run[1], "output": cells[-1]}
+                artifact("cell", **files, **labels, benchmark=benchmark)
+    artifact("table1", cells=cells, output_prefix=folder / "table1")
+    shown = ("teacher", "finetune", "distill")
+    own = [run for key, run in runs.items() if key[1] == key[3] == "csqa" and key[2] in shown]
+    files = {"ranks": [run[2] for run in own], "metrics": [run[1] for run in own]}
+    artifact("figure3", **files, output_prefix=folder / "figure3")
+    columns = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
+    (folder / "figure2.csv").write_text(columns + "csqa,all,5,99,1,900,99,alder\n")
+    options = {name: folder / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
+    options |= {"predictions": [run[0] for run in runs.values()]}
+    options |= {"metrics": [run[1] for run in runs.values()]}
+    search = write_search(folder / "search", 0.85, seed=1)
+    options |= {name.split(".")[0]: path for name, path in search.items()}
+    options |= {"families": "alder", "corpora": "csqa", "output_prefix": folder / "claims"}
+    artifact("claims", **options)
+    return read_json(folder / "claims.json")

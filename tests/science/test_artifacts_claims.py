@@ -7,7 +7,7 @@ import pandas
 import pytest
 
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv, read_json, write_csv
+from scripts.first.files import read_csv, read_json
 from scripts.first.reporting.claims.evidence import Evidence, Place
 from scripts.first.reporting.claims.methods import method_claims
 from scripts.first.reporting.claims.teacher import (
@@ -23,6 +23,7 @@ from tests.science.artifacts_world import (
     FAMILIES,
     METHODS,
     artifact,
+    make_claims,
     write_search,
     write_tree,
 )
@@ -209,33 +210,9 @@ def test_unequal_lists_are_refused():
 
 def test_the_claims_file_is_a_list_made_from_the_other_artifacts(tree, tmp_path):
     runs = {key: found[0] for key, found in tree.items() if key[0] == "alder"}
-    cells = []
-    for (family, corpus, method, benchmark), run in runs.items():
-        for _, setting, trained, tested in PLACES[:4]:
-            if tested != benchmark or corpus not in (trained, "none"):
-                continue
-            cells.append(tmp_path / f"{method}-{setting}-{benchmark}.json")
-            labels = {"scale": "tiny", "family": family, "method": method, "corpus": trained}
-            labels |= {"setting": setting, "benchmark": benchmark}
-            artifact("cell", predictions=run[0], metrics=run[1], output=cells[-1], **labels)
-    assert len(cells) == len(METHODS) * 4
-    artifact("table1", cells=cells, output_prefix=tmp_path / "table1")
-    shown = ("teacher", "finetune", "distill")
-    own = [run for k, run in runs.items() if k[1] == k[3] == "csqa" and k[2] in shown]
-    files = {"ranks": [run[2] for run in own], "metrics": [run[1] for run in own]}
-    artifact("figure3", **files, output_prefix=tmp_path / "figure3")
-    coverage = {"family": "alder", "corpus": "csqa", "positions": "all", "n_positions": 9, "k": 5}
-    coverage |= {"mass_mean": 99.0, "mass_sd": 1.0, "share_over_95": 100.0}
-    write_csv(tmp_path / "figure2.csv", pandas.DataFrame([coverage]))
-    options = {name: tmp_path / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
-    options |= {"predictions": [run[0] for run in runs.values()]}
-    options |= {"metrics": [run[1] for run in runs.values()]}
-    found = write_search(tmp_path / "search", 0.85, seed=1)
-    options |= {name.split(".")[0]: path for name, path in found.items()}
-    options |= {"families": "alder", "corpora": "csqa", "output_prefix": tmp_path / "claims"}
-    artifact("claims", **options)
-    claims, page = read_json(tmp_path / "claims.json"), (tmp_path / "claims.md").read_text()
-    assert isinstance(claims, list)
+    claims = make_claims(tmp_path, runs)
+    assert len(read_csv(tmp_path / "table1.csv")) == len(METHODS) * len(COLUMNS)
+    page = (tmp_path / "claims.md").read_text()
     assert len({claim["id"] for claim in claims}) == len(claims) > 25
     for claim in claims:
         assert claim["verdict"] in (HOLDS, FAILS, UNDECIDED)
@@ -243,5 +220,5 @@ def test_the_claims_file_is_a_list_made_from_the_other_artifacts(tree, tmp_path)
         for key in ("claim", "test", "scope", "reason"):
             assert claim[key] in page
     before = (tmp_path / "claims.json").read_bytes()
-    artifact("claims", **options)
+    make_claims(tmp_path, runs)
     assert (tmp_path / "claims.json").read_bytes() == before

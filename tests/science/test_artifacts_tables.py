@@ -103,7 +103,7 @@ def two_methods(tmp_path, **options):
     return cells
 
 
-def test_table1_holds_the_cells_in_the_asked_for_order(tmp_path):
+def test_table1_holds_the_cells_in_the_requested_order(tmp_path):
     cells = two_methods(tmp_path)
     rows, page, latex = table1(tmp_path, cells, methods=["finetune", "first_ts"])
     order = [f"{row['family']} {row['method']}" for row in rows]

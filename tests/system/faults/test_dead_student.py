@@ -14,7 +14,7 @@ from scripts.first.files import read_csv, read_json, read_parquet, write_parquet
 from scripts.first.reporting.figures import figure3, figure5, figure6
 from scripts.first.reporting.names import ONE_ANSWER
 from scripts.first.reporting.runs import load_runs
-from tests.science.artifacts_world import artifact, questions, write_run, write_search
+from tests.science.artifacts_world import artifact, make_claims, questions, write_run
 from tests.sealed import reseal
 from tests.system.faults import tried
 
@@ -23,7 +23,7 @@ METHODS = ("teacher", "finetune", "distill", "first_ts")
 
 
 def dead_run(folder, labels: dict) -> tuple[str, str, str]:
-    """Files of a model that says `a` to all, with the confidence that makes its ECE 0."""
+    """Files of a model that gives one answer to all, with the confidence that makes its ECE 0."""
     answers = [row["answer"] for row in questions(labels["benchmark"], N)]
     most = max(set(answers), key=answers.count)
     correct = np.asarray([answer == most for answer in answers])
@@ -40,20 +40,13 @@ def dead_run(folder, labels: dict) -> tuple[str, str, str]:
 def tree(tmp_path_factory):
     """{method: files} of one family, first_ts dead, and the folder."""
     folder, found = tmp_path_factory.mktemp("dead"), {}
+    labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "seed": 1, "benchmark": "csqa"}
     for i, method in enumerate(METHODS):
-        labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "method": method}
-        labels |= {"seed": 1, "benchmark": "csqa"}
-        if method == "first_ts":
-            found[method] = dead_run(folder / method, labels)
-        else:
-            draw = np.random.default_rng(i)
-            found[method] = write_run(folder / method, labels, N, 0.7, 0.1, draw)
-    labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "benchmark": "csqa"}
-    for method, run in found.items():
-        files = {"predictions": run[0], "metrics": run[1], "output": folder / f"{method}.json"}
-        artifact("cell", **files, **labels, method=method, setting="in_domain")
-    cells = [folder / f"{method}.json" for method in METHODS]
-    artifact("table1", cells=cells, output_prefix=folder / "table1")
+        own = (folder / method, {**labels, "method": method})
+        dead = method == "first_ts"
+        alive = (N, 0.7, 0.1, np.random.default_rng(i))
+        found[method] = dead_run(*own) if dead else write_run(*own, *alive)
+    make_claims(folder, {("alder", "csqa", m, "csqa"): run for m, run in found.items()})
     return folder, found
 
 
@@ -85,19 +78,7 @@ def test_table_1_marks_it_everywhere(tree, capsys):
 
 def test_no_claim_is_decided_by_it(tree):
     """FIRST has the lowest ECE by far here: no claim on it may hold, or be refuted."""
-    folder, found = tree
-    search = write_search(folder / "search", 0.8, 1)
-    columns = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
-    (folder / "figure2.csv").write_text(columns + "csqa,all,5,99,1,900,99,alder\n")
-    shown = [found[method] for method in METHODS[:3]]
-    files = {"ranks": [run[2] for run in shown], "metrics": [run[1] for run in shown]}
-    artifact("figure3", **files, output_prefix=folder / "figure3")
-    options = {name: folder / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
-    options |= {name.split(".")[0]: path for name, path in search.items()}
-    options |= {"predictions": [run[0] for run in found.values()]}
-    options |= {"metrics": [run[1] for run in found.values()]}
-    options |= {"families": "alder", "corpora": "csqa"}
-    artifact("claims", **options, output_prefix=folder / "claims")
+    folder, _ = tree
     claims = [c for c in read_json(folder / "claims.json") if c["id"].startswith("first_")]
     assert len(claims) > 10
     assert {claim["verdict"] for claim in claims} == {"undecided"}
@@ -117,21 +98,21 @@ def test_figures_say_so(tree):
 
     folder, found = tree
     groups = load_runs(*zip(*[run[:2] for run in found.values()], strict=True))
-    search = write_search(folder / "search6", 0.8, 1)
-    curves = [search[name] for name in ("coarse.csv", "refined.csv")]
+    curves = [str(folder / "search" / name) for name in ("coarse.csv", "refined.csv")]
+    chosen = read_json(folder / "search" / "selected.json")
     rows = {
         figure5: figure5.bin_rows(groups, list(METHODS)),
         figure3: figure3.rank_rows([figure3.load(r[2], r[1]) for r in found.values()], METHODS),
-        figure6: figure6.curve_rows("alder", "csqa", *curves, read_json(search["selected.json"])),
+        figure6: figure6.curve_rows("alder", "csqa", *curves, chosen),
     }
     rows[figure6] += [figure6.student_row(read_json(run[1]), 0.3) for run in found.values()]
 
-    def said(module, data) -> bool:
+    def says_so(module, data) -> bool:
         return any(ONE_ANSWER in t.get_text() for t in module.draw(data).findobj(Text))
 
     for module, data in zip(rows, map(pandas.DataFrame, rows.values()), strict=True):
-        assert said(module, data), module.__name__
-        assert not said(module, data.drop(columns="constant_output"))
+        assert says_so(module, data), module.__name__
+        assert not says_so(module, data.drop(columns="constant_output"))
         if module is not figure6:
             assert set(data["method"][data["constant_output"].notna()]) == {"first_ts"}
     plt.close("all")
