@@ -18,7 +18,7 @@ ROOMS = "scripts/first"
 
 def prints() -> dict[str, str]:
     """Fingerprints of all stages, as a new process sees them."""
-    for cached in (module._path, module._module):
+    for cached in (module._path, module._parsed):
         cached.cache_clear()
     return {stage: module.fingerprint(stage) for stage in module.STAGES}
 
@@ -30,7 +30,7 @@ def repository(tmp_path, monkeypatch):
     shutil.copytree(tiny.REPOSITORY / "scripts", tmp_path / "scripts", ignore=skip)
     monkeypatch.setattr(module, "ROOT", tmp_path)
     yield tmp_path
-    for cached in (module._path, module._module):
+    for cached in (module._path, module._parsed):
         cached.cache_clear()
 
 
@@ -126,7 +126,7 @@ def small(tmp_path, monkeypatch):
         return before, prints()["entry"]
 
     yield change
-    for cached in (module._path, module._module):
+    for cached in (module._path, module._parsed):
         cached.cache_clear()
 
 

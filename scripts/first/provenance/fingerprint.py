@@ -132,9 +132,14 @@ def _is_ours(path: str) -> bool:
     return path.split(".")[0] == PACKAGE
 
 
-@cache
 def _module(name: str) -> Module:
-    return Module(name, ast.parse(_path(name).read_bytes()))
+    status = _path(name).stat()
+    return _parsed(name, _path(name), status.st_mtime_ns, status.st_size)
+
+
+@cache
+def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
+    return Module(name, ast.parse(path.read_bytes()))
 
 
 class Module:
