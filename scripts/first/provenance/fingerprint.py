@@ -66,26 +66,22 @@ def third_party(stage: str) -> set[str]:
 
 def _reached(entry: str) -> Iterator[str]:
     """Texts of all statements that can run, with the numbers of those that they refer to."""
-    numbers: dict[Statement, int] = {}
-    queue: list[Statement] = []
+    start, numbers = _module(entry), {}
+    queue = [s for name in ENTRIES for s in start.names.get(name, ())]
+    # An import runs what stands between the definitions of a module.
+    between = (s for module in _imported(entry, SERVICE) for s in module.between)
+    queue += sorted(between, key=lambda s: s.reduced[0])
 
     def number(statement: Statement) -> str:
         if statement not in numbers:
-            numbers[statement] = len(queue)
+            numbers[statement] = len(numbers)
             queue.append(statement)
         return str(numbers[statement])
 
-    start = _module(entry)
-    # An import runs what stands between the definitions of a module.
-    between = [s for m in _imported(entry, SERVICE) for s in m.between if s.text]
-    for statement in [
-        *(s for name in ENTRIES for s in start.names.get(name, ())),
-        *sorted(between, key=lambda s: s.text),
-    ]:
-        number(statement)
     for statement in queue:  # it grows
-        targets = [",".join(map(number, _definitions(path))) for path in statement.references]
-        yield f"{statement.text} {targets}"
+        text, references = statement.reduced
+        if text:
+            yield f"{text} {[[*map(number, _definitions(path))] for path in references]}"
 
 
 def _definitions(path: str) -> list[Statement]:
@@ -153,7 +149,7 @@ class Module:
         self.between: list[Statement] = []
         for node in tree.body:
             statement = Statement(self, node)
-            for bound in _bound(node):
+            for bound in sorted(_bound(node)):
                 self.names.setdefault(bound, []).append(statement)
             if not isinstance(node, DEFINITION | ast.Assign | ast.AnnAssign):
                 self.between.append(statement)
@@ -188,23 +184,14 @@ class Module:
 
 
 class Statement:
-    """A top-level statement as a text that holds what can change a number, and nothing else."""
+    """A top-level statement, reduced to a text that holds what can change a number."""
 
     def __init__(self, module: Module, node: ast.stmt):
         self.module, self.node = module, node
 
-    @property
-    def text(self) -> str:
-        """With `@` for each name of this repository."""
-        return self._reduced[0]
-
-    @property
-    def references(self) -> list[str]:
-        """The dotted names of this repository, in their order."""
-        return self._reduced[1]
-
     @cached_property
-    def _reduced(self) -> tuple[str, list[str]]:
+    def reduced(self) -> tuple[str, list[str]]:
+        """The text, with `@` for each name of this repository, and these names."""
         self._loaded: set[str] = set()  # local variables
         self._fields: set[ast.stmt] = set()  # of classes
         text = self._write(self.node)
@@ -217,7 +204,9 @@ class Statement:
             return f"[{''.join(map(self._write, node))}]"
         if not isinstance(node, ast.AST):
             return ascii(node)
-        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return ""
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
             return ""
         if _is_guard(node):
             return self._write(node.orelse) if node.orelse else ""
@@ -261,29 +250,22 @@ def _fields(node: ast.AST) -> dict[str, object]:
     return fields
 
 
-def _bound(node: ast.stmt) -> list[str]:
+def _bound(node: ast.stmt) -> set[str]:
     """Names that a top-level statement defines."""
     if isinstance(node, DEFINITION):
-        return [node.name]
-    stored = [n for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)]
-    inner = [n.name for n in ast.walk(node) if isinstance(n, DEFINITION)]
-    return list(dict.fromkeys([n.id for n in stored] + inner))
+        return {node.name}
+    stored = (n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store))
+    inner = {n.name for n in ast.walk(node) if isinstance(n, DEFINITION)}
+    return inner | {n.id for n in stored if isinstance(n, ast.Name)}
 
 
 def _is_guard(node: ast.AST) -> bool:
     """`if TYPE_CHECKING:`, or `if __name__ == "__main__":`: no stage's numbers see the body."""
-    test = getattr(node, "test", None) if isinstance(node, ast.If) else None
-    name = test.left if isinstance(test, ast.Compare) else test
-    known = ("TYPE_CHECKING", "__name__")
-    return getattr(name, "attr", getattr(name, "id", "")) in known
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+    return test.endswith("TYPE_CHECKING") or test.startswith("__name__ ==")
 
 
 def _is_words(node: ast.AST) -> bool:
     """A literal text, or a choice of two."""
-    if isinstance(node, ast.IfExp):
-        return _is_words(node.body) and _is_words(node.orelse)
-    return isinstance(node, ast.Constant | ast.JoinedStr)
+    choice = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
+    return all(isinstance(one, ast.Constant | ast.JoinedStr) for one in choice)
