@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scripts.first.errors import UserError, writing
@@ -91,10 +91,7 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
     for kind in ("missing_keys", "mismatched_keys"):  # transformers initialises them at random
         if report.get(kind):
             name = sorted(map(str, report[kind]))[0]
-            raise UserError(
-                f"the checkpoint lacks the tensor {name}, or it has another shape: {location}: "
-                "remake it"
-            )
+            raise UserError(f"missing tensor, or other shape: {name}: {location}: remake it")
     model.config.use_cache = False
     return model.to(device or default_device()).eval()
 
@@ -118,9 +115,7 @@ def readable(path: Path):
         yield
     except (SafetensorError, StrictDataclassError, *errors) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"unusable file or model: {path}: {line}: delete it and remake it"
-        ) from None
+        raise UserError(f"unusable model: {path}: {line}: delete it and remake it") from None
 
 
 def default_device() -> str:
@@ -132,13 +127,15 @@ def default_device() -> str:
 
 def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:
     """Copy the tokenizer files of a folder beside a model; return their names."""
-    copied = []
-    for name in TOKENIZER_COPIES:
-        if (Path(source) / name).is_file():
-            with atomic_path(Path(target) / name) as temporary:
-                shutil.copyfile(Path(source) / name, temporary)
-            copied.append(name)
-    return copied
+    names = [name for name in TOKENIZER_COPIES if (Path(source) / name).is_file()]
+    _copy(Path(source), Path(target), names)
+    return names
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        with atomic_path(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)
 
 
 def save_checkpoint(
@@ -174,11 +171,8 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
     """
     location, record = verify_checkpoint(source)
     target = Path(target)
-    target.mkdir(parents=True, exist_ok=True)
     (target / RECORD).unlink(missing_ok=True)
-    for name in record["files"]:
-        with atomic_path(target / name) as temporary:
-            shutil.copyfile(location / name, temporary)
+    _copy(location, target, record["files"])
     content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
     content.setdefault("pretrained_by", record.get("provenance"))
     content["provenance"] = provenance("models")

@@ -68,6 +68,8 @@ def _reached(entry: str) -> Iterator[str]:
     """Texts of all statements that can run, with the numbers of those that they refer to."""
     start, numbers = _module(entry), {}
     queue = [s for name in ENTRIES for s in start.names.get(name, ())]
+    if not queue:
+        raise LookupError(f"{entry} has none of {ENTRIES}")
     # An import runs what stands between the definitions of a module.
     between = (s for module in _imported(entry, SERVICE) for s in module.between)
     queue += sorted(between, key=lambda s: s.reduced[0])

@@ -81,7 +81,7 @@ def unsealed(path: str | Path) -> dict:
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"no record: {path}: the job did not finish, or the record was deleted: {_again(path)}"
+            f"no record: {path}: it was never finished, or the record was deleted: {_again(path)}"
         )
     text = read_text(path)
     try:
@@ -92,7 +92,9 @@ def unsealed(path: str | Path) -> dict:
     except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise UserError(f"altered or incomplete record: {path}: {_again(path)}")
+        raise UserError(
+            f"altered or incomplete record: {path}: its seal does not match: {_again(path)}"
+        )
     return record
 
 
@@ -108,7 +110,7 @@ def verified(path: str | Path) -> Path:
         check(path, read(record).get("files", {}).get(path.name), record)
     elif place(path):
         raise UserError(
-            f"no record beside {path}: the job did not finish, or the record was deleted: "
+            f"no record beside {path}: it was never finished, or its record was deleted: "
             f"{_again(path)}"
         )
     return path

@@ -31,34 +31,24 @@ TRAIN, VALIDATION = (f"{R}/knowledge/alder/csqa/{split}" for split in ("train", 
 SEARCH = f"{R}/temperature/alder/csqa"
 CELL = f"{R}/tables/table1/cells/alder/{{}}/in_domain-csqa.json"
 CHECKPOINT = ("model.safetensors", "config.json", "tokenizer.json", "record.json")
+DATA, WORLD = f"{R}/data/csqa", f"{R}/models/tokenizers/world"
+BASE = f"{R}/models/pretrained/alder-student"
+LABELS = f"{R}/student/alder/csqa/finetune/seed1234"
+DISTILLED = ANSWERS.replace("first_ts", "distill")
+TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "record.json")
 # kind, folder, its files, the words that pick the command that reads them
 READERS = [
-    ("prepared data", f"{R}/data/csqa", ("train.parquet", "report.json"), ("scripts.teacher",)),
-    (
-        "prepared data",
-        f"{R}/data/csqa",
-        ("test.parquet",),
-        ("scripts.evaluation", f"{R}/data/csqa/test.parquet"),
-    ),
-    ("prepared data", f"{R}/data/csqa", ("test.parquet",), ("table2",)),
-    ("prepared data", f"{R}/data/csqa", ("report.json",), ("data-report",)),
-    (
-        "tokenizer",
-        f"{R}/models/tokenizers/world",
-        ("tokenizer.json", "tokenizer_config.json", "record.json"),
-        ("pretrain", f"{R}/models/pretrained/alder-student"),
-    ),
+    ("prepared data", DATA, ("train.parquet", "report.json"), ("scripts.teacher",)),
+    ("prepared data", DATA, ("test.parquet",), ("scripts.evaluation", TEST)),
+    ("prepared data", DATA, ("test.parquet",), ("table2",)),
+    ("prepared data", DATA, ("report.json",), ("data-report",)),
+    ("tokenizer", WORLD, TOKENIZER, ("pretrain", BASE)),
     ("tokenizer", f"{R}/models/alder-student", ("tokenizer.json", "record.json"), ("pair",)),
-    ("checkpoint", f"{R}/models/pretrained/alder-student", CHECKPOINT, ("copy",)),
+    ("checkpoint", BASE, CHECKPOINT, ("copy",)),
     ("checkpoint", f"{R}/models/alder-student", CHECKPOINT, ("scripts.student", "finetune")),
     ("checkpoint", f"{R}/teacher/alder/csqa", CHECKPOINT, ("scripts.knowledge",)),
     ("checkpoint", STUDENT, CHECKPOINT, ("scripts.evaluation", "first_ts")),
-    (
-        "post-hoc temperature",
-        f"{R}/student/alder/csqa/finetune/seed1234",
-        ("validation.json",),
-        ("scripts.evaluation", "finetune_ts"),
-    ),
+    ("post-hoc temperature", LABELS, ("validation.json",), ("scripts.evaluation", "finetune_ts")),
     ("pair of models", f"{R}/models/pairs", ("alder.json",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("figure2",)),
@@ -71,12 +61,7 @@ READERS = [
     ("search curve", SEARCH, ("coarse.csv", "refined.csv", "selected.json"), ("figure6",)),
     ("predictions", ANSWERS, ("predictions.parquet",), ("cell", CELL.format("first_ts"))),
     ("predictions", ANSWERS, ("predictions.parquet",), ("figure5",)),
-    (
-        "predictions",
-        ANSWERS.replace("first_ts", "distill"),
-        ("ranks.parquet", "metrics.json"),
-        ("figure3",),
-    ),
+    ("predictions", DISTILLED, ("ranks.parquet", "metrics.json"), ("figure3",)),
     ("metrics", ANSWERS, ("metrics.json",), ("cell", CELL.format("first_ts"))),
     ("metrics", ANSWERS, ("metrics.json",), ("claims",)),
     ("cell", str(Path(CELL.format("first_ts")).parent), ("in_domain-csqa.json",), ("table1",)),
