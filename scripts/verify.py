@@ -1,4 +1,4 @@
-"""Verify finished results, from the tables down to the data, by their records alone.
+"""Verify finished results, from the tables down to the data, by their records.
 
 Every file is hashed and compared with its record, every record with what it was made from and with
 the code of this checkout. Neither Snakemake nor its memory of the run is needed: results that
@@ -9,42 +9,25 @@ from __future__ import annotations
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scripts.first.errors import UserError, run_cli
-from scripts.first.provenance.lineage import ARTIFACTS, MISSING, Lineage, Record
+from scripts.first.provenance.lineage import ARTIFACTS, Lineage, Problem, Record
 from scripts.first.provenance.records import RESULTS, command
-from scripts.first.runtime.progress import progress
-
-SHOWN = 20
-DEEP = 100  # spaces of indentation; no real lineage has ten steps
-QUIET = 2_000_000_000  # bytes that are hashed in seconds
-
-
-def show(text: str) -> None:
-    """Print one line; what is not printable in names of somebody else's files is escaped."""
-    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.verify", description=__doc__)
+    summary = "Verify finished results, from the tables down to the data, by their records."
+    parser = argparse.ArgumentParser(prog="python -m scripts.verify", description=summary)
     parser.add_argument("folder", type=Path, help="results of one scale, such as results/tiny")
     parser.add_argument(
-        "files",
-        nargs="*",
-        default=[],
-        type=Path,
-        metavar="FILE",
-        help="say what each of these rests on, such as a cell of Table 1 (default: all artifacts)",
+        "files", nargs="*", metavar="FILE", help="show what these rest on (default: all artifacts)"
     )
     parser.add_argument(
-        "--without-weights",
-        action="store_true",
-        help="results that came without the weights of models and stores: no fault",
+        "--without-weights", action="store_true", help="accept that weights and stores are missing"
     )
-    parser.add_argument("--all", action="store_true", help="list every problem, not the first ones")
     return parser
 
 
@@ -52,140 +35,104 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Verify a folder; see --help."""
     options = build_parser().parse_args(argv)
     if not options.folder.is_dir():
-        made = sorted(path.name for path in Path(RESULTS).glob("*") if path.is_dir())
-        known = f"here are {', '.join(made)}" if made else "no scale is made yet, see `make demo`"
-        raise UserError(f"no results: {options.folder}: name the folder of a scale: {known}")
-    chosen = [_inside(file, options.folder) for file in options.files]
-    total = sum(p.stat().st_size for p in options.folder.rglob("*") if p.is_file())
-    with progress("hashing", total, "B", quiet=total < QUIET) as advance:
-        lineage = Lineage(options.folder, options.without_weights, advance)
-    size = sum(size for size, _ in lineage.hashed.values())
-    show(
-        f"{options.folder}: {len(lineage.records)} records of {len(lineage.hashed)} files, "
-        f"{size / 1e6:,.1f} MB, hashed"
-    )
+        raise UserError(f"no results: {options.folder}: name a folder such as {RESULTS}/tiny")
+    lineage = Lineage(options.folder, options.without_weights)
+    show(f"{options.folder}: {len(lineage.records)} records, {len(lineage.owner)} files")
     if lineage.unseen:
         show(f"not here, and not checked: {len(lineage.unseen)} files of models or stores")
-    placed = well_placed(lineage)
-    sound = explain(lineage, chosen) if chosen else overview(lineage)
-    touched = [r for name in chosen for r in lineage.behind(lineage.owner[name]).values()]
-    touched = touched or [*lineage.records.values()]
-    orphans = [] if chosen else lineage.orphans()
-    shown = lineage.problems(touched) + orphans
-    _list("problems", [f"{kind}: {file}: {why}" for kind, file, why in shown], options.all)
-    if not chosen:
-        _list("files without a record", lineage.unknown(), options.all)
-        sound = sound and not shown
-    causes = lineage.causes(touched) + orphans
-    if again := sorted({lineage.to_make(file) for _, file, _ in causes}):
-        scale = min(lineage.scales, default=options.folder.name)
-        files = " ".join(f"{RESULTS}/{scale}/{file}" for file in again)
-        here = options.folder.resolve() == Path(RESULTS, scale).resolve()
-        where = "" if here else ", in the repository that made them"
-        show(f"to make these again{where}, and what rests on them: {command(scale)} {files}")
-    absent = [] if chosen else [name for name in ARTIFACTS if name not in lineage.owner]
-    if sound and placed and not absent:
-        show("sound: every file is what its record says")
-        return 0
-    some = f"NOT COMPLETE: {len(absent)} of {len(ARTIFACTS)} artifacts are not made"
-    show(f"{some}; what there is, is sound" if sound and placed else "NOT SOUND")
-    return 1
-
-
-def well_placed(lineage: Lineage) -> bool:
-    """Whether all records are of one scale, and of that which a folder below results/ names."""
-    scales, folder = sorted(lineage.scales), lineage.folder.absolute()
-    if folder.parent.name == RESULTS and scales and scales != [folder.name]:
-        show(
-            f"misplaced: the records are of scale {', '.join(scales)}, the folder is {folder.name}"
-        )
-    elif len(scales) > 1:
-        show(f"mixed: records of scales {', '.join(scales)}")
+    absent, touched, problems = [], [], []
+    for file in options.files:
+        touched += explain(lineage, Path(file))
+    if not options.files:
+        absent = [name for name in ARTIFACTS if name not in lineage.present]
+        touched, problems = [*lineage.records.values()], list(overview(lineage))
+        unknown = [name for name in lineage.present if name not in lineage.owner]
+        show_list("files without a record", unknown)
+    problems = sorted({*problems, *(p for record in touched for p in record.problems)})
+    show_list("problems", [": ".join(problem) for problem in problems])
+    if again := sorted({to_make(lineage, p[1]) for p in problems if p[0] != "unreadable"}):
+        words = f"{command(lineage.scale)} {' '.join(again)}"
+        show(f"to make these, and what rests on them, again where they were made: {words}")
+    if problems:
+        show("NOT SOUND")
+    elif absent:
+        show(f"NOT COMPLETE: {len(absent)} of {len(ARTIFACTS)} artifacts are not made; rest sound")
     else:
-        return True
-    return False
+        show("sound: every file is what its record says")
+    return 1 if problems or absent else 0
 
 
-def overview(lineage: Lineage) -> bool:
-    """Print a line for each artifact: what it rests on and whether it holds; True where all do."""
-    sound = True
+def overview(lineage: Lineage) -> Iterator[Problem]:
+    """Print a line for each artifact; yield those without a record, or that rest on no data."""
     for name in ARTIFACTS:
-        record = lineage.owner.get(name)
-        if record is None:
-            show(f"  {name}: not made")
-            continue
-        behind = lineage.behind(record)
-        problems = lineage.problems(behind.values())
-        if not any(path.startswith("data/") for path in behind):
-            problems.append((MISSING, name, "it rests on no data"))
-        sound = sound and not problems
-        show(f"  {name}: {verdict(problems)}; rests on {counted(behind, record)}")
-    return sound
-
-
-def verdict(problems: list[tuple[str, str, str]]) -> str:
-    """`sound`, or how many problems of each kind."""
-    kinds = Counter(kind for kind, _, _ in problems)
-    return ", ".join(f"{count} {kind}" for kind, count in kinds.items()) or "sound"
-
-
-def counted(behind: dict[str, Record], record: Record) -> str:
-    """Records of each stage that something rests on: `2 teacher, 8 student, ...`."""
-    stages = Counter(path.split("/")[0] for path in behind if path != record.path)
-    return ", ".join(f"{count} {stage}" for stage, count in sorted(stages.items())) or "nothing"
-
-
-def explain(lineage: Lineage, names: list[str]) -> bool:
-    """Print what each file rests on, as a tree down to the data; True where all of it holds."""
-    sound = True
-    for name in names:
-        record = lineage.owner.get(name)
-        if record is None:
-            raise UserError(f"no record of {name}: {lineage.folder}: no job has finished it")
-        seen: set[str] = set()
-        _tree(lineage, record, name, "", seen)
-        problems = lineage.problems(lineage.behind(record).values())
-        show(f"  {name}: {verdict(problems)}; rests on {len(seen) - 1} records")
-        sound = sound and not problems
-    return sound
-
-
-def _tree(lineage: Lineage, record: Record, name: str, indent: str, seen: set[str]) -> None:
-    digest = lineage.hashed.get(name, (0, "-" * 12))[1][:12]
-    said = record.provenance
-    mine = (name, record.path)
-    marks = ", ".join(sorted({kind for kind, file, _ in record.problems if file in mine}))
-    again = record.path in seen
-    made = "as above" if again else f"by {said.get('stage')} {said.get('code')}"
-    show(f"  {indent}{name}  {digest}  {made}" + (f"  {marks.upper()}" if marks else ""))
-    if again or len(indent) > DEEP:
-        return
-    seen.add(record.path)
-    for source, expected in record.sources.items():
-        inside = lineage.inside(source)
-        if inside in lineage.owner:
-            _tree(lineage, lineage.owner[inside], inside, indent + "  ", seen)
+        if name in lineage.owner:
+            behind = lineage.behind(lineage.owner[name])
+            show(f"  {name}: {verdict(behind)}")
+            data = any(record.path.startswith("data/") for record in behind)
+            if not data and not any(record.problems for record in behind):
+                yield "missing", name, "it rests on no data"
+        elif name in lineage.present:
+            yield "missing", name, "its record is missing"
         else:
-            show(f"  {indent}  {source}  {expected[:12]}  from elsewhere")
+            show(f"  {name}: not made")
 
 
-def _inside(file: Path, folder: Path) -> str:
-    for candidate in (file.absolute(), (folder / file).absolute()):
-        if candidate.is_dir():
-            raise UserError(f"a folder: {file}: name a file of these results, such as its record")
-        if candidate.is_relative_to(folder.absolute()):
-            return candidate.relative_to(folder.absolute()).as_posix()
-    raise UserError(f"not in {folder}: {file}: name a file of these results")
+def explain(lineage: Lineage, file: Path) -> list[Record]:
+    """Print what a file rests on, as a tree down to the data; return the records."""
+    top = lineage.folder.absolute()
+    path = file.absolute() if file.absolute().is_relative_to(top) else top / file
+    name = path.relative_to(top).as_posix() if path.is_relative_to(top) else str(file)
+    if name not in lineage.owner:
+        raise UserError(f"no record of {name}: {lineage.folder}: name a file of these results")
+    tree(lineage, name, "  ", set())
+    behind = lineage.behind(lineage.owner[name])
+    show(f"  {name}: {verdict(behind)}")
+    return behind
 
 
-def _list(what: str, lines: list[str], everything: bool) -> None:
-    if not lines:
-        return
-    show(f"{what}: {len(lines)}")
-    for line in lines if everything else lines[:SHOWN]:
+def tree(lineage: Lineage, name: str, indent: str, seen: set[str]) -> None:
+    """Print a file with its hash, stage and code, and below it what it was made from."""
+    record, found = lineage.owner[name], lineage.hashes[name]
+    digest = found["sha256"][:12] if isinstance(found, dict) else "-" * 12
+    by = "as above" if record.path in seen else "by {} {}".format(*record.made_by)
+    marks = {kind.upper() for kind, file, _ in record.problems if file in (name, record.path)}
+    show("  ".join([f"{indent}{name}", digest, by, *sorted(marks)]))
+    for source, expected in record.sources.items() if record.path not in seen else ():
+        seen.add(record.path)
+        if lineage.inside(source) in lineage.owner:
+            tree(lineage, lineage.inside(source), indent + "  ", seen)
+        else:
+            show(f"{indent}  {source}  {expected[:12]}  from elsewhere")
+
+
+def verdict(behind: list[Record]) -> str:
+    """`sound`, or the number of problems of each kind; and of records of each stage."""
+    kinds = Counter(kind for record in behind for kind, _, _ in record.problems)
+    stages = Counter(record.path.split("/")[0] for record in behind[1:])
+    return f"{_counts(kinds) or 'sound'}; rests on {_counts(stages) or 'nothing'}"
+
+
+def _counts(counter: Counter) -> str:
+    return ", ".join(f"{count} {word}" for word, count in sorted(counter.items()))
+
+
+def to_make(lineage: Lineage, file: str) -> str:
+    """What to make again for a file: its record, or the file where it has none."""
+    name = lineage.owner[file].path if file in lineage.owner else file
+    return f"{RESULTS}/{lineage.scale}/{name}"
+
+
+def show_list(what: str, lines: list[str]) -> None:
+    """Print lines under a heading with their number, if there are any."""
+    if lines:
+        show(f"{what}: {len(lines)}")
+    for line in lines:
         show(f"  {line}")
-    if len(lines) > SHOWN and not everything:
-        show(f"  ... and {len(lines) - SHOWN} more (--all)")
+
+
+def show(text: str) -> None:
+    """Print one line; unprintable characters in the names of somebody else's files are escaped."""
+    print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
 
 if __name__ == "__main__":

@@ -17,5 +17,4 @@ def reseal(path: str | Path, content: dict | None = None, rehash: bool = False, 
     content |= changes
     if rehash:
         content["files"] = describe_files(path.parent, list(content["files"]))
-    record = {"made_from": {}, "place": records.place(path), **content}
-    write_text(path, records._text({**record, "seal": records._seal(record)}))
+    write_text(path, records.sealed({"made_from": {}, "place": records.place(path), **content}))

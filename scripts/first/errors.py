@@ -7,13 +7,11 @@ import errno
 import os
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator
 
 USER_ERROR_STATUS = 2
 INTERRUPTED_STATUS = 130
-# No room: on the disk, in the user's quota, below the limit of a file's size.
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
 MAKE_ROOM = "free some space there, or have the limit raised, and run the same command again"
 
 
@@ -23,35 +21,33 @@ class UserError(Exception):
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let an OSError name `path` where the system refuses the block to write it.
+    """Make a system error in the block an OSError that names `path`, the file being written.
 
-    A write that fails names no file, a copy names its source, and libraries written in Rust raise
-    exceptions of their own, which only say `(os error 28)`.
+    Python's own names no file when a write fails, and libraries in Rust raise other exceptions,
+    whose text ends in `(os error 28)`.
     """
     try:
         yield
-    except UserError:
-        raise
     except Exception as error:
-        told = re.search(r"\(os error (\d+)\)", str(error))
-        number = int(told[1]) if told else getattr(error, "errno", None)
+        rust = re.search(r"\(os error (\d+)\)", str(error))
+        number = int(rust[1]) if rust else getattr(error, "errno", None)
         if number is None or (number not in FULL and getattr(error, "filename", None)):
             raise
         raise OSError(number, os.strerror(number), str(path)) from error
 
 
 def positive(text: str) -> int:
-    """A whole number of 1 or more, as the type of an option; argparse tells any other."""
+    """An integer of 1 or more, as the type of an option."""
     return whole(text, 1, 10**9 - 1)
 
 
 def whole(text: str, least: int = 0, most: int = 2**32 - 1) -> int:
-    """A whole number of `least` to `most`, such as a seed, as the type of an option."""
+    """An integer from `least` to `most`, such as a seed, as the type of an option."""
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else -1
     if not least <= number <= most:
         import argparse
 
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of {least} or more")
+        raise argparse.ArgumentTypeError(f"{text!r} is not an integer of {least} or more")
     return number
 
 
@@ -66,7 +62,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
         status = main(sys.argv[1:])
     except UserError as error:
         _fail(str(error))
-    except BrokenPipeError:  # of `| head`: who reads has enough
+    except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except OSError as error:
@@ -83,18 +79,8 @@ def without_passwords(text: str) -> str:
 
 
 def _fail(message: str) -> None:
-    several = "RANK" in os.environ and "MASTER_ADDR" in os.environ
-    if several and os.environ["RANK"] != "0":
-        # One of several processes: the first has most likely the same to say, and once it has
-        # ended the launcher ends this one too.
-        time.sleep(2)
     with contextlib.suppress(OSError):  # the log may be on a full disk too
         print("error: " + without_passwords(" ".join(message.split())), file=sys.stderr)
-    if several:
-        # An ordinary end takes connections apart whose other ends may be gone, which can abort it.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(USER_ERROR_STATUS)
     sys.exit(USER_ERROR_STATUS)
 
 

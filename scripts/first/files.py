@@ -1,8 +1,8 @@
-"""Every file of the project is read and written here: whole or not at all, checked on the way in.
+"""Reading and writing files: whole or not at all, checked on the way in.
 
-Writes any JSON, CSV or Parquet file under a temporary name beside its target and renames it when
-it is complete, so that a killed job leaves no file that looks finished. Reads them back and turns
-a missing, truncated or damaged file into one line for the user.
+JSON, CSV and Parquet files are written under a temporary name beside their target and renamed when
+they are complete, so that a killed job leaves no file that looks finished. On reading, a missing,
+truncated or damaged file becomes one line for the user.
 """
 
 from __future__ import annotations
@@ -11,8 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
-import re
-import secrets
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,61 +24,50 @@ if TYPE_CHECKING:
 
 REMAKE = "delete it and run the step that makes it again"
 FLOAT_FORMAT = "%.6f"
-READ_BLOCK = 1 << 20
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; rename it to `path` on success, remove it on failure.
+    """Yield a temporary path for `path`; rename it to `path` on success, remove it on failure.
 
-    The folder is made when it is missing. The temporary name is hidden, holds machine and process
-    and `.part`, and keeps the suffix of `path`, by which some writers choose their format.
-    Raises UserError when the folder cannot be made, and OSError that names `path` on a full disk.
+    It has the name of `path`, in a `scratch_folder`, and gets the mode that the umask gives to new
+    files. OSError that names `path` when the disk is full.
     """
     target = Path(path)
+    with writing(target), scratch_folder(target) as folder:
+        temporary = folder / target.name
+        temporary.touch()
+        mode = temporary.stat().st_mode
+        yield temporary
+        temporary.chmod(mode)  # safetensors writes with mode 0600
+        with temporary.open("rb+") as stream:
+            os.fsync(stream.fileno())  # no finished name without its bytes after a crash
+        temporary.replace(target)
+
+
+@contextlib.contextmanager
+def scratch_folder(target: Path) -> Iterator[Path]:
+    """Yield an empty folder `.NAME.part` beside `target`, and remove it afterwards.
+
+    The folder above is made when it is missing; UserError when it cannot be made. Every writer of a
+    target uses the same name, so that the next one removes what a killed one has left, and two must
+    not write at the same time.
+    """
+    folder = target.with_name(f".{target.name}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         if error.errno in FULL:
             raise
         raise UserError(
-            f"cannot make the folder: {target.parent}: {error.strerror}: choose another path"
+            f"cannot make the folder: {folder.parent}: {error.strerror}: choose another path"
         ) from None
-    # A random part: two threads that write the same target must not share a temporary file.
-    writer = f"{_here()}-{os.getpid()}.{secrets.token_hex(4)}"
-    temporary = target.with_name(f".{target.stem}.{writer}.part{target.suffix}")
+    shutil.rmtree(folder, ignore_errors=True)
     try:
-        with writing(target):
-            yield temporary
-            _flush(temporary)
-            temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def is_begun(path: Path) -> bool:
-    """Whether a file has the name that `atomic_path` gives to one being written."""
-    return path.name.startswith(".") and ".part" in path.name
-
-
-def writer_is_gone(path: Path) -> bool:
-    """Whether a begun file is of a process of this machine that has ended; False if unknown."""
-    found = re.fullmatch(r"\..*\.([\w-]+)-(\d+)\.[0-9a-f]{8}\.part.*", path.name)
-    if found is None or found[1] != _here():
-        return False
-    try:
-        os.kill(int(found[2]), 0)
-    except (ProcessLookupError, OverflowError):
-        return True
-    except PermissionError:  # another user's
-        pass
-    return False
-
-
-def _here() -> str:
-    """This machine's name as it may stand in a file's."""
-    return re.sub(r"[^\w-]", "_", os.uname().nodename)[:64]
+        folder.mkdir()
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
@@ -91,14 +79,13 @@ def write_text(path: str | os.PathLike[str], text: str) -> None:
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
     """Write `content` as JSON (indent 2, keys in their given order, final newline), atomically.
 
-    Raises ValueError when a number is NaN or infinite: JSON has no such number, and what is not a
-    number must not be recorded as a result.
+    Raises ValueError when a number is NaN or infinite: JSON has no such number, and no result is.
     """
     write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Return the content of a JSON file; UserError when it is missing, truncated or no JSON."""
+    """Return the content of a JSON file; UserError when it is missing, truncated or not JSON."""
     text = read_text(path)
     try:
         return json.loads(text, parse_constant=_refuse_constant)
@@ -107,7 +94,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def read_text(path: str | os.PathLike[str]) -> str:
-    """Return a file's text; UserError when it is missing, unreadable or no UTF-8."""
+    """Return a file's text; UserError when it is missing, unreadable or not UTF-8."""
     _require_file(path)
     try:
         return Path(path).read_bytes().decode("utf-8")
@@ -171,14 +158,11 @@ def read_parquet(path: str | os.PathLike[str], columns: list[str] | None = None)
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Return the SHA-256 of a file as 64 hexadecimal digits; UserError when it cannot be read."""
     _require_file(path)
-    digest = hashlib.sha256()
     try:
         with open(path, "rb") as stream:
-            while block := stream.read(READ_BLOCK):
-                digest.update(block)
+            return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as error:
         raise UserError(f"cannot read: {path}: {error.strerror}: check its permissions") from None
-    return digest.hexdigest()
 
 
 def describe_files(folder: Path, names: list[str]) -> dict[str, dict]:
@@ -196,9 +180,3 @@ def _require_file(path: str | os.PathLike[str]) -> None:
 
 def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is not a number")
-
-
-def _flush(path: Path) -> None:
-    """Force the content to disk, so that after a crash no finished name holds unwritten bytes."""
-    with open(path, "rb+") as stream:
-        os.fsync(stream.fileno())

@@ -35,6 +35,7 @@ def test_round_trip():
         assert described["sha256"] == sha256_file(location / name)
         assert described["bytes"] == (location / name).stat().st_size
     assert {p.name for p in location.iterdir()} == {*record["files"], RECORD}
+    assert {p.stat().st_mode & 0o777 for p in location.iterdir()} == {0o644}
     model, original = load_model(tiny.checkpoint(), device="cpu"), tiny.random_llama(0)
     assert not model.training and model.config.use_cache is False
     for (name, one), (_, other) in zip(
@@ -90,7 +91,7 @@ def test_truncated_weights_and_record_are_noticed(folder):
     verify_checkpoint(folder)
     record = (folder / RECORD).read_text()
     (folder / RECORD).write_text(record[:-9])
-    with pytest.raises(UserError, match="seal"):
+    with pytest.raises(UserError, match="altered or incomplete record"):
         verify_checkpoint(folder)
     (folder / RECORD).write_text(json.dumps({"kind": "test"}))
     with pytest.raises(UserError, match="record"):
@@ -108,13 +109,26 @@ def test_interrupted_rewrite_leaves_no_record(folder, monkeypatch, moment):
     if moment == "weights":
         monkeypatch.setattr(model, "save_pretrained", interrupt)
     else:
-        name = {"tokenizer": "checkpoints.copy_tokenizer", "record": "records.write"}[moment]
+        name = {
+            "tokenizer": "models.checkpoints.copy_tokenizer",
+            "record": "provenance.records.write",
+        }[moment]
         monkeypatch.setattr(f"scripts.first.{name}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(model, folder, tiny.tokenizer_folder(), {})
     with pytest.raises(UserError, match="never finished"):
         verify_checkpoint(folder)
     assert not [p for p in folder.iterdir() if p.name.startswith(".")]
+
+
+def test_a_killed_save_leaves_nothing_for_long(folder):
+    """The next try removes what a killed one has left, weights among it."""
+    left = folder / ".checkpoint.part"
+    left.mkdir()
+    (left / ".tmp123").write_bytes(b"of safetensors")
+    save_checkpoint(tiny.random_llama(0), folder, tiny.tokenizer_folder(), {"kind": "test"})
+    record = verify_checkpoint(folder)[1]
+    assert {p.name for p in folder.iterdir()} == {*record["files"], RECORD}
 
 
 def test_files_of_a_mirror_stay_there(tmp_path, monkeypatch):
@@ -141,7 +155,7 @@ def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
     copy_checkpoint(folder, tmp_path / "copy")
     copied = verify_checkpoint(tmp_path / "copy")[1]
     assert copied.pop("pretrained_by") == {"code": "of its training"}
-    assert copied.pop("provenance")["module"] == "scripts.models"
+    assert copied.pop("provenance")["stage"] == "models"
     assert [*copied.pop("made_from").values()] == [sha256_file(folder / RECORD)]
     assert copied == {k: v for k, v in record.items() if k != "made_from"}
     copy_checkpoint(tmp_path / "copy", tmp_path / "again")

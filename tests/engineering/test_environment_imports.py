@@ -1,4 +1,4 @@
-"""Each rule's conda environment holds what its script can import, and nothing that is of no use."""
+"""Each rule's conda environment holds what its script can import, and nothing else."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ distributions = cache(packages_distributions)
 
 
 def rules(folder=tiny.REPOSITORY) -> dict[str, dict]:
-    """{rule: {environment, modules, local}} of every rule that runs something.
+    """{rule: {environment, stages, local}} of every rule that runs something.
 
-    Read from the text, whose layout snakefmt keeps; `use rule a as b with:` takes over what it
-    does not set.
+    Read from the text, whose layout snakefmt keeps; `use rule a as b with:` inherits what it does
+    not set.
     """
     found = {}
     for path in sorted((folder / "rules").glob("*.smk")):
@@ -30,12 +30,11 @@ def rules(folder=tiny.REPOSITORY) -> dict[str, dict]:
         for block in blocks[1:]:
             head = block.splitlines()[0]
             base, name = re.fullmatch(r"(?:use rule (\w+) as|rule) (\w+)(?: with)?:", head).groups()
-            shell = block.partition("    shell:\n")[2]
             environment = re.search(r'    conda:\n        "\.\./envs/(\w+\.yaml)"\n', block)
-            inherited = found.get(base, {"environment": None, "modules": set(), "local": False})
+            inherited = found.get(base, {"environment": None, "stages": set(), "local": False})
             found[name] = {
                 "environment": environment[1] if environment else inherited["environment"],
-                "modules": set(re.findall(r"\bscripts\.\w+", shell)) or inherited["modules"],
+                "stages": set(re.findall(r'fingerprint\("(\w+)"\)', block)) or inherited["stages"],
                 "local": "    localrule: True\n" in block or inherited["local"],
             }
     return found
@@ -46,16 +45,16 @@ def chosen(name: str, folder=tiny.REPOSITORY) -> set[str]:
     return set(re.findall(r"- ([\w-]+)==", (folder / "envs" / name).read_text().split(NEEDED)[0]))
 
 
-def imported(module: str) -> set[str]:
-    """Distributions that a module and its closure import."""
-    return {canonical(distributions()[n][0]) for n in fingerprint.third_party(module)}
+def imported(stage: str) -> set[str]:
+    """Distributions that a stage can import."""
+    return {canonical(distributions()[n][0]) for n in fingerprint.third_party(stage)}
 
 
 def missing(folder=tiny.REPOSITORY) -> dict[str, set[str]]:
     """{rule: imported packages that its environment does not name}, where there are any."""
     found, of = {}, cache(imported)
     for name, rule in rules(folder).items():
-        packages = set().union(*map(of, rule["modules"]))
+        packages = set().union(*map(of, rule["stages"]))
         if lacking := packages - chosen(rule["environment"], folder):
             found[name] = lacking
     return found
@@ -66,22 +65,19 @@ def useless(folder=tiny.REPOSITORY) -> dict[str, set[str]]:
     of = cache(imported)
     used = {path.name: set() for path in (folder / "envs").glob("*.yaml")}
     for rule in rules(folder).values():
-        used[rule["environment"]] |= set().union(*map(of, rule["modules"]))
+        used[rule["environment"]] |= set().union(*map(of, rule["stages"]))
     extra = {name: chosen(name, folder) - used[name] - set(NOT_IMPORTED) for name in used}
     return {name: packages for name, packages in extra.items() if packages}
 
 
-def test_every_rule_names_an_environment_and_a_script():
-    """The local ones too, which lint asks for."""
-    assert len(rules()) >= 20
-    assert {name for name, rule in rules().items() if not rule["environment"]} == set()
-    assert {name for name, rule in rules().items() if not rule["modules"]} == set()
-    assert sum(not rule["local"] for rule in rules().values()) >= 10
-
-
-def test_every_environment_is_used():
+def test_every_rule_has_an_environment_and_a_stage():
+    found = rules()
+    assert len(found) >= 20 and sum(not rule["local"] for rule in found.values()) >= 10
+    assert not [
+        name for name, rule in found.items() if not (rule["environment"] and rule["stages"])
+    ]
     files = {path.name for path in (tiny.REPOSITORY / "envs").glob("*.yaml")}
-    assert {rule["environment"] for rule in rules().values()} == files
+    assert {rule["environment"] for rule in found.values()} == files
 
 
 def test_every_import_is_in_the_environment():
@@ -90,7 +86,7 @@ def test_every_import_is_in_the_environment():
 
 def test_every_package_is_imported_or_has_a_reason():
     assert useless() == {}
-    everything = set().union(*(imported(f"scripts.{s}") for s in ("data", "models", "student")))
+    everything = set().union(*map(imported, fingerprint.STAGES))
     assert not everything & set(NOT_IMPORTED), "imported by now: needs no reason"
 
 
@@ -98,7 +94,7 @@ def test_data_and_tables_do_without_the_training_stack():
     """Or a new torch would fetch every dataset again and remake every table."""
     heavy = {"torch", "transformers", "accelerate"}
     assert not heavy & (chosen("data.yaml") | chosen("artifacts.yaml"))
-    assert not heavy & (imported("scripts.data") | imported("scripts.artifacts"))
+    assert not heavy & (imported("data") | imported("table1") | imported("figure3"))
 
 
 @pytest.fixture
@@ -114,7 +110,7 @@ def repository(tmp_path, monkeypatch):
 
 
 def clear() -> None:
-    for cached in (fingerprint._parsed, fingerprint._imports):
+    for cached in (fingerprint._path, fingerprint._parsed):
         cached.cache_clear()
 
 
@@ -126,27 +122,22 @@ def edit(path, old: str, new: str) -> None:
 
 
 def test_new_imports_are_noticed(repository):
-    """In a function of a module that scripts reach over others; named by distribution."""
-    lines = "import torch.nn as nn", "from sklearn import isotonic", "from yaml import safe_load"
+    """In a function of a module that scripts import indirectly, but not for types alone."""
     errors = repository / "scripts/first/errors.py"
-    errors.write_text(errors.read_text() + "\n\ndef f():\n    {}\n    {}\n    {}\n".format(*lines))
+    text = errors.read_text() + "\nfrom typing import TYPE_CHECKING\n"
+    text += "\nif TYPE_CHECKING:\n    import torch\n"
+    errors.write_text(text)
+    clear()
+    assert missing(repository) == {}
+    lines = "from sklearn import isotonic", "from yaml import safe_load"
+    errors.write_text(
+        text + "else:\n    import torch.nn as nn\ndef f():\n    {}\n    {}\n".format(*lines)
+    )
     clear()
     found = missing(repository)
     assert found["benchmark_data"] == found["alpaca_data"] == found["figure2"]
     assert found["figure2"] == {"torch", "scikit-learn", "pyyaml"}
     assert found["teacher"] == {"scikit-learn", "pyyaml"}
-
-
-def test_types_are_no_imports(repository):
-    """What only a type checker imports needs no package."""
-    errors = repository / "scripts/first/errors.py"
-    guard = "\nfrom typing import TYPE_CHECKING\n\nif TYPE_CHECKING:\n    import torch\n"
-    errors.write_text(errors.read_text() + guard)
-    clear()
-    assert missing(repository) == {}
-    errors.write_text(errors.read_text() + "else:\n    import torch\n")
-    clear()
-    assert missing(repository)["benchmark_data"] == {"torch"}
 
 
 def test_a_removed_package_is_noticed(repository):

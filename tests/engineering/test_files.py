@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -24,9 +26,7 @@ def names(folder: Path) -> list[str]:
 def test_atomic_path_makes_the_folder_and_keeps_the_suffix(tmp_path):
     target = tmp_path / "a" / "b" / "figure.pdf"
     with files.atomic_path(target) as temporary:
-        assert temporary.parent == target.parent
-        assert temporary.suffix == ".pdf"
-        assert temporary.name.startswith(".")
+        assert temporary.relative_to(target.parent).parts == (".figure.pdf.part", "figure.pdf")
         temporary.write_text("x")
         assert not target.exists()
     assert names(target.parent) == ["figure.pdf"]
@@ -43,12 +43,13 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, failure):
     assert names(tmp_path) == ["x.json"]
 
 
-def test_a_killed_writer_leaves_nothing_that_looks_finished(tmp_path):
+def test_what_a_killed_writer_leaves_is_removed_by_the_next(tmp_path):
+    """And until then nothing looks finished; safetensors has temporary files of its own."""
     code = (
         "import sys, time\n"
         "from scripts.first.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary:\n"
-        "    temporary.write_text('half')\n"
+        "    temporary.with_name('.tmp123').write_text('of a library')\n"
         "    print('ready', flush=True)\n"
         "    time.sleep(60)\n"
     )
@@ -56,24 +57,26 @@ def test_a_killed_writer_leaves_nothing_that_looks_finished(tmp_path):
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(signal.SIGKILL)
-    (left,) = names(tmp_path)
-    assert left.startswith(".train.")
-    assert ".part" in left
+    assert names(tmp_path) == [".train.parquet.part"]
+    files.write_text(tmp_path / "train.parquet", "whole")
+    assert names(tmp_path) == ["train.parquet"]
 
 
-def test_two_writers_do_not_share_a_temporary_file(tmp_path):
-    target = tmp_path / "x.txt"
-    with files.atomic_path(target) as first, files.atomic_path(target) as second:
-        assert first != second
-        first.write_text("1")
-        second.write_text("2")
-    assert target.read_text() == "1"
+@pytest.mark.parametrize("umask", [0o022, 0o027, 0o077])
+def test_files_have_the_mode_of_the_umask(tmp_path, umask, table):
+    """Whatever writes them: safetensors makes files that only their owner reads."""
+    from safetensors.numpy import save_file
 
-
-def test_files_get_the_usual_permissions(tmp_path):
-    files.write_text(tmp_path / "x.txt", "x")
-    (tmp_path / "y.txt").write_text("y")
-    assert (tmp_path / "x.txt").stat().st_mode == (tmp_path / "y.txt").stat().st_mode
+    old = os.umask(umask)
+    try:
+        files.write_json(tmp_path / "x.json", {})
+        files.write_csv(tmp_path / "x.csv", pd.DataFrame({"n": [1]}))
+        files.write_parquet(tmp_path / "x.parquet", table)
+        with files.atomic_path(tmp_path / "x.safetensors") as temporary:
+            save_file({"a": np.zeros(3)}, str(temporary))
+    finally:
+        os.umask(old)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}
 
 
 def test_a_file_in_the_place_of_the_folder(tmp_path):
@@ -93,7 +96,7 @@ def test_json_keeps_order_and_floats_and_ends_in_a_newline(tmp_path):
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
-def test_json_refuses_what_is_no_number(tmp_path, number):
+def test_json_refuses_nan_and_infinity(tmp_path, number):
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "x.json", {"ece": number})
     assert names(tmp_path) == []

@@ -1,8 +1,9 @@
-"""The code fingerprint: logic changes it, words and layout do not, on a copy of the scripts."""
+"""The code fingerprint: what can change a number changes it, and nothing else does."""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -12,134 +13,240 @@ import pytest
 from scripts.first.provenance import fingerprint as module
 from tests import tiny_models as tiny
 
-STAGES = "data models teacher knowledge temperature student evaluation artifacts".split()
+ROOMS = "scripts/first"
+
+
+def prints() -> dict[str, str]:
+    """Fingerprints of all stages, as a new process sees them."""
+    for cached in (module._path, module._parsed):
+        cached.cache_clear()
+    return {stage: module.fingerprint(stage) for stage in module.STAGES}
 
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A copy of scripts/ that the fingerprint reads instead."""
-    skip = shutil.ignore_patterns("__pycache__", "*.pyc")
+    skip = shutil.ignore_patterns("__pycache__")
     shutil.copytree(tiny.REPOSITORY / "scripts", tmp_path / "scripts", ignore=skip)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    clear()
     yield tmp_path
-    clear()
-
-
-def clear() -> None:
-    for cached in (module._parsed, module._imports):
+    for cached in (module._path, module._parsed):
         cached.cache_clear()
 
 
-def fresh(name: str = "first.matching") -> str:
-    """The fingerprint as a new process sees it; by default of a module with few imports."""
-    clear()
-    return module.fingerprint(f"scripts.{name}")
+def edit(repository, pattern: str, replacement: str, where: str = f"{ROOMS}/**/*.py") -> None:
+    """Replace a regular expression in the files of a copy; it must be there."""
+    found = 0
+    for path in repository.glob(where):
+        text, count = re.subn(pattern, replacement, path.read_text())
+        path.write_text(text)
+        found += count
+    assert found, pattern
 
 
-def edit(repository, name: str, change) -> None:
-    path = repository / "scripts" / name
-    old = path.read_text()
-    new = change(old)
-    assert new != old
-    path.write_text(new)
+def rename(repository, old: str, new: str) -> None:
+    """Move a module, as `training.losses`, and rewrite the imports of it."""
+    first = repository / ROOMS
+    target = first.joinpath(*new.split(".")).with_suffix(".py")
+    target.parent.mkdir(exist_ok=True)
+    first.joinpath(*old.split(".")).with_suffix(".py").rename(target)
+    (base, name), (package, other) = old.rsplit(".", 1), new.rsplit(".", 1)
+    alone = rf"from scripts\.first\.{base} import {name}( as \w+)?\n"
+    for path in repository.glob("scripts/**/*.py"):
+        text = path.read_text().replace(f"first.{old} import", f"first.{new} import")
+        found = re.search(alone, text)
+        alias = found[1] or f" as {name}" if found else ""
+        line = f"from scripts.first.{package} import {other}{alias}\n"
+        path.write_text(re.sub(alone, line, text))
 
 
-def test_fingerprint_is_sixteen_digits_of_the_real_tree(repository):
-    prints = {name: module.fingerprint(f"scripts.{name}") for name in STAGES}
-    assert all(len(p) == 16 and int(p, 16) >= 0 for p in prints.values())
-    assert len(set(prints.values())) == len(STAGES)
+def test_sixteen_digits_of_the_real_tree():
+    own = prints()
+    assert all(re.fullmatch("[0-9a-f]{16}", one) for one in own.values())
+    assert len(set(own.values())) == len(own)
     code = "from scripts.first.provenance.fingerprint import fingerprint as f; print(f('student'))"
     environment = {**os.environ, "PYTHONHASHSEED": "5"}
     other = subprocess.check_output(
-        [sys.executable, "-c", code], cwd=tiny.REPOSITORY, env=environment, text=True
+        [sys.executable, "-OO", "-c", code], cwd=tiny.REPOSITORY, env=environment, text=True
     )
-    assert other.strip() == prints["student"]
+    assert other.strip() == own["student"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda s: s + "\n# a remark\n",
-        lambda s: s.replace('"""Knowledge', '"""New words: knowledge', 1),
-        lambda s: s.replace('    """Return Eq. 5', '    """Return the equation 5', 1),
-        lambda s: s.replace("import torch\n", "import  torch  # why\n\n", 1),
-        lambda s: s.replace("(\n", "( \n"),
-    ],
-    ids=["comment", "docstring", "function's docstring", "inline", "layout"],
-)
-def test_words_and_layout_change_nothing(repository, change):
-    before = fresh()
-    edit(repository, "first/losses.py", change)
-    assert fresh() == before
+# What a stage's numbers rest on, in a small repository: one function for all that is to see.
+SMALL = {
+    "__init__": '"""A package."""',
+    "entry": '''
+        """An entry."""
+        from scripts import words
+        from scripts.core import step as move
+        def main(argv: list[str]) -> int:
+            """Run."""
+            text = "no rows" if argv else "no words"
+            if not argv:
+                raise UserError(f"{text}: {argv}")
+            print("starting", len(argv))
+            return move(argv) + len(words.PROMPT)
+        if __name__ == "__main__":
+            main([])
+    ''',
+    "core": '''
+        import math
+        from typing import TYPE_CHECKING
+        if TYPE_CHECKING:
+            import numpy
+        RATE = 0.5
+        class Row:
+            """A row."""
+            kind: str = "plain"
+        def step(rows: "numpy.ndarray", scale: float = 2.0):
+            assert rows, "no rows"
+            return _half(len(rows)) * math.ceil(scale) + (Row.kind == "plain")
+        def _half(n):
+            return RATE * n
+        def unused():
+            return 3
+    ''',
+    "words": 'PROMPT = "Q: "\nOTHER = 1\n',
+}
 
 
-def test_file_time_changes_nothing(repository):
-    before = fresh()
-    for path in (repository / "scripts").rglob("*.py"):
-        os.utime(path, (1, 1))
-    assert fresh() == before
-
-
-@pytest.mark.parametrize(
-    "name, change",
-    [
-        ("first/matching.py", lambda s: s.replace("0.0, 1.0", "0.0, 2.0", 1)),
-        ("first/losses.py", lambda s: s.replace("1e-4", "1e-3", 1)),
-        ("first/losses.py", lambda s: s.replace('"renorm"', '"renormalised"')),  # no docstring
-        ("first/files.py", lambda s: s.replace('"%.6f"', '"%.5f"', 1)),  # two imports away
-        ("first/__init__.py", lambda s: s + "\nX = 1\n"),  # importing a module runs its package
-    ],
-)
-def test_logic_of_any_imported_module_counts(repository, name, change):
-    before = fresh()
-    edit(repository, name, change)
-    assert fresh() != before
-
-
-def test_losses_are_the_students_and_not_the_datas(repository):
-    student, data = fresh("student"), fresh("data")
-    edit(repository, "first/losses.py", lambda s: s + "\nX = 1\n")
-    assert fresh("student") != student
-    assert fresh("data") == data
-
-
-def test_closure_follows_every_way_to_import(tmp_path, monkeypatch):
+@pytest.fixture
+def small(tmp_path, monkeypatch):
+    """A repository of four modules; a function that edits it and returns both fingerprints."""
+    (tmp_path / "scripts").mkdir()
+    for name, text in SMALL.items():
+        text = re.sub(r"(?m)^ {8}", "", text).strip() + "\n"
+        (tmp_path / f"scripts/{name}.py").write_text(text)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    package = tmp_path / "scripts" / "sub"
-    package.mkdir(parents=True)
-    files = {
-        "__init__.py": "",
-        "a.py": "import scripts.b\nimport os, numpy\nfrom scripts.sub import c as x, value\n",
-        "b.py": "def f():\n    from scripts.e import g\n",
-        "e.py": "g = 1\n",
-        "unused.py": "",
-        "sub/__init__.py": "from .d import value\n",
-        "sub/c.py": "from . import f\nfrom .. import h\n",
-        "sub/d.py": "value = 1\n",
-        "sub/f.py": "",
-        "h.py": "from scripts.a import x\n",  # a circle ends
-    }
-    for name, text in files.items():
-        (tmp_path / "scripts" / name).write_text(text)
-    clear()
-    expected = {"scripts", "scripts.sub"} | {f"scripts.{n}" for n in "abeh"}
-    assert module.closure("scripts.a") == expected | {f"scripts.sub.{n}" for n in "cdf"}
-    clear()
+    monkeypatch.setattr(module, "STAGES", {"entry": "scripts.entry"})
+
+    def change(old: str, new: str) -> tuple[str, str]:
+        before = prints()["entry"]
+        edit(tmp_path, re.escape(old), new.replace("\\", r"\\"), "scripts/*.py")
+        return before, prints()["entry"]
+
+    yield change
+    for cached in (module._path, module._parsed):
+        cached.cache_clear()
 
 
-@pytest.mark.parametrize("stage", ["student", "data"])
-def test_closure_holds_everything_that_is_really_imported(stage):
-    """Import the stage and all it names with Python itself; compare what was loaded."""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"no rows" if', '"not one row" if'),
+        ('f"{text}: {argv}"', 'f"{text}, {len(argv)} given"'),
+        ('"starting"', '"off we go"'),
+        ('assert rows, "no rows"', 'assert rows, "empty"'),
+        ('"""Run."""', '"""Start.\n\n    At once.\n    """'),
+        ('    """A row."""\n', ""),
+        ("RATE = 0.5\n", "RATE: float = 0.5  # of what\n\n\n"),
+        ("scale: float = 2.0", "scale: int = 2.0"),
+        ("kind: str =", "kind ="),
+        ("    import numpy\n", "    import pandas\n    import torch\n"),
+        ("_half", "_halved"),
+        ("return 3", "return 4"),  # nobody calls it
+        ("OTHER = 1", "OTHER = 2"),
+        ("import math\n", "import os\nimport math\n"),
+        ("    main([])", "    main([1])"),
+        ("    return RATE * n", "    why = 'it is half'\n    return RATE * n"),
+    ],
+)
+def test_what_changes_no_number_changes_nothing(small, old, new):
+    before, after = small(old, new)
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("RATE = 0.5", "RATE = 0.25"),
+        ("RATE * n", "RATE + n"),
+        ("scale: float = 2.0", "scale: float = 3.0"),
+        ('"Q: "', '"Question: "'),
+        ('kind: str = "plain"', 'kind: str = "rich"'),
+        ('kind: str = "plain"', "kind: str = ''"),
+        ('kind: str = "plain"', "kind: str = None"),
+        ("(len(rows))", "(len(rows) - 1)"),
+        ("import math\n", "import cmath as math\n"),  # another function under one name
+        ("if not argv", "if argv"),
+        ("import step as move", "import unused as move"),
+        ("words.PROMPT", "words.OTHER"),
+        ('print("starting", len(argv))', 'print("starting", argv.pop())'),
+        ("OTHER = 1", "OTHER = 1\nprint(OTHER)"),  # an import runs it
+        ("    return RATE * n", "    why = 'it is half'\n    return len(why) * n"),
+    ],
+)
+def test_what_can_change_a_number_changes_it(small, old, new):
+    before, after = small(old, new)
+    assert before != after
+
+
+def test_functions_of_one_name_are_not_taken_for_each_other(small):
+    """The bodies of two functions exchanged: the same texts, other numbers."""
+    small("def unused", "def _half(n):\n    return 9\ndef unused")
+    small("PROMPT =", "def _half(n):\n    return 8\nPROMPT =")
+    before, _ = small("len(words.PROMPT)", "words._half(1)")
+    before = prints()["entry"]
+    small("return 9", "return 7")
+    small("return 8", "return 9")
+    _, after = small("return 7", "return 8")
+    assert before != after
+
+
+def test_moves_and_messages_change_nothing(repository):
+    """A module renamed, one moved to another room, a function moved, messages, services edited."""
+    before = prints()
+    rename(repository, "training.losses", "training.objectives")
+    rename(repository, "calibration.recalibration", "knowledge.recalibrated")
+    assert prints() == before
+    edit(repository, r'UserError\(\s*f?"', 'UserError("Reworded: ')
+    assert prints() == before
+    for name in module.SERVICE:
+        paths = [*(repository / ROOMS / name).glob("*.py"), repository / ROOMS / f"{name}.py"]
+        for path in filter(type(paths[0]).is_file, paths):
+            path.write_text(path.read_text() + "\n\nLIMIT = 3\nprint(LIMIT)\n")
+    assert prints() == before
+
+
+def test_a_function_moves_to_another_module(repository):
+    before = prints()
+    path = repository / ROOMS / "models/batching.py"
+    head, found, tail = re.split(r"(?ms)^(def collate\(.*?\n)(?=def |class |\Z)", path.read_text())
+    path.write_text("from scripts.first.models.collating import collate\n" + head + tail)
+    (path.parent / "collating.py").write_text(head + found + "\n\nLIMIT = 5\n")
+    assert prints() == before
+
+
+def test_each_stage_has_its_own_code(repository):
+    """An edit changes the stages that compute with it and no other one."""
+
+    def changed(pattern: str, replacement: str) -> set[str]:
+        before = prints()
+        edit(repository, pattern, replacement)
+        after = prints()
+        return {stage for stage in before if before[stage] != after[stage]}
+
+    loss = changed(r"torch\.xlogy\(target, target\) -", "torch.xlogy(target, target) +")  # Eq. 5
+    assert loss == {"student"}
+    bins = changed(r"np\.searchsorted\(inner_edges", "1 + np.searchsorted(inner_edges")  # the ECE
+    assert {"evaluation", "cell", "figure5"} <= bins
+    assert not bins & {"data", "models", "pair", "knowledge", "figure2"}
+    prompt = changed("Answer Choices:\\\\n", "Choices:\\\\n")
+    assert "data" in prompt and not prompt & {"teacher", "student", "knowledge", "evaluation"}
+    assert {"data", "models"} <= changed('"meets visits', '"greets visits')
+
+
+@pytest.mark.parametrize("stage", ["student", "data", "figure3"])
+def test_everything_that_is_imported_is_looked_at(stage):
+    """Import the stage with Python itself; compare what was loaded."""
     code = f"""
 import sys, importlib
-from scripts.first.provenance.fingerprint import closure
-names = closure("scripts.{stage}")
+from scripts.first.provenance import fingerprint
+names = {{m.name for m in fingerprint._imported(fingerprint.STAGES["{stage}"])}}
 own = set(sys.modules)
-importlib.import_module("scripts.{stage}")
-print(*sorted(n for n in sys.modules if n.split(".")[0] == "scripts" and n not in names
-              and n != "scripts.first.provenance.fingerprint"))
+importlib.import_module(fingerprint.STAGES["{stage}"])
+loaded = {{n for n in set(sys.modules) - own if n.startswith("scripts.") and n not in names}}
+print(*(n for n in loaded if not hasattr(sys.modules[n], "__path__")))
 """
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=tiny.REPOSITORY, text=True)
     assert printed.strip() == ""
-    assert f"scripts.{stage}" in module.closure(f"scripts.{stage}")

@@ -1,29 +1,27 @@
-"""Model folders in Hugging Face layout with a record: written last, verified before use.
+"""Checkpoints: model folders in Hugging Face layout, with a record that is written last.
 
 A folder without `record.json` is unfinished. The record holds the size and sha256 of every file
-(safetensors itself does not notice a flipped bit), what the checkpoint was made from, and how.
+(safetensors does not notice a flipped bit), what the checkpoint was made from, and how.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import hashlib
 import json
 import shutil
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from scripts.first.errors import UserError, writing
-from scripts.first.files import atomic_path
+from scripts.first.files import atomic_path, scratch_folder
 from scripts.first.hub.locations import locate
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
-# What loading a model or a tokenizer would take in place of, or beside, what the record names.
+# Files that loading a model or a tokenizer would read even if the record does not name them.
 TAKEN_IF_THERE = (WEIGHTS, "tokenizer.model", "tokenizer.json", "adapter_config.json")
 TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
 
@@ -31,32 +29,29 @@ TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json"
 def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Path, dict]:
     """Check a checkpoint's files against its record; return (folder of the files, record).
 
-    `only`: names of the files that will be used; the others, large weights maybe, are not read.
-    Files of the hub stay in its cache or in a mirror (`hub.locations`). Raises UserError
-    for a missing checkpoint, a missing, truncated, altered or added file.
+    `only`: names of the files to check; large weights that are not used need not be read. Files of
+    the hub stay in its cache or in a mirror (`hub.locations`). Raises UserError for a missing
+    checkpoint, and for a missing, altered or added file.
     """
     folder = Path(folder)
-    if not (folder / RECORD).is_file():
+    path = folder / RECORD
+    if not path.is_file():
         raise UserError(
             f"missing checkpoint: {folder}: it has no {RECORD}, so it was never finished: "
             "delete the folder and run its rule again"
         )
-    record = records.read(folder / RECORD)
+    record = records.read(path)
     if not record.get("files"):
-        raise UserError(
-            f"incomplete record: {folder / RECORD}: it names no files: "
-            f"delete {folder} and remake it"
-        )
+        raise UserError(f"incomplete record: {path}: no files: delete {folder} and remake it")
     location = locate(folder, record)
     for name, expected in record["files"].items():
-        if only and name not in only:
-            continue
-        records.check(location / name, expected, folder / RECORD)
+        if not only or name in only:
+            records.check(location / name, expected, path)
     for name in TAKEN_IF_THERE:
         if name not in record["files"] and (location / name).is_file():
             raise UserError(
-                f"unknown file: {location / name}: {folder / RECORD} does not name it, and it "
-                "would be used: remove it"
+                f"unknown file: {location / name}: {path} does not name it, and it would be used: "
+                "remove it"
             )
     return location, record
 
@@ -76,12 +71,12 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
 
 
 def load_weights(location: Path, dtype: str = "float32", device: str | None = None):
-    """Load a causal language model from a folder that is verified already.
+    """Load a causal language model from a verified folder.
 
     The dtype is set explicitly: transformers keeps the checkpoint's own otherwise. No cache is
     built on forward passes. UserError where transformers cannot read it without running its code.
     """
-    with _without_collector(), readable(location):
+    with readable(location):
         import torch
         from transformers import AutoModelForCausalLM
 
@@ -93,19 +88,16 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
             trust_remote_code=False,
             output_loading_info=True,
         )
-    for kind in ("missing_keys", "mismatched_keys"):  # transformers would draw them at random
+    for kind in ("missing_keys", "mismatched_keys"):  # transformers initialises them at random
         if report.get(kind):
             name = sorted(map(str, report[kind]))[0]
-            raise UserError(
-                f"the checkpoint lacks the tensor {name}, or it has another shape: {location}: "
-                "remake it"
-            )
+            raise UserError(f"missing tensor, or other shape: {name}: {location}: remake it")
     model.config.use_cache = False
     return model.to(device or default_device()).eval()
 
 
 def load_config(location: Path):
-    """The configuration of a model in a folder that is verified already; UserError as above."""
+    """The configuration of a model in a verified folder; UserError as above."""
     with readable(location):
         from transformers import AutoConfig
 
@@ -114,37 +106,16 @@ def load_config(location: Path):
 
 @contextlib.contextmanager
 def readable(path: Path):
-    """Make one line of what transformers and safetensors say of files that are none of theirs."""
+    """Turn errors of transformers and safetensors about a file's content into one line."""
     from huggingface_hub.errors import StrictDataclassError
     from safetensors import SafetensorError
 
+    errors = (OSError, ValueError, TypeError, ArithmeticError, RuntimeError)
     try:
         yield
-    except (
-        SafetensorError,
-        StrictDataclassError,
-        OSError,
-        ValueError,
-        TypeError,
-        ArithmeticError,
-        RuntimeError,
-    ) as error:
+    except (SafetensorError, StrictDataclassError, *errors) as error:
         line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"unusable file or model: {path}: {line}: delete it and remake it"
-        ) from None
-
-
-@contextlib.contextmanager
-def _without_collector():
-    """No search for garbage: imports make a million objects and none, it took half a second."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
+        raise UserError(f"unusable model: {path}: {line}: delete it and remake it") from None
 
 
 def default_device() -> str:
@@ -156,13 +127,15 @@ def default_device() -> str:
 
 def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:
     """Copy the tokenizer files of a folder beside a model; return their names."""
-    copied = []
-    for name in TOKENIZER_COPIES:
-        if (Path(source) / name).is_file():
-            with atomic_path(Path(target) / name) as temporary:
-                shutil.copyfile(Path(source) / name, temporary)
-            copied.append(name)
-    return copied
+    names = [name for name in TOKENIZER_COPIES if (Path(source) / name).is_file()]
+    _copy(Path(source), Path(target), names)
+    return names
+
+
+def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+    for name in names:
+        with atomic_path(target / name) as temporary:
+            shutil.copyfile(source / name, temporary)
 
 
 def save_checkpoint(
@@ -175,37 +148,31 @@ def save_checkpoint(
 ) -> None:
     """Write a model as one safetensors file beside config, tokenizer and, last, the record.
 
-    `others` are files in the folder already, which the record is to name too.
+    `others`: files already in the folder that the record describes too.
     """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / RECORD).unlink(missing_ok=True)
-    with (
-        writing(folder / WEIGHTS),
-        tempfile.TemporaryDirectory(dir=folder, prefix=".saving-") as temporary,
-    ):
-        model.save_pretrained(temporary, max_shard_size="1000GB")
-        names = sorted(path.name for path in Path(temporary).iterdir())
+    with writing(folder / WEIGHTS), scratch_folder(folder / "checkpoint") as saved:
+        model.save_pretrained(saved, max_shard_size="1000GB")
+        names = sorted(path.name for path in saved.iterdir())
         if WEIGHTS not in names:
             raise RuntimeError(f"expected one {WEIGHTS}, transformers wrote {names}")
         for name in names:
-            (Path(temporary) / name).replace(folder / name)
+            with atomic_path(folder / name) as temporary:
+                (saved / name).replace(temporary)
     names += [*copy_tokenizer(tokenizer_folder, folder), *others]
     records.write(folder / RECORD, record, names, made_from)
 
 
 def copy_checkpoint(source: str | Path, target: str | Path) -> None:
-    """Copy a checkpoint, verified, to another folder; its record comes last, without loss curve.
+    """Verify a checkpoint and copy it to another folder; the record last, without loss curve.
 
-    The record keeps what the checkpoint's own says and, as `pretrained_by`, which code made that.
+    `pretrained_by` in the new record is the `provenance` of the copied one.
     """
     location, record = verify_checkpoint(source)
     target = Path(target)
-    target.mkdir(parents=True, exist_ok=True)
     (target / RECORD).unlink(missing_ok=True)
-    for name in record["files"]:
-        with atomic_path(target / name) as temporary:
-            shutil.copyfile(location / name, temporary)
+    _copy(location, target, record["files"])
     content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
     content.setdefault("pretrained_by", record.get("provenance"))
     content["provenance"] = provenance("models")

@@ -1,21 +1,20 @@
 """Fingerprint of the code behind a result: it changes when, and only when, a number could.
 
 Snakemake does not notice an edited module behind a `shell:` command, so each rule carries the
-fingerprint of its stage in `params`. It is a hash of the syntax trees of the stage's module and of
-all it imports from this repository, statement by statement and whatever file they stand in. What
-cannot change a number is left out: comments, layout, docstrings, annotations, import statements,
-names and places of modules, texts for people, and the packages in `SERVICE`.
+fingerprint of its stage in `params`. It hashes the definitions (functions, classes, constants) that
+the stage's command reaches, numbered in the order in which they refer to each other: neither their
+names nor the modules that they stand in count. Comments, docstrings, annotations, import
+statements, messages and the packages in `SERVICE` do not count either.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-import os
+import re
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, cached_property
 from pathlib import Path
 
 from scripts.first import ROOT
@@ -41,155 +40,234 @@ STAGES = {
     "figure6": "scripts.first.reporting.figures.figure6",
     "claims": "scripts.first.reporting.claims.claims",
 }
-# Modules that report, store, fetch and run: no number is computed in them.
+ENTRIES = ("add_arguments", "run", "main", "check_pair")  # the functions that commands start in
+# Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
-# Calls whose text arguments are for people, and keywords that are so in any call.
-MESSAGES = {"UserError", "print", "fail", "warn", "progress", "add_parser", "parser", "exit"}
-HELP = {"help", "description", "metavar", "epilog", "prog", "title"}
+ERRORS = {"UserError", "ArgumentTypeError", "fail", "exit"}  # calls that end in a message
+MESSAGES = {"print", "warn", "progress", "advance", "parser", "add_parser", "add_argument_group"}
+HELP = {"help", "description", "metavar", "epilog", "prog", "note"}  # keywords, as in argparse
+# Fields of syntax trees that change nothing when the program runs.
+IGNORED = {"kind", "ctx", "type_comment", "type_params", "returns", "annotation", "simple"}
+# In a reduced text: a text assigned to a local variable, and a name of this repository.
+WORDS, REFERENCE = "\0(\\w+)\1([^\2]*)\2", "\3([^\3]+)\3"
+DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def fingerprint(stage: str) -> str:
-    """16 hexadecimal digits of the code of a stage (a key of `STAGES`)."""
-    digest = hashlib.sha256()
-    for statement in sorted(s for name in closure(stage) for s in _source(name).statements):
-        digest.update(bytes.fromhex(statement))
-    return digest.hexdigest()[:16]
-
-
-def closure(stage: str) -> set[str]:
-    """Modules of this repository that can change a stage's numbers."""
-    return {name for name in _reached(STAGES[stage]) if not _is_service(name)}
+    """16 hexadecimal digits of the code of a stage, a key of `STAGES`."""
+    return hashlib.sha256("\n".join(_reached(STAGES[stage])).encode()).hexdigest()[:16]
 
 
 def third_party(stage: str) -> set[str]:
     """Import names of the packages from outside that a stage can import, in any function."""
-    names = {n.split(".")[0] for m in _reached(STAGES[stage]) for n in _source(m).imports}
+    names = {origin.split(".")[0] for m in _imported(STAGES[stage]) for origin in m.origins()}
     return names - sys.stdlib_module_names - {PACKAGE}
+
+
+def _reached(entry: str) -> Iterator[str]:
+    """Texts of all statements that can run, with the numbers of those that they refer to."""
+    start, numbers = _module(entry), {}
+    queue = [s for name in ENTRIES for s in start.names.get(name, ())]
+    if not queue:
+        raise LookupError(f"{entry} has none of {ENTRIES}")
+    # An import runs what stands between the definitions of a module.
+    between = (s for module in _imported(entry, SERVICE) for s in module.between)
+    queue += sorted(between, key=lambda s: s.reduced[0])
+
+    def number(statement: Statement) -> str:
+        if statement not in numbers:
+            numbers[statement] = len(numbers)
+            queue.append(statement)
+        return str(numbers[statement])
+
+    for statement in queue:  # it grows
+        text, references = statement.reduced
+        if text:
+            yield f"{text} {[[*map(number, _definitions(path))] for path in references]}"
+
+
+def _definitions(path: str) -> list[Statement]:
+    """The statements that define `path`, such as scripts.first.cli.parser; [] for a service."""
+    module, name = path, ""
+    while module and not _path(module):
+        module, _, name = module.rpartition(".")
+    if not module or _is_service(module):
+        return []
+    found = _module(module)
+    if not name:  # the module itself is handed on
+        return [s for statements in found.names.values() for s in statements]
+    if name in found.names:
+        return found.names[name]
+    return [s for origin in found.imports.get(name, ()) for s in _definitions(origin)]
+
+
+def _imported(entry: str, without: tuple[str, ...] = ()) -> list[Module]:
+    """A module and its transitive imports within this repository, less the packages `without`."""
+    found: dict[str, Module] = {}
+    queue = [entry]
+    while queue:
+        name = queue.pop()
+        name = name if _path(name) else name.rpartition(".")[0]
+        if _path(name) and name not in found and not (without and _is_service(name)):
+            found[name] = _module(name)
+            queue += found[name].origins()
+    return list(found.values())
 
 
 def _is_service(module: str) -> bool:
     return module.removeprefix("scripts.first.").split(".")[0] in SERVICE
 
 
-def _reached(module: str) -> set[str]:
-    """A module and its transitive imports within this repository."""
-    found: set[str] = set()
-    queue = [module]
-    while queue:
-        if (name := queue.pop()) not in found and _path(name):
-            found.add(name)
-            queue += [n for n in _source(name).imports if n.split(".")[0] == PACKAGE]
-    return found
-
-
+@cache
 def _path(module: str) -> Path | None:
+    """The file of a module of this repository; None for any other name."""
     base = ROOT.joinpath(*module.split("."))
-    candidates = (base.with_suffix(".py"), base / "__init__.py")
-    return next((path for path in candidates if path.is_file()), None)
+    paths = (base.with_suffix(".py"), base / "__init__.py") if _is_ours(module) else ()
+    return next((path for path in paths if path.is_file()), None)
 
 
-@dataclass(frozen=True)
-class Source:
-    """A module's top-level statements, each as a hash, and the dotted names that it may import."""
-
-    statements: tuple[str, ...]
-    imports: frozenset[str]
+def _is_ours(path: str) -> bool:
+    return path.split(".")[0] == PACKAGE
 
 
-def _source(module: str) -> Source:
-    path = _path(module)
-    status = os.stat(path)
-    return _parse(path, status.st_mtime_ns, status.st_size)
+def _module(name: str) -> Module:
+    status = _path(name).stat()
+    return _parsed(name, _path(name), status.st_mtime_ns, status.st_size)
 
 
 @cache
-def _parse(path: Path, changed: int, size: int) -> Source:
-    tree = ast.parse(path.read_bytes())
-    imports = frozenset(_imported(tree))
-    tree = _Numbers(_modules(tree)).visit(tree)
-    hashes = (hashlib.sha256(ast.dump(node).encode()).hexdigest() for node in tree.body)
-    return Source(tuple(hashes), imports)
+def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
+    return Module(name, ast.parse(path.read_bytes()))
 
 
-def _imported(node: ast.AST) -> Iterable[str]:
-    """Dotted names of all imports but those for types; `a` and `a.b` for `from a import b`."""
-    if isinstance(node, ast.If) and ast.unparse(node.test).endswith("TYPE_CHECKING"):
-        return
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        if node.level:
-            raise SyntaxError(f"relative import of {node.module}: write the whole name")
-        yield from (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
-    for child in ast.iter_child_nodes(node):
-        yield from _imported(child)
+class Module:
+    """A parsed module: what it imports, what it defines, and what stands between."""
+
+    def __init__(self, name: str, tree: ast.Module):
+        self.name = name
+        self.imports: dict[str, list[str]] = {}  # {name here: dotted names that it may stand for}
+        self._collect(tree)
+        self.names: dict[str, list[Statement]] = {}
+        self.between: list[Statement] = []
+        for node in tree.body:
+            statement = Statement(self, node)
+            for bound in sorted(_bound(node)):
+                self.names.setdefault(bound, []).append(statement)
+            if not isinstance(node, DEFINITION | ast.Assign | ast.AnnAssign):
+                self.between.append(statement)
+
+    def origins(self) -> list[str]:
+        """Dotted names of all that the module imports."""
+        return [origin for origins in self.imports.values() for origin in origins]
+
+    def _collect(self, node: ast.AST) -> None:
+        """Note all imports, in functions too, but those for types alone."""
+        if isinstance(node, ast.Import):
+            for alias in node.names:  # `import a.b` binds a
+                bound = alias.name if alias.asname else alias.name.split(".")[0]
+                self.imports.setdefault(alias.asname or bound, []).append(bound)
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                origin = f"{node.module}.{alias.name}"
+                self.imports.setdefault(alias.asname or alias.name, []).append(origin)
+        for child in node.orelse if _is_guard(node) else ast.iter_child_nodes(node):
+            self._collect(child)
+
+    def paths(self, node: ast.AST) -> list[str]:
+        """Dotted names that an expression may stand for; [] for a local name and all else."""
+        if isinstance(node, ast.Name):
+            own = [f"{self.name}.{node.id}"] if node.id in self.names else []
+            return list(dict.fromkeys(self.imports.get(node.id, own)))
+        if isinstance(node, ast.Attribute):
+            bases = self.paths(node.value)
+            if all(_path(base) or not _is_ours(base) for base in bases):
+                return [f"{base}.{node.attr}" for base in bases]
+        return []
 
 
-def _modules(tree: ast.AST) -> set[str]:
-    """Names that stand for modules of this repository: `records` in `records.read(path)`."""
-    pairs = [
-        (node.module, alias.name)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE
-        for alias in node.names
-    ]
-    return {name for base, name in pairs if _path(f"{base}.{name}")}
+class Statement:
+    """A top-level statement, reduced to a text that holds what can change a number."""
+
+    def __init__(self, module: Module, node: ast.stmt):
+        self.module, self.node = module, node
+
+    @cached_property
+    def reduced(self) -> tuple[str, list[str]]:
+        """The text, with `@` for each name of this repository, and these names."""
+        self._loaded: set[str] = set()  # local variables
+        self._fields: set[ast.stmt] = set()  # of classes
+        text = self._write(self.node)
+        text = re.sub(WORDS, lambda found: found[2] if found[1] in self._loaded else "", text)
+        return re.sub(REFERENCE, "@", text), re.findall(REFERENCE, text)
+
+    def _write(self, node: object) -> str:
+        """Like `ast.dump`, whose text depends on the version of Python."""
+        if isinstance(node, list):
+            return f"[{''.join(map(self._write, node))}]"
+        if not isinstance(node, ast.AST):
+            return ascii(node)
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            return ""
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
+            return ""
+        if _is_guard(node):
+            return self._write(node.orelse) if node.orelse else ""
+        if paths := self.module.paths(node):
+            return "".join(f"\3{path}\3" if _is_ours(path) else path for path in paths)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            self._loaded.add(node.id)
+        if isinstance(node, ast.ClassDef):
+            self._fields.update(node.body)
+        unnamed = {"name"} if node is self.node and isinstance(node, DEFINITION) else set()
+        fields = [
+            (name, value)
+            for name, value in _fields(node).items()
+            if name not in IGNORED | unnamed and value is not None and value != []
+        ]
+        kind = "Assign" if isinstance(node, ast.AnnAssign) else type(node).__name__
+        text = f"{kind}({','.join(f'{name}={self._write(value)}' for name, value in fields)})"
+        if kind == "Assign" and node not in self._fields and _is_words(node.value):
+            target = _fields(node)["targets"][0]
+            if isinstance(target, ast.Name) and not self.module.paths(target):
+                return f"\0{target.id}\1{text}\2"
+        return text
 
 
-class _Numbers(ast.NodeTransformer):
-    """Reduces a syntax tree to what numbers can depend on."""
+def _fields(node: ast.AST) -> dict[str, object]:
+    """Fields of a node, less messages."""
+    fields = dict(ast.iter_fields(node))
+    if isinstance(node, ast.AnnAssign):
+        return {"targets": [node.target], "value": node.value}
+    if isinstance(node, ast.Raise):
+        return {"exc": node.exc.func if isinstance(node.exc, ast.Call) else node.exc}
+    if isinstance(node, ast.Assert):
+        return {"test": node.test}
+    if isinstance(node, ast.Call):
+        called = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if called in ERRORS:
+            return {"func": node.func}
+        fields["keywords"] = [k for k in node.keywords if k.arg not in HELP]
+        if called in MESSAGES:
+            fields["args"] = [a for a in node.args if not _is_words(a)]
+    return fields
 
-    def __init__(self, modules: set[str]):
-        self.modules = modules
 
-    def visit_Import(self, node):
-        return None
+def _bound(node: ast.stmt) -> set[str]:
+    """Names that a top-level statement defines."""
+    if isinstance(node, DEFINITION):
+        return {node.name}
+    stored = (n for n in ast.walk(node) if isinstance(getattr(n, "ctx", None), ast.Store))
+    inner = {n.name for n in ast.walk(node) if isinstance(n, DEFINITION)}
+    return inner | {n.id for n in stored if isinstance(n, ast.Name)}
 
-    visit_ImportFrom = visit_Import
 
-    def visit_If(self, node):
-        test = ast.unparse(node.test)
-        if test.endswith("TYPE_CHECKING") or test.startswith("__name__ =="):
-            return None
-        return self._block(node)
+def _is_guard(node: ast.AST) -> bool:
+    """`if TYPE_CHECKING:`, or `if __name__ == "__main__":`: no stage's numbers see the body."""
+    test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+    return test.endswith("TYPE_CHECKING") or test.startswith("__name__ ==")
 
-    def visit_Name(self, node):
-        node.id = "module" if node.id in self.modules else node.id
-        return node
 
-    def visit_arg(self, node):
-        node.annotation = None
-        return node
-
-    def visit_Raise(self, node):
-        exception = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
-        return ast.Raise(exc=exception and self.visit(exception), cause=None)
-
-    def visit_Assert(self, node):
-        node.msg = None
-        return self.generic_visit(node)
-
-    def visit_Call(self, node):
-        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        node.keywords = [k for k in node.keywords if k.arg not in HELP]
-        if name in MESSAGES:
-            node.args = [a for a in node.args if not isinstance(a, ast.Constant | ast.JoinedStr)]
-        return self.generic_visit(node)
-
-    def visit_FunctionDef(self, node):
-        node.returns = None
-        return self._block(node)
-
-    visit_AsyncFunctionDef = visit_FunctionDef
-
-    def _block(self, node):
-        self.generic_visit(node)
-        body = getattr(node, "body", None)
-        if isinstance(body, list):
-            first = body[0] if body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                body.pop(0)
-        return node
-
-    visit_Module = visit_ClassDef = visit_For = visit_While = visit_With = visit_Try = _block
-    visit_ExceptHandler = _block
+def _is_words(node: ast.AST) -> bool:
+    """A literal text, or a choice of two."""
+    choice = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
+    return all(isinstance(one, ast.Constant | ast.JoinedStr) for one in choice)

@@ -1,9 +1,7 @@
-"""What a result was made by: code fingerprint and versions of the packages that the code uses.
+"""What made a result: the code's fingerprint and the versions of the packages that it uses.
 
-Of no others: the same job has few packages in its own conda environment and many in one environment
-for all, and must give the same bytes in both. Deliberately without time, host, user or path, so
-that two runs of one commit give equal bytes. Those facts stand in the job's log and benchmark file
-instead.
+Neither time, host, user nor path, so that two runs of one commit write equal bytes; those facts are
+in the job's log. No other packages either: a job's own conda environment has fewer of them.
 """
 
 from __future__ import annotations
@@ -18,14 +16,12 @@ WITH_TRANSFORMERS = {"tokenizers", "safetensors"}  # it writes weights and token
 
 def provenance(stage: str) -> dict:
     """{stage, code, packages} of a stage, one of `fingerprint.STAGES`."""
-    return {"stage": stage, "code": fingerprint(stage), "packages": dict(_versions(stage))}
-
-
-def _versions(stage: str):
     used = third_party(stage)
     used |= WITH_TRANSFORMERS if "transformers" in used else set()
+    packages = {}
     for name in filter(used.__contains__, PACKAGES):
         try:
-            yield name, version(name)
+            packages[name] = version(name)
         except PackageNotFoundError:
             continue
+    return {"stage": stage, "code": fingerprint(stage), "packages": packages}

@@ -1,20 +1,20 @@
-"""Records: what a job made, from what, by which code. Sealed, and verified before use.
+"""Records: what a job made, from what and by which code; verified before its files are used.
 
 A record is a JSON file, written last, beside the files that it describes:
   files      {name: {bytes, sha256}} of the files beside it
-  made_from  {path below results/: sha256} of what they were made from, records for checkpoints,
-             stores and evaluations
-  provenance code fingerprint and package versions (see provenance.py)
-  place      its own path below results/: a record that stands in another's place is refused
-  seal       sha256 of the record's text without the seal: a flipped bit is seen
-It guards against accidents: whoever wants to can seal anything anew. `python -m scripts.verify`
-walks the records from the tables down to the data.
+  made_from  {path below results/: sha256} of what they were made from
+  provenance code fingerprint and package versions (see made_by.py)
+  place      its own path below results/: a record copied over another one is refused
+  seal       sha256 of the record's text without the seal, so that a flipped bit is noticed
+This guards against accidents, not against forgery. `python -m scripts.verify` follows the records
+from the tables down to the data.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -22,45 +22,23 @@ from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import describe_files, read_text, sha256_file, write_text
 
-CHARGES = {  # files by the record in whose charge they are; record.json has those of a checkpoint
-    "report.json": ("train.parquet", "validation.parquet", "test.parquet"),
-    "manifest.json": ("knowledge.safetensors",),
-    "selected.json": ("coarse.csv", "refined.csv"),
-    "metrics.json": ("predictions.parquet", "ranks.parquet"),
-}
-NAMES = ("record.json", *CHARGES)
-SUFFIX = ".record.json"  # table1.record.json describes table1.csv and its like
+NAMES = ("record.json", "report.json", "manifest.json", "selected.json", "metrics.json")
+SUFFIX = ".record.json"  # table1.record.json describes table1.csv and the other table1.* files
 RESULTS = "results"
-BELOW = "data models teacher knowledge temperature student evaluation tables figures claims"
+STAGES = "data|models|teacher|knowledge|temperature|student|evaluation|tables|figures|claims"
+# Cells of Table 1 and pairs of models are records without files.
+RECORD = re.compile(rf".*({SUFFIX}|/({'|'.join(NAMES)})|/(cells/.+|pairs/[^/]+)\.json)")
 
 
 def place(path: str | Path) -> str | None:
     """A file's path below results/, as in `tiny/data/csqa/report.json`; None elsewhere."""
-    parts = Path(path).absolute().parts
-    if RESULTS not in parts:
-        return None
-    below = parts[len(parts) - parts[::-1].index(RESULTS) :]
-    known = len(below) > 1 and below[1].split(".")[0] in BELOW.split()
-    return "/".join(below) if known else None
+    found = re.fullmatch(rf".*/{RESULTS}/([^/]+/({STAGES})\b.*)", str(Path(path).absolute()))
+    return found and found[1]
 
 
-def _named(sources: Iterable[str | Path]) -> dict[str, Path]:
-    """Files by their place, else by their path in this repository, else by their name alone.
-
-    No path of the machine gets into a record. Two names are told apart by as much as differs.
-    """
-    found: dict[str, Path] = {}
-    for whole in (Path(source).absolute() for source in sources):
-        name = place(whole)
-        if name is None:
-            inside = whole.is_relative_to(ROOT)
-            name = whole.relative_to(ROOT).as_posix() if inside else whole.name
-            for above in whole.parents:
-                if found.get(name, whole) == whole:
-                    break
-                name = f"{above.name}/{name}"
-        found[name] = whole
-    return found
+def is_record(name: str) -> bool:
+    """Whether a path below results/ is that of a record; by the name, for it may be damaged."""
+    return RECORD.fullmatch(f"/{name}") is not None
 
 
 def write(
@@ -69,7 +47,7 @@ def write(
     files: Iterable[str] = (),
     made_from: Iterable[str | Path] = (),
 ) -> None:
-    """Write a record of the named files beside it; `content` has its provenance and what else.
+    """Write a record of the named files beside it; `content` is everything else, as provenance.
 
     A record of files that lie elsewhere (on the hub) has `files` in its content.
     """
@@ -80,150 +58,115 @@ def write(
         "made_from": {name: sha256_file(source) for name, source in _named(made_from).items()},
         "place": place(path),
     }
-    write_text(path, _text({**record, "seal": _seal(record)}))
+    write_text(path, sealed(record))
+
+
+def sealed(record: dict) -> str:
+    """The text of a record, the seal as its last key."""
+    seal = hashlib.sha256(_text(record).encode()).hexdigest()
+    return _text({**record, "seal": seal})
 
 
 def read(path: str | Path) -> dict:
-    """The content of a record, less its seal and place; UserError for a broken or misplaced one."""
+    """A record without its seal and place; UserError where it is missing, altered or misplaced."""
     record = unsealed(path)
     own, here = record.pop("place", None), place(path)
     if own and here and own != here:
-        raise UserError(f"misplaced record: {path}: it is that of {own}: {_again(Path(path))}")
-    if here:
-        _check_sources(Path(path), here, record)
+        raise UserError(f"misplaced record: {path}: it belongs to {own}: {_again(Path(path))}")
     return record
 
 
-def _check_sources(path: Path, here: str, record: dict) -> None:
-    """UserError where a record that this one was made from is another now, as copies leave it.
-
-    Only of its own scale, and only records: they vouch for what is large.
-    """
-    results = path.absolute().parents[here.count("/")]
-    for name, digest in record.get("made_from", {}).items():
-        source = results / name
-        if name.split("/")[0] == here.split("/")[0] and is_record(source) and source.is_file():
-            if sha256_file(source) != digest:
-                raise UserError(
-                    f"stale record: {path}: it was made from another version of {source}: "
-                    f"{_again(path)}"
-                )
-
-
 def unsealed(path: str | Path) -> dict:
-    """The content of a record, less its seal, in whatever place; UserError for a broken one."""
+    """A record without its seal, wherever it stands; UserError where it is missing or altered."""
     path = Path(path)
     if not path.is_file():
         raise UserError(
-            f"no record: {path}: what it describes was never finished, or the record was deleted: "
-            f"{_again(path)}"
+            f"no record: {path}: it was never finished, or the record was deleted: {_again(path)}"
         )
     text = read_text(path)
     try:
         record = json.loads(text)
-        if isinstance(record, dict) and "seal" not in record:
-            raise UserError(f"record without a seal, of another version: {path}: {_again(path)}")
-        seal = record.pop("seal")
-        whole = _text({**record, "seal": seal}) == text and _seal(record) == seal
-    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
+        del record["seal"]
+        whole = sealed(record) == text
+        whole &= all(isinstance(record.get(key, {}), dict) for key in ("files", "made_from"))
+    except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise UserError(f"altered or incomplete record: {path}: its seal is broken: {_again(path)}")
-    if not _sensible(record):
         raise UserError(
-            f"not a record: {path}: its files or made_from are no such lists: {_again(path)}"
+            f"altered or incomplete record: {path}: its seal does not match: {_again(path)}"
         )
     return record
 
 
-def _sensible(record: dict) -> bool:
-    """Whether files and made_from are what `write` makes: sealed is not yet ours."""
-    files, sources = record.get("files", {}), record.get("made_from", {})
-    return (
-        isinstance(record.get("place"), str | None)
-        and isinstance(files, dict)
-        and not any(name in ("", ".", "..") or {"/", "\\"} & {*name} for name in files)
-        and isinstance(sources, dict)
-        and not any("\0" in name for name in sources)
-        and all(isinstance(digest, str) for digest in sources.values())
-    )
-
-
 def verified(path: str | Path) -> Path:
-    """The path of a file that is what the record beside it says; UserError for any other.
+    """The path of a file that its record describes; UserError where it is missing or altered.
 
-    A file outside of results/ that no record names is the user's own, and taken as it is.
+    A file outside of results/ without a record is the user's own, and accepted as it is.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"file not found: {path}: run the step that makes it first")
-    beside = record_beside(path)
-    if beside is None:
-        if place(path):
-            raise UserError(
-                f"no record beside {path}: it was never finished, or its record was deleted: "
-                f"{_again(path)}"
-            )
-        return path
-    check(path, read(beside).get("files", {}).get(path.name), beside)
+    if record := record_beside(path):
+        check(path, read(record).get("files", {}).get(path.name), record)
+    elif place(path):
+        raise UserError(
+            f"no record beside {path}: it was never finished, or its record was deleted: "
+            f"{_again(path)}"
+        )
     return path
 
 
 def record_beside(path: str | Path) -> Path | None:
-    """The record in whose charge a file is, or None."""
+    """The record that describes a file, or None."""
     path = Path(path)
-    names = [record for record, files in CHARGES.items() if path.name in files]
-    names = names or [path.name.split(".")[0] + SUFFIX, "record.json"]
+    names = (path.name.split(".")[0] + SUFFIX, *NAMES)
     return next((path.with_name(name) for name in names if path.with_name(name).is_file()), None)
 
 
-def check(path: Path, expected: dict | None, record: Path) -> None:
-    """UserError unless a file has the bytes and the sha256 that its record says."""
-    if reason := difference(path, expected):
-        raise UserError(f"{reason}: {path}: it is not what {record} says: {_again(record)}")
-
-
-def difference(path: Path, expected: dict | None) -> str | None:
-    """Why a file is not what a record expects; None where it is."""
+def check(path: Path, expected: object, record: Path) -> None:
+    """UserError unless a file has the size and hash that a record expects (None: names no such)."""
     if expected is None:
-        return "unknown file"
-    if not path.is_file():
-        return "missing file"
-    size = path.stat().st_size
-    cheap = isinstance(expected, dict) and size == expected.get("bytes")
-    return None if cheap and not mismatch(size, sha256_file(path), expected) else "altered file"
+        reason = "unknown file"
+    elif not path.is_file():
+        reason = "missing file"
+    elif expected != {"bytes": path.stat().st_size, "sha256": sha256_file(path)}:
+        reason = "altered file"
+    else:
+        return
+    raise UserError(f"{reason}: {path}: {record} does not describe it as it is: {_again(record)}")
 
 
-def mismatch(size: int, digest: str, expected: object) -> bool:
-    """Whether a file of this size and sha256 is not what a record expects."""
-    known = isinstance(expected, dict)
-    return not known or (size, digest) != (expected.get("bytes"), expected.get("sha256"))
-
-
-def is_record(path: Path) -> bool:
-    """Whether a path is that of a record, by its name alone: its content may be damaged."""
-    # Cells and pairs describe no other file. Counted from the end: folders above have any name.
-    cell, pair = path.parts[-6:-3] == ("tables", "table1", "cells"), path.parts[-3:-1]
-    single = cell or pair == ("models", "pairs")
-    return path.suffix == ".json" and (path.name in NAMES or path.name.endswith(SUFFIX) or single)
+def command(scale: str) -> str:
+    """The start of a command that makes named files of a scale, and what depends on them, again."""
+    shipped = ROOT.joinpath("config/scales", f"{scale}.yaml").is_file()
+    own = "" if shipped else " --configfile YOURS.yaml"
+    return f"snakemake -c2{own} --config scale={scale} -R"
 
 
 def _again(path: Path) -> str:
-    """What to do: Snakemake has to be told, for to it a file that is there is as it should be."""
+    """What to do: Snakemake takes a file that exists for finished, unless it is forced."""
     if here := place(path):
         return f"make it again: {command(here.split('/')[0])} {path}"
     what = path.parent if path.name in NAMES else path
     return f"delete {what} and run the step that makes it again"
 
 
-def command(scale: str) -> str:
-    """The words that make files of a scale, named behind them, and what rests on them again."""
-    return f"snakemake -c2 --config scale={scale} -R"
+def _named(sources: Iterable[str | Path]) -> dict[str, Path]:
+    """Files by their place, else by their path in this repository, else by their name.
+
+    A record holds no absolute path. Files of one name get as many folders as tell them apart.
+    """
+    found: dict[str, Path] = {}
+    for source in map(Path.absolute, map(Path, sources)):
+        inside = source.is_relative_to(ROOT)
+        name = place(source) or (str(source.relative_to(ROOT)) if inside else source.name)
+        for folder in source.parents:
+            if found.get(name, source) == source:
+                break
+            name = f"{folder.name}/{name}"
+        found[name] = source
+    return found
 
 
 def _text(record: dict) -> str:
     return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _seal(record: dict) -> str:
-    return hashlib.sha256(_text(record).encode()).hexdigest()

@@ -12,12 +12,7 @@ TABLE = ("csv", "md", "tex")
 FIGURE = ("csv", "pdf", "png")
 
 
-def seal(prefix: str, module: str, kinds: Sequence[str], made_from: Iterable[str | Path]) -> None:
-    """Write prefix.record.json, the record of prefix.csv and its like, by their kinds."""
-    name = Path(prefix).name
-    records.write(
-        prefix + records.SUFFIX,
-        {"provenance": provenance(module)},
-        [f"{name}.{kind}" for kind in kinds],
-        made_from,
-    )
+def seal(prefix: str, stage: str, kinds: Sequence[str], made_from: Iterable[str | Path]) -> None:
+    """Write prefix.record.json, the record of prefix.csv and the other `kinds`."""
+    files = [f"{Path(prefix).name}.{kind}" for kind in kinds]
+    records.write(prefix + records.SUFFIX, {"provenance": provenance(stage)}, files, made_from)

@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import IO
 
 from scripts.first.errors import FULL, MAKE_ROOM, UserError
-from scripts.first.files import is_begun, writer_is_gone
 
 STARTED_ON = ".snakemake/started_on"  # machine and process of the last run, which locked it
 LOCKS = ".snakemake/locks"  # Snakemake's
@@ -173,19 +172,7 @@ def made_files(folder: Path) -> dict[Path, int]:
 
 
 def clear(folder: Path) -> None:
-    """Remove files that killed jobs had begun: weights are large. Told.
-
-    Where it is unknown whether their process has ended, those that are untouched for an hour.
-    """
-    long_ago = time.time_ns() - HOUR
-    removed = 0
-    for path, changed in made_files(folder).items():
-        if is_begun(path) and (changed <= long_ago or writer_is_gone(path)):
-            with contextlib.suppress(OSError):  # read-only
-                path.unlink()
-                removed += 1
-    if removed:
-        print(f"Removed {removed} files that killed jobs had begun.", file=sys.stderr)
+    """Nothing: files that killed jobs had begun are replaced by the next writer."""
 
 
 def tidy(folder: Path) -> None:

@@ -59,7 +59,6 @@ class TrainingState:
         schedule = self.schedule.state_dict()
         note = {"step": step, "curve": curve, "schedule": {k: schedule[k] for k in SCHEDULE}}
         folder = self.folder / f"step-{step:08d}"
-        self._remove_unfinished()
         seal_part(self._part(folder), lambda path: save_file(self._tensors(), str(path)), note)
         distributed.gathered(step)  # all parts stand
         if distributed.is_main():
@@ -67,11 +66,6 @@ class TrainingState:
                 if other != folder:
                     shutil.rmtree(other, ignore_errors=True)
         self.saved_at = time.monotonic()
-
-    def _remove_unfinished(self) -> None:
-        """What a process killed in the middle of writing its part left behind."""
-        for left in self.folder.glob(f"step-*/.process-{distributed.rank()}.*"):
-            left.unlink(missing_ok=True)
 
     def resume(self) -> tuple[int, list[dict]]:
         """Put the newest whole state in place; (steps done, loss curve), (0, []) without one."""

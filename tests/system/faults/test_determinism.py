@@ -1,7 +1,6 @@
-"""One run, whatever the machine's settings: byte-identical files, from the data to the figures.
+"""Whatever the machine's settings, a run writes the same bytes, from the data to the figures.
 
-What is not promised (other processors, other numbers of threads, GPUs) the README says, with what
-`python -m tests.system.faults.arithmetic` measures.
+Other processors, other numbers of threads and GPUs may differ: see tests/system/faults/arithmetic.
 """
 
 from __future__ import annotations
@@ -14,15 +13,15 @@ from random import Random
 import pytest
 
 from tests.system.faults import WHOLE, tried
-from tests.system.faults.runs import SNAKEMAKE, WARM, surroundings, undisturbed
+from tests.system.faults.runs import SNAKEMAKE, surroundings, undisturbed
 from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import digests, output
 
 GERMAN = {"LC_ALL": "de_DE.UTF-8", "LANG": "de_DE.UTF-8", "LANGUAGE": "de"}
 FAR = {"TZ": "Pacific/Kiritimati"}  # 14 hours ahead of Greenwich: another day, often another month
-# What one run has otherwise: `words` go to Snakemake, most others are the environment.
+# How a run differs: `words` are options of Snakemake, most others environment variables.
 KINDS = {
-    "nothing": {},
+    "each job a new process": {},
     "a long path with a space": {"path": "another clone/of/the same/repository"},
     "TMPDIR with a space": {"TMPDIR": "a folder"},
     "locale C": {"LC_ALL": "C"},
@@ -36,7 +35,6 @@ KINDS = {
     "umask 077": {"umask": 0o077},
     "another HOME": {"HOME": "home"},
     "a narrow terminal": {"COLUMNS": "40", "LINES": "10"},
-    "no warm server": {"warm": False},
 }
 ALL_AT_ONCE = {
     **KINDS["a long path with a space"],
@@ -75,8 +73,7 @@ def run(whole: Path, base: Path, locales: Path | None, settings: dict) -> Path:
     """A whole run under the settings of KINDS; its folder."""
     settings = dict(settings)
     folder = small_copy(base / settings.pop("path", "clone"))
-    words, warm = settings.pop("words", ()), WARM if settings.pop("warm", True) else ()
-    umask = settings.pop("umask", -1)
+    words, umask = settings.pop("words", ()), settings.pop("umask", -1)
     if seed := settings.pop("shuffle", None):
         files = sorted(name for name in digests(whole) if "/figures/" not in name)
         declared = [f for f in files if f.endswith(("record.json", "metrics.json", "t.json"))]
@@ -88,7 +85,7 @@ def run(whole: Path, base: Path, locales: Path | None, settings: dict) -> Path:
     if locales and settings.get("LC_ALL", "").startswith("de"):
         settings["LOCPATH"] = str(locales)
     process = subprocess.run(
-        [*warm, *SNAKEMAKE, *words, "--", "all"],
+        [*SNAKEMAKE, *words, "--", "all"],
         cwd=folder,
         env=surroundings(folder) | settings,
         umask=umask,
@@ -112,19 +109,3 @@ def test_the_same_bytes(whole, tmp_path, locales, kind):
     differing = sorted(n for n in first.keys() | second.keys() if first.get(n) != second.get(n))
     tried(f"determinism: {kind}", len(first), len(first) - len(differing), 0, "the same bytes")
     assert differing == []
-
-
-def test_a_temporary_folder_that_is_none(whole):
-    """One line, before anything runs: Python would take /tmp in silence."""
-    process = subprocess.run(
-        ["snakemake", "--cores", "1", "-n"],
-        cwd=whole,
-        env=surroundings(whole, TMPDIR="/no such folder"),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert process.returncode == 1
-    line = "error: TMPDIR = /no such folder: no such folder: make it, or unset TMPDIR"
-    assert output(process).splitlines()[-1] == line
-    tried("determinism: TMPDIR that is no folder", 1, 1, 0, line)
