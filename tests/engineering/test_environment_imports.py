@@ -31,10 +31,12 @@ def rules(folder=tiny.REPOSITORY) -> dict[str, dict]:
             head = block.splitlines()[0]
             base, name = re.fullmatch(r"(?:use rule (\w+) as|rule) (\w+)(?: with)?:", head).groups()
             shell = block.partition("    shell:\n")[2]
-            environment = re.search(r'    conda:\n        "\.\./envs/(\w+\.yaml)"\n', block)
+            environment = re.search(r'    conda:\n        environment\("(\w+)"\)\n', block)
             inherited = found.get(base, {"environment": None, "modules": set(), "local": False})
             found[name] = {
-                "environment": environment[1] if environment else inherited["environment"],
+                "environment": f"{environment[1]}.yaml"
+                if environment
+                else inherited["environment"],
                 "modules": set(re.findall(r"\bscripts\.\w+", shell)) or inherited["modules"],
                 "local": "    localrule: True\n" in block or inherited["local"],
             }
@@ -162,8 +164,8 @@ def test_a_removed_package_is_noticed(repository):
 
 def test_another_environment_is_noticed(repository):
     """A rule with the wrong environment, and a package that nothing asks for."""
-    edit(repository / "rules/student.smk", "envs/train.yaml", "envs/data.yaml")
-    assert "torch" in missing(repository)["student"]
+    edit(repository / "rules/student.smk", 'environment("train")', 'environment("data")')
+    assert "torch" in missing(repository)["student_labels"]
     edit(
         repository / "envs/data.yaml",
         "      - datasets",

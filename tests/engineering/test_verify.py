@@ -28,7 +28,7 @@ def results(tmp_path):
         records.write(root / record, content, files, [root / name for name in made_from])
 
     data, student = "data/csqa/report.json", "student/alder/csqa/distill/seed1/record.json"
-    metrics = "evaluation/alder/csqa/distill/seed1/csqa/metrics.json"
+    metrics = "evaluation/alder/csqa/distill/seed1/metrics.json"
     job(data, "data", ["train.parquet", "test.parquet"], [])
     job(student, "student", ["model.safetensors"], ["data/csqa/train.parquet"])
     made_from = [student, "data/csqa/test.parquet"]
@@ -111,7 +111,7 @@ def test_what_a_number_rests_on(results, capsys):
     lines = [line.split()[0] for line in text.splitlines()[1:-2]]
     assert status == 0 and lines == [
         CELL,
-        "evaluation/alder/csqa/distill/seed1/csqa/metrics.json",
+        "evaluation/alder/csqa/distill/seed1/metrics.json",
         "student/alder/csqa/distill/seed1/record.json",
         "data/csqa/train.parquet",
         "data/csqa/test.parquet",
@@ -156,7 +156,7 @@ def test_made_from_another_version(results, capsys):
     reseal(results / "student/alder/csqa/distill/seed1/record.json", epochs=2)
     status, text = told(results, capsys)
     assert status == 1
-    metrics = "evaluation/alder/csqa/distill/seed1/csqa/metrics.json"
+    metrics = "evaluation/alder/csqa/distill/seed1/metrics.json"
     assert f"stale: {metrics}: made from another version of tiny/student/" in text
 
 
