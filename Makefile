@@ -15,8 +15,6 @@ unexport PYTHONDONTWRITEBYTECODE
 # Jobs of the small scales are forked from one process that has imported torch already.
 WARM := $(BIN)/python -m scripts.first.runtime.warm run --
 SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
-RESULTS = results/$(1)/tables/table1.md results/$(1)/tables/table2.md results/$(1)/tables/data_report.md \
-  $(foreach n,2 3 5 6,results/$(1)/figures/figure$(n).pdf) results/$(1)/claims.md
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # No file whose hash is not in the lock, and nothing that the lock does not name.
 LOCKED := $(PIP) --require-hashes --no-deps
@@ -27,11 +25,11 @@ install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a c
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
 	@$(WARM) $(SNAKEMAKE) --config scale=tiny -- all
-	@$(BIN)/python -m scripts.artifacts show --table1 results/tiny/tables/table1.csv --files $(call RESULTS,tiny)
+	@$(BIN)/python -m scripts.artifacts show --table1 results/tiny/tables/table1.csv
 
 smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(WARM) $(SNAKEMAKE) --config scale=smoke -- all
-	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv --files $(call RESULTS,smoke)
+	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv
 
 SCALE ?= tiny
 verify: $(VENV)/run.stamp ## finished results, from the tables down to the data; SCALE=smoke for others

@@ -25,13 +25,13 @@ config.clear()
 config.update(content)
 
 
-# With `--sdm apptainer` jobs run in it, and never otherwise: envs/README.md.
-container: "envs/first.sif"
-
-
 include: "rules/common.smk"
-include: "rules/common_artifacts.smk"
-include: "rules/common_stages.smk"
+
+
+# With `--sdm apptainer` jobs run in it, and never otherwise: envs/README.md.
+container: here("envs/first.sif")
+
+
 include: "rules/data.smk"
 include: "rules/models.smk"
 include: "rules/teacher.smk"
@@ -47,7 +47,7 @@ rule all:
     """Every table, figure and claim of the configured scale."""
     default_target: True
     input:
-        artifacts(config["scale"]),
+        expand("results/{scale}/{name}", scale=config["scale"], name=ARTIFACTS),
     localrule: True
 
 
@@ -61,11 +61,7 @@ rule table1:
 rule figures:
     """Figures 2, 3, 5 and 6 of the configured scale."""
     input:
-        expand(
-            "results/{scale}/figures/figure{number}.pdf",
-            scale=config["scale"],
-            number=[2, 3, 5, 6],
-        ),
+        expand("results/{scale}/figures/figure{n}.pdf", scale=config["scale"], n=[2, 3, 5, 6]),
     localrule: True
 
 

@@ -92,9 +92,9 @@ class Ours:
         return predict(self.model, self.rows, self.tokenizer, self.max_tokens)
 
     def predictions(self):
-        from scripts.evaluation import predictions_table
+        from scripts.evaluation import tables
 
-        return predictions_table(self.rows, *self.predict())
+        return tables("csqa", self.rows, *self.predict())
 
     def tune(self) -> int:
         """Set the tokens of a batch that are fastest, and return them."""

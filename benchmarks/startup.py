@@ -51,8 +51,8 @@ def prepare(folder: Path) -> dict[str, list[str]]:
     data = tiny.data_words("csqa")
     knowledge, out = folder / "knowledge", folder / "out"
     store = ["--model", teacher, "--k", 5, "--block-length", 160]
-    identity = "--scale tiny --family alder --corpus none --method base --seed 1 --benchmark csqa"
-    evaluation = ["--model", student, "--test", folder / "csqa/test.parquet", *identity.split()]
+    identity = "--scale tiny --family alder --corpus none --method base --seed 1 --benchmarks csqa"
+    evaluation = ["--model", student, "--tests", folder / "csqa/test.parquet", *identity.split()]
     if not (folder / "evaluation/metrics.json").is_file():
         run_script("scripts.data", *data, "--output-dir", folder / "csqa")
         for split in ("train", "validation"):

@@ -1,86 +1,96 @@
 """Stage artifacts: Table 1 and its cells, Table 2, Figures 2, 3, 5, 6, the claims, the data report."""
 
+cell_runs = lambda w: models_of(w, [w.method], [corpus_of(w)], [w.family])
+table1_runs = lambda w: models_of(
+    w, config["table1"]["methods"], [corpus for _, _, corpus in COLUMNS[w.scale]]
+)
+
 
 rule table1_cell:
     """One cell of Table 1: ECE, accuracy and trust over seeds, with intervals."""
     input:
-        unpack(cell_inputs),
+        predictions=collect("results/{{scale}}/evaluation/{run}/predictions.parquet", run=cell_runs),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=cell_runs),
+        selected=branch(
+            lambda w: METHODS[w.method].get("c") == "selected",
+            then=lambda w: f"results/{w.scale}/temperature/{w.family}/{corpus_of(w)}/selected.json",
+        ),
     output:
         "results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json",
     log:
         "logs/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
-        identity=cell_options,
+        corpus=corpus_of,
+        paper=branch(lambda w: w.scale == "paper", then=here("config/paper_table1.csv")),
         code=fingerprint("cell"),
     shell:
         """
         python -m scripts.artifacts cell \
-            --predictions {input.predictions:q} \
-            --metrics {input.metrics:q} \
-            {params.identity:q} \
-            --output {output:q} \
-            >{log:q} 2>&1
+            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --scale {wildcards.scale} --family {wildcards.family} --method {wildcards.method} \
+            --setting {wildcards.setting} --benchmark {wildcards.benchmark} \
+            --corpus {params.corpus} \
+            --selected {input.selected:q} --paper-table {params.paper:q} \
+            --output {output:q} >{log:q} 2>&1
         """
 
 
 rule table1_files:
     """Table 1 in the paper's layout, from its cells."""
     input:
-        cells=lambda w: cells(w.scale),
+        cells=collect(
+            "results/{{scale}}/tables/table1/cells/{family}/{method}/{column}.json",
+            family=lambda w: scale_of(w)["families"],
+            method=config["table1"]["methods"],
+            column=lambda w: [f"{setting}-{b}" for setting, b, _ in COLUMNS[w.scale]],
+        ),
     output:
         multiext("results/{scale}/tables/table1", ".csv", ".md", ".tex", ".record.json"),
     log:
         "logs/{scale}/tables/table1.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
         methods=config["table1"]["methods"],
-        prefix="results/{scale}/tables/table1",
         code=fingerprint("table1"),
     shell:
         """
         python -m scripts.artifacts table1 \
-            --cells {input.cells:q} \
-            --methods {params.methods:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --cells {input.cells:q} --methods {params.methods:q} \
+            --output-prefix results/{wildcards.scale}/tables/table1 >{log:q} 2>&1
         """
 
 
 rule table2:
     """Cases in which the fine-tuned student is confidently wrong, and what the others say."""
     input:
-        predictions=lambda w: table2_runs(w, "predictions.parquet"),
-        metrics=lambda w: table2_runs(w, "metrics.json"),
-        questions=lambda w: f"results/{w.scale}/data/{figure_benchmark(w.scale)}/test.parquet",
-        first=lambda w: scale_of(w)["figures"].get("table2_questions", []),
+        predictions=collect(
+            "results/{{scale}}/evaluation/{run}/predictions.parquet", run=table2_runs
+        ),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=table2_runs),
+        questions=collect("results/{{scale}}/data/{dataset}/test.parquet", dataset=shown_corpus),
+        first=lambda w: scale_of(w)["figures"].get("table2_questions") or [],
     output:
         multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex", ".record.json"),
     log:
         "logs/{scale}/tables/table2.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
-        first=lambda w, input: options(first_questions=input.first or None),
-        prefix="results/{scale}/tables/table2",
+        benchmark=shown_corpus,
         code=fingerprint("table2"),
     shell:
         """
         python -m scripts.artifacts table2 \
-            --predictions {input.predictions:q} \
-            --metrics {input.metrics:q} \
-            --questions {input.questions:q} \
-            {params.first:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --benchmark {params.benchmark} \
+            --questions {input.questions:q} --first-questions {input.first:q} \
+            --output-prefix results/{wildcards.scale}/tables/table2 >{log:q} 2>&1
         """
 
 
@@ -88,11 +98,13 @@ rule claims_files:
     """A verdict on each claim of the paper, favourable or not."""
     input:
         table1="results/{scale}/tables/table1.csv",
-        predictions=lambda w: table_runs(w.scale, "predictions.parquet"),
-        metrics=lambda w: table_runs(w.scale, "metrics.json"),
-        selected=lambda w: searches(w.scale, "selected.json"),
-        coarse=lambda w: searches(w.scale, "coarse.csv"),
-        refined=lambda w: searches(w.scale, "refined.csv"),
+        predictions=collect(
+            "results/{{scale}}/evaluation/{run}/predictions.parquet", run=table1_runs
+        ),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=table1_runs),
+        selected=collect("results/{{scale}}/temperature/{of}/selected.json", of=teachers_of),
+        coarse=collect("results/{{scale}}/temperature/{of}/coarse.csv", of=teachers_of),
+        refined=collect("results/{{scale}}/temperature/{of}/refined.csv", of=teachers_of),
         figure2="results/{scale}/figures/figure2.csv",
         figure3="results/{scale}/figures/figure3.csv",
     output:
@@ -101,52 +113,46 @@ rule claims_files:
         "logs/{scale}/claims.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
-        names=lambda w: family_corpus(w.scale),
-        prefix="results/{scale}/claims",
+        families=lambda w: [of.split("/")[0] for of in teachers_of(w)],
+        corpora=lambda w: [of.split("/")[1] for of in teachers_of(w)],
         code=fingerprint("claims"),
     shell:
         """
         python -m scripts.artifacts claims \
             --table1 {input.table1:q} \
-            --predictions {input.predictions:q} \
-            --metrics {input.metrics:q} \
-            --selected {input.selected:q} \
-            --coarse {input.coarse:q} \
-            --refined {input.refined:q} \
-            {params.names:q} \
-            --figure2 {input.figure2:q} \
-            --figure3 {input.figure3:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --selected {input.selected:q} --coarse {input.coarse:q} --refined {input.refined:q} \
+            --families {params.families:q} --corpora {params.corpora:q} \
+            --figure2 {input.figure2:q} --figure3 {input.figure3:q} \
+            --output-prefix results/{wildcards.scale}/claims >{log:q} 2>&1
         """
 
 
 rule data_report:
     """Row counts, and what preparation and encoding did to the data."""
     input:
-        reports=lambda w: dataset_reports(w.scale),
-        records=lambda w: teacher_records(w.scale),
+        reports=collect(
+            "results/{{scale}}/data/{dataset}/report.json",
+            dataset=lambda w: scale_of(w)["data"]["datasets"],
+        ),
+        records=collect("results/{{scale}}/teacher/{of}/record.json", of=teachers_of),
     output:
         multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json", ".record.json"),
     log:
         "logs/{scale}/tables/data_report.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
-        names=lambda w: family_corpus(w.scale),
-        prefix="results/{scale}/tables/data_report",
+        families=lambda w: [of.split("/")[0] for of in teachers_of(w)],
+        corpora=lambda w: [of.split("/")[1] for of in teachers_of(w)],
         code=fingerprint("data_report"),
     shell:
         """
         python -m scripts.artifacts data-report \
-            --reports {input.reports:q} \
-            --records {input.records:q} \
-            {params.names:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --reports {input.reports:q} --records {input.records:q} \
+            --families {params.families:q} --corpora {params.corpora:q} \
+            --output-prefix results/{wildcards.scale}/tables/data_report >{log:q} 2>&1
         """

@@ -1,14 +1,15 @@
-"""No rules: the checked configuration, wildcard constraints and input functions.
+"""No rules: the checked configuration, wildcard constraints, input functions and resources.
 
 Scripts never read the configuration; the rules hand every value that changes a result to them as an
 option, through `params`, so that Snakemake reruns just what a change touches.
 """
 
 import gc
+import json
 import os
 import re
-import shlex
 import sys
+from itertools import product
 from pathlib import Path
 
 from snakemake.logging import logger
@@ -17,6 +18,7 @@ from scripts.first.runtime.controller import clear, hold
 from scripts.first.errors import UserError
 from scripts.first.runtime.failures import watch
 from scripts.first.provenance.fingerprint import fingerprint
+from scripts.first.provenance.lineage import ARTIFACTS
 from scripts.first.runtime.interrupts import over
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
@@ -33,43 +35,64 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
         os.environ[variable] = config[kind]["mirror"]
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
-# The trap: Slurm sends SIGTERM (or SIGUSR1, where a site wants that) to every process of a job.
-# Without it bash would be gone at once and the job over, before training has saved its state; with
-# it bash waits for its program.
-#
-# Token ids are kept beside what Snakemake keeps, for jobs that encode the same split.
-KEPT_IDS = Path.cwd().joinpath(".snakemake", "encodings")
-shell.prefix(
-    f"trap : TERM USR1; export PYTHONPATH={shlex.quote(str(workflow.basedir))} "
-    f"FIRST_ENCODINGS={shlex.quote(str(KEPT_IDS))}; "
-)
+inherited = os.getenv("PYTHONPATH", "").split(os.pathsep)
+places = dict.fromkeys(filter(None, [str(workflow.basedir), *inherited]))
+os.environ.update(PYTHONPATH=os.pathsep.join(places))
+
+# Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
+# trap bash would exit at once and end the job before training has saved its state.
+shell.prefix("trap : TERM USR1; ")
 
 # Rules that read the hub run where snakemake runs, unless a partition with network is named.
 FETCH_LOCALLY = config["fetch"]["partition"] is None
-
-# A requeued job does not wipe what its first half said. The Slurm profile has it for the other rules.
+FETCH = {} if FETCH_LOCALLY else {"slurm_partition": config["fetch"]["partition"]}
+# A requeued job appends to its log. The Slurm profile sets this for the rules without `warned`.
 APPENDED = "--open-mode=append"
 
-SCALES = config["scales"]
-METHODS = config["methods"]
-BENCHMARKS = {b for s in SCALES.values() for columns in s["settings"].values() for b in columns}
+SCALES, METHODS = config["scales"], config["methods"]
+COLUMNS = {  # of each scale's Table 1: (setting, benchmark, corpus)
+    name: [(s, b, c) for s, benchmarks in scale["settings"].items() for b, c in benchmarks.items()]
+    for name, scale in SCALES.items()
+}
+BENCHMARKS = {benchmark for columns in COLUMNS.values() for _, benchmark, _ in columns}
+
+
+def names_of(key):
+    """Names under a key of any scale."""
+    return {name for scale in SCALES.values() for name in scale.get(key) or ()}
+
+
+def of_objective(objective):
+    """Methods with an objective."""
+    return {name for name, method in METHODS.items() if method["objective"] == objective}
 
 
 def one_of(names):
-    """A wildcard constraint: one of these names and nothing else."""
-    return "|".join(re.escape(name) for name in sorted(names))
+    """A wildcard constraint: exactly one of these names; without names, nothing matches."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def here(path):
+    """A file of this repository, from the working directory: moving both changes no parameter."""
+    return os.path.relpath(os.path.join(workflow.basedir, path))
+
+
+def environment(name):
+    """The file of a conda environment. Snakemake formats its path: braces are doubled."""
+    path = os.path.join(workflow.basedir, "envs", f"{name}.yaml")
+    return path.replace("{", "{{").replace("}", "}}")
 
 
 wildcard_constraints:
     scale=one_of(SCALES),
-    family=one_of({name for scale in SCALES.values() for name in scale["families"]}),
-    model=one_of({name for scale in SCALES.values() for name in scale["models"]}),
-    tokenizer=one_of({n for s in SCALES.values() for n in s.get("tokenizers", {})} | {"none"}),
-    corpus=one_of({name for scale in SCALES.values() for name in scale["corpora"]} | {"none"}),
+    family=one_of(names_of("families")),
+    model=one_of(names_of("models")),
+    tokenizer=one_of(names_of("tokenizers")),
+    corpus=one_of(names_of("corpora") | {"none"}),
     benchmark=one_of(BENCHMARKS),
     method=one_of(METHODS),
-    setting=one_of({name for scale in SCALES.values() for name in scale["settings"]}),
-    seed="0|[1-9][0-9]{0,9}",  # and no other spelling: seed01 would be seed1 again
+    setting="in_domain|out_of_domain",
+    seed="0|[1-9][0-9]{0,9}",  # one spelling of each: seed01 would be seed1 again
 
 
 def hold_folder():
@@ -123,157 +146,181 @@ def scale_of(w):
     return SCALES[w.scale]
 
 
+def family_of(w):
+    """Names of the teacher's and the student's base models of the family that a path names."""
+    return scale_of(w)["families"][w.family]
+
+
 def options(**settings):
-    """Command-line options of settings that are not None: {'a_b': 1} gives ['--a-b', '1']."""
+    """Command-line options of the settings that are not None.
+
+    {"a_b": 1} gives ["--a-b", "1"], True gives --a-b, False gives --no-a-b, a mapping gives JSON.
+    """
     words = []
     for name, value in settings.items():
-        flag = "--" + name.replace("_", "-")
-        if value is True:
-            words.append(flag)
-        elif value is False:
-            words.append("--no-" + flag[2:] if name == "append_eos" else "")
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
         elif value is not None:
-            words += [flag, str(value)]
-    return [word for word in words if word]
+            text = json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
+            words += [f"--{flag}", text]
+    return words
 
 
-def needs(stage, resource):
-    """A function of wildcards: what one job of a stage needs at its scale.
+def training_options(w, stage, seed):
+    """Options of one training run: encoding, optimizer (a corpus may have its own), validation."""
+    scale = scale_of(w)
+    training = scale[stage]["training"]
+    settings = {**training, **training.get("per_corpus", {}).get(w.corpus, {}), "per_corpus": None}
+    settings |= {**scale["encoding"], "seed": seed, "dtype": scale["dtype"]}
+    return options(**settings, **scale["evaluation"])
 
-    Snakemake does not say why an attempt failed, so the next has more time and more memory; of
-    memory but half as much again, for machines have only so much.
+
+def source_of(w):
+    """Folder that a base checkpoint is copied from: shipped, or pretrained here."""
+    bundled = scale_of(w)["models"][w.model].get("bundled")
+    return here(bundled) if bundled else f"results/{w.scale}/models/pretrained/{w.model}"
+
+
+def world_options(w):
+    """The option with the generated world's settings, where the rows come from it."""
+    data = scale_of(w)["data"]
+    return options(world_settings=data["world"]) if data["source"] == "world" else []
+
+
+def benchmarks_of(w):
+    """Benchmarks that models of a corpus are evaluated on; all of them for `none`, the untuned."""
+    return list(dict.fromkeys(b for _, b, c in COLUMNS[w.scale] if w.corpus in (c, "none")))
+
+
+def corpus_of(w):
+    """The corpus behind a column of Table 1."""
+    settings = scale_of(w)["settings"]
+    if w.benchmark not in settings.get(w.setting, {}):
+        sys.exit(f"error: no column {w.setting}-{w.benchmark}: see settings of scale {w.scale}")
+    return settings[w.setting][w.benchmark]
+
+
+def shown_corpus(w):
+    """The in-domain benchmark, and corpus, of Figures 3, 5 and 6 and of Table 2."""
+    scale = scale_of(w)
+    return scale["figures"].get("benchmark") or next(iter(scale["settings"]["in_domain"]))
+
+
+def teachers_of(w):
+    """{family}/{corpus} of each teacher, its knowledge and its search; families first."""
+    return [f"{f}/{c}" for f in scale_of(w)["families"] for c in scale_of(w)["corpora"]]
+
+
+def models_of(w, methods, corpora, families=None):
+    """{family}/{corpus}/{method}/seed{seed} of each model of some methods and corpora, once."""
+    models = {}
+    for family, method, corpus in product(families or scale_of(w)["families"], methods, corpora):
+        objective, seeds = METHODS[method]["objective"], scale_of(w)["student"]["seeds"]
+        corpus = "none" if objective == "none" else corpus
+        for seed in seeds[:1] if objective in ("none", "teacher") else seeds:  # these exist once
+            models[f"{family}/{corpus}/{method}/seed{seed}"] = None
+    return list(models)
+
+
+def shown(*methods):
+    """A function of wildcards: models of some methods, trained on the corpus that figures show."""
+    return lambda w: models_of(w, methods, [shown_corpus(w)])
+
+
+def table2_runs(w):
+    """One model of each method of Table 2, of the family that is shown."""
+    methods, family = ("finetune", "distill", "first_ts"), scale_of(w)["figures"]["family"]
+    return [models_of(w, [method], [shown_corpus(w)], [family])[0] for method in methods]
+
+
+def figure6_students(w):
+    """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right."""
+    family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
+    selected = f"results/{w.scale}/temperature/{family}/{corpus}/selected.json"
+    return {
+        model: selected if METHODS[method]["c"] == "selected" else str(METHODS[method]["c"])
+        for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
+        for model in models_of(w, [method], [corpus], [family])
+    }
+
+
+def parts_of(w):
+    """Names of the jobs that share one split's extraction: 1-of-3, 2-of-3, 3-of-3."""
+    jobs = scale_of(w)["knowledge"].get("jobs", 1)
+    return [f"{index}-of-{jobs}" for index in range(1, jobs + 1)]
+
+
+def declared(w, stage):
+    """What the configuration says that one job of a stage needs, on each of its machines."""
+    return scale_of(w)["resources"][stage]
+
+
+def threads_of(stage):
+    """A function of wildcards: CPU threads of one job of a stage."""
+    return lambda w: declared(w, stage)["threads"]
+
+
+def resources_of(stage):
+    """Resources of one job of a stage, each a function of wildcards or of wildcards and attempt.
+
+    Whatever made the last attempt fail, the next gets more time, and half as much memory again. A
+    job on one machine requests `gpu`. One on several is an MPI job to the Slurm plugin: its program
+    runs outside of any step, so that it can start one on all machines; `gres` counts the GPUs of
+    each, where `gpu` would count and distribute them all. Snakemake does not request None.
     """
+    common = {
+        "mem_mb": lambda w, attempt: int(0.5 * declared(w, stage)["mem_mb"] * (attempt + 1)),
+        "runtime": lambda w, attempt: declared(w, stage)["runtime"] * attempt,
+    }
+    if all(scale["resources"].get(stage, {}).get("nodes", 1) == 1 for scale in SCALES.values()):
+        return {**common, "gpu": lambda w: declared(w, stage)["gpu"]}
 
-    def resolve(w, attempt=1):
-        value = scale_of(w)["resources"][stage].get(resource, 1)
-        if resource == "runtime":
-            return value * attempt
-        return int(0.5 * value * (attempt + 1)) if resource == "mem_mb" else value
+    def machines(value, one=lambda need: None):
+        def resolve(w):
+            need = declared(w, stage)
+            return value(need) if need.get("nodes", 1) > 1 else one(need)
 
-    return resolve
+        return resolve
+
+    return {
+        **common,
+        "nodes": machines(lambda need: need["nodes"], one=lambda need: 1),
+        "gpu": machines(lambda need: None, one=lambda need: need["gpu"]),
+        "gres": machines(lambda need: f"gpu:{need['gpu']}" if need["gpu"] else None),
+        "mpi": machines(lambda need: "srun"),
+        "tasks": machines(lambda need: need["nodes"]),
+        "tasks_per_gpu": machines(lambda need: 0),  # else it would be `tasks` of each GPU
+    }
 
 
 def launched(stage):
-    """A function of wildcards: words that start one job of a stage in several processes, if any.
+    """A function of wildcards: words that start a stage in several processes, if it has any.
 
     One process a GPU of each machine; with more than one the model is sharded over them.
     """
 
     def resolve(w):
-        need = scale_of(w)["resources"][stage]
-        nodes = need.get("nodes", 1)
-        processes = need.get("processes", max(1, need["gpu"]))
-        if processes * nodes == 1:
-            return []
-        return ["scripts.first.distributed.launcher", *options(processes=processes, nodes=nodes)]
+        need = declared(w, stage)
+        nodes, processes = need.get("nodes", 1), need.get("processes", max(1, need["gpu"]))
+        words = ["scripts.first.distributed.launcher", *options(processes=processes, nodes=nodes)]
+        return words if processes * nodes > 1 else []
 
     return resolve
 
 
 def warned(stage):
-    """A function of wildcards: words for sbatch; a warning before the time of a stage's job is up.
+    """A function of wildcards: options of sbatch; a signal before the time limit of a stage's job.
 
-    It saves its state, ends, and is retried with more time from there; KillWait alone, 30 s by
-    default, is short for large optimizers. The longer a job may run, the larger its state. Jobs of
-    less than an hour are over again soon, and have no minutes to give away.
+    The job saves its state, exits and is retried with more time; KillWait alone, 30 s by default,
+    is short for large optimizers. The longer a job may run, the larger its state. Jobs of less than
+    an hour get no signal: they lose little, and have no minutes to give away.
     """
+    runtime = resources_of(stage)["runtime"]
 
-    def resolve(w, attempt=1):
-        minutes = needs(stage, "runtime")(w, attempt)
+    def resolve(w, attempt):
+        minutes = runtime(w, attempt)
         seconds = 1800 if minutes >= 240 else 600 if minutes >= 60 else 0
         return f"{APPENDED} --signal=TERM@{seconds}" if seconds else APPENDED
 
     return resolve
-
-
-def machines(stage):
-    """Resources of a stage whose jobs may take several machines, each with what `resources` says.
-
-    One machine asks for `gpu` alone. Several go the Slurm plugin's way of MPI jobs: the job's
-    program runs outside of any step, so that it can start one on all machines; `gres` counts GPUs
-    of each machine, where `gpu` would count them all and share them out as it likes. Snakemake
-    does not ask for what is None. Where no scale has several, nothing is asked but `gpu`: each
-    function of wildcards is one more that Snakemake calls for each job, in a dry run too.
-    """
-    if all(s["resources"].get(stage, {}).get("nodes", 1) == 1 for s in SCALES.values()):
-        return {"gpu": needs(stage, "gpu")}
-
-    def resource(one, several):
-        def resolve(w):
-            need = scale_of(w)["resources"][stage]
-            nodes = need.get("nodes", 1)
-            return one(need) if nodes == 1 else several(need, nodes)
-
-        return resolve
-
-    nothing = lambda *_: None
-    return {
-        "nodes": needs(stage, "nodes"),
-        "gpu": resource(lambda need: need["gpu"], nothing),
-        "gres": resource(nothing, lambda need, _: need["gpu"] and f"gpu:{need['gpu']}" or None),
-        "mpi": resource(nothing, lambda *_: "srun"),
-        "tasks": resource(nothing, lambda _, nodes: nodes),
-        "tasks_per_gpu": resource(nothing, lambda *_: 0),  # else it would be `tasks` of each GPU
-    }
-
-
-def threads_of(stage):
-    """A function of wildcards: CPU threads of one job of a stage."""
-    return lambda w: scale_of(w)["resources"][stage]["threads"]
-
-
-def fetch_partition():
-    """The resource of a fetch rule that sends it to the partition with network."""
-    return {} if FETCH_LOCALLY else {"slurm_partition": config["fetch"]["partition"]}
-
-
-def encoding_options(w):
-    """Options of the joint tokenisation."""
-    return options(**scale_of(w)["encoding"])
-
-
-def training_options(w, stage, seed):
-    """Options of one training run: a stage's settings, then its corpus's."""
-    settings = dict(scale_of(w)[stage]["training"])
-    settings |= settings.pop("per_corpus", {}).get(w.corpus, {})
-    settings |= {"seed": seed, "dtype": scale_of(w)["dtype"]}
-    return options(**settings)
-
-
-def inference_options(w):
-    """Options of forward passes over a validation or test split."""
-    evaluation = scale_of(w)["evaluation"]
-    return options(bins=evaluation["bins"], max_tokens=evaluation["max_tokens"])
-
-
-def first_seed(scale):
-    """The seed that names the evaluation of models that exist once: teacher, untuned student."""
-    return SCALES[scale]["student"]["seeds"][0]
-
-
-def seeds_of(scale, method):
-    """Seeds a method is evaluated with."""
-    once = METHODS[method]["objective"] in ("none", "teacher")
-    return [first_seed(scale)] if once else SCALES[scale]["student"]["seeds"]
-
-
-def corpus_of(scale, method, setting, benchmark):
-    """What a column's model was trained on; `none` for the untuned student."""
-    settings = SCALES[scale]["settings"]
-    if benchmark not in settings.get(setting, {}):
-        sys.exit(f"error: scale {scale} has no column {setting}-{benchmark}: see its settings")
-    untuned = METHODS[method]["objective"] == "none"
-    return "none" if untuned else settings[setting][benchmark]
-
-
-def columns(scale):
-    """(setting, benchmark) of Table 1's columns."""
-    settings = SCALES[scale]["settings"]
-    return [(setting, benchmark) for setting in settings for benchmark in settings[setting]]
-
-
-def figure_benchmark(scale):
-    """The in-domain benchmark that Figures 3, 5 and 6 and Table 2 show."""
-    return SCALES[scale]["figures"].get("benchmark") or next(
-        iter(SCALES[scale]["settings"]["in_domain"])
-    )

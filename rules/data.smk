@@ -1,69 +1,62 @@
 """Stage data: each dataset as one uniform table, split train 90 / validation 10 / test.
 
-Benchmarks and Alpaca may come from the hub: local rules, unless `fetch.partition` sends them away.
+Datasets may come from the hub: local rules, unless `fetch.partition` sends them away. Those without
+a test split are what no scale tests on, and the generated text for pretraining.
 """
 
 
 rule benchmark_data:
     """Official rows to train, validation and test splits of one benchmark."""
     output:
-        train="results/{scale}/data/{benchmark}/train.parquet",
-        validation="results/{scale}/data/{benchmark}/validation.parquet",
-        test="results/{scale}/data/{benchmark}/test.parquet",
-        report="results/{scale}/data/{benchmark}/report.json",
+        train="results/{scale}/data/{dataset}/train.parquet",
+        validation="results/{scale}/data/{dataset}/validation.parquet",
+        test="results/{scale}/data/{dataset}/test.parquet",
+        report="results/{scale}/data/{dataset}/report.json",
     log:
-        "logs/{scale}/data/{benchmark}.log",
+        "logs/{scale}/data/{dataset}.log",
     benchmark:
-        "benchmarks/{scale}/data/{benchmark}.tsv"
+        "benchmarks/{scale}/data/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=one_of(BENCHMARKS),
     localrule: FETCH_LOCALLY
     conda:
-        "../envs/data.yaml"
-    threads: 1
+        environment("data")
     resources:
-        **fetch_partition(),
-        mem_mb=needs("data", "mem_mb"),
-        runtime=needs("data", "runtime"),
+        **FETCH,
+        **resources_of("data"),
     params:
-        settings=lambda w: data_options(w, w.benchmark),
+        source=lambda w: scale_of(w)["data"]["source"],
+        split_seed=lambda w: scale_of(w)["data"]["split_seed"],
+        validation_share=lambda w: scale_of(w)["data"]["validation_share"],
+        rows=lambda w: options(**scale_of(w)["data"]["datasets"][w.dataset]),
+        world=world_options,
         folder=subpath(output.report, parent=True),
         code=fingerprint("data"),
     shell:
         """
         python -m scripts.data prepare \
-            {params.settings:q} \
-            --output-dir {params.folder:q} \
-            >{log:q} 2>&1
+            --dataset {wildcards.dataset} --source-kind {params.source} \
+            --split-seed {params.split_seed} --validation-share {params.validation_share} \
+            {params.rows:q} {params.world:q} \
+            --output-dir {params.folder:q} >{log:q} 2>&1
         """
 
 
-use rule benchmark_data as alpaca_data with:
+use rule benchmark_data as corpus_data with:
     output:
-        train="results/{scale}/data/alpaca/train.parquet",
-        validation="results/{scale}/data/alpaca/validation.parquet",
-        report="results/{scale}/data/alpaca/report.json",
-    log:
-        "logs/{scale}/data/alpaca.log",
-    benchmark:
-        "benchmarks/{scale}/data/alpaca.tsv"
+        train="results/{scale}/data/{dataset}/train.parquet",
+        validation="results/{scale}/data/{dataset}/validation.parquet",
+        report="results/{scale}/data/{dataset}/report.json",
+    wildcard_constraints:
+        dataset=one_of(names_of("corpora") - BENCHMARKS),
     localrule: FETCH_LOCALLY
-    params:
-        settings=lambda w: data_options(w, "alpaca"),
-        folder=subpath(output.report, parent=True),
-        code=fingerprint("data"),
 
 
 use rule benchmark_data as pretraining_data with:
     output:
-        train="results/{scale}/data/pretraining/train.parquet",
-        report="results/{scale}/data/pretraining/report.json",
-    log:
-        "logs/{scale}/data/pretraining.log",
-    benchmark:
-        "benchmarks/{scale}/data/pretraining.tsv"
+        train="results/{scale}/data/{dataset}/train.parquet",
+        report="results/{scale}/data/{dataset}/report.json",
+    wildcard_constraints:
+        dataset="pretraining",
     resources:
-        mem_mb=needs("data", "mem_mb"),
-        runtime=needs("data", "runtime"),
-    params:
-        settings=lambda w: data_options(w, "pretraining"),
-        folder=subpath(output.report, parent=True),
-        code=fingerprint("data"),
+        **resources_of("data"),

@@ -1,40 +1,59 @@
-"""Stage evaluation: one model on one benchmark, question by question."""
+"""Stage evaluation: one model on all its benchmarks, question by question."""
+
+# Folder of the evaluated checkpoint, with wildcards: an untuned base, a teacher or a student.
+EVALUATED = branch(
+    lookup("{method}/objective", within=METHODS),
+    cases={
+        "none": lambda w: "results/{scale}/models/"
+        + family_of(w)[METHODS[w.method].get("model") or "student"],
+        "teacher": "results/{scale}/teacher/{family}/{corpus}",
+        "posthoc": lambda w: f"results/{w.scale}/student/{w.family}/{w.corpus}/"
+        f"{METHODS[w.method]['of']}/seed{w.seed}",
+    },
+    otherwise="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}",
+)
 
 
 rule evaluation:
-    """Predictions, accuracy, ECE (Eq. 1) and trust (Eq. 2) of one model on one test split."""
+    """Predictions, accuracy, ECE (Eq. 1) and trust (Eq. 2) of one model on its test splits.
+
+    Weights of untuned models may lie elsewhere (a cache of the hub): their record stands for them.
+    """
     input:
-        unpack(evaluation_inputs),
+        record=lambda w: f"{EVALUATED(w)}/record.json",
+        model=lambda w: [] if w.corpus == "none" else f"{EVALUATED(w)}/model.safetensors",
+        posthoc=branch(
+            lookup("{method}/objective", within=METHODS),
+            cases={"posthoc": lambda w: f"{EVALUATED(w)}/validation.json"},
+            otherwise=[],
+        ),
+        tests=collect("results/{{scale}}/data/{name}/test.parquet", name=benchmarks_of),
     output:
-        predictions="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/{benchmark}/predictions.parquet",
-        ranks="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/{benchmark}/ranks.parquet",
-        metrics="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/{benchmark}/metrics.json",
+        predictions="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/predictions.parquet",
+        ranks="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/ranks.parquet",
+        metrics="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/metrics.json",
     log:
-        "logs/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/{benchmark}.log",
+        "logs/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}.log",
     benchmark:
-        "benchmarks/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/{benchmark}.tsv"
+        "benchmarks/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}.tsv"
     conda:
-        "../envs/train.yaml"
+        environment("train")
     threads: threads_of("evaluation")
     resources:
-        gpu=needs("evaluation", "gpu"),
-        mem_mb=needs("evaluation", "mem_mb"),
-        runtime=needs("evaluation", "runtime"),
+        **resources_of("evaluation"),
     params:
         model=subpath(input.record, parent=True),
-        posthoc=lambda w, input: options(posthoc=input.get("posthoc")),
-        inference=inference_options,
-        dtype=lambda w: scale_of(w)["dtype"],
-        identity=lambda w: options(**w),
+        benchmarks=benchmarks_of,
+        inference=lambda w: options(**scale_of(w)["evaluation"], dtype=scale_of(w)["dtype"]),
         folder=subpath(output.metrics, parent=True),
         code=fingerprint("evaluation"),
     shell:
         """
         python -m scripts.evaluation \
             --model {params.model:q} \
-            --test {input.test:q} \
-            {params.posthoc:q} {params.inference:q} {params.identity:q} \
-            --dtype {params.dtype} \
-            --output-dir {params.folder:q} \
-            >{log:q} 2>&1
+            --benchmarks {params.benchmarks:q} --tests {input.tests:q} \
+            --posthoc {input.posthoc:q} {params.inference:q} \
+            --scale {wildcards.scale} --family {wildcards.family} --corpus {wildcards.corpus} \
+            --method {wildcards.method} --seed {wildcards.seed} \
+            --output-dir {params.folder:q} >{log:q} 2>&1
         """

@@ -1,119 +1,113 @@
 """Stage artifacts, continued: Figures 2, 3, 5 and 6, each with the data behind it as CSV."""
 
+figure3_runs = shown("teacher", "finetune", "distill")
+figure5_runs = shown("teacher", "finetune", "distill", "first_ts")
+shown_searches = lambda w: [f"{family}/{shown_corpus(w)}" for family in scale_of(w)["families"]]
+
 
 rule figure2:
     """Figure 2: cumulative top-k mass, and measured bytes against k."""
     input:
-        manifests=lambda w: stores(w.scale, "manifest.json"),
-        stores=lambda w: stores(w.scale, "knowledge.safetensors"),
+        manifests=collect("results/{{scale}}/knowledge/{of}/train/manifest.json", of=teachers_of),
+        stores=collect(
+            "results/{{scale}}/knowledge/{of}/train/knowledge.safetensors", of=teachers_of
+        ),
     output:
         multiext("results/{scale}/figures/figure2", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure2.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
         stores=lambda w, input: [os.path.dirname(path) for path in input.manifests],
-        names=lambda w: family_corpus(w.scale),
-        prefix="results/{scale}/figures/figure2",
+        families=lambda w: [of.split("/")[0] for of in teachers_of(w)],
+        corpora=lambda w: [of.split("/")[1] for of in teachers_of(w)],
         code=fingerprint("figure2"),
     shell:
         """
         python -m scripts.artifacts figure2 \
             --stores {params.stores:q} \
-            {params.names:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --families {params.families:q} --corpora {params.corpora:q} \
+            --output-prefix results/{wildcards.scale}/figures/figure2 >{log:q} 2>&1
         """
 
 
 rule figure3:
     """Figure 3: over- and under-confidence of the first token and of ranks 2 to 5."""
     input:
-        ranks=lambda w: column_runs(w.scale, ["teacher", "finetune", "distill"], "ranks.parquet"),
-        metrics=lambda w: column_runs(w.scale, ["teacher", "finetune", "distill"], "metrics.json"),
+        ranks=collect("results/{{scale}}/evaluation/{run}/ranks.parquet", run=figure3_runs),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure3_runs),
     output:
         multiext("results/{scale}/figures/figure3", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure3.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
-        prefix="results/{scale}/figures/figure3",
+        benchmark=shown_corpus,
         code=fingerprint("figure3"),
     shell:
         """
         python -m scripts.artifacts figure3 \
-            --ranks {input.ranks:q} \
-            --metrics {input.metrics:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --ranks {input.ranks:q} --metrics {input.metrics:q} \
+            --benchmark {params.benchmark} \
+            --output-prefix results/{wildcards.scale}/figures/figure3 >{log:q} 2>&1
         """
 
 
 rule figure5:
     """Figure 5: reliability diagrams of the paper's four models, ten bins."""
     input:
-        predictions=lambda w: column_runs(w.scale, FIGURE5_METHODS, "predictions.parquet"),
-        metrics=lambda w: column_runs(w.scale, FIGURE5_METHODS, "metrics.json"),
+        predictions=collect(
+            "results/{{scale}}/evaluation/{run}/predictions.parquet", run=figure5_runs
+        ),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure5_runs),
     output:
         multiext("results/{scale}/figures/figure5", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure5.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
-        methods=FIGURE5_METHODS,
-        prefix="results/{scale}/figures/figure5",
+        methods=["teacher", "finetune", "distill", "first_ts"],
+        benchmark=shown_corpus,
         code=fingerprint("figure5"),
     shell:
         """
         python -m scripts.artifacts figure5 \
-            --predictions {input.predictions:q} \
-            --metrics {input.metrics:q} \
-            --methods {params.methods:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --benchmark {params.benchmark} --methods {params.methods:q} \
+            --output-prefix results/{wildcards.scale}/figures/figure5 >{log:q} 2>&1
         """
 
 
 rule figure6:
     """Figure 6: ECE against c, and students trained at other temperatures."""
     input:
-        coarse=lambda w: searches(w.scale, "coarse.csv", [figure_benchmark(w.scale)]),
-        refined=lambda w: searches(w.scale, "refined.csv", [figure_benchmark(w.scale)]),
-        selected=lambda w: searches(w.scale, "selected.json", [figure_benchmark(w.scale)]),
-        students=figure6_students,
+        coarse=collect("results/{{scale}}/temperature/{of}/coarse.csv", of=shown_searches),
+        refined=collect("results/{{scale}}/temperature/{of}/refined.csv", of=shown_searches),
+        selected=collect("results/{{scale}}/temperature/{of}/selected.json", of=shown_searches),
+        students=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure6_students),
     output:
         multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure6.log",
     localrule: True
     conda:
-        "../envs/artifacts.yaml"
-    threads: 1
+        environment("artifacts")
     params:
         families=lambda w: list(scale_of(w)["families"]),
-        temperatures=figure6_temperatures,
-        corpus=lambda w: figure_benchmark(w.scale),
-        prefix="results/{scale}/figures/figure6",
+        corpus=shown_corpus,
+        temperatures=lambda w: list(figure6_students(w).values()),
         code=fingerprint("figure6"),
     shell:
         """
         python -m scripts.artifacts figure6 \
-            --coarse {input.coarse:q} \
-            --refined {input.refined:q} \
-            --selected {input.selected:q} \
-            --families {params.families:q} \
-            --corpus {params.corpus:q} \
-            --student-metrics {input.students:q} \
-            --student-c {params.temperatures:q} \
-            --output-prefix {params.prefix:q} \
-            >{log:q} 2>&1
+            --coarse {input.coarse:q} --refined {input.refined:q} --selected {input.selected:q} \
+            --families {params.families:q} --corpus {params.corpus} \
+            --student-metrics {input.students:q} --student-c {params.temperatures:q} \
+            --output-prefix results/{wildcards.scale}/figures/figure6 >{log:q} 2>&1
         """

@@ -1,9 +1,11 @@
 """Stage knowledge: the teacher's top-k at every supervised position, kept once, offline."""
 
+SHARED = {name for name, scale in SCALES.items() if scale["knowledge"].get("jobs", 1) > 1}
+
 
 wildcard_constraints:
     split="train|validation",
-    part=one_of(PARTS | {"none"}),
+    part="[1-9][0-9]*-of-[1-9][0-9]*",
 
 
 rule knowledge:
@@ -20,20 +22,17 @@ rule knowledge:
     benchmark:
         "benchmarks/{scale}/knowledge/{family}/{corpus}/{split}.tsv"
     wildcard_constraints:
-        scale=one_of(SCALES.keys() - SHARED | {"none"}),
+        scale=one_of(SCALES.keys() - SHARED),
     conda:
-        "../envs/train.yaml"
+        environment("train")
     threads: threads_of("knowledge")
     resources:
-        gpu=needs("knowledge", "gpu"),
-        mem_mb=needs("knowledge", "mem_mb"),
-        runtime=needs("knowledge", "runtime"),
+        **resources_of("knowledge"),
         slurm_extra=warned("knowledge"),
     params:
         teacher=subpath(input.teacher, parent=True),
-        encoding=encoding_options,
         k=lambda w: scale_of(w)["knowledge"]["stored_k"],
-        dtype=lambda w: scale_of(w)["dtype"],
+        encoding=lambda w: options(**scale_of(w)["encoding"], dtype=scale_of(w)["dtype"]),
         max_tokens=lambda w: scale_of(w)["evaluation"]["max_tokens"],
         share=[],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}",
@@ -42,16 +41,10 @@ rule knowledge:
     shell:
         """
         python -m scripts.knowledge \
-            --model {params.teacher:q} \
-            --data {input.data:q} \
-            {params.encoding:q} \
-            --k {params.k} \
-            --dtype {params.dtype} \
-            --max-tokens {params.max_tokens} \
-            --output-dir {params.folder:q} \
-            --state-dir {params.state:q} \
-            {params.share:q} \
-            >{log:q} 2>&1
+            --model {params.teacher:q} --data {input.data:q} \
+            --k {params.k} {params.encoding:q} --max-tokens {params.max_tokens} \
+            --output-dir {params.folder:q} --state-dir {params.state:q} \
+            {params.share:q} >{log:q} 2>&1
         """
 
 
@@ -68,7 +61,7 @@ use rule knowledge as knowledge_part with:
     benchmark:
         "benchmarks/{scale}/knowledge/{family}/{corpus}/{split}/{part}.tsv"
     wildcard_constraints:
-        scale=one_of(SHARED | {"none"}),
+        scale=one_of(SHARED),
     params:
         share=["--part", "{part}"],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}/{part}",
@@ -78,16 +71,20 @@ use rule knowledge as knowledge_part with:
 # The options of the extraction again: a change of one is seen here when the parts are gone.
 use rule knowledge as knowledge_merge with:
     input:
-        unpack(part_files),
+        parts=collect(
+            "results/{{scale}}/knowledge/{{family}}/{{corpus}}/{{split}}/parts/{part}/{name}",
+            part=parts_of,
+            name=["knowledge.safetensors", "manifest.json"],
+        ),
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
         data="results/{scale}/data/{corpus}/{split}.parquet",
     wildcard_constraints:
-        scale=one_of(SHARED | {"none"}),
+        scale=one_of(SHARED),
     threads: 1
     resources:
-        mem_mb=needs("knowledge", "mem_mb"),
-        runtime=needs("knowledge", "runtime"),
+        **resources_of("knowledge"),
         slurm_extra=APPENDED,
     params:
-        share=lambda w: ["--merge", *part_folders(w)],
+        share=lambda w, output: ["--merge"]
+        + [f"{os.path.dirname(output.manifest)}/parts/{part}" for part in parts_of(w)],

@@ -4,7 +4,10 @@
 rule tokenizer:
     """The tokenizer that a pretrained family's teacher and student share."""
     input:
-        text=tokenizer_text,
+        text=collect(
+            "results/{{scale}}/data/{dataset}/train.parquet",
+            dataset=lookup("{scale}/tokenizers/{tokenizer}/text", within=SCALES, default=[]),
+        ),
     output:
         tokenizer="results/{scale}/models/tokenizers/{tokenizer}/tokenizer.json",
         settings="results/{scale}/models/tokenizers/{tokenizer}/tokenizer_config.json",
@@ -14,29 +17,38 @@ rule tokenizer:
     benchmark:
         "benchmarks/{scale}/models/tokenizers/{tokenizer}.tsv"
     conda:
-        "../envs/train.yaml"
-    threads: 1
+        environment("train")
     resources:
-        mem_mb=needs("data", "mem_mb"),
-        runtime=needs("data", "runtime"),
+        **resources_of("data"),
     params:
-        settings=tokenizer_options,
-        text=lambda w, input: ["--text", *input.text] if input.text else [],
+        settings=lambda w: options(**scale_of(w)["tokenizers"][w.tokenizer] | {"text": None}),
+        world=world_options,
         folder=subpath(output.tokenizer, parent=True),
         code=fingerprint("models"),
     shell:
         """
         python -m scripts.models tokenizer \
-            {params.settings:q} {params.text:q} \
-            --output-dir {params.folder:q} \
-            >{log:q} 2>&1
+            --text {input.text:q} {params.settings:q} {params.world:q} \
+            --output-dir {params.folder:q} >{log:q} 2>&1
         """
 
 
 rule pretrained_model:
     """A base checkpoint from nothing: brief pretraining on this scale's own text."""
     input:
-        unpack(pretraining_inputs),
+        text=collect(
+            "results/{{scale}}/data/{dataset}/train.parquet",
+            dataset=lookup("{scale}/models/{model}/pretrain/text", within=SCALES),
+        ),
+        tokenizer=collect(
+            "results/{{scale}}/models/tokenizers/{name}/{file}",
+            name=lookup("{scale}/models/{model}/pretrain/tokenizer", within=SCALES),
+            file=["tokenizer.json", "tokenizer_config.json", "record.json"],
+        ),
+        start=collect(
+            "results/{{scale}}/models/pretrained/{name}/record.json",
+            name=lookup("{scale}/models/{model}/pretrain/start_from", within=SCALES, default=[]),
+        ),
     output:
         "results/{scale}/models/pretrained/{model}/record.json",
     log:
@@ -44,34 +56,37 @@ rule pretrained_model:
     benchmark:
         "benchmarks/{scale}/models/pretrained/{model}.tsv"
     conda:
-        "../envs/train.yaml"
+        environment("train")
     threads: threads_of("models")
     resources:
-        gpu=needs("models", "gpu"),
-        mem_mb=needs("models", "mem_mb"),
-        runtime=needs("models", "runtime"),
+        **resources_of("models"),
     params:
-        settings=pretraining_options,
-        tokenizer=subpath(input.tokenizer, parent=True),
+        tokenizer=lambda w, input: os.path.dirname(input.tokenizer[0]),
+        start=lambda w, input: [os.path.dirname(path) for path in input.start],
+        recipe=lambda w: options(
+            **scale_of(w)["models"][w.model]["pretrain"]
+            | {"text": None, "tokenizer": None, "start_from": None}
+        ),
         folder=subpath(output[0], parent=True),
         state="results/{scale}/.state/models/{model}",
         code=fingerprint("models"),
     shell:
         """
         python -m scripts.models pretrain \
-            --text {input.text:q} \
-            --tokenizer {params.tokenizer:q} \
-            {params.settings:q} \
-            --output-dir {params.folder:q} \
-            --state-dir {params.state:q} \
-            >{log:q} 2>&1
+            --text {input.text:q} --tokenizer {params.tokenizer:q} \
+            --start-from {params.start:q} {params.recipe:q} \
+            --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
         """
 
 
 rule base_model:
     """A base checkpoint with its record: shipped, pretrained here, or resolved on the hub."""
     input:
-        base_model_inputs,
+        copied=branch(
+            lookup("{scale}/models/{model}/hub", within=SCALES, default=None),
+            then=[],
+            otherwise=lambda w: f"{source_of(w)}/record.json",
+        ),
     output:
         "results/{scale}/models/{model}/record.json",
     log:
@@ -81,34 +96,33 @@ rule base_model:
     priority: 100
     localrule: FETCH_LOCALLY
     conda:
-        "../envs/train.yaml"
-    threads: 1
+        environment("train")
     resources:
-        **fetch_partition(),
-        mem_mb=needs("models", "mem_mb"),
-        runtime=needs("models", "runtime"),
+        **FETCH,
+        **resources_of("models"),
     params:
-        settings=base_model_options,
-        bundle=bundle_digest,
+        source=branch(
+            lookup("{scale}/models/{model}/hub", within=SCALES, default=None),
+            then=lambda w: ["hub", *options(**scale_of(w)["models"][w.model]["hub"])],
+            otherwise=lambda w: ["copy", "--source", source_of(w)],
+        ),
         folder=subpath(output[0], parent=True),
         code=fingerprint("models"),
     shell:
         """
-        python -m scripts.models {params.settings:q} \
-            --output-dir {params.folder:q} \
-            >{log:q} 2>&1
+        python -m scripts.models {params.source:q} \
+            --output-dir {params.folder:q} >{log:q} 2>&1
         """
 
 
 rule pair:
     """Refuse a family whose teacher and student have different vocabularies.
 
-    Students that match knowledge wait for it. It comes before other jobs by priority and is no
-    input of rule teacher: another student must not tune the teacher again.
+    An input of students alone, and early by priority: another student must not retrain the teacher.
     """
     input:
-        teacher=lambda w: base_record(w, "teacher"),
-        student=lambda w: base_record(w, "student"),
+        teacher=lambda w: f"results/{w.scale}/models/{family_of(w)['teacher']}/record.json",
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     output:
         "results/{scale}/models/pairs/{family}.json",
     log:
@@ -116,8 +130,7 @@ rule pair:
     priority: 100
     localrule: True
     conda:
-        "../envs/train.yaml"
-    threads: 1
+        environment("train")
     params:
         teacher=subpath(input.teacher, parent=True),
         student=subpath(input.student, parent=True),
@@ -125,8 +138,6 @@ rule pair:
     shell:
         """
         python -m scripts.models pair \
-            --teacher {params.teacher:q} \
-            --student {params.student:q} \
-            --output {output:q} \
-            >{log:q} 2>&1
+            --teacher {params.teacher:q} --student {params.student:q} \
+            --output {output:q} >{log:q} 2>&1
         """

@@ -1,51 +1,110 @@
 """Stage student: one student per family, corpus, method and seed, from its pretrained base."""
 
 
-wildcard_constraints:
-    trained=one_of(
-        {n for n, m in METHODS.items() if m["objective"] in ("hard_labels", "knowledge")}
-    ),
-
-
-rule student:
-    """Train one student by hard labels, or by knowledge matching (Eq. 5)."""
+rule student_labels:
+    """Fine-tune one student with hard labels (cross-entropy)."""
     input:
-        unpack(student_inputs),
+        base=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
+        train="results/{scale}/data/{corpus}/train.parquet",
+        validation="results/{scale}/data/{corpus}/validation.parquet",
     output:
-        model="results/{scale}/student/{family}/{corpus}/{trained}/seed{seed}/model.safetensors",
-        config="results/{scale}/student/{family}/{corpus}/{trained}/seed{seed}/config.json",
-        validation="results/{scale}/student/{family}/{corpus}/{trained}/seed{seed}/validation.json",
-        record="results/{scale}/student/{family}/{corpus}/{trained}/seed{seed}/record.json",
+        model="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/model.safetensors",
+        config="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/config.json",
+        validation="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/validation.json",
+        record="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/record.json",
     log:
-        "logs/{scale}/student/{family}/{corpus}/{trained}/seed{seed}.log",
+        "logs/{scale}/student/{family}/{corpus}/{method}/seed{seed}.log",
     benchmark:
-        "benchmarks/{scale}/student/{family}/{corpus}/{trained}/seed{seed}.tsv"
+        "benchmarks/{scale}/student/{family}/{corpus}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=one_of(of_objective("hard_labels")),
     conda:
-        "../envs/train.yaml"
+        environment("train")
     threads: threads_of("student")
     resources:
-        **machines("student"),
-        mem_mb=needs("student", "mem_mb"),
-        runtime=needs("student", "runtime"),
+        **resources_of("student"),
         slurm_extra=warned("student"),
     params:
         launch=launched("student"),
         base=subpath(input.base, parent=True),
-        method=method_options,
-        encoding=encoding_options,
         training=lambda w: training_options(w, "student", w.seed),
-        inference=inference_options,
         folder=subpath(output.record, parent=True),
-        state="results/{scale}/.state/student/{family}/{corpus}/{trained}/seed{seed}",
+        state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
         code=fingerprint("student"),
     shell:
         """
         python -m {params.launch:q} scripts.student \
             --model {params.base:q} \
-            --train {input.train:q} \
-            --validation {input.validation:q} \
-            {params.method:q} {params.encoding:q} {params.training:q} {params.inference:q} \
-            --output-dir {params.folder:q} \
-            --state-dir {params.state:q} \
-            >{log:q} 2>&1
+            --train {input.train:q} --validation {input.validation:q} \
+            --method {wildcards.method} --objective hard_labels \
+            {params.training:q} \
+            --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
+        """
+
+
+rule student_knowledge:
+    """Train one student to match the teacher's recalibrated top-k knowledge (Eq. 5)."""
+    input:
+        base=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
+        train="results/{scale}/data/{corpus}/train.parquet",
+        validation="results/{scale}/data/{corpus}/validation.parquet",
+        pair="results/{scale}/models/pairs/{family}.json",
+        manifest="results/{scale}/knowledge/{family}/{corpus}/train/manifest.json",
+        store="results/{scale}/knowledge/{family}/{corpus}/train/knowledge.safetensors",
+        selected=branch(
+            lookup("{method}/c", within=METHODS, default="none"),
+            cases={"selected": "results/{scale}/temperature/{family}/{corpus}/selected.json"},
+            otherwise=[],
+        ),
+    output:
+        model="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/model.safetensors",
+        config="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/config.json",
+        validation="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/validation.json",
+        record="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/record.json",
+    log:
+        "logs/{scale}/student/{family}/{corpus}/{method}/seed{seed}.log",
+    benchmark:
+        "benchmarks/{scale}/student/{family}/{corpus}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=one_of(of_objective("knowledge")),
+    conda:
+        environment("train")
+    threads: threads_of("student")
+    resources:
+        **resources_of("student"),
+        slurm_extra=warned("student"),
+    params:
+        launch=launched("student"),
+        base=subpath(input.base, parent=True),
+        knowledge=subpath(input.manifest, parent=True),
+        k=lambda w: scale_of(w)["knowledge"]["k"],
+        recalibration=lookup("{method}/recalibration", within=METHODS),
+        delta=lookup("{method}/delta", within=METHODS, default=0.1),
+        ls_space=lookup("{method}/ls_space", within=METHODS, default="prob"),
+        # The temperature of Eq. 4: none, a number or --selected with the file among the inputs.
+        c=branch(
+            lookup("{method}/c", within=METHODS, default="none"),
+            cases={"none": [], "selected": "--selected"},
+            otherwise=lambda w: options(c=METHODS[w.method]["c"]),
+        ),
+        student_side=lambda w: METHODS[w.method].get("student_side")
+        or scale_of(w)["student"]["student_side"],
+        ts_positions=lambda w: METHODS[w.method].get("ts_positions")
+        or scale_of(w)["student"]["ts_positions"],
+        training=lambda w: training_options(w, "student", w.seed),
+        folder=subpath(output.record, parent=True),
+        state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
+        code=fingerprint("student"),
+    shell:
+        """
+        python -m {params.launch:q} scripts.student \
+            --model {params.base:q} \
+            --train {input.train:q} --validation {input.validation:q} \
+            --method {wildcards.method} --objective knowledge \
+            --knowledge {params.knowledge:q} --pair {input.pair:q} --k {params.k} \
+            --recalibration {params.recalibration} {params.c:q} {input.selected:q} \
+            --delta {params.delta} --ls-space {params.ls_space} \
+            --student-side {params.student_side} --ts-positions {params.ts_positions} \
+            {params.training:q} \
+            --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
         """

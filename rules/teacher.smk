@@ -4,7 +4,7 @@
 rule teacher:
     """Fine-tune the teacher with hard labels on the 90 % (paper, appendix A.1)."""
     input:
-        base=lambda w: base_record(w, "teacher"),
+        base=lambda w: f"results/{w.scale}/models/{family_of(w)['teacher']}/record.json",
         train="results/{scale}/data/{corpus}/train.parquet",
         validation="results/{scale}/data/{corpus}/validation.parquet",
     output:
@@ -17,19 +17,15 @@ rule teacher:
     benchmark:
         "benchmarks/{scale}/teacher/{family}/{corpus}.tsv"
     conda:
-        "../envs/train.yaml"
+        environment("train")
     threads: threads_of("teacher")
     resources:
-        **machines("teacher"),
-        mem_mb=needs("teacher", "mem_mb"),
-        runtime=needs("teacher", "runtime"),
+        **resources_of("teacher"),
         slurm_extra=warned("teacher"),
     params:
         launch=launched("teacher"),
         base=subpath(input.base, parent=True),
-        encoding=encoding_options,
         training=lambda w: training_options(w, "teacher", scale_of(w)["teacher"]["seed"]),
-        inference=inference_options,
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/teacher/{family}/{corpus}",
         code=fingerprint("teacher"),
@@ -37,10 +33,7 @@ rule teacher:
         """
         python -m {params.launch:q} scripts.teacher \
             --model {params.base:q} \
-            --train {input.train:q} \
-            --validation {input.validation:q} \
-            {params.encoding:q} {params.training:q} {params.inference:q} \
-            --output-dir {params.folder:q} \
-            --state-dir {params.state:q} \
-            >{log:q} 2>&1
+            --train {input.train:q} --validation {input.validation:q} \
+            {params.training:q} \
+            --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
         """

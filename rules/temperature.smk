@@ -15,11 +15,10 @@ rule temperature:
     benchmark:
         "benchmarks/{scale}/temperature/{family}/{corpus}.tsv"
     conda:
-        "../envs/artifacts.yaml"
+        environment("artifacts")
     threads: threads_of("temperature")
     resources:
-        mem_mb=needs("temperature", "mem_mb"),
-        runtime=needs("temperature", "runtime"),
+        **resources_of("temperature"),
     params:
         knowledge=subpath(input.manifest, parent=True),
         k=lambda w: scale_of(w)["knowledge"]["k"],
@@ -29,9 +28,6 @@ rule temperature:
     shell:
         """
         python -m scripts.temperature \
-            --knowledge {params.knowledge:q} \
-            --k {params.k} \
-            --bins {params.bins} \
-            --output-dir {params.folder:q} \
-            >{log:q} 2>&1
+            --knowledge {params.knowledge:q} --k {params.k} --bins {params.bins} \
+            --output-dir {params.folder:q} >{log:q} 2>&1
         """

@@ -1,24 +1,21 @@
-"""Stage evaluation: one model on one benchmark, question by question (Eq. 1, Eq. 2).
+"""Stage evaluation: one model on its benchmarks, question by question (Eq. 1, Eq. 2).
 
-Reads a checkpoint and data/{benchmark}/test.parquet; writes predictions.parquet (a row a question),
-ranks.parquet (the top-5 tokens' probabilities and hits, for Figure 3) and metrics.json. Prompts are
-never truncated. The prediction is the argmax over the candidates' tokens, its confidence their
-full-vocabulary softmax probability: the student's plain softmax, no temperature, unless --posthoc
-names the validation result of the `finetune_ts` baseline.
+Reads a checkpoint and the benchmarks' test splits; writes predictions.parquet (a row a question),
+ranks.parquet (the top-5 tokens' probabilities and hits, for Figure 3) and metrics.json, each with
+all benchmarks in the given order. Prompts are never truncated. The prediction is the argmax over
+the candidates' tokens, its confidence that token's full-vocabulary softmax probability: no
+temperature, unless --posthoc names the validation result of the `finetune_ts` baseline.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from scripts.first.errors import positive
+from scripts.first.errors import UserError, positive
 from scripts.first.runtime.launch import launch
 
-if TYPE_CHECKING:
-    import numpy as np
-
 RANKS = 5
+LABELS = ("scale", "family", "corpus", "method", "seed")
 
 
 def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: float = 1.0):
@@ -32,9 +29,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
 
     known = encode_questions(rows, tokenizer)
     ids = candidate_ids(rows, tokenizer, known)
-    gold = np.asarray(
-        [ids[i][list(r["candidates"]).index(r["answer"])] for i, r in enumerate(rows)]
-    )
+    gold = ids[np.arange(len(rows)), [list(r["candidates"]).index(r["answer"]) for r in rows]]
     encoded = encode_prompts(rows, tokenizer, known)
     log_probs = np.zeros(ids.shape)
     top = np.zeros((len(rows), RANKS))
@@ -53,8 +48,8 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     return log_probs, top, hit
 
 
-def predictions_table(rows: list[dict], log_probs: np.ndarray, top: np.ndarray, hit: np.ndarray):
-    """Arrow table of predictions, one row a question, in the order of the test split."""
+def tables(benchmark: str, rows: list[dict], log_probs, top, hit):
+    """Arrow tables of what `predict` returned: predictions, a row a question; ranks, five rows."""
     import numpy as np
     import pyarrow as pa
 
@@ -63,31 +58,28 @@ def predictions_table(rows: list[dict], log_probs: np.ndarray, top: np.ndarray, 
     mass = probabilities.sum(axis=1)
     confidence = probabilities[np.arange(len(rows)), chosen]
     predicted = [row["candidates"][i] for row, i in zip(rows, chosen, strict=True)]
-    return pa.table(
-        {
-            "id": [row["id"] for row in rows],
-            "answer": [row["answer"] for row in rows],
-            "prediction": predicted,
-            "correct": [p == row["answer"] for p, row in zip(predicted, rows, strict=True)],
-            "confidence": confidence,
-            "confidence_candidates": confidence / mass,
-            "candidate_mass": mass,
-            "candidate_log_probs": pa.array(list(log_probs), pa.list_(pa.float64())),
-            "top1_is_candidate": top[:, 0] <= confidence * (1 + 1e-12),
-        }
-    )
+    predictions = {
+        "benchmark": [benchmark] * len(rows),
+        "id": [row["id"] for row in rows],
+        "answer": [row["answer"] for row in rows],
+        "prediction": predicted,
+        "correct": [p == row["answer"] for p, row in zip(predicted, rows, strict=True)],
+        "confidence": confidence,
+        "confidence_candidates": confidence / mass,
+        "candidate_mass": mass,
+        "candidate_log_probs": pa.array(list(log_probs), pa.list_(pa.float64())),
+        "top1_is_candidate": top[:, 0] <= confidence * (1 + 1e-12),
+    }
+    ranks = {
+        "benchmark": [benchmark] * top.size,
+        "rank": np.tile(np.arange(1, RANKS + 1, dtype=np.int32), len(top)),
+        "probability": top.ravel(),
+        "correct": hit.ravel(),
+    }
+    return pa.table(predictions), pa.table(ranks)
 
 
-def ranks_table(top: np.ndarray, hit: np.ndarray):
-    """Arrow table (rank 1..5, probability, correct), five rows a question."""
-    import numpy as np
-    import pyarrow as pa
-
-    ranks = np.tile(np.arange(1, RANKS + 1, dtype=np.int32), len(top))
-    return pa.table({"rank": ranks, "probability": top.ravel(), "correct": hit.ravel()})
-
-
-def measure(rows: list[dict], table, bins: int, benchmark: str) -> dict:
+def measure(benchmark: str, rows: list[dict], table, bins: int) -> dict:
     """Metrics of one model on one benchmark, in percent but NLL (nats) and Brier."""
     import numpy as np
 
@@ -99,26 +91,22 @@ def measure(rows: list[dict], table, bins: int, benchmark: str) -> dict:
     renormalised = table["confidence_candidates"].to_numpy()
     log_probs = np.asarray(table["candidate_log_probs"].to_pylist())
     gold = np.asarray([list(row["candidates"]).index(row["answer"]) for row in rows])
-    accuracy = float(correct.mean())
-    ece = metrics.expected_calibration_error(confidence, correct, bins)
-    ece_candidates = metrics.expected_calibration_error(renormalised, correct, bins)
     counts = np.unique(table["answer"].to_numpy(zero_copy_only=False), return_counts=True)[1]
     scores = score(confidence, correct, question_weights(benchmark, len(rows)), bins)
-    summaries = {name: scores.summary(name) for name in ("ece", "accuracy", "trust")}
+    headline = {name: scores.summary(name) for name in ("ece", "accuracy", "trust")}
+    ece_candidates = 100 * metrics.expected_calibration_error(renormalised, correct, bins)
     return {
         "n": len(rows),
         "bins": bins,
-        "ece": 100 * ece,
-        "accuracy": 100 * accuracy,
-        "trust": 100 * metrics.trust_score(accuracy, ece),
-        "intervals": {name: [s["low"], s["high"]] for name, s in summaries.items()},
+        **{name: summary["value"] for name, summary in headline.items()},
+        "intervals": {name: [s["low"], s["high"]] for name, s in headline.items()},
         "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
-        "confidence": 100 * float(confidence.mean()),
+        "confidence": scores.value["confidence"],
         "adaptive_ece": 100 * metrics.adaptive_calibration_error(confidence, correct, bins),
         "brier": metrics.candidate_brier(log_probs, gold),
         "nll": metrics.candidate_nll(log_probs, gold),
-        "ece_candidates": 100 * ece_candidates,
-        "trust_candidates": 100 * metrics.trust_score(accuracy, ece_candidates),
+        "ece_candidates": ece_candidates,
+        "trust_candidates": scores.value["accuracy"] - ece_candidates,
         "candidate_mass": 100 * float(table["candidate_mass"].to_numpy().mean()),
         "chance": 100 / log_probs.shape[1],
         "majority": 100 * float(counts.max() / len(rows)),
@@ -128,7 +116,6 @@ def measure(rows: list[dict], table, bins: int, benchmark: str) -> dict:
 
 def posthoc_temperature(path: Path) -> float:
     """The positive post-hoc temperature of a validation.json; UserError where it has none."""
-    from scripts.first.errors import UserError
     from scripts.first.files import read_json
     from scripts.first.provenance.records import verified
 
@@ -140,58 +127,66 @@ def posthoc_temperature(path: Path) -> float:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Evaluate one model on one benchmark."""
+    """Evaluate one model on its benchmarks."""
     from scripts.first import cli
 
     options = cli.parser("scripts.evaluation", __doc__.split("\n")[0])
     options.add_argument("--model", type=Path, required=True, help="checkpoint folder")
-    options.add_argument("--test", type=Path, required=True, help="test split (parquet)")
-    options.add_argument("--posthoc", type=Path, help="validation.json with a post-hoc temperature")
+    options.add_argument("--benchmarks", nargs="+", required=True, help="names of the test splits")
+    options.add_argument("--tests", nargs="+", type=Path, required=True, help="same order, parquet")
+    options.add_argument("--posthoc", nargs="?", type=Path, help="validation.json with T")
     options.add_argument("--bins", type=positive, default=10, help="bins of the ECE")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
-    for name in ("scale", "family", "corpus", "method", "seed", "benchmark"):
-        options.add_argument(f"--{name}", required=True, help="identity, for the metrics file")
+    for name in LABELS:
+        kind = int if name == "seed" else str
+        options.add_argument(f"--{name}", type=kind, required=True, help="label of the model")
     cli.add_inference_options(options)
     arguments = options.parse_args(argv)
+    names = arguments.benchmarks
+    if len(names) != len(arguments.tests) or len({*names}) < len(names):
+        raise UserError(f"--benchmarks {' '.join(names)}: --tests: give one file for each, once")
+
+    import pyarrow as pa
 
     from scripts.first.data.rows import read_rows
     from scripts.first.files import write_parquet
-    from scripts.first.models.checkpoints import (
-        RECORD,
-        load_model,
-        verify_checkpoint,
-        weights_digest,
-    )
+    from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.tokenizer import load_tokenizer
     from scripts.first.provenance import records
     from scripts.first.provenance.made_by import provenance
 
-    location, record = verify_checkpoint(arguments.model)
+    location, record = checkpoints.verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
-    rows = read_rows(arguments.test)
+    tests = dict(zip(names, map(read_rows, arguments.tests), strict=True))
     temperature = posthoc_temperature(arguments.posthoc) if arguments.posthoc else 1.0
     seed_everything(0)
-    model = load_model(arguments.model, arguments.dtype)
-    arrays = predict(model, rows, tokenizer, arguments.max_tokens, temperature)
-    table = predictions_table(rows, *arrays)
-    write_parquet(arguments.output_dir / "predictions.parquet", table)
-    write_parquet(arguments.output_dir / "ranks.parquet", ranks_table(*arrays[1:]))
-    names = ("scale", "family", "corpus", "method", "seed", "benchmark")
-    identity = {name: getattr(arguments, name) for name in names}
-    identity["seed"] = int(identity["seed"])
+    model = checkpoints.load_model(arguments.model, arguments.dtype)
+    predictions, ranks, benchmarks = [], [], {}
+    for name, rows in tests.items():
+        arrays = predict(model, rows, tokenizer, arguments.max_tokens, temperature)
+        table, ranked = tables(name, rows, *arrays)
+        predictions.append(table)
+        ranks.append(ranked)
+        benchmarks[name] = measure(name, rows, table, arguments.bins)
+    write_parquet(arguments.output_dir / "predictions.parquet", pa.concat_tables(predictions))
+    write_parquet(arguments.output_dir / "ranks.parquet", pa.concat_tables(ranks))
     records.write(
         arguments.output_dir / "metrics.json",
         {
-            **identity,
-            **measure(rows, table, arguments.bins, arguments.benchmark),
+            **{name: getattr(arguments, name) for name in LABELS},
             "posthoc_temperature": temperature,
-            "model": weights_digest(record),
+            "model": checkpoints.weights_digest(record),
+            "benchmarks": benchmarks,
             "provenance": provenance("evaluation"),
         },
         ["predictions.parquet", "ranks.parquet"],
-        [arguments.model / RECORD, arguments.test, *filter(None, [arguments.posthoc])],
+        [
+            arguments.model / checkpoints.RECORD,
+            *arguments.tests,
+            *filter(None, [arguments.posthoc]),
+        ],
     )
     return 0
 

@@ -36,7 +36,7 @@ def build_parser():
     pretrain.add_argument("--text", type=Path, nargs="+", required=True, help="training splits")
     pretrain.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     pretrain.add_argument("--architecture", help="LlamaConfig settings (JSON), unless --start-from")
-    pretrain.add_argument("--start-from", type=Path, help="checkpoint to continue from")
+    pretrain.add_argument("--start-from", nargs="?", type=Path, help="checkpoint to continue from")
     pretrain.add_argument(
         "--supervise", choices=("all", "response"), default="all", help="tokens that are learnt"
     )

@@ -82,11 +82,14 @@ def main(argv: list[str] | None = None) -> int:
         rows = prepared_rows(settings, names, arguments.mirror)
         measure(arguments.name, rows, tokenizer, settings["encoding"], record)
         return 0
+    from scripts.first.plan.jobs import jobs_of
     from scripts.first.plan.planning import Machine, make_plan
     from scripts.first.plan.printing import print_plan
 
     machine = Machine.of(settings, arguments)
-    plan = make_plan(config, arguments.scale, machine, arguments.results)
+    files = tuple(str(path.absolute()) for path in arguments.configfile)
+    jobs = jobs_of(arguments.scale, files)
+    plan = make_plan(config, arguments.scale, machine, arguments.results, jobs)
     print_plan(plan)
     if arguments.json:
         from scripts.first.files import write_json

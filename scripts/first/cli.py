@@ -62,11 +62,15 @@ def add_training_options(options: argparse.ArgumentParser) -> None:
         help="of the arithmetic and of the checkpoint; weights are trained in float32",
     )
     group.add_argument(
-        "--gradient-checkpointing", action="store_true", help="trade time for memory"
+        "--gradient-checkpointing",
+        action=argparse.BooleanOptionalAction,
+        default=False,
+        help="trade time for memory",
     )
     group.add_argument(
         "--offload-optimizer",
-        action="store_true",
+        action=argparse.BooleanOptionalAction,
+        default=False,
         help="keep weights, gradients and the optimizer's state in host memory",
     )
     group.add_argument(

@@ -114,6 +114,6 @@ def test_a_mistake_is_told_in_the_words_of_the_script():
     with pytest.raises(UserError, match="^.*no-such-folder"):
         run_script(
             "scripts.evaluation",
-            *"--model no-such-folder --test x --output-dir y".split(),
+            *"--model no-such-folder --tests x --output-dir y".split(),
             *"--scale s --family f --corpus c --method m --seed 1 --benchmark b".split(),
         )

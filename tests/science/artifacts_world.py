@@ -82,6 +82,7 @@ def write_run(
     mass = np.exp(log_probs).sum(axis=1)
     table = pa.table(
         {
+            "benchmark": [labels["benchmark"]] * n,
             "id": [row["id"] for row in rows],
             "answer": [row["answer"] for row in rows],
             "prediction": predictions,
@@ -95,8 +96,7 @@ def write_run(
     ece = 100 * metrics.expected_calibration_error(confidence, correct)
     acc = 100 * float(np.mean(correct))
     counts = np.unique([row["answer"] for row in rows], return_counts=True)[1]
-    record = {
-        **labels,
+    values = {
         "n": n,
         "bins": 10,
         "ece": ece,
@@ -113,7 +113,9 @@ def write_run(
         "majority": 100 * float(counts.max() / n),
         "constant_output": len(set(predictions)) == 1,
     }
-    ranks = _ranks(confidence, correct, rng)
+    record = {name: label for name, label in labels.items() if name != "benchmark"}
+    record["benchmarks"] = {labels["benchmark"]: values}
+    ranks = _ranks(labels["benchmark"], confidence, correct, rng)
     paths = [
         str(folder / f"{name}") for name in ("predictions.parquet", "metrics.json", "ranks.parquet")
     ]
@@ -123,7 +125,7 @@ def write_run(
     return tuple(paths)
 
 
-def _ranks(confidence: np.ndarray, correct: np.ndarray, rng: np.random.Generator) -> pa.Table:
+def _ranks(benchmark: str, confidence, correct, rng: np.random.Generator) -> pa.Table:
     n = len(confidence)
     share = np.array([0.5, 0.25, 0.15, 0.08])
     probability = np.column_stack([confidence, np.outer(1 - confidence, share)])
@@ -132,7 +134,8 @@ def _ranks(confidence: np.ndarray, correct: np.ndarray, rng: np.random.Generator
     wrong = np.flatnonzero(~np.asarray(correct))
     hit[wrong, 1 + rng.choice(4, size=wrong.size, p=[0.5, 0.3, 0.15, 0.05])] = True
     rank = np.tile(np.arange(1, 6, dtype=np.int32), n)
-    return pa.table({"rank": rank, "probability": probability.ravel(), "correct": hit.ravel()})
+    columns = {"rank": rank, "probability": probability.ravel(), "correct": hit.ravel()}
+    return pa.table({"benchmark": [benchmark] * len(rank), **columns})
 
 
 def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict[str, str]:
@@ -199,7 +202,7 @@ def make_claims(folder: Path, runs: dict) -> list[dict]:
     shown = ("teacher", "finetune", "distill")
     own = [run for key, run in runs.items() if key[1] == key[3] == "csqa" and key[2] in shown]
     files = {"ranks": [run[2] for run in own], "metrics": [run[1] for run in own]}
-    artifact("figure3", **files, output_prefix=folder / "figure3")
+    artifact("figure3", benchmark="csqa", **files, output_prefix=folder / "figure3")
     columns = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
     (folder / "figure2.csv").write_text(columns + "csqa,all,5,99,1,900,99,alder\n")
     options = {name: folder / f"{name}.csv" for name in ("table1", "figure2", "figure3")}

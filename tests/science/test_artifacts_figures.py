@@ -40,7 +40,7 @@ def csqa(runs, methods, **positions):
 
 def figure5(runs, prefix, given=("teacher",), **options):
     files = csqa(runs, given, predictions=0, metrics=1)
-    artifact("figure5", **files, output_prefix=prefix, **options)
+    artifact("figure5", benchmark="csqa", **files, output_prefix=prefix, **options)
 
 
 def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_path):
@@ -52,7 +52,7 @@ def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_pat
     own = data[(data.family == "birch") & (data.method == "finetune")]
     found = runs["birch", "csqa", "finetune", "csqa"]
     assert own["count"].sum() == 600
-    expected = np.mean([read_json(run[1])["ece"] for run in found])
+    expected = np.mean([read_json(run[1])["benchmarks"]["csqa"]["ece"] for run in found])
     assert own.ece.iloc[0] == pytest.approx(expected, abs=1e-6)
     table = pandas.concat([read_parquet(run[0]).to_pandas() for run in found])
     top = table[table.confidence > 0.9]
@@ -87,7 +87,7 @@ def over_and_under(probability, correct):
 def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
     files = csqa(runs, ("teacher", "finetune", "distill"), ranks=2, metrics=1)
     prefix = tmp_path / "figure3"
-    artifact("figure3", **files, output_prefix=prefix)
+    artifact("figure3", benchmark="csqa", **files, output_prefix=prefix)
     assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
     data = pandas.read_csv(f"{prefix}.csv", dtype={"rank": str})
     assert set(data["rank"]) == {"1", "2", "3", "4", "5", "2-5"}
@@ -118,7 +118,7 @@ def test_figure3_refuses_ranks_out_of_order(runs, tmp_path):
     table = read_parquet(one[2])
     write_parquet(tmp_path / "r.parquet", table.take(pa.array(range(table.num_rows)[::-1])))
     with pytest.raises(UserError, match="ranks out of order"):
-        figure3.load(str(tmp_path / "r.parquet"), one[1])
+        figure3.load(str(tmp_path / "r.parquet"), one[1], "csqa")
 
 
 def make_store(folder, top, n=60, k=8, vocabulary=50):
@@ -190,7 +190,8 @@ def test_figure6_holds_both_curves_the_choice_and_the_students(tmp_path):
         assert chosen[family] == pytest.approx(read_json(search["selected.json"])["c"])
     shown = data[data.part == "student"]
     assert list(shown.c) == [0.1, 0.3, 1.0]
-    assert shown.trust.iloc[0] == pytest.approx(read_json(students[0])["trust"], abs=1e-5)
+    trust = read_json(students[0])["benchmarks"]["csqa"]["trust"]
+    assert shown.trust.iloc[0] == pytest.approx(trust, abs=1e-5)
 
 
 def test_figure6_without_students_still_shows_the_search(tmp_path):

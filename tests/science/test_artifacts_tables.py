@@ -12,7 +12,7 @@ import pytest
 from scripts.first.calibration.intervals import question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
-from scripts.first.reporting.runs import load_run
+from scripts.first.reporting.runs import read_runs
 from scripts.first.reporting.tables.table1_text import marks
 from scripts.first.reporting.tables.table2 import confident_errors
 from tests.science.artifacts_world import artifact, questions, write_run
@@ -71,7 +71,7 @@ def test_one_seed_has_no_deviation_and_its_interval_is_that_of_the_evaluation(tm
     run = one_run(tmp_path, n=900)
     found = cell(tmp_path, [run])
     assert found["ece"]["sd"] is None
-    loaded = load_run(run[0], run[1])
+    (loaded,) = read_runs(run[0], run[1])
     weights = question_weights("csqa", 900)
     scores = score(loaded.confidence, loaded.correct, weights)
     for name in ("ece", "accuracy", "trust"):
@@ -87,9 +87,27 @@ def test_stale_metrics_wrong_labels_and_seeds_given_twice_are_refused(tmp_path):
         cell(tmp_path, [run], method="distill")
     with pytest.raises(UserError, match="setting"):
         cell(tmp_path, [run], setting="out_of_domain")
-    reseal(run[1], n=399)
+    values = read_json(run[1])["benchmarks"]["csqa"]
+    reseal(run[1], benchmarks={"csqa": {**values, "n": 399}})
     with pytest.raises(UserError, match="399 questions"):
         cell(tmp_path, [run])
+    reseal(run[1], benchmarks={"boolq": values})
+    with pytest.raises(UserError, match="of boolq"):
+        cell(tmp_path, [run])
+
+
+def test_a_cell_uses_its_own_benchmark_of_a_model_with_several(tmp_path):
+    folder = tmp_path / "both"
+    alone = [one_run(tmp_path, benchmark=name, seed=3) for name in ("csqa", "boolq")]
+    tables = [pyarrow.parquet.read_table(run[0]) for run in alone]
+    write_parquet(folder / "predictions.parquet", pyarrow.concat_tables(tables))
+    first, second = (read_json(run[1])["benchmarks"] for run in alone)
+    record = {**read_json(alone[0][1]), "benchmarks": first | second}
+    reseal(folder / "metrics.json", {**record, "files": {"predictions.parquet": {}}}, rehash=True)
+    both = (folder / "predictions.parquet", folder / "metrics.json")
+    numbers = ("ece", "accuracy", "trust", "brier", "n_questions", "chance")
+    whole, own = cell(tmp_path, [both]), cell(tmp_path, [alone[0]])
+    assert {name: whole[name] for name in numbers} == {name: own[name] for name in numbers}
 
 
 def two_methods(tmp_path, **options):
@@ -134,12 +152,12 @@ def test_table1_holds_the_cells_in_the_requested_order(tmp_path):
 def test_show_prints_every_method_and_where_the_files_lie(tmp_path, capsys):
     cells = two_methods(tmp_path)
     row = table1(tmp_path, cells)[0][0]
-    artifact("show", table1=tmp_path / "table1.csv", files=["gone.json"], intervals=[])
+    artifact("show", table1=tmp_path / "table1.csv", intervals=[])
     text = capsys.readouterr().out
     assert f"{float(row['ece_low']):.1f}-{float(row['ece_high']):.1f}" in text
     assert text.count("FIRST w/ TS") == 2
     assert "n = 400" in text
-    assert "gone.json  (missing)" in text
+    assert "figures/figure2.pdf  (missing)" in text
 
 
 def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
@@ -173,7 +191,7 @@ def table2(tmp_path, n=120, **options):
     write_parquet(tmp_path / "test.parquet", pyarrow.Table.from_pylist(questions("csqa", n)))
     files = {"predictions": [run[0] for run in runs], "metrics": [run[1] for run in runs]}
     files |= {"questions": tmp_path / "test.parquet", "output_prefix": tmp_path / "table2"}
-    artifact("table2", **files, cases=3, **options)
+    artifact("table2", benchmark="csqa", **files, cases=3, **options)
     with open(tmp_path / "table2.csv", newline="") as stream:
         return runs, list(csv.DictReader(stream))
 
@@ -207,7 +225,7 @@ def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):
     confidence, correct = np.full(20, 0.9), np.arange(20) % 2 == 0
     rng = np.random.default_rng(0)
     run = write_run(tmp_path, labels, 20, 0, 0, rng, confidence, correct)
-    assert confident_errors(load_run(run[0], run[1])) == list(range(1, 20, 2))
+    assert confident_errors(read_runs(run[0], run[1])[0]) == list(range(1, 20, 2))
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from functools import cache
 
 import numpy as np
@@ -16,7 +13,7 @@ import torch
 from scripts import evaluation
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json
-from scripts.first.reporting.runs import load_run, score_runs
+from scripts.first.reporting.runs import read_runs, score_runs
 from tests import tiny_models as tiny
 
 QUESTIONS = tiny.choice_rows(40)
@@ -37,14 +34,14 @@ def model_folder(tmp_path_factory):
 def words(folder, model, table, *extra) -> list[str]:
     options = {
         "model": model,
-        "test": table,
+        "tests": table,
         "output-dir": folder / "out",
         "scale": "tiny",
         "family": "alder",
         "corpus": "csqa",
         "method": "finetune",
         "seed": 7,
-        "benchmark": "csqa",
+        "benchmarks": "csqa",
         "max-tokens": 600,
     }
     return [w for key, value in options.items() for w in (f"--{key}", str(value))] + list(extra)
@@ -53,10 +50,9 @@ def words(folder, model, table, *extra) -> list[str]:
 def run(folder, model, rows=QUESTIONS, *extra):
     table = tiny.write_table(folder / "test.parquet", rows)
     evaluation.main(words(folder, model, table, *extra))
-    out = folder / "out"
-    return pq.ParquetFile(out / "predictions.parquet").read().to_pylist(), read_json(
-        out / "metrics.json"
-    )
+    record = read_json(folder / "out" / "metrics.json")
+    predictions = pq.ParquetFile(folder / "out" / "predictions.parquet").read().to_pylist()
+    return predictions, {**record, **record["benchmarks"]["csqa"]}
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +156,7 @@ def test_metrics_follow_from_the_predictions(evaluated):
         assert low <= high and name in expected
         assert low <= metrics[name] <= high
     files = (str(folder / f"out/{name}") for name in ("predictions.parquet", "metrics.json"))
-    whole = score_runs([load_run(*files)])
+    whole = score_runs(read_runs(*files))
     for name, ends in metrics["intervals"].items():  # Table 1 draws the same questions
         found = whole.summary(name)
         assert ends == pytest.approx([found["low"], found["high"]])
@@ -176,6 +172,24 @@ def test_same_inputs_give_the_same_bytes(evaluated, tmp_path, model_folder):
     run(tmp_path, model_folder)
     for name in ("predictions.parquet", "ranks.parquet", "metrics.json"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
+
+
+def test_several_benchmarks_give_what_each_gives_alone(tmp_path, model_folder):
+    """In the given order, with a label on each row."""
+    rows = {"csqa": QUESTIONS, "boolq": tiny.yes_no_rows(30)}
+    folders = [tmp_path / "boolq", tmp_path / "csqa", tmp_path / "both"]
+    for folder, names in zip(folders, (["boolq"], ["csqa"], ["boolq", "csqa"]), strict=True):
+        tests = [tiny.write_table(folder / f"{name}.parquet", rows[name]) for name in names]
+        line = words(folder, model_folder, "")
+        at = line.index("--tests")
+        line[at + 1 : at + 2] = map(str, tests)
+        line[line.index("--benchmarks") + 1 : line.index("--benchmarks") + 2] = names
+        evaluation.main(line)
+    for name in ("predictions.parquet", "ranks.parquet"):
+        first, second, both = (pq.ParquetFile(f / "out" / name).read() for f in folders)
+        assert both.to_pylist() == first.to_pylist() + second.to_pylist()
+    first, second, both = (read_json(f / "out/metrics.json")["benchmarks"] for f in folders)
+    assert both == first | second and list(both) == ["boolq", "csqa"]
 
 
 def test_order_of_candidates_is_kept(evaluated, tmp_path, model_folder):
@@ -199,13 +213,8 @@ def test_posthoc_temperature_one_changes_nothing(evaluated, tmp_path, model_fold
     for name in ("predictions.parquet", "ranks.parquet"):
         assert (tmp_path / "out" / name).read_bytes() == (folder / "out" / name).read_bytes()
     tempered, plain = (read_json(place / "out" / "metrics.json") for place in (tmp_path, folder))
-    source = tmp_path / "validation.json"  # the one difference: what it was made from
-    assert tempered.pop("made_from") == {
-        **plain.pop("made_from"),
-        "validation.json": sha256_file(source),
-    }
-    assert tempered.pop("seal") != plain.pop("seal")
-    assert tempered == plain
+    assert tempered["benchmarks"] == plain["benchmarks"]
+    assert {*tempered["made_from"]} - {*plain["made_from"]} == {"validation.json"}
 
 
 def test_posthoc_temperature_divides_all_logits(evaluated, tmp_path, model_folder):
@@ -245,41 +254,24 @@ def test_wrong_test_files(tmp_path, model_folder):
     refused(tmp_path, "number of candidates", model_folder, mixed)
 
 
-@pytest.mark.parametrize("value", [0, -1.0, None, "1"])
-def test_wrong_posthoc_files(tmp_path, model_folder, value):
-    refused(tmp_path, "validation.json", model_folder, QUESTIONS, *posthoc(tmp_path, value))
+@pytest.mark.parametrize("content", [{"posthoc_temperature": x} for x in (0, -1.0, "1")] + [{}])
+def test_wrong_posthoc_files(tmp_path, model_folder, content):
+    write_json(tmp_path / "other.json", content)
+    refused(tmp_path, "other.json", model_folder, QUESTIONS, "--posthoc", f"{tmp_path}/other.json")
 
 
-def test_posthoc_file_without_temperature(tmp_path, model_folder):
-    write_json(tmp_path / "other.json", {"c": 0.3})
-    extra = ("--posthoc", str(tmp_path / "other.json"))
-    refused(tmp_path, "other.json", model_folder, QUESTIONS, *extra)
-
-
-def fails(arguments: list[str]) -> str:
-    """The one line on stderr of a command that exits with status 2."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("FIRST_")}
-    done = subprocess.run(
-        [sys.executable, "-m", "scripts.evaluation", *arguments],
-        cwd=tiny.REPOSITORY,
-        env=environment,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == "" and done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: ")
-    return done.stderr
-
-
-def test_command_line_reports_one_line(tmp_path, model_folder):
+def test_damaged_inputs_are_refused(tmp_path, model_folder):
     table = tiny.write_table(tmp_path / "t.parquet", QUESTIONS[:2])
-    assert "missing checkpoint" in fails(words(tmp_path, tmp_path / "nowhere", table))
     broken = shutil.copytree(model_folder, tmp_path / "broken")
     content = bytearray((broken / "model.safetensors").read_bytes())
     content[-1] ^= 1
     (broken / "model.safetensors").write_bytes(content)
-    assert "altered file" in fails(words(tmp_path, broken, table))
+    for model, match in ((tmp_path / "nowhere", "missing checkpoint"), (broken, "altered file")):
+        with pytest.raises(UserError, match=match):
+            evaluation.main(words(tmp_path, model, table))
     table.write_bytes(table.read_bytes()[:-30])
-    assert "damaged Parquet file" in fails(words(tmp_path, model_folder, table))
+    with pytest.raises(UserError, match="damaged Parquet file"):
+        evaluation.main(words(tmp_path, model_folder, table))
+    with pytest.raises(UserError, match="one file for each"):
+        evaluation.main([*words(tmp_path, model_folder, table), "--benchmarks", "csqa", "boolq"])
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""One evaluated model on one benchmark: its predictions.parquet and the metrics.json beside it."""
+"""One evaluated model on one benchmark: its rows of predictions.parquet and its metrics."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from scripts.first.files import read_parquet
 from scripts.first.provenance import records
 
 COLUMNS = ["id", "answer", "prediction", "correct", "confidence", "candidate_log_probs"]
-LABELS = ("scale", "family", "corpus", "method", "seed", "benchmark")
+LABELS = ("scale", "family", "corpus", "method", "seed")
 Key = tuple[str, str, str, str]
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one model answered on one benchmark; arrays have one entry a question, in file order."""
+    """The answers of one model on one benchmark; arrays have one entry a question, in file order.
+
+    `metrics` holds the labels and the metrics of this benchmark.
+    """
 
     scale: str
     family: str
@@ -34,8 +37,7 @@ class Run:
     confidence: np.ndarray
     correct: np.ndarray
     candidate_log_probs: list[list[float]]
-    predictions_path: str
-    metrics_path: str
+    path: str  # of predictions.parquet
 
     @property
     def key(self) -> Key:
@@ -43,38 +45,56 @@ class Run:
         return (self.family, self.corpus, self.method, self.benchmark)
 
 
-def load_run(predictions: str, metrics: str) -> Run:
-    """Read one run, verified. UserError when a label is missing or the two files disagree on n."""
-    record = records.read(metrics)
-    missing = [label for label in LABELS if label not in record]
-    if missing:
-        raise UserError(f"missing key(s) {', '.join(missing)}: {metrics}: evaluate the model again")
-    table = read_parquet(records.verified(predictions), columns=COLUMNS)
-    if table.num_rows == 0:
-        raise UserError(f"no predictions: {predictions}: evaluate the model again")
-    if record["n"] != table.num_rows:
-        raise UserError(
-            f"{record['n']} questions in {metrics} but {table.num_rows} in {predictions}: "
-            "different evaluations: evaluate the model again"
+def read_metrics(path: str) -> dict[str, dict]:
+    """{benchmark: labels and metrics} of a metrics.json; UserError where a key is missing."""
+    record = records.read(path)
+    if missing := {*LABELS, "benchmarks"} - {*record}:
+        raise UserError(f"missing key {min(missing)}: {path}: evaluate the model again")
+    labels = {label: record[label] for label in LABELS}
+    return {b: {**labels, "benchmark": b, **values} for b, values in record["benchmarks"].items()}
+
+
+def metrics_on(path: str, benchmark: str) -> dict:
+    """The labels and metrics of one benchmark; UserError where the file does not have it."""
+    metrics = read_metrics(path)
+    if benchmark not in metrics:
+        raise UserError(f"no {benchmark} in {path}: evaluated on {', '.join(metrics) or 'nothing'}")
+    return metrics[benchmark]
+
+
+def read_runs(predictions: str, metrics: str) -> list[Run]:
+    """Read and verify a model's runs, one a benchmark; UserError where the files disagree on n."""
+    table = read_parquet(records.verified(predictions), columns=["benchmark", *COLUMNS])
+    names = np.asarray(table["benchmark"].to_pylist(), dtype=object)
+    runs = []
+    for benchmark, values in read_metrics(metrics).items():
+        rows = table.take(np.flatnonzero(names == benchmark))
+        if rows.num_rows != values["n"] or not rows.num_rows:
+            raise UserError(
+                f"{values['n']} questions of {benchmark} in {metrics} but {rows.num_rows} in "
+                f"{predictions}: different evaluations: evaluate the model again"
+            )
+        run = Run(
+            **{label: values[label] for label in (*LABELS, "benchmark")},
+            metrics=values,
+            ids=tuple(rows["id"].to_pylist()),
+            answers=tuple(rows["answer"].to_pylist()),
+            predictions=tuple(rows["prediction"].to_pylist()),
+            confidence=rows["confidence"].to_numpy().astype(np.float64),
+            correct=rows["correct"].to_numpy().astype(bool),
+            candidate_log_probs=rows["candidate_log_probs"].to_pylist(),
+            path=predictions,
         )
-    return Run(
-        **{label: record[label] for label in LABELS},
-        metrics=record,
-        ids=tuple(table["id"].to_pylist()),
-        answers=tuple(table["answer"].to_pylist()),
-        predictions=tuple(table["prediction"].to_pylist()),
-        confidence=table["confidence"].to_numpy().astype(np.float64),
-        correct=table["correct"].to_numpy().astype(bool),
-        candidate_log_probs=table["candidate_log_probs"].to_pylist(),
-        predictions_path=predictions,
-        metrics_path=metrics,
-    )
+        runs.append(run)
+    return runs
 
 
-def load_runs(predictions: Sequence[str], metrics: Sequence[str]) -> dict[Key, list[Run]]:
-    """Read runs and group the seeds of each (family, corpus, method, benchmark), in seed order.
+def load_runs(
+    predictions: Sequence[str], metrics: Sequence[str], benchmark: str | None = None
+) -> dict[Key, list[Run]]:
+    """Read runs, those of one benchmark where it is given; seeds grouped by `Run.key`, in order.
 
-    Raises UserError when the two lists differ in length, a seed comes twice, or two runs on one
+    Raises UserError when the two lists differ in length, a seed occurs twice, or two runs on one
     benchmark saw different questions (a paired comparison would be meaningless).
     """
     if len(predictions) != len(metrics):
@@ -84,22 +104,24 @@ def load_runs(predictions: Sequence[str], metrics: Sequence[str]) -> dict[Key, l
         )
     groups: dict[Key, list[Run]] = {}
     questions: dict[tuple[str, str], Run] = {}
-    for run in map(load_run, predictions, metrics):
+    for run in (run for pair in zip(predictions, metrics, strict=True) for run in read_runs(*pair)):
+        if benchmark not in (None, run.benchmark):
+            continue
         first = questions.setdefault((run.scale, run.benchmark), run)
         if first.ids != run.ids or first.answers != run.answers:
             raise UserError(
-                f"different questions: {run.predictions_path} and {first.predictions_path}: "
-                "evaluate both on the same test table"
+                f"different questions of {run.benchmark}: {run.path} and "
+                f"{first.path}: evaluate both on the same test table"
             )
         group = groups.setdefault(run.key, [])
         if any(other.seed == run.seed for other in group):
-            raise UserError(f"seed {run.seed} given twice: {run.predictions_path}: list it once")
+            raise UserError(f"seed {run.seed} given twice: {run.path}: list it once")
         group.append(run)
     return {key: sorted(group, key=lambda run: run.seed) for key, group in groups.items()}
 
 
 def score_run(run: Run) -> Scores:
-    """Return the scores of one run, with the bins of its metrics.json."""
+    """Return the scores of one run, with the bins of its evaluation."""
     weights = question_weights(run.benchmark, len(run.ids))
     return score(run.confidence, run.correct, weights, run.metrics["bins"])
 

@@ -19,7 +19,7 @@ from tests.system.workflow.copies import digests, output
 FIGURES = ["figure2", "figure3", "figure5", "figure6"]
 RULES = [
     *["benchmark_data", "pretraining_data", "tokenizer", "pretrained_model", "base_model", "pair"],
-    *["teacher", "knowledge", "temperature", "student", "evaluation", "table1_cell"],
+    *["teacher", "knowledge", "temperature", "student_labels", "evaluation", "table1_cell"],
     *["table1_files", "table2", "claims_files", "data_report", *FIGURES],
 ]
 ROOM = "free some space there, or have the limit raised, and run the same command again"
@@ -97,7 +97,7 @@ def test_results_on_a_full_disk(disk, steps, reference, rule):
     tried(f"full disk: {rule}", len(SHARES), len(SHARES), 0, told[0])
 
 
-@pytest.mark.parametrize("rule", ["pretrained_model", "teacher", "student", "knowledge"])
+@pytest.mark.parametrize("rule", ["pretrained_model", "teacher", "student_labels", "knowledge"])
 def test_state_on_a_full_disk(disk, steps, reference, rule):
     """A job that cannot save its state ends; what it saved before is whole."""
     job = steps[rule]

@@ -157,9 +157,9 @@ def test_a_model_whose_output_is_not_finite_is_not_extracted_or_evaluated(tmp_pa
 
 
 def evaluate(folder) -> tuple[int, str]:
-    line = f"--model {folder}/base --test {folder}/t.parquet --output-dir {folder}/evaluated"
+    line = f"--model {folder}/base --tests {folder}/t.parquet --output-dir {folder}/evaluated"
     line += " --scale tiny --family alder --corpus csqa --method finetune --seed 1"
-    return script(folder, "evaluation", f"{line} --benchmark csqa")
+    return script(folder, "evaluation", f"{line} --benchmarks csqa")
 
 
 def dead(model) -> None:
@@ -171,7 +171,7 @@ def test_a_dead_student_is_recorded_as_one(tmp_path):
     make(tmp_path, dead)
     assert evaluate(tmp_path)[0] == 0
     metrics = read_json(tmp_path / "evaluated/metrics.json")
-    assert metrics["constant_output"] is True
+    assert metrics["benchmarks"]["csqa"]["constant_output"] is True
     tried("a dead student, evaluated", 1, 1, 0, "metrics.json: constant_output: true")
 
 

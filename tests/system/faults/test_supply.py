@@ -151,8 +151,8 @@ def stages(tmp_path: Path, model: Path, **changes: str) -> list[tuple[int, str]]
     table = tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(4))
     common = f"--model {model} --block-length 400"
     train = f"{common} --train {table} --validation {table} --epochs 1 --batch-size 4 --seed 1"
-    evaluate = f"--model {model} --test {table} --output-dir {tmp_path}/e --scale tiny --seed 1"
-    evaluate += " --family alder --corpus csqa --method finetune --benchmark csqa"
+    evaluate = f"--model {model} --tests {table} --output-dir {tmp_path}/e --scale tiny --seed 1"
+    evaluate += " --family alder --corpus csqa --method finetune --benchmarks csqa"
     train += f" --learning-rate 0.01 --output-dir {tmp_path}/t --state-dir {tmp_path}/.state"
     extract = f"{common} --data {table} --k 5 --output-dir {tmp_path}/k"
     lines = {"teacher": train, "knowledge": extract, "evaluation": evaluate}

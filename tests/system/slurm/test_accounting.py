@@ -9,7 +9,7 @@ from tests.system.workflow.copies import digests
 pytestmark = pytest.mark.slow
 
 STUDENT = "results/tiny/student/alder/csqa/finetune/seed1234/model.safetensors"
-EVALUATION = "results/tiny/evaluation/alder/csqa/distill/seed1234/csqa/metrics.json"
+EVALUATION = "results/tiny/evaluation/alder/csqa/distill/seed1234/metrics.json"
 
 
 def test_accounting_has_what_the_configuration_asks(accounted, tiny_run, finished):

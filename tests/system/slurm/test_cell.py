@@ -17,7 +17,7 @@ ASKED = {
     "teacher": ("teacher", {"threads": 1, "gpu": 2, "mem_mb": 1700, "runtime": 13}),
     "knowledge": ("knowledge", {"threads": 1, "gpu": 1, "mem_mb": 1500, "runtime": 9}),
     "temperature": ("temperature", {"threads": 3, "gpu": 0, "mem_mb": 1200, "runtime": 5}),
-    "student": ("student", {"threads": 1, "gpu": 1, "mem_mb": 1600, "runtime": 12}),
+    "student_knowledge": ("student", {"threads": 1, "gpu": 1, "mem_mb": 1600, "runtime": 12}),
     "evaluation": ("evaluation", {"threads": 1, "gpu": 1, "mem_mb": 1300, "runtime": 8}),
 }
 

@@ -10,9 +10,9 @@ pytestmark = pytest.mark.slow
 
 STUDENT = "results/tiny/student/alder/csqa/finetune/seed1234"
 EVALUATION = "results/tiny/evaluation/alder"
-SLOW = f"{EVALUATION}/csqa/distill/seed1234/csqa"
-ONCE = f"{EVALUATION}/csqa/distill/seed1235/csqa"
-ALWAYS = f"{EVALUATION}/boolq/distill/seed1234/boolq"
+SLOW = f"{EVALUATION}/csqa/distill/seed1234"
+ONCE = f"{EVALUATION}/csqa/distill/seed1235"
+ALWAYS = f"{EVALUATION}/boolq/distill/seed1234"
 
 
 def test_ended_jobs_are_retried_with_more(cluster, tiny_run, finished):

@@ -17,9 +17,7 @@ pytestmark = pytest.mark.slow
 
 METHODS = ("finetune", "distill", "distill_ls", "first_ts")
 STUDENTS = [f"results/tiny/student/alder/csqa/{m}/seed1234/model.safetensors" for m in METHODS]
-EVALUATIONS = [
-    f"results/tiny/evaluation/alder/csqa/{m}/seed1234/csqa/metrics.json" for m in METHODS
-]
+EVALUATIONS = [f"results/tiny/evaluation/alder/csqa/{m}/seed1234/metrics.json" for m in METHODS]
 
 
 def test_killed_controller(cluster, tiny_run, finished):

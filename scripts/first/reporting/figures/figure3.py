@@ -21,6 +21,7 @@ from scripts.first.provenance import records
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import dataset_name, method_name
 from scripts.first.reporting.options import paired
+from scripts.first.reporting.runs import metrics_on
 
 POOLED = "all"
 NUMBERS = ("mean_probability", "frequency", "gap", "over", "under")
@@ -30,26 +31,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `artifacts figure3`."""
     parser.add_argument("--ranks", nargs="+", required=True, help="ranks.parquet of each model")
     parser.add_argument("--metrics", nargs="+", required=True, help="metrics.json, same order")
+    parser.add_argument("--benchmark", required=True, help="the benchmark to show, e.g. csqa")
     parser.add_argument("--methods", nargs="+", default=["teacher", "finetune", "distill"])
     parser.add_argument("--output-prefix", required=True, help="path without .pdf, .png, .csv")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 3."""
-    models = [load(ranks, metrics) for ranks, metrics in paired(args, "ranks", "metrics")]
+    models = [load(*pair, args.benchmark) for pair in paired(args, "ranks", "metrics")]
     rows = rank_rows(models, args.methods)
     style.publish("figure3", rows, draw, args.output_prefix, args.metrics)
 
 
-def load(ranks: str, metrics: str) -> dict:
+def load(ranks: str, metrics: str, benchmark: str) -> dict:
     """Return a model's labels with `probability` and `correct` as (questions, ranks) arrays."""
-    table = read_parquet(records.verified(ranks), columns=["rank", "probability", "correct"])
+    columns = ["benchmark", "rank", "probability", "correct"]
+    table = read_parquet(records.verified(ranks), columns=columns)
+    table = table.take(np.flatnonzero(np.asarray(table["benchmark"].to_pylist()) == benchmark))
     rank = table["rank"].to_numpy()
     depth = int(rank.max(initial=0))
     expected = np.tile(np.arange(1, depth + 1), len(rank) // max(depth, 1))
     if not np.array_equal(rank, expected) or not depth:
         raise UserError(f"ranks out of order: {ranks}: 1 .. k are due for every question in turn")
-    labels = records.read(metrics)
+    labels = metrics_on(metrics, benchmark)
     return {
         **{name: labels[name] for name in ("family", "corpus", "method", "seed", "benchmark")},
         **style.dead_mark([labels]),

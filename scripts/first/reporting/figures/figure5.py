@@ -25,13 +25,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `artifacts figure5`."""
     parser.add_argument("--predictions", nargs="+", required=True, help="files of one benchmark")
     parser.add_argument("--metrics", nargs="+", required=True, help="same order as --predictions")
+    parser.add_argument("--benchmark", required=True, help="the benchmark to show, e.g. csqa")
     parser.add_argument("--methods", nargs="+", default=list(METHODS), help="columns, in order")
     parser.add_argument("--output-prefix", required=True, help="path without .pdf, .png, .csv")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 5."""
-    groups = load_runs(args.predictions, args.metrics)
+    groups = load_runs(args.predictions, args.metrics, args.benchmark)
     if len({(corpus, benchmark) for _, corpus, _, benchmark in groups}) != 1:
         raise UserError("several corpora or benchmarks: figure5: give the files of one of each")
     rows = bin_rows(groups, args.methods)

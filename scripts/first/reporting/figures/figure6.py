@@ -15,6 +15,7 @@ from scripts.first.provenance import records
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import dataset_name, family_name
 from scripts.first.reporting.options import paired
+from scripts.first.reporting.runs import metrics_on
 
 PAPER_C = 0.3
 STUDENT_COLORS = {"accuracy": "black", "trust": "C4", "ece": "C3"}  # none of a family's
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> None:
     for family, *files, selected in paired(args, "families", "coarse", "refined", "selected"):
         rows += curve_rows(family, args.corpus, *files, records.read(selected))
     for path, c in paired(args, "student_metrics", "student_c"):
-        rows.append(student_row(records.read(path), temperature(c)))
+        rows.append(student_row(metrics_on(path, args.corpus), temperature(c)))
     chosen = [word for word in args.student_c if word.endswith(".json")]
     sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
     style.publish("figure6", rows, draw, args.output_prefix, sources)

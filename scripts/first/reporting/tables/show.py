@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
+from scripts.first.provenance.lineage import ARTIFACTS
 from scripts.first.reporting import layout
 from scripts.first.reporting.names import HEADLINE
 from scripts.first.reporting.tables.table1_text import Entry, blocks, used_marks
@@ -16,7 +17,6 @@ from scripts.first.reporting.tables.table1_text import Entry, blocks, used_marks
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `artifacts show`."""
     parser.add_argument("--table1", required=True, help="table1.csv")
-    parser.add_argument("--files", nargs="*", default=[], help="finished files to list")
     parser.add_argument("--intervals", action="store_true", help="a line of intervals a row")
 
 
@@ -25,10 +25,9 @@ def run(args: argparse.Namespace) -> None:
     table = read_csv(records.verified(args.table1))
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     print(terminal(rows, args.intervals))
-    if args.files:
-        print("\nFiles:")
-    for path in args.files:
-        print(f"  {path}" + ("" if Path(path).exists() else "  (missing)"))
+    print("\nFiles:")
+    for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
+        print(f"  {path}" + ("" if path.exists() else "  (missing)"))
 
 
 def terminal(rows: Sequence[dict], intervals: bool = False) -> str:

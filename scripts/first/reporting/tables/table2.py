@@ -40,9 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `artifacts table2`."""
     parser.add_argument("--predictions", nargs="+", required=True, help="one file a method")
     parser.add_argument("--metrics", nargs="+", required=True, help="same order as --predictions")
+    parser.add_argument("--benchmark", required=True, help="the benchmark to show, e.g. csqa")
     parser.add_argument("--questions", required=True, help="the test table, data/*/test.parquet")
     parser.add_argument("--cases", type=positive, default=3, help="how many cases (default 3)")
-    parser.add_argument("--first-questions", help='JSON list of {"id": ..} or {"text": ..}')
+    parser.add_argument(
+        "--first-questions", nargs="?", help='JSON list of {"id": ..} or {"text": ..}'
+    )
     parser.add_argument("--output-prefix", required=True, help="path without .csv, .md, .tex")
 
 
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
     """Make Table 2."""
     import pandas
 
-    groups = load_runs(args.predictions, args.metrics)
+    groups = load_runs(args.predictions, args.metrics, args.benchmark)
     runs = {key[2]: group[0] for key, group in groups.items()}
     if tuple(sorted(runs)) != tuple(sorted(METHODS)) or len(groups) != len(METHODS):
         raise UserError(
