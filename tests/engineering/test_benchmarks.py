@@ -115,5 +115,5 @@ def test_a_mistake_is_told_in_the_words_of_the_script():
         run_script(
             "scripts.evaluation",
             *"--model no-such-folder --tests x --output-dir y".split(),
-            *"--scale s --family f --corpus c --method m --seed 1 --benchmark b".split(),
+            *"--scale s --family f --corpus c --method m --seed 1 --benchmarks b".split(),
         )
