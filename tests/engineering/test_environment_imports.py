@@ -8,9 +8,9 @@ from functools import cache
 from importlib.metadata import packages_distributions
 
 import pytest
+from scripts.first.runtime.environments import NEEDED, canonical
 
 from scripts.first.provenance import fingerprint
-from scripts.first.runtime.environments import NEEDED, canonical
 from tests import tiny_models as tiny
 
 # Packages that no script imports by name, and why an environment has them all the same.

@@ -7,7 +7,7 @@ from scripts.first.runtime.state import DEFAULT_MINUTES
 NOTES = f"""\
 GB are 1e9 bytes; memory is that of one GPU (one process) at its largest moment; hours are those of
 the longest job; checkpoint, store, tokens, PFLOP and GPU-h are of all jobs of a row. state: what a
-training job keeps to resume, twice, until it ends; it is saved every {DEFAULT_MINUTES:g} minutes."""
+training job keeps to resume, twice, until it ends; saved every {DEFAULT_MINUTES:g} minutes."""
 SIZES = {
     "weights": "weights_gb",
     "grads": "gradients_gb",
