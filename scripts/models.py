@@ -13,7 +13,6 @@ from pathlib import Path
 
 from scripts.first import ROOT
 from scripts.first.errors import positive
-from scripts.first.hub.mirror import MODEL_MIRROR
 from scripts.first.runtime.launch import launch
 
 
@@ -50,9 +49,7 @@ def build_parser():
     hub = commands.add_parser("hub", help="resolve a hub model", allow_abbrev=False)
     hub.add_argument("--repo", required=True, help="hub id")
     hub.add_argument("--revision", required=True, help="commit on the hub, 40 digits")
-    hub.add_argument(
-        "--mirror", help=f"local folder instead of the hub; without it, {MODEL_MIRROR}"
-    )
+    hub.add_argument("--mirror", help="local folder (default: FIRST_MODEL_MIRROR)")
 
     pair = commands.add_parser("pair", help="compare two vocabularies", allow_abbrev=False)
     pair.add_argument("--teacher", type=Path, required=True, help="base checkpoint folder")

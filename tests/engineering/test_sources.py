@@ -1,12 +1,8 @@
-"""Sources say what they are, and every mistake in them is one line."""
+"""Sources: the rows, their identity, and mistakes as one line."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,9 +13,10 @@ import pytest
 from scripts.first import world
 from scripts.first.data import sources
 from scripts.first.errors import UserError
-from scripts.first.hub.mirror import CHECKSUMS, DATA_MIRROR, mirror_folder, mirror_given
+from scripts.first.hub.mirror import CHECKSUMS, given_mirror, mirrored
 
 COMMIT = "94630fe30dad47192a8546eb75f094926d47e155"
+REPO = "tau/commonsense_qa"
 CHOICES = {"label": list("ABCDE"), "text": list("vwxyz")}
 ROWS = [{"id": f"q{i}", "question": f"why {i}?", "choices": CHOICES} for i in range(30)]
 CSQA = {
@@ -30,8 +27,8 @@ CSQA = {
 SETTINGS = {"seed": 3, "size": 4}
 
 
-def make_mirror(folder: Path, splits: dict, repo: str = "tau/commonsense_qa") -> Path:
-    data = folder / repo / "data"
+def make_mirror(folder: Path, splits: dict = CSQA) -> Path:
+    data = folder / REPO / "data"
     data.mkdir(parents=True)
     for split, rows in splits.items():
         table = pa.Table.from_pylist(rows)
@@ -39,34 +36,22 @@ def make_mirror(folder: Path, splits: dict, repo: str = "tau/commonsense_qa") ->
     return folder
 
 
-def one_line(caught) -> str:
-    text = str(caught.value)
-    assert "\n" not in text
-    return text
+def read(mirror: Path, **options):
+    return sources.from_repository("csqa", REPO, mirror=mirror, **options)
 
 
 def test_mirror_option_wins_over_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv(DATA_MIRROR, str(tmp_path))
-    assert mirror_folder(None, DATA_MIRROR) == tmp_path
-    (tmp_path / "b").mkdir()
-    assert mirror_folder(tmp_path / "b", DATA_MIRROR) == tmp_path / "b"
-    with pytest.raises(UserError, match="mirror not found: .*nowhere"):
-        mirror_folder(tmp_path / "nowhere", DATA_MIRROR)
-
-
-@pytest.mark.parametrize("value", [None, ""])
-def test_no_mirror(monkeypatch, value):
-    monkeypatch.delenv(DATA_MIRROR, raising=False)
-    if value is not None:
-        monkeypatch.setenv(DATA_MIRROR, value)
-    assert not mirror_given(None, DATA_MIRROR)
-    with pytest.raises(UserError, match="set --mirror or FIRST_DATA_MIRROR"):
-        mirror_folder(None, DATA_MIRROR)
+    monkeypatch.setenv("FIRST_DATA_MIRROR", str(tmp_path))
+    assert given_mirror("dataset") == tmp_path
+    assert given_mirror("dataset", tmp_path / "b") == tmp_path / "b"
+    with pytest.raises(UserError, match="dataset not in the mirror: .*/b/tau/commonsense_qa"):
+        mirrored("dataset", tmp_path / "b", REPO)
+    monkeypatch.setenv("FIRST_DATA_MIRROR", "")
+    assert given_mirror("dataset") is None
 
 
 def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
-    make_mirror(tmp_path, CSQA)
-    found = sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa", revision=COMMIT)
+    found = read(make_mirror(tmp_path), revision=COMMIT)
     assert {split: len(rows) for split, rows in found.splits.items()} == {
         "train": 20,
         "validation": 5,
@@ -77,24 +62,22 @@ def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
     assert found.splits["train"][3] == row
     assert found.identity["kind"] == "mirror"
     assert found.identity["mirrored_revision"] == COMMIT
-    assert sorted(found.identity["files"]) == [
+    assert [*found.identity["files"]] == [
         f"data/{split}-00000-of-00001.parquet" for split in ("test", "train", "validation")
     ]
     assert str(tmp_path) not in str(found.identity)
 
 
-def test_a_changed_mirror_is_seen_at_once(tmp_path, monkeypatch):
-    """No cached copy may stand in for the files: a local folder has no revision to tell them."""
+def test_a_changed_mirror_is_read_anew(tmp_path, monkeypatch):
+    """No cached copy may replace the files: a local folder has no revision."""
     import datasets
 
     cache = tmp_path / "cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    make_mirror(tmp_path, CSQA)
-    before = sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
+    before = read(make_mirror(tmp_path))
     shutil.rmtree(tmp_path / "tau")
     changed = [{**row, "answerKey": "E"} for row in CSQA["train"]]
-    make_mirror(tmp_path, {**CSQA, "train": changed})
-    after = sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
+    after = read(make_mirror(tmp_path, {**CSQA, "train": changed}))
     assert not cache.exists()
     assert {row["answerKey"] for row in after.splits["train"]} == {"E"}
     assert before.identity["files"] != after.identity["files"]
@@ -102,76 +85,43 @@ def test_a_changed_mirror_is_seen_at_once(tmp_path, monkeypatch):
 
 
 def test_a_mirror_of_links_and_a_relative_name(tmp_path, monkeypatch):
-    make_mirror(tmp_path / "blobs", CSQA)
-    links = tmp_path / "mirror" / "tau" / "commonsense_qa" / "data"
+    make_mirror(tmp_path / "blobs")
+    links = tmp_path / "mirror" / REPO / "data"
     links.mkdir(parents=True)
     for path in (tmp_path / "blobs").rglob("*.parquet"):
         (links / path.name).symlink_to(path)
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
-    found = sources.from_mirror("csqa", Path("../mirror"), "tau/commonsense_qa")
-    assert "data/train-00000-of-00001.parquet" in found.identity["files"]
-
-
-def test_mirror_without_the_dataset(tmp_path):
-    with pytest.raises(UserError) as caught:
-        sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
-    assert "dataset not in the mirror" in one_line(caught)
+    assert "data/train-00000-of-00001.parquet" in read(Path("../mirror")).identity["files"]
 
 
 def test_mirror_without_files(tmp_path):
-    (tmp_path / "tau" / "commonsense_qa").mkdir(parents=True)
-    with pytest.raises(UserError) as caught:
-        sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
-    assert "cannot open the dataset" in one_line(caught)
+    (tmp_path / REPO).mkdir(parents=True)
+    with pytest.raises(UserError, match="cannot open the dataset: csqa: "):
+        read(tmp_path)
 
 
 def test_unknown_configuration(tmp_path):
-    make_mirror(tmp_path, CSQA)
-    (tmp_path / "tau/commonsense_qa/README.md").write_text(
+    make_mirror(tmp_path)
+    (tmp_path / REPO / "README.md").write_text(
         "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n"
         "    path: data/train-*\n---\n"
     )
-    with pytest.raises(UserError) as caught:
-        sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa", name="other")
-    assert "'other' not found. Available: ['main']" in one_line(caught)
-
-
-def test_mirror_column_missing(tmp_path):
-    make_mirror(tmp_path, {"train": [{"id": "a", "question": "b"}]})
-    with pytest.raises(UserError) as caught:
-        sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
-    text = one_line(caught)
-    assert text.startswith("no column choices, answerKey: csqa: ")
-    assert "split train" in text
-
-
-def test_mirror_file_truncated(tmp_path):
-    make_mirror(tmp_path, CSQA)
-    path = tmp_path / "tau/commonsense_qa/data/train-00000-of-00001.parquet"
-    path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(UserError) as caught:
-        sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
-    assert "cannot read the dataset" in one_line(caught)
+    with pytest.raises(UserError, match=r"'other' not found. Available: \['main'\]") as caught:
+        read(tmp_path, name="other")
+    assert "\n" not in str(caught.value)
 
 
 def test_mirror_checksums_are_compared(tmp_path):
-    make_mirror(tmp_path, CSQA)
-    name = "tau/commonsense_qa/data/train-00000-of-00001.parquet"
+    make_mirror(tmp_path)
+    name = f"{REPO}/data/train-00000-of-00001.parquet"
     digest = sources.sha256_file(tmp_path / name)
     sums = tmp_path / CHECKSUMS
     sums.write_text(f"{digest}  ./{name}\n\n")
-    sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
+    read(tmp_path)
     sums.write_text(f"{digest[::-1]}  ./{name}\n")
-    with pytest.raises(UserError) as caught:
-        sources.from_mirror("csqa", tmp_path, "tau/commonsense_qa")
-    assert "checksum differs from SHA256SUMS" in one_line(caught)
-
-
-@pytest.mark.parametrize("revision", [None, "main", COMMIT[:12], COMMIT.upper()])
-def test_hub_refuses_a_revision_that_moves(revision):
-    with pytest.raises(UserError, match="revision is not pinned"):
-        sources.from_hub("csqa", "tau/commonsense_qa", revision)
+    with pytest.raises(UserError, match=f"checksum differs from .*{CHECKSUMS}: {name}"):
+        read(tmp_path)
 
 
 @pytest.fixture
@@ -218,27 +168,13 @@ def test_world_pretraining_text_depends_on_size_and_seed():
 
 
 @pytest.mark.usefixtures("tiny")
-def test_world_settings_that_make_no_world():
-    with pytest.raises(UserError, match="world settings: boolq: no 'size': add it"):
-        sources.from_world("boolq", {"seed": 3})
-    with pytest.raises(UserError, match="world settings: boolq: size: 0: must be positive"):
-        sources.from_world("boolq", {"size": 0})
-    with pytest.raises(UserError, match="world settings: boolq: "):
-        sources.from_world("boolq", {"size": "four"})
-
-
-@pytest.mark.usefixtures("tiny")
-def test_world_with_a_column_missing(monkeypatch):
-    monkeypatch.setattr(world, "render", lambda *_: {"train": [{"question": "x"}]})
-    with pytest.raises(UserError, match="no column passage, answer: boolq: world, split train"):
-        sources.from_world("boolq", SETTINGS)
-
-
-def test_world_settings_are_one_json_object():
-    assert sources.world_settings('{"seed": 1}') == {"seed": 1}
-    for text in ("{", "[1]"):
-        with pytest.raises(UserError, match="pass one JSON object"):
-            sources.world_settings(text)
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"seed": 3}, "no 'size': add it"), ({"size": 0}, "size: 0: must"), ({"size": "four"}, "")],
+)
+def test_world_settings_that_make_no_world(settings, message):
+    with pytest.raises(UserError, match=f"world settings: boolq: {message}"):
+        sources.from_world("boolq", settings)
 
 
 def test_rows_hash_ignores_the_order_of_columns_only():
@@ -246,17 +182,3 @@ def test_rows_hash_ignores_the_order_of_columns_only():
     moved = [{"b": {"y": 3, "x": 2}, "a": 1}, {"b": None, "a": 2}]
     assert sources.rows_sha256(rows) == sources.rows_sha256(moved)
     assert sources.rows_sha256(rows) != sources.rows_sha256(rows[::-1])
-
-
-def test_no_room_for_the_loaders_copy_is_no_fault_of_the_files(tmp_path):
-    """A limit of a file's size refuses the copy as a full disk does."""
-    make_mirror(tmp_path, CSQA)
-    code = (
-        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
-        "from pathlib import Path; from scripts.first import sources\n"
-        f"sources.from_mirror('csqa', Path({str(tmp_path)!r}), 'tau/commonsense_qa')"
-    )
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "home")}
-    line = [sys.executable, "-c", code]
-    process = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
-    assert f"OSError: [Errno 27] File too large: '{tempfile.gettempdir()}" in process.stderr
