@@ -124,8 +124,9 @@ def _read(
     """
     import datasets
 
+    datasets.disable_progress_bars()
     columns = list(COLUMNS[dataset])
-    # Streamed, and with a temporary cache: a cached copy could outlive files that have changed.
+    # The loader's copy is temporary: a cached one could outlive files that have changed.
     with tempfile.TemporaryDirectory() as cache:
         try:
             builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
@@ -141,18 +142,15 @@ def _read(
         }
         for file, split in files.items():
             _check_table(f"{where}, split {split}, file {file}", root / file, columns)
-        splits = {}
-        for split, part in builder.as_streaming_dataset().items():
-            rows: Rows = []
-            try:
-                for row in part.select_columns(columns):
-                    rows.append(dict(row))
-            except Exception as error:
-                raise UserError(
-                    f"cannot read the dataset: {where}, split {split}, row {len(rows)}: "
-                    f"{_reason(error)}: correct the source or fetch it again"
-                ) from None
-            splits[split] = rows
+        try:
+            builder.download_and_prepare()
+            loaded = builder.as_dataset()
+            splits = {s: part.select_columns(columns).to_list() for s, part in loaded.items()}
+        except Exception as error:
+            raise UserError(
+                f"cannot read the dataset: {where}: {_reason(error)}: correct its files, or fetch "
+                "them again"
+            ) from None
     return splits, {file: sha256_file(root / file) for file in sorted(files)}
 
 
