@@ -71,14 +71,14 @@ def test_output_head_sees_supervised_positions_only(model):
 @pytest.mark.parametrize("pad_id", [tiny.EOS, 0, 200])
 @pytest.mark.parametrize("max_tokens", [1, 150, 10_000])
 def test_batch_size_and_padding_change_nothing(model, max_tokens, pad_id):
-    """B9: no row sees another or the padding."""
+    """No row sees another or the padding."""
     for batch, logits in iterate_logits(model, ENCODED, pad_id, max_tokens, "test"):
         expected = torch.cat([by_hand(model, ENCODED[i]) for i in batch.rows])
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-5)
 
 
 def test_order_of_rows_changes_nothing(model):
-    """B17: the numbers of a row do not depend on what was asked beside it."""
+    """The numbers of a row do not depend on its batch."""
 
     def per_row(encoded):
         found = {}

@@ -1,4 +1,4 @@
-"""Text to ids: the real Llama-2 tokenizer to the id (oracle O14), and tokenizer.json files."""
+"""Text to ids: the real Llama-2 tokenizer to the id, and tokenizer.json files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def llama():
         ("", [1]),
     ],
 )
-def test_llama_ids_are_those_of_o14(llama, text, ids):
+def test_llama_ids(llama, text, ids):
     assert llama.encode(text) == ids
 
 

@@ -36,21 +36,22 @@ def fetch(kind: str, repo: str, revision: str | None) -> tuple[Path, dict]:
     """Folder in the Hub cache and {licence, gated, files} of a `model` or `dataset`.
 
     files: {name: {bytes, sha256}}. Raises UserError unless `revision` is a full commit hash
-    (branches move, results must not), when the Hub or the network refuses, and when a file differs
-    from the Hub's hash of it.
+    (branches move), for errors of the Hub or the network, and if a file differs from its hash.
     """
     what = f"{kind} {repo} at {revision}"
     if not re.fullmatch("[0-9a-f]{40}", revision or ""):
         commits = f"{page(kind, repo)}/commits/main"
         raise UserError(f"revision is not pinned: {what}: use the 40 digits of a commit: {commits}")
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
 
     place = {"repo_id": repo, "repo_type": kind, "revision": revision}
     with one_line_errors(kind, repo, revision):
         info = _repository_info(place)
         names = _wanted(kind, what, info["files"])
-        # Sends no request if the cache has all files.
-        folder = Path(snapshot_download(**place, allow_patterns=names))
+        found = [try_to_load_from_cache(filename=name, **place) for name in names]
+        cached = all(isinstance(path, str) for path in found)  # then no request is sent
+        options = {"allow_patterns": names, "local_files_only": cached}
+        folder = Path(snapshot_download(**place, **options))
     files = describe_files(folder, [name for name in names if (folder / name).is_file()])
     for name in names:
         if not _matches(folder / name, files.get(name), info["files"][name]):
@@ -65,10 +66,10 @@ def _repository_info(place: dict) -> dict:
     from huggingface_hub import HfApi, cached_assets_path
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT as timeout
 
-    kind, repo, commit = place["repo_type"], place["repo_id"], place["revision"]
+    repo, kind, commit = place.values()
     folder = cached_assets_path("first", f"{kind}s", repo.replace("/", "--"))
-    if (folder / f"{commit}.json").is_file():
-        return read_json(folder / f"{commit}.json")
+    if (cached := folder / f"{commit}.json").is_file():
+        return read_json(cached)
     info = HfApi().repo_info(**place, files_metadata=True, timeout=timeout)
     if info.sha != commit:
         raise UserError(f"the Hub returned commit {info.sha}: {kind} {repo} at {commit}: try again")
@@ -77,8 +78,7 @@ def _repository_info(place: dict) -> dict:
         digest = {"sha256": file.lfs.sha256} if file.lfs else {"git": file.blob_id}
         files[file.rfilename] = {"bytes": file.size, **digest}
     licence = (info.card_data or {}).get("license")
-    content = {"licence": licence, "gated": info.gated, "files": files}
-    write_json(folder / f"{commit}.json", content)
+    write_json(cached, content := {"licence": licence, "gated": info.gated, "files": files})
     return content
 
 
@@ -120,5 +120,7 @@ def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None
     if INDEX in record["files"]:
         shards = {*read_json(root / INDEX).get("weight_map", {}).values()}
         if missing := sorted(shards - {*record["files"]}):
-            raise UserError(f"no {missing[0]}: {root}: {INDEX} names it: choose a complete model")
+            raise UserError(
+                f"no {missing[0]}: model {repo}: {INDEX} names it: use a complete model"
+            )
     return record

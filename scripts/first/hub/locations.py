@@ -1,8 +1,4 @@
-"""Find the files of a checkpoint: beside its record, in the Hub cache, or in a mirror.
-
-The record of a model from the Hub holds its repository and commit but no path, so that it is the
-same on every machine.
-"""
+"""Find the files of a checkpoint: beside its record, in the Hub cache, or in a mirror."""
 
 from __future__ import annotations
 

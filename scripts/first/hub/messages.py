@@ -50,9 +50,7 @@ def _explain(error: BaseException, kind: str, repo: str, revision: str) -> str:
     if isinstance(error, offline):
         advice = f"run this rule once with network access, or set {VARIABLES[kind]}"
         return f"not in the cache, and no connection to the Hub: {what}: {reason}: {advice}"
-    return (
-        f"error of the Hub: {what}: {reason}: run it again; check HF_TOKEN and {page(kind, repo)}"
-    )
+    return f"error of the Hub: {what}: {reason}: run it again, and check HF_TOKEN if it persists"
 
 
 def _redact(text: object) -> str:

@@ -85,7 +85,7 @@ def test_refusals(user, hub, whole, whole_files, case):
 
 @pytest.mark.parametrize("what", [429, 503])
 def test_the_library_tries_again(user, hub, whole, what):
-    """Where huggingface_hub retries by itself: on the listing, and on a stored file's rate limit."""
+    """Where huggingface_hub retries: on the listing, and on a stored file's rate limit."""
     repository, commit = whole
     hub.faults.append(Fault("tree", what, 2))
     hub.faults.append(Fault("store", 429, 1, headers={"Retry-After": "1"}))
