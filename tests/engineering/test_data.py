@@ -12,11 +12,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from scripts import data
 from scripts.first import files
 from scripts.first.data import prepare, sources, tables
 from scripts.first.errors import UserError
+from tests.system.workflow.copies import REDUCED
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR") or ROOT.parent / "shared" / "hub")
@@ -234,26 +236,14 @@ def test_options_that_do_not_fit_together(tmp_path, monkeypatch, line, message):
         data.main(["prepare", "--dataset", *line.split(), "--output-dir", str(tmp_path)])
 
 
-def test_pretraining_text_has_a_training_split_only(tmp_path, monkeypatch):
-    from scripts.first import world
-
-    monkeypatch.setattr(world, "build_world", lambda settings: settings)
-    monkeypatch.setattr(
-        world, "pretraining_rows", lambda _, n, seed: [(f"{seed} {i} (", "a).") for i in range(n)]
-    )
+def test_pretraining_text_has_a_training_split_only(tmp_path):
+    scale = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]
     (tmp_path / "test.parquet").write_bytes(b"of an earlier run")
     line = "prepare --dataset pretraining --source-kind world --max-train-rows 6 --split-seed 9"
-    settings = ["--world-settings", json.dumps({"seed": 1}), "--output-dir", str(tmp_path)]
-    data.main([*line.split(), *settings])
+    world = json.dumps(scale["data"]["world"])
+    data.main([*line.split(), "--world-settings", world, "--output-dir", str(tmp_path)])
     assert {*contents(tmp_path)} == {"report.json", "train.parquet"}
     rows = files.read_parquet(tmp_path / "train.parquet").to_pylist()
-    assert [row["prompt"] for row in rows] == [f"9 {i} (" for i in range(6)]
-    assert rows[5] == {
-        "id": "train/000005",
-        "prompt": "9 5 (",
-        "response": "a).",
-        "candidates": [],
-        "answer": None,
-        "shorten_start": -1,
-        "shorten_end": -1,
-    }
+    assert len(rows) == 6 and rows[5].pop("prompt") and rows[5].pop("response")
+    empty = {"candidates": [], "answer": None, "shorten_start": -1, "shorten_end": -1}
+    assert rows[5] == {"id": "train/000005", **empty}

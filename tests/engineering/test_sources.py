@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
-from scripts.first import world
 from scripts.first.data import sources
 from scripts.first.errors import UserError
 from scripts.first.hub.mirror import CHECKSUMS, given_mirror, mirrored
+from tests.system.workflow.copies import REDUCED
 
 COMMIT = "94630fe30dad47192a8546eb75f094926d47e155"
 REPO = "tau/commonsense_qa"
@@ -24,7 +24,7 @@ CSQA = {
     "validation": [{**row, "question_concept": "x", "answerKey": "C"} for row in ROWS[20:25]],
     "test": [{**row, "question_concept": "x", "answerKey": ""} for row in ROWS[25:]],
 }
-SETTINGS = {"seed": 3, "size": 4}
+WORLD = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]["data"]["world"]
 
 
 def make_mirror(folder: Path, splits: dict = CSQA) -> Path:
@@ -52,11 +52,8 @@ def test_mirror_option_wins_over_the_environment(tmp_path, monkeypatch):
 
 def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
     found = read(make_mirror(tmp_path), revision=COMMIT)
-    assert {split: len(rows) for split, rows in found.splits.items()} == {
-        "train": 20,
-        "validation": 5,
-        "test": 5,
-    }
+    sizes = {split: len(rows) for split, rows in found.splits.items()}
+    assert sizes == {"train": 20, "validation": 5, "test": 5}
     row = dict(CSQA["train"][3])
     del row["question_concept"]
     assert found.splits["train"][3] == row
@@ -84,23 +81,6 @@ def test_a_changed_mirror_is_read_anew(tmp_path, monkeypatch):
     assert sources.rows_sha256(before.splits["train"]) != sources.rows_sha256(after.splits["train"])
 
 
-def test_a_mirror_of_links_and_a_relative_name(tmp_path, monkeypatch):
-    make_mirror(tmp_path / "blobs")
-    links = tmp_path / "mirror" / REPO / "data"
-    links.mkdir(parents=True)
-    for path in (tmp_path / "blobs").rglob("*.parquet"):
-        (links / path.name).symlink_to(path)
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    assert "data/train-00000-of-00001.parquet" in read(Path("../mirror")).identity["files"]
-
-
-def test_mirror_without_files(tmp_path):
-    (tmp_path / REPO).mkdir(parents=True)
-    with pytest.raises(UserError, match="cannot open the dataset: csqa: "):
-        read(tmp_path)
-
-
 def test_unknown_configuration(tmp_path):
     make_mirror(tmp_path)
     (tmp_path / REPO / "README.md").write_text(
@@ -124,57 +104,35 @@ def test_mirror_checksums_are_compared(tmp_path):
         read(tmp_path)
 
 
-@pytest.fixture
-def tiny(monkeypatch):
-    """A stand-in for the generated world, which has tests of its own."""
-
-    def build(settings):
-        if settings["size"] < 1:
-            raise ValueError("size: 0: must be positive")
-        return SimpleNamespace(n=settings["size"])
-
-    def render(built, dataset):
-        row = {"question": "is it", "passage": "It is.", "answer": True, "text": "not needed"}
-        return {"train": [row] * built.n, "validation": [row]}
-
-    def text(built, n, seed):
-        return [(f"memo {seed} {i} (", "a).") for i in range(n)]
-
-    monkeypatch.setattr(world, "build_world", build)
-    monkeypatch.setattr(world, "render", render)
-    monkeypatch.setattr(world, "pretraining_rows", text)
-
-
-@pytest.mark.usefixtures("tiny")
 def test_world_rows_have_the_columns_of_the_official_ones():
-    found = sources.from_world("boolq", SETTINGS)
-    assert {split: len(rows) for split, rows in found.splits.items()} == {
-        "train": 4,
-        "validation": 1,
-    }
+    found = sources.from_world("boolq", WORLD)
+    sizes = {split: len(rows) for split, rows in found.splits.items()}
+    assert sizes == WORLD["sizes"]["boolq"]
     assert all(tuple(row) == sources.COLUMNS["boolq"] for row in found.splits["train"])
-    assert found.identity == {"kind": "world", "settings": SETTINGS}
+    assert found.identity == {"kind": "world", "settings": WORLD}
 
 
-@pytest.mark.usefixtures("tiny")
 def test_world_pretraining_text_depends_on_size_and_seed():
-    found = sources.from_world("pretraining", SETTINGS, rows=12, seed=5)
-    assert list(found.splits) == ["train"]
-    assert len(found.splits["train"]) == 12
-    assert found.splits["train"][1] == {"prompt": "memo 5 1 (", "response": "a)."}
+    found = sources.from_world("pretraining", WORLD, rows=12, seed=5)
+    assert list(found.splits) == ["train"] and len(found.splits["train"]) == 12
+    assert tuple(found.splits["train"][1]) == sources.COLUMNS["pretraining"]
     assert (found.identity["rows"], found.identity["seed"]) == (12, 5)
+    assert sources.from_world("pretraining", WORLD, rows=12, seed=6).splits != found.splits
     with pytest.raises(UserError, match="set --max-train-rows"):
-        sources.from_world("pretraining", SETTINGS)
+        sources.from_world("pretraining", WORLD)
 
 
-@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize(
-    ("settings", "message"),
-    [({"seed": 3}, "no 'size': add it"), ({"size": 0}, "size: 0: must"), ({"size": "four"}, "")],
+    ("change", "message"),
+    [
+        ({"seed": 3, "entities": None}, ""),
+        ({"train_pairs": 0}, "train_pairs: 0: must lie"),
+        ({"sizes": {"csqa": {}}}, "no 'boolq': add it"),
+    ],
 )
-def test_world_settings_that_make_no_world(settings, message):
+def test_world_settings_that_make_no_world(change, message):
     with pytest.raises(UserError, match=f"world settings: boolq: {message}"):
-        sources.from_world("boolq", settings)
+        sources.from_world("boolq", {**WORLD, **change})
 
 
 def test_rows_hash_ignores_the_order_of_columns_only():

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.first.errors import UserError
 from scripts.first.models.batching import collate, inference_batches, training_batches
+from scripts.first.models.encoding import encode_prompts
 from scripts.first.models.inference import iterate_logits, supervised_logits
 from tests import tiny_models as tiny
 
@@ -131,3 +133,12 @@ def test_inference_batches_hold_every_row_within_the_budget():
         assert len(batch) == 1 or lengths[batch].max() * len(batch) <= 60
     assert batches[0].tolist() == [4]  # longer than the budget: alone, never cut
     assert len(batches) == 4  # 90 | 50 | 41 | 7 7 3 2
+
+
+def test_a_question_longer_than_the_model_reads_is_named(model):
+    """Rotary positions have no end: without the refusal its answer would be wrong."""
+    rows = tiny.choice_rows(2)
+    rows[1]["prompt"] = "long " * 400 + rows[1]["prompt"]
+    encoded = encode_prompts(rows, tiny.tokenizer())
+    with pytest.raises(UserError, match=r"row train/000001: 20\d\d tokens: .* 1024"):
+        next(iterate_logits(model, encoded, tiny.EOS, 512, "test"))

@@ -7,7 +7,7 @@ import shutil
 
 from scripts.first.files import read_parquet
 from tests.system.hub.conftest import TOKEN, last_line
-from tests.system.hub.server import Fault, Repository
+from tests.system.hub.server import Repository
 
 NAMES = [f"data/{split}-00000-of-00001.parquet" for split in ("test", "train", "validation")]
 
@@ -59,15 +59,6 @@ def test_offline_once_fetched(user, hub, questions):
         shutil.rmtree(user.out)
         assert user.data("acme/questions", commit, **changes).returncode == 0
         assert prepared(user) == first
-
-
-def test_wrong_bytes(user, hub, questions):
-    repository, commit = questions
-    hub.faults.append(Fault("store", "wrong"))
-    line = last_line(user.data("acme/questions", commit))
-    assert f"file differs from the Hub's hash: dataset acme/questions at {commit}" in line
-    assert not (user.out / "questions").exists()
-    completes(user, commit)
 
 
 def test_gated_and_absent(user, hub, dataset_files):

@@ -92,18 +92,6 @@ def test_only_a_commit_is_a_revision(user, hub, whole, revision):
     assert hub.seen == []
 
 
-def test_a_branch_that_moves_changes_nothing(user, hub, whole, whole_files):
-    repository, commit = whole
-    user.model("acme/whole", commit)
-    first = user.record("whole")
-    moved = repository.commit({**whole_files, "config.json": b"{}"})
-    assert repository.at("main") == moved != commit
-    for folder in (user.out, user.folder / "cache"):
-        shutil.rmtree(folder)
-    completes(user, "whole", commit)
-    assert user.record("whole") == first
-
-
 @pytest.mark.parametrize(
     ("missing", "message"),
     [
