@@ -9,7 +9,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -18,6 +17,7 @@ from scripts import data
 from scripts.first import files
 from scripts.first.data import prepare, sources, tables
 from scripts.first.errors import UserError
+from tests.questions import make_mirror
 from tests.system.workflow.copies import REDUCED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -130,24 +130,9 @@ def test_the_official_text_column_of_alpaca_is_prompt_and_response():
 # The command line on a small mirror --------------------------------------------------------------
 
 
-def question(i: int, key: str) -> dict:
-    choices = {"label": list("ABCDE"), "text": list("vwxyz")}
-    return {"id": f"q{i}", "question": f"why {i}?", "choices": choices, "answerKey": key}
-
-
-SMALL = {
-    "train": [question(i, "B") for i in range(40)],
-    "validation": [question(i, "C") for i in range(40, 50)],
-    "test": [question(i, "") for i in range(50, 55)],
-}
-
-
 @pytest.fixture
 def mirror(tmp_path):
-    target = tmp_path / "mirror" / "tau" / "commonsense_qa" / "data"
-    target.mkdir(parents=True)
-    for split, rows in SMALL.items():
-        pq.write_table(pa.Table.from_pylist(rows), target / f"{split}-00000-of-00001.parquet")
+    make_mirror(tmp_path / "mirror")
     return tmp_path / "mirror"
 
 

@@ -5,35 +5,17 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from scripts.first.data import sources
 from scripts.first.errors import UserError
 from scripts.first.hub.mirror import CHECKSUMS, given_mirror, mirrored
+from tests.questions import REPO, make_mirror, question
 from tests.system.workflow.copies import REDUCED
 
 COMMIT = "94630fe30dad47192a8546eb75f094926d47e155"
-REPO = "tau/commonsense_qa"
-CHOICES = {"label": list("ABCDE"), "text": list("vwxyz")}
-ROWS = [{"id": f"q{i}", "question": f"why {i}?", "choices": CHOICES} for i in range(30)]
-CSQA = {
-    "train": [{**row, "question_concept": "x", "answerKey": "B"} for row in ROWS[:20]],
-    "validation": [{**row, "question_concept": "x", "answerKey": "C"} for row in ROWS[20:25]],
-    "test": [{**row, "question_concept": "x", "answerKey": ""} for row in ROWS[25:]],
-}
 WORLD = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]["data"]["world"]
-
-
-def make_mirror(folder: Path, splits: dict = CSQA) -> Path:
-    data = folder / REPO / "data"
-    data.mkdir(parents=True)
-    for split, rows in splits.items():
-        table = pa.Table.from_pylist(rows)
-        pq.write_table(table, data / f"{split}-00000-of-00001.parquet")
-    return folder
 
 
 def read(mirror: Path, **options):
@@ -51,10 +33,11 @@ def test_mirror_option_wins_over_the_environment(tmp_path, monkeypatch):
 
 
 def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
-    found = read(make_mirror(tmp_path), revision=COMMIT)
+    make_mirror(tmp_path)
+    found = read(tmp_path, revision=COMMIT)
     sizes = {split: len(rows) for split, rows in found.splits.items()}
-    assert sizes == {"train": 20, "validation": 5, "test": 5}
-    row = dict(CSQA["train"][3])
+    assert sizes == {"train": 40, "validation": 10, "test": 5}
+    row = question(3)
     del row["question_concept"]
     assert found.splits["train"][3] == row
     assert found.identity["kind"] == "mirror"
@@ -71,10 +54,11 @@ def test_a_changed_mirror_is_read_anew(tmp_path, monkeypatch):
 
     cache = tmp_path / "cache"
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", cache)
-    before = read(make_mirror(tmp_path))
+    make_mirror(tmp_path)
+    before = read(tmp_path)
     shutil.rmtree(tmp_path / "tau")
-    changed = [{**row, "answerKey": "E"} for row in CSQA["train"]]
-    after = read(make_mirror(tmp_path, {**CSQA, "train": changed}))
+    make_mirror(tmp_path, {"train": [question(i, "E") for i in range(40)]})
+    after = read(tmp_path)
     assert not cache.exists()
     assert {row["answerKey"] for row in after.splits["train"]} == {"E"}
     assert before.identity["files"] != after.identity["files"]

@@ -12,22 +12,12 @@ from hypothesis import strategies as st
 from scripts.first.data import report, sources, splits, tables
 from scripts.first.data.prompts import Row
 from scripts.first.errors import UserError
-
-LABELS = list("ABCDE")
-
-
-def question(i: int, key: str = "B") -> dict:
-    choices = {"label": LABELS, "text": list("vwxyz")}
-    return {"id": f"q{i}", "question": f"why {i}?", "choices": choices, "answerKey": key}
+from tests.questions import question
+from tests.questions import splits as official_rows
 
 
 def small(**changes) -> sources.Official:
-    rows = {
-        "train": [question(i) for i in range(40)],
-        "validation": [question(i, "C") for i in range(40, 50)],
-        "test": [question(i, "") for i in range(50, 55)],
-    }
-    return sources.Official({**rows, **changes}, {"kind": "world"})
+    return sources.Official({**official_rows(), **changes}, {"kind": "world"})
 
 
 @pytest.mark.parametrize(

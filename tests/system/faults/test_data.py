@@ -15,30 +15,11 @@ import pytest
 from scripts import data
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
+from tests.questions import FILE, REPO, make_mirror, question, splits, write_split
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.forked import refusal, script
 
-REPO, NAME = "tau/commonsense_qa", "{}-00000-of-00001.parquet"
 HTML = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
-
-
-def question(i: int, key: str) -> dict:
-    choices = {"label": list("ABCDE"), "text": list("vwxyz")}
-    row = {"id": f"q{i}", "question": f"why {i}?", "question_concept": "why"}
-    return {**row, "choices": choices, "answerKey": key}
-
-
-def splits() -> dict[str, list[dict]]:
-    numbers = {"train": range(40), "validation": range(40, 50), "test": range(50, 55)}
-    return {s: [question(i, "" if s == "test" else "B") for i in n] for s, n in numbers.items()}
-
-
-def make_mirror(folder, changed: dict[str, list[dict]]):
-    place = folder / "mirror" / REPO / "data"
-    place.mkdir(parents=True)
-    for split, rows in {**splits(), **changed}.items():
-        pq.write_table(pa.Table.from_pylist(rows), place / NAME.format(split))
-    return place
 
 
 def words(folder) -> str:
@@ -85,7 +66,7 @@ ROWS = {
 @pytest.mark.parametrize("name", ROWS)
 def test_bad_rows(tmp_path, name):
     changed, what, where = ROWS[name]
-    make_mirror(tmp_path, changed)
+    make_mirror(tmp_path / "mirror", changed)
     line = refused(tmp_path, WHOLE or name == "label outside the choices")
     assert what in line and where in line, line
     tried(f"data: {name}", 1, 1, 0, line[:160])
@@ -100,20 +81,19 @@ def not_utf8(place) -> None:
     texts = [b"\xff\xfe" if i == 3 else b"why %d?" % i for i in range(len(table))]
     column = pa.Array.from_buffers(pa.string(), len(texts), pa.array(texts, pa.binary()).buffers())
     table = table.set_column(table.schema.get_field_index("question"), "question", column)
-    pq.write_table(table, place / NAME.format("train"))
+    pq.write_table(table, place / FILE.format("train"))
 
 
 def rewrite(split: str, change):
     """An edit of one split's rows."""
 
     def edit(place):
-        rows = change(splits()[split])
-        pq.write_table(pa.Table.from_pylist(rows), place / NAME.format(split))
+        write_split(place, split, change(splits()[split]))
 
     return edit
 
 
-def content(change, name: str = NAME.format("train")):
+def content(change, name: str = FILE.format("train")):
     """An edit of one file's bytes."""
 
     def edit(place):
@@ -134,7 +114,7 @@ FILES = {
     "a download that is HTML": (content(lambda _: HTML), BROKEN),
     "parquet cut short": (content(lambda t: t[: len(t) // 2]), BROKEN),
     "parquet emptied": (content(lambda _: b""), BROKEN),
-    "split gone": (lambda place: (place / NAME.format("train")).unlink(), "no rows in split train"),
+    "split gone": (lambda place: (place / FILE.format("train")).unlink(), "no rows in split train"),
     "card that is no YAML": (content(lambda _: b"---\nconfigs: [\n---\n", "../README.md"), "csqa"),
     "card that is binary": (content(lambda _: bytes(range(256)), "../README.md"), "csqa"),
     "checksums of nothing": (content(lambda _: b"garbage\n", SUMS), "SHA256SUMS, line 1"),
@@ -145,7 +125,7 @@ FILES = {
 @pytest.mark.parametrize("name", FILES)
 def test_bad_files(tmp_path, name):
     edit, parts = FILES[name]
-    edit(make_mirror(tmp_path, {}))
+    edit(make_mirror(tmp_path / "mirror"))
     line = refused(tmp_path, WHOLE or name == "a download that is HTML")
     assert all(part in line for part in parts.split("|")), line
     tried(f"data: {name}", 1, 1, 0, line.replace(str(tmp_path), "")[:160])
@@ -162,7 +142,7 @@ UNUSUAL = {
 
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_unusual_texts_are_kept_and_counted(tmp_path, kind):
-    make_mirror(tmp_path, row("validation", 3, question=UNUSUAL[kind]))
+    make_mirror(tmp_path / "mirror", row("validation", 3, question=UNUSUAL[kind]))
     assert data.main(words(tmp_path).split()) == 0
     test = read_parquet(tmp_path / "out" / "test.parquet").to_pylist()
     assert test[3]["prompt"].startswith(f"Q: {UNUSUAL[kind]}\nAnswer Choices:\n")
@@ -175,7 +155,7 @@ def test_unusual_texts_are_kept_and_counted(tmp_path, kind):
 @pytest.mark.parametrize("name", ["challenge-00000-of-00001.parquet", "challenge.parquet"])
 def test_an_added_split_is_reported(tmp_path, name):
     """A split that the method does not use, or a file that belongs to none."""
-    place = make_mirror(tmp_path, {})
+    place = make_mirror(tmp_path / "mirror")
     more = pa.Table.from_pylist([question(i, "B") for i in range(60, 65)])
     pq.write_table(more, place / name)
     assert data.main(words(tmp_path).split()) == 0

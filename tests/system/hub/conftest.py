@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny_models as tiny
+from tests.questions import question
 from tests.system.hub.server import Hub, Repository
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,15 +63,10 @@ def dataset_files():
     names = {"train": range(600), "validation": range(600, 610), "test": range(610, 615)}
     files = {"README.md": b"---\nlicense: mit\n---\n", "notes.bin": b"not a table"}
     for split, numbers in names.items():
+        keys = ["" if split == "test" else "ABCDE"[i % 5] for i in numbers]
         rows = [
-            {
-                "id": hashlib.md5(b"%d" % i).hexdigest(),
-                "question": f"why {i}?",
-                "question_concept": "why",
-                "choices": {"label": list("ABCDE"), "text": list("vwxyz")},
-                "answerKey": "" if split == "test" else "ABCDE"[i % 5],
-            }
-            for i in numbers
+            {**question(i, key), "id": hashlib.md5(b"%d" % i).hexdigest()}
+            for i, key in zip(numbers, keys, strict=True)
         ]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows), sink)
