@@ -68,4 +68,5 @@ def _redact(text: object) -> str:
 
 def _redact_record(record: logging.LogRecord) -> bool:
     record.msg, record.args = _redact(record.getMessage()), None
+    record.exc_info = None  # a traceback would show the address again
     return True

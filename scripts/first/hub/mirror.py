@@ -1,7 +1,6 @@
 """Local folders in Hub layout that replace the Hub: FOLDER/OWNER/NAME/file.
 
-A local folder has no revision: its content is identified by the SHA-256 of the files. They must
-agree with FOLDER/SHA256SUMS if it exists.
+The SHA-256 of the files identifies its content. FOLDER/SHA256SUMS must agree if it exists.
 """
 
 from __future__ import annotations
