@@ -1,4 +1,4 @@
-"""Stage data: sizes and reports of the real datasets, and all or nothing on disk."""
+"""Stage data: sizes and reports of the real datasets, the command line, all or nothing on disk."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from scripts import data
 from scripts.first import files
-from scripts.first.data import sources
-from scripts.first.data import tables as uniform
-from scripts.first.data.prompts import Row
+from scripts.first.data import prepare, sources, tables
 from scripts.first.errors import UserError
-from scripts.first.hub.mirror import DATA_MIRROR
+from tests.questions import make_mirror
+from tests.system.workflow.copies import REDUCED
 
 ROOT = Path(__file__).resolve().parents[2]
-MIRROR = Path(os.environ.get(DATA_MIRROR) or ROOT.parent / "shared" / "hub")
+MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR") or ROOT.parent / "shared" / "hub")
 REPOS = {
     "csqa": ("tau/commonsense_qa", None),
     "boolq": ("google/boolq", None),
@@ -38,8 +37,8 @@ REPOS = {
 def prepared(dataset: str):
     repo, name = REPOS[dataset]
     if not (MIRROR / repo).is_dir():
-        pytest.skip(f"no mirror of {repo}: set {DATA_MIRROR}")
-    return uniform.build(dataset, sources.from_mirror(dataset, MIRROR, repo, name))
+        pytest.skip(f"no mirror of {repo}: set FIRST_DATA_MIRROR")
+    return prepare.load(dataset, "mirror", repo=repo, name=name, mirror=MIRROR)
 
 
 @pytest.mark.parametrize(
@@ -52,34 +51,29 @@ def prepared(dataset: str):
     ],
 )
 def test_sizes_ids_and_schema_of_the_real_datasets(dataset, sizes):
-    tables, report = prepared(dataset)
-    assert {split: table.num_rows for split, table in tables.items()} == sizes
+    content, report = prepared(dataset)
+    assert {split: table.num_rows for split, table in content.items()} == sizes
     assert {split: part["rows"] for split, part in report["splits"].items()} == sizes
-    ids = [name for table in tables.values() for name in table["id"].to_pylist()]
+    ids = [name for table in content.values() for name in table["id"].to_pylist()]
     assert len(set(ids)) == sum(sizes.values())
-    for split, table in tables.items():
+    for split, table in content.items():
         origin = report["splits"][split]["official_split"]
         assert all(name.startswith(f"{origin}/") for name in table["id"].to_pylist())
         assert table["id"].to_pylist() == sorted(table["id"].to_pylist())
-        assert table.schema == uniform.schema()
+        assert table.schema == tables.schema()
     assert set(report["shared_prompts"].values()) == {0}
 
 
 def test_csqa_report():
-    tables, report = prepared("csqa")
-    assert report["left_out"] == [
-        {
-            "official_split": "test",
-            "rows": 1140,
-            "reason": "official split test is not used: unlabelled",
-        }
-    ]
+    content, report = prepared("csqa")
+    reason = "official split test is not used: unlabelled"
+    assert report["left_out"] == [{"official_split": "test", "rows": 1140, "reason": reason}]
     assert report["official_ids"] == {"unique": 9741 + 1221 + 1140, "duplicate": 0}
     answers = report["splits"]["test"]["answers"]
     assert answers["counts"]["b"] == 255
     assert (answers["majority"], answers["chance_share"]) == ("b", 0.2)
     assert round(answers["majority_share"], 3) == 0.209
-    first = tables["train"].slice(0, 1).to_pylist()[0]
+    first = content["train"].slice(0, 1).to_pylist()[0]
     assert first["prompt"].endswith("(e) avoid\nA: The answer is (")
     assert (first["id"], first["response"]) == ("train/000000", "a).")
 
@@ -92,45 +86,42 @@ def test_boolq_report():
         "train and test": 667,
         "validation and test": 129,
     }
-    parts = report["splits"]
-    yes = (
-        parts["train"]["answers"]["counts"]["Yes"] + parts["validation"]["answers"]["counts"]["Yes"]
-    )
+    answers = {split: part["answers"] for split, part in report["splits"].items()}
+    yes = answers["train"]["counts"]["Yes"] + answers["validation"]["counts"]["Yes"]
     assert round(100 * yes / 9427, 1) == 62.3
-    assert round(100 * parts["test"]["answers"]["majority_share"], 1) == 62.2
-    assert parts["test"]["answers"]["chance_share"] == 0.5
+    assert round(100 * answers["test"]["majority_share"], 1) == 62.2
+    assert answers["test"]["chance_share"] == 0.5
     assert report["left_out"] == []
 
 
 def test_boolq_passages_are_what_may_be_shortened():
-    tables, _ = prepared("boolq")
-    raw = sources.from_mirror("boolq", MIRROR, "google/boolq").splits["validation"]
-    for row, official in zip(tables["test"].to_pylist(), raw, strict=True):
-        assert row["prompt"][row["shorten_start"] : row["shorten_end"]] == official["passage"]
+    content, report = prepared("boolq")
+    official = sources.from_repository("boolq", "google/boolq", mirror=MIRROR)
+    for row, raw in zip(content["test"].to_pylist(), official.splits["validation"], strict=True):
+        assert row["prompt"][row["shorten_start"] : row["shorten_end"]] == raw["passage"]
 
 
 def test_obqa_report():
     _, report = prepared("obqa")
     test = report["splits"]["test"]["answers"]
     assert (test["majority"], test["counts"]["A"], test["chance_share"]) == ("A", 138, 0.25)
-    assert report["division"]["rule"] == "official splits"
+    assert report["division"] == {"rule": "official splits", "seed": 1234}
     assert report["letters"] == "upper"
 
 
 def test_alpaca_report():
-    tables, report = prepared("alpaca")
+    content, report = prepared("alpaca")
     assert sum(part["empty_responses"] for part in report["splits"].values()) == 28
     assert all(part["answers"] is None for part in report["splits"].values())
-    assert "test" not in tables
-    prompts = [p for table in tables.values() for p in table["prompt"].to_pylist()]
+    prompts = [p for table in content.values() for p in table["prompt"].to_pylist()]
     assert sum("\n\n### Input:\n" not in prompt for prompt in prompts) == 31323
 
 
 def test_the_official_text_column_of_alpaca_is_prompt_and_response():
-    _, report = prepared("alpaca")
+    content, report = prepared("alpaca")
     (name,) = report["source"]["files"]
     raw = pq.read_table(MIRROR / "tatsu-lab/alpaca" / name)["text"].to_pylist()
-    for table in prepared("alpaca")[0].values():
+    for table in content.values():
         for row in table.to_pylist():
             text = raw[int(row["id"].split("/")[1])]
             assert text.rstrip() == (row["prompt"] + row["response"]).rstrip()
@@ -139,145 +130,105 @@ def test_the_official_text_column_of_alpaca_is_prompt_and_response():
 # The command line on a small mirror --------------------------------------------------------------
 
 
-def question(i: int, key: str) -> dict:
-    choices = {"label": list("ABCDE"), "text": list("vwxyz")}
-    return {"id": f"q{i}", "question": f"why {i}?", "choices": choices, "answerKey": key}
+@pytest.fixture
+def mirror(tmp_path):
+    make_mirror(tmp_path / "mirror")
+    return tmp_path / "mirror"
 
 
-SMALL = {
-    "train": [question(i, "B") for i in range(40)],
-    "validation": [question(i, "C") for i in range(40, 50)],
-    "test": [question(i, "") for i in range(50, 55)],
-}
+def words(output_dir: Path, *more: str, kind: str = "mirror") -> list[str]:
+    line = f"prepare --dataset csqa --source-kind {kind} --repo tau/commonsense_qa --output-dir"
+    return [*line.split(), str(output_dir), *more]
 
 
-def make_mirror(folder: Path) -> Path:
-    target = folder / "mirror" / "tau" / "commonsense_qa" / "data"
-    target.mkdir(parents=True)
-    for split, rows in SMALL.items():
-        pq.write_table(pa.Table.from_pylist(rows), target / f"{split}-00000-of-00001.parquet")
-    return folder / "mirror"
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def arguments(folder: Path, *more: str) -> list[str]:
-    words = ["prepare", "--dataset", "csqa", "--source-kind", "mirror"]
-    words += ["--repo", "tau/commonsense_qa", "--output-dir", str(folder / "out")]
-    return [*words, *more]
-
-
-def test_command_line_writes_a_complete_and_reproducible_folder(tmp_path, monkeypatch, capsys):
-    mirror = make_mirror(tmp_path)
+def test_command_line_writes_a_complete_and_reproducible_folder(
+    tmp_path, mirror, monkeypatch, capsys
+):
     out = tmp_path / "out"
-    assert data.main(arguments(tmp_path, "--mirror", str(mirror))) == 0
+    assert data.main(words(out, "--mirror", str(mirror))) == 0
     assert "csqa: train 36, validation 4, test 10 rows" in capsys.readouterr().out
-    names = ["report.json", "test.parquet", "train.parquet", "validation.parquet"]
-    assert sorted(path.name for path in out.iterdir()) == names
-    report = files.read_json(out / "report.json")
+    first = contents(out)
+    assert {*first} == {"report.json", "test.parquet", "train.parquet", "validation.parquet"}
+    report = json.loads(first["report.json"])
     for split in report["splits"]:
         described = report["files"][f"{split}.parquet"]
         assert files.sha256_file(out / f"{split}.parquet") == described["sha256"]
-    assert files.read_parquet(out / "test.parquet").schema.equals(uniform.schema())
-    assert str(tmp_path) not in (out / "report.json").read_text()
+    assert files.read_parquet(out / "test.parquet").schema.equals(tables.schema())
+    assert str(tmp_path) not in first["report.json"].decode()
 
-    first = {path.name: path.read_bytes() for path in out.iterdir()}
-    monkeypatch.setenv(DATA_MIRROR, str(mirror))
+    monkeypatch.setenv("FIRST_DATA_MIRROR", str(mirror))
     monkeypatch.chdir(tmp_path)
-    data.main(["prepare", *arguments(Path())[1:4], "hub", *arguments(Path("other"))[5:]])
-    again = {path.name: path.read_bytes() for path in (tmp_path / "other" / "out").iterdir()}
-    assert again == first
+    data.main(words(Path("other/out"), kind="hub"))
+    assert contents(tmp_path / "other" / "out") == first
 
 
-def test_a_failure_while_writing_leaves_no_report(tmp_path, monkeypatch):
-    mirror = make_mirror(tmp_path)
-    words = arguments(tmp_path, "--mirror", str(mirror))
-    data.main(words)
-    written = []
+def test_a_failure_while_writing_leaves_no_report(tmp_path, mirror, monkeypatch):
+    line = words(tmp_path / "out", "--mirror", str(mirror))
+    data.main(line)
 
     def fail_on_the_second(path, table):
-        written.append(path)
-        if len(written) == 2:
+        if path.name == "validation.parquet":
             raise OSError(28, "No space left on device", str(path))
         files.write_parquet(path, table)
 
-    monkeypatch.setattr(data, "write_parquet", fail_on_the_second)
+    monkeypatch.setattr(prepare, "write_parquet", fail_on_the_second)
     with pytest.raises(OSError, match="No space left"):
-        data.main(words)
-    assert [path.name for path in (tmp_path / "out").iterdir()] == ["train.parquet"]
+        data.main(line)
+    assert [*contents(tmp_path / "out")] == ["train.parquet"]
 
 
-def test_bad_data_leaves_an_earlier_result_alone(tmp_path):
-    mirror = make_mirror(tmp_path)
-    words = arguments(tmp_path, "--mirror", str(mirror))
-    data.main(words)
-    before = (tmp_path / "out" / "report.json").read_bytes()
+def test_unusable_data_leaves_an_earlier_result_alone(tmp_path, mirror):
+    line = words(tmp_path / "out", "--mirror", str(mirror))
+    data.main(line)
+    before = contents(tmp_path / "out")
     with pytest.raises(UserError):
-        data.main([*words, "--max-train-rows", "1000"])
-    assert (tmp_path / "out" / "report.json").read_bytes() == before
-
-
-def test_an_earlier_test_set_does_not_stay_behind(tmp_path):
-    (tmp_path / "test.parquet").write_bytes(b"old")
-    tables = {"train": uniform.table(["train/000000"], [Row("p", "r")])}
-    data.write(tmp_path, tables, {"splits": {"train": {}}})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "train.parquet"]
+        data.main([*line, "--max-train-rows", "1000"])
+    assert contents(tmp_path / "out") == before
 
 
 def test_user_errors_are_one_line_and_status_2(tmp_path):
-    command = [sys.executable, "-m", "scripts.data", *arguments(tmp_path)]
-    environment = {k: v for k, v in os.environ.items() if k != DATA_MIRROR}
+    command = [sys.executable, "-m", "scripts.data", *words(tmp_path / "out")]
+    environment = {k: v for k, v in os.environ.items() if k != "FIRST_DATA_MIRROR"}
     done = subprocess.run(
         command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
     assert done.stderr == (
-        "error: no mirror given: set --mirror or FIRST_DATA_MIRROR: name a folder in hub layout\n"
+        "error: no mirror given: dataset tau/commonsense_qa: set --mirror or FIRST_DATA_MIRROR\n"
     )
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("line", "message"),
     [
-        (["--dataset", "csqa", "--source-kind", "hub"], "no --repo"),
-        (["--dataset", "csqa", "--source-kind", "world"], "no --world-settings"),
-        (["--dataset", "pretraining", "--source-kind", "hub"], "only the world makes it"),
-        (["--dataset", "csqa", "--source-kind", "hub", "--repo", "a/b"], "revision is not pinned"),
+        ("csqa --source-kind hub", "no --repo"),
+        ("csqa --source-kind world", "no --world-settings"),
+        ("csqa --source-kind world --world-settings {", "pass one JSON object"),
+        ("csqa --source-kind world --world-settings [1]", "pass one JSON object"),
+        ("pretraining --source-kind hub", "only the world makes it"),
+        ("csqa --source-kind hub --repo a/b", "revision is not pinned"),
+        ("csqa --source-kind hub --repo a/b --revision main", "revision is not pinned"),
     ],
 )
-def test_options_that_do_not_fit_together(tmp_path, monkeypatch, words, message):
-    monkeypatch.delenv(DATA_MIRROR, raising=False)
+def test_options_that_do_not_fit_together(tmp_path, monkeypatch, line, message):
+    monkeypatch.delenv("FIRST_DATA_MIRROR", raising=False)
     with pytest.raises(UserError, match=message):
-        data.main(["prepare", *words, "--output-dir", str(tmp_path)])
+        data.main(["prepare", "--dataset", *line.split(), "--output-dir", str(tmp_path)])
 
 
-def test_pretraining_text_has_a_training_split_only(tmp_path, monkeypatch):
-    from scripts.first import world
-
-    monkeypatch.setattr(world, "build_world", lambda settings: settings)
-    monkeypatch.setattr(
-        world, "pretraining_rows", lambda _, n, seed: [(f"{seed} {i} (", "a).") for i in range(n)]
-    )
-    words = ["prepare", "--dataset", "pretraining", "--source-kind", "world"]
-    words += ["--world-settings", json.dumps({"seed": 1}), "--max-train-rows", "6"]
-    data.main([*words, "--split-seed", "9", "--output-dir", str(tmp_path)])
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "train.parquet"]
+def test_pretraining_text_has_a_training_split_only(tmp_path):
+    scale = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]
+    (tmp_path / "test.parquet").write_bytes(b"of an earlier run")
+    line = "prepare --dataset pretraining --source-kind world --max-train-rows 6 --split-seed 9"
+    world = json.dumps(scale["data"]["world"])
+    data.main([*line.split(), "--world-settings", world, "--output-dir", str(tmp_path)])
+    assert {*contents(tmp_path)} == {"report.json", "train.parquet"}
     rows = files.read_parquet(tmp_path / "train.parquet").to_pylist()
-    assert [row["prompt"] for row in rows] == [f"9 {i} (" for i in range(6)]
-    assert rows[5] == {
-        "id": "train/000005",
-        "prompt": "9 5 (",
-        "response": "a).",
-        "candidates": [],
-        "answer": None,
-        "shorten_start": -1,
-        "shorten_end": -1,
-    }
-
-
-def test_help_names_every_option(capsys):
-    with pytest.raises(SystemExit) as caught:
-        data.main(["prepare", "--help"])
-    assert caught.value.code == 0
-    text = capsys.readouterr().out
-    for option in ("--mirror", "--revision", "--max-train-rows", "--world-settings"):
-        assert option in text
+    assert len(rows) == 6 and rows[5].pop("prompt") and rows[5].pop("response")
+    empty = {"candidates": [], "answer": None, "shorten_start": -1, "shorten_end": -1}
+    assert rows[5] == {"id": "train/000005", **empty}

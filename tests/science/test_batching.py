@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 import torch
 
+from scripts.first.errors import UserError
 from scripts.first.models.batching import collate, inference_batches, training_batches
+from scripts.first.models.encoding import encode_prompts
 from scripts.first.models.inference import iterate_logits, supervised_logits
 from tests import tiny_models as tiny
 
@@ -71,14 +73,14 @@ def test_output_head_sees_supervised_positions_only(model):
 @pytest.mark.parametrize("pad_id", [tiny.EOS, 0, 200])
 @pytest.mark.parametrize("max_tokens", [1, 150, 10_000])
 def test_batch_size_and_padding_change_nothing(model, max_tokens, pad_id):
-    """B9: no row sees another or the padding."""
+    """No row sees another or the padding."""
     for batch, logits in iterate_logits(model, ENCODED, pad_id, max_tokens, "test"):
         expected = torch.cat([by_hand(model, ENCODED[i]) for i in batch.rows])
         torch.testing.assert_close(logits, expected, atol=1e-4, rtol=1e-5)
 
 
 def test_order_of_rows_changes_nothing(model):
-    """B17: the numbers of a row do not depend on what was asked beside it."""
+    """The numbers of a row do not depend on its batch."""
 
     def per_row(encoded):
         found = {}
@@ -131,3 +133,12 @@ def test_inference_batches_hold_every_row_within_the_budget():
         assert len(batch) == 1 or lengths[batch].max() * len(batch) <= 60
     assert batches[0].tolist() == [4]  # longer than the budget: alone, never cut
     assert len(batches) == 4  # 90 | 50 | 41 | 7 7 3 2
+
+
+def test_a_question_longer_than_the_model_reads_is_named(model):
+    """Rotary positions have no end: without the refusal its answer would be wrong."""
+    rows = tiny.choice_rows(2)
+    rows[1]["prompt"] = "long " * 400 + rows[1]["prompt"]
+    encoded = encode_prompts(rows, tiny.tokenizer())
+    with pytest.raises(UserError, match=r"row train/000001: 20\d\d tokens: .* 1024"):
+        next(iterate_logits(model, encoded, tiny.EOS, 512, "test"))

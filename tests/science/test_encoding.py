@@ -1,12 +1,9 @@
-"""Rows to ids and supervised positions: oracle O15, over-long rows, hashes, candidates."""
+"""Rows to ids and supervised positions: over-long rows, hashes, candidates."""
 
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,6 +12,7 @@ from scripts.first.errors import UserError
 from scripts.first.models.encoding import (
     NO_LABEL,
     candidate_ids,
+    check_candidates,
     encode_prompts,
     encode_rows,
     row_hash,
@@ -30,7 +28,7 @@ ROWS = {
 
 @pytest.mark.parametrize("append_eos", [True, False])
 @pytest.mark.parametrize("corpus, count", [("csqa", 3), ("boolq", 2)])
-def test_number_of_supervised_positions_is_that_of_o15(corpus, count, append_eos):
+def test_number_of_supervised_positions(corpus, count, append_eos):
     encoded, report = encode_rows(ROWS[corpus], tiny.tokenizer(), 1000, append_eos)
     assert [len(row.supervised_positions) for row in encoded] == [count] * 4
     assert [len(row.labels) for row in encoded] == [count] * 4
@@ -127,25 +125,25 @@ def test_long_passage_is_shortened_at_words_to_the_longest_that_fits(append_eos)
     assert (report.shortened_prompts, report.cut_responses) == (1, 0)
 
 
+def test_long_passages_are_shortened_and_long_questions_dropped():
+    passages = tiny.yes_no_rows(2, words=30_000)
+    assert len(passages[0]["prompt"]) > 60_000
+    question = [{**r, "id": "q", "prompt": "long " * 20_000} for r in tiny.choice_rows(1)]
+    encoded, report = encode_rows(passages + question, tiny.tokenizer(), 200)
+    assert (report.rows, report.shortened_prompts, report.dropped_rows) == (2, 2, ["q"])
+    assert all(len(row.input_ids) < 200 for row in encoded)
+
+
 def test_row_that_no_shortening_saves():
     with pytest.raises(UserError, match="block_length"):
         encode_rows(ROWS["boolq"], tiny.tokenizer(), 10)
 
 
-def test_row_hash_is_the_same_in_every_process():
-    """B7: Python's own hash() is salted. The digest is spelled out here once more."""
+def test_row_hash_is_that_of_the_numbers():
+    """Python's own hash() is salted. The digest is written out here once more."""
     ids = np.asarray([0, 5, 131071], dtype=np.int32)
     expected = hashlib.blake2b(struct.pack("<4i", 2, 0, 5, 131071), digest_size=16).digest()
     assert row_hash(ids, 2) == expected
-    code = (
-        "import numpy as np; from scripts.first.models.encoding import row_hash;"
-        "print(row_hash(np.asarray([0, 5, 131071]), 2).hex())"
-    )
-    environment = {**os.environ, "PYTHONHASHSEED": "77"}
-    printed = subprocess.check_output(
-        [sys.executable, "-c", code], cwd=tiny.REPOSITORY, env=environment, text=True
-    )
-    assert printed.strip() == expected.hex()
 
 
 def test_row_hash_depends_on_ids_order_and_prompt_length():
@@ -207,19 +205,16 @@ def test_test_prompts_are_never_truncated():
     assert encoded.supervised_positions.tolist() == [1501]
 
 
-def test_candidates_are_checked_before_training(tmp_path):
-    """A training table whose answer is no candidate is refused before a model is loaded."""
-    from scripts.first.models.encoding import check_candidates
-
-    row = {"id": "train/000000", "prompt": "Q", "response": "z).", "candidates": ["a", "b"]}
+def test_candidates_are_checked_before_training():
+    """A training table whose answer is not a candidate is refused before a model is loaded."""
+    row = {**tiny.choice_rows(1)[0], "answer": "z"}
     with pytest.raises(UserError, match="train/000000"):
-        check_candidates([{**row, "answer": "z"}], _FakeTokenizer())
-    check_candidates([{**row, "candidates": []}], _FakeTokenizer())
+        check_candidates([row], tiny.tokenizer())
+    assert check_candidates([{**row, "candidates": []}], tiny.tokenizer()) == {}
 
 
 def test_each_text_is_encoded_once():
     """Checked, then encoded: what the check had to encode is not encoded again."""
-    from scripts.first.models.encoding import check_candidates
 
     class Counting:
         eos_id = tiny.EOS
@@ -240,10 +235,3 @@ def test_each_text_is_encoded_once():
         plain, plain_report = encode_rows(rows, tiny.tokenizer(), 1000)
         assert [row.row_hash for row in encoded] == [row.row_hash for row in plain]
         assert report == plain_report
-
-
-class _FakeTokenizer:
-    """One id a character, BOS first."""
-
-    def encode_many(self, texts):
-        return [[0, *map(ord, text)] for text in texts]

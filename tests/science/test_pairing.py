@@ -72,7 +72,7 @@ def begin_otherwise(content):
 
 
 @pytest.mark.parametrize(
-    ("edit", "name", "said"),
+    ("edit", "name", "difference"),
     [
         (swap, "tokenizer.json", "id .* is '[ab]', id .* is '[ab]'"),
         (leave_a_gap, "tokenizer.json", "id 262 is .*, id 263 is"),
@@ -82,10 +82,10 @@ def begin_otherwise(content):
     ],
 )
 def test_another_vocabulary_is_refused_and_the_difference_named(
-    tmp_path, student, edit, name, said
+    tmp_path, student, edit, name, difference
 ):
     change(student, edit, name)
-    with pytest.raises(UserError, match=f"different vocabularies.*student.*{said}"):
+    with pytest.raises(UserError, match=f"different vocabularies.*student.*{difference}"):
         pair(tmp_path, student)
     assert not (tmp_path / "pair.json").exists()
 
@@ -95,7 +95,7 @@ def test_a_base_that_was_never_made(tmp_path):
         pair(tmp_path, tmp_path)
 
 
-def test_an_altered_tokenizer_is_told_though_its_tokens_are_the_same(tmp_path, student):
+def test_an_altered_tokenizer_with_the_same_tokens_is_refused(tmp_path, student):
     path = student / "tokenizer.json"
     path.write_text(path.read_text() + "\n")
     with pytest.raises(UserError, match="altered file: .*tokenizer.json"):

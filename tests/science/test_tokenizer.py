@@ -1,4 +1,4 @@
-"""Text to ids: the real Llama-2 tokenizer to the id (oracle O14), and tokenizer.json files."""
+"""Text to ids: the real Llama-2 tokenizer to the id, and tokenizer.json files."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from scripts.first.data.prompts import csqa_row
 from scripts.first.errors import UserError
 from scripts.first.models.encoding import candidate_ids, encode_rows
 from scripts.first.models.tokenizer import load_tokenizer
+from scripts.first.training.pretraining import make_tokenizer
 from tests import tiny_models as tiny
 
 SHARED = Path(os.environ.get("FIRST_SHARED", tiny.REPOSITORY.parent / "shared"))
@@ -44,21 +45,11 @@ def llama():
 
 
 @needs_llama
-@pytest.mark.parametrize(
-    "text, ids",
-    [
-        ("### Response:\nYes", [1, 835, 13291, 29901, 13, 8241]),
-        ("### Response:\nNo", [1, 835, 13291, 29901, 13, 3782]),
-        ("a).", [1, 263, 467]),
-        ("", [1]),
-    ],
-)
-def test_llama_ids_are_those_of_o14(llama, text, ids):
-    assert llama.encode(text) == ids
-
-
-@needs_llama
-def test_llama_special_ids_and_vocabulary(llama):
+def test_llama_ids(llama):
+    assert llama.encode("### Response:\nYes") == [1, 835, 13291, 29901, 13, 8241]
+    assert llama.encode("### Response:\nNo") == [1, 835, 13291, 29901, 13, 3782]
+    assert llama.encode("a).") == [1, 263, 467]
+    assert llama.encode("") == [1]
     assert (llama.vocabulary_size, llama.bos_id, llama.eos_id) == (32000, 1, 2)
 
 
@@ -79,14 +70,7 @@ def test_candidate_ids_are_derived_in_context(llama):
     upper = {**csqa, "candidates": list("ABCDE"), "answer": "B", "response": "B)."}
     assert candidate_ids([csqa], llama).tolist() == [[29874, 29890, 29883, 29881, 29872]]
     assert candidate_ids([upper], llama).tolist() == [[29909, 29933, 29907, 29928, 29923]]
-    boolq = tiny.yes_no_rows(2)
-    assert candidate_ids(boolq, llama).tolist() == [[8241, 3782]] * 2
-
-
-@needs_llama
-@pytest.mark.parametrize("text", ["</s>", "a</s>b", "<s>", "<unk>", "x <s> y</s>\n"])
-def test_llama_special_token_text_stays_text(llama, text):
-    assert not {0, 1, 2} & set(llama.encode(text)[1:])
+    assert candidate_ids(tiny.yes_no_rows(2), llama).tolist() == [[8241, 3782]] * 2
 
 
 @needs_llama
@@ -101,12 +85,7 @@ def test_llama_agrees_with_transformers(llama):
     scores = {piece: model.get_score(i) for piece, i in vocabulary.items()}
     merges = generate_merges(vocabulary, scores)
     theirs = LlamaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
-    texts = [
-        csqa_row(SANCTIONS).prompt,
-        "### Response:\nYes",
-        "naïve 漢字 \t tab",
-        "a  b   c\n\n(d",
-    ]
+    texts = [csqa_row(SANCTIONS).prompt, "### Response:\nYes", "naïve 漢字 \t tab", "a  b\n\n(d"]
     texts += [f"{row['prompt']}{row['response']}" for row in tiny.yes_no_rows(3)]
     assert llama.encode_many(texts) == [theirs(text)["input_ids"] for text in texts]
 
@@ -121,13 +100,6 @@ def test_json_tokenizer_adds_one_bos_and_no_eos():
     assert (ours.vocabulary_size, ours.bos_id, ours.eos_id) == (263, 0, 1)
 
 
-@pytest.mark.parametrize("text", ["</s>", "a</s>b", "<s>x", "<unk>", "x\n</s>"])
-def test_json_special_token_text_stays_text(text):
-    ids = tiny.tokenizer().encode(text)
-    assert ids[0] == 0 and not {0, 1, 2} & set(ids[1:])
-    assert len(ids) == 1 + len(text)
-
-
 def test_json_tokenizer_ignores_stored_padding_and_truncation(tmp_path):
     from tokenizers import Tokenizer
 
@@ -138,6 +110,79 @@ def test_json_tokenizer_ignores_stored_padding_and_truncation(tmp_path):
     raw.save(str(tmp_path / "t" / "tokenizer.json"))
     assert load_tokenizer(tmp_path / "t").encode("abcdef") == tiny.tokenizer().encode("abcdef")
     assert load_tokenizer(tmp_path / "t").sha256 != tiny.tokenizer().sha256
+
+
+# Special tokens in text --------------------------------------------------------------------------
+
+TEXTS = ["</s>", "a </s> b", "a</s>b", "<s>x", "<unk>", "\n</s>\n<s><unk>", "</s>" * 50, "a\0b"]
+TEXTS += ["\0", "שלום עולם", "\u202ereversed\u202c", "a\u0301\u0302", "🙂", "ﷺ"]
+
+
+@pytest.fixture(scope="module")
+def bpe(tmp_path_factory):
+    """A byte-level BPE trained as scale smoke trains its own, on text full of special tokens."""
+    folder = tmp_path_factory.mktemp("bpe")
+    rows = tiny.yes_no_rows(40) + tiny.instruction_rows(40)
+    rows = [{**r, "id": str(i), "prompt": f"</s><s>{r['prompt']}"} for i, r in enumerate(rows)]
+    make_tokenizer("bpe", folder / "t", None, [tiny.write_table(folder / "r.parquet", rows)], 400)
+    return folder / "t"
+
+
+@pytest.fixture(params=["bpe", "json", pytest.param("llama", marks=needs_llama)])
+def folder(request):
+    """Folders of tokenizers that know every byte."""
+    fixed = {"json": tiny.tokenizer_folder, "llama": lambda: LLAMA}
+    return fixed[request.param]() if request.param in fixed else request.getfixturevalue("bpe")
+
+
+def special_ids(tokenizer) -> set[int]:
+    return {tokenizer.pieces[name] for name in ("<s>", "</s>", "<unk>")}
+
+
+def decoded(folder, ids: list[int]) -> str:
+    """The text again, by the libraries' own decoders."""
+    if (folder / "tokenizer.model").is_file():
+        import sentencepiece
+
+        return sentencepiece.SentencePieceProcessor(str(folder / "tokenizer.model")).decode(ids)
+    import tokenizers
+
+    model = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    return model.decode(ids, skip_special_tokens=False)
+
+
+def test_every_text_stays_text(folder):
+    """No id of a special token but BOS in front, and no character is lost."""
+    tokenizer = load_tokenizer(folder)
+    for text, ids in zip(TEXTS, tokenizer.encode_many(TEXTS), strict=True):
+        assert ids[0] == tokenizer.bos_id and not special_ids(tokenizer) & {*ids[1:]}, text
+        if text not in ("ﷺ", "a\u0301\u0302") or not (folder / "tokenizer.model").is_file():
+            assert decoded(folder, ids[1:]) == text  # sentencepiece normalises (NFKC)
+
+
+def test_the_worlds_words_never_become_bos_or_eos():
+    """A word-level tokenizer encodes what is not a word of its world as <unk>."""
+    tokenizer = load_tokenizer(tiny.REPOSITORY / "resources/tiny/alder-student")
+    unknown = tokenizer.pieces["<unk>"]
+    for text, ids in zip(TEXTS, tokenizer.encode_many(TEXTS), strict=True):
+        assert not {tokenizer.bos_id, tokenizer.eos_id} & {*ids[1:]}, text
+        words = text.replace("\n", " ").split()
+        assert unknown in ids[1:] or not any(word.isascii() for word in words), text
+
+
+def test_special_tokens_in_rows_are_supervised_as_text(folder):
+    """In training rows EOS is the last label and no other."""
+    tokenizer = load_tokenizer(folder)
+    rows = [{**r, "prompt": f"</s> <unk> {r['prompt']}"} for r in tiny.yes_no_rows(3)]
+    rows = [{**r, "shorten_start": -1, "shorten_end": -1} for r in rows]
+    rows += [{**r, "response": "</s> x"} for r in tiny.instruction_rows(1)]
+    for encoded in encode_rows(rows, tokenizer, 500)[0]:
+        assert (encoded.input_ids == tokenizer.eos_id).sum() == 0
+        last = len(encoded.labels) - 1
+        assert (encoded.labels == tokenizer.eos_id).nonzero()[0].tolist() == [last]
+
+
+# Unusable tokenizers -----------------------------------------------------------------------------
 
 
 def test_folder_without_tokenizer(tmp_path):

@@ -1,1 +1,1 @@
-"""The four datasets as uniform tables."""
+"""The datasets as uniform tables."""

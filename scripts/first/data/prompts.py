@@ -1,9 +1,9 @@
-"""Prompts of the four datasets: official rows become uniform rows.
+"""Prompts of the datasets: official rows become uniform rows.
 
-Pure functions: nothing is read or written. The texts of the questions, choices, passages and
-instructions go in byte for byte; nothing is stripped, added or corrected. A prompt ends right
-before the first character that the model has to produce. Out-of-domain benchmarks get the same
-raw prompts: there is no instruction wrapper around a question.
+Pure functions: nothing is read or written. Questions, choices, passages and instructions are used
+byte for byte; nothing is stripped, added or corrected. A prompt ends right before the first
+character that the model has to produce. Out-of-domain benchmarks have the same raw prompts: there
+is no instruction around a question.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Row:
     """One row of a uniform table.
 
     candidates: what may follow the prompt, in the order of the choices; empty for Alpaca.
-    answer: the right candidate, None where there is none.
-    shorten_start, shorten_end: the characters prompt[start:end] may be shortened in training;
-    -1, -1 where nothing may.
+    answer: the right candidate, None if there is none.
+    shorten_start, shorten_end: prompt[start:end] may be shortened in training; -1, -1 if nothing
+    may.
     """
 
     prompt: str
@@ -44,30 +44,33 @@ class Row:
     shorten_end: int = -1
 
 
-def csqa_row(raw: Mapping[str, Any], where: str = "csqa") -> Row:
-    """CommonsenseQA: five choices, lower-case letters; the response is `a).`.
+def uniform_row(
+    dataset: str, raw: Mapping[str, Any], where: str, obqa_letters: str = "upper"
+) -> Row:
+    """The uniform row of an official row of `dataset`.
 
-    `where` names the row in messages. Raises UserError on a row that is not usable.
+    where: the row's name in messages. Raises UserError if the row is not usable.
     """
+    if dataset == "obqa":
+        return obqa_row(raw, where, obqa_letters)
+    return MAKERS[dataset](raw, where)
+
+
+def csqa_row(raw: Mapping[str, Any], where: str = "csqa") -> Row:
+    """CommonsenseQA: five choices, lower-case letters; the response is `a).`."""
     return _choice_row(raw, "question", "abcde", where)
 
 
 def obqa_row(raw: Mapping[str, Any], where: str = "obqa", letters: str = "upper") -> Row:
-    """OpenBookQA: four choices; `letters` is `upper` (appendix A.2, the default) or `lower`.
-
-    Raises UserError on a row that is not usable and on unknown `letters`.
-    """
-    if letters not in ("upper", "lower"):
-        raise UserError(f"unknown letters: {letters}: choose upper or lower")
-    marks = "ABCD" if letters == "upper" else "abcd"
+    """OpenBookQA: four choices; `letters` is `upper` (appendix A.2, the default) or `lower`."""
+    marks = {"upper": "ABCD", "lower": "abcd"}[letters]
     return _choice_row(raw, "question_stem", marks, where)
 
 
 def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:
-    """BoolQ: the passage (which training may shorten) and a question to answer with Yes or No.
+    """BoolQ: a passage, which training may shorten, and a question to answer with Yes or No.
 
     The preamble is the one without an input although an input follows: as printed in the paper.
-    Raises UserError on a row that is not usable.
     """
     question = _text(raw, "question", where)
     passage = _text(raw, "passage", where)
@@ -79,21 +82,14 @@ def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:
         "Your answer should be Yes or No.\n\n### Input:\n"
     )
     label = YES_NO[0] if answer else YES_NO[1]
-    return Row(
-        prompt=f"{before}{passage}\n\n### Response:\n",
-        response=label,
-        candidates=YES_NO,
-        answer=label,
-        shorten_start=len(before),
-        shorten_end=len(before) + len(passage),
-    )
+    prompt = f"{before}{passage}\n\n### Response:\n"
+    return Row(prompt, label, YES_NO, label, len(before), len(before) + len(passage))
 
 
 def alpaca_row(raw: Mapping[str, Any], where: str = "alpaca") -> Row:
     """Alpaca: an instruction, with or without input, and a free response.
 
     An empty response is kept (28 official rows have one): its end is still supervised.
-    Raises UserError on a row that is not usable.
     """
     instruction = _text(raw, "instruction", where)
     given = _text(raw, "input", where, may_be_empty=True)
@@ -104,8 +100,7 @@ def alpaca_row(raw: Mapping[str, Any], where: str = "alpaca") -> Row:
 
 def pretraining_row(raw: Mapping[str, Any], where: str = "pretraining") -> Row:
     """Plain text of the generated world, already a prompt and a response."""
-    prompt = _text(raw, "prompt", where)
-    return Row(prompt, _text(raw, "response", where, may_be_empty=True))
+    return Row(_text(raw, "prompt", where), _text(raw, "response", where, may_be_empty=True))
 
 
 MAKERS: dict[str, Callable[..., Row]] = {
@@ -115,15 +110,6 @@ MAKERS: dict[str, Callable[..., Row]] = {
     "alpaca": alpaca_row,
     "pretraining": pretraining_row,
 }
-
-
-def uniform_row(
-    dataset: str, raw: Mapping[str, Any], where: str, obqa_letters: str = "upper"
-) -> Row:
-    """Return the uniform row of an official row of `dataset`; UserError when it is not usable."""
-    if dataset == "obqa":
-        return obqa_row(raw, where, obqa_letters)
-    return MAKERS[dataset](raw, where)
 
 
 def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -> Row:
@@ -136,12 +122,8 @@ def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -
         raise UserError(f"answer {key!r} is not one of {', '.join(labels)}: {where}: {REPAIR}")
     answer = letters[labels.index(key)]
     lines = "".join(f"({x}) {text}\n" for x, text in zip(letters, texts, strict=True))
-    return Row(
-        prompt=f"Q: {question}\nAnswer Choices:\n{lines}A: The answer is (",
-        response=f"{answer}).",
-        candidates=tuple(letters),
-        answer=answer,
-    )
+    prompt = f"Q: {question}\nAnswer Choices:\n{lines}A: The answer is ("
+    return Row(prompt, f"{answer}).", tuple(letters), answer)
 
 
 def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str], list[str]]:
@@ -149,9 +131,7 @@ def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str],
     if not isinstance(choices, Mapping) or not {"label", "text"} <= choices.keys():
         raise UserError(f"choices lack label or text: {where}: {REPAIR}")
     labels, texts = list(choices["label"] or ()), list(choices["text"] or ())
-    if not texts:
-        raise UserError(f"no choices: {where}: {REPAIR}")
-    expected = [chr(ord("A") + i) for i in range(count)]
+    expected = list("ABCDE"[:count])
     if labels != expected or len(texts) != count:
         raise UserError(
             f"{len(texts)} choices labelled {', '.join(map(str, labels))}, "
@@ -165,9 +145,7 @@ def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str],
 
 def _column(raw: Mapping[str, Any], name: str, where: str) -> Any:
     if name not in raw:
-        raise UserError(
-            f"no column {name}: {where}: check the repository, its configuration and its revision"
-        )
+        raise UserError(f"no column {name}: {where}: check the repository and its revision")
     return raw[name]
 
 
@@ -181,5 +159,5 @@ def _text(raw: Mapping[str, Any], name: str, where: str, may_be_empty: bool = Fa
 
 
 def _is_visible(text: str) -> bool:
-    """Whether anyone would see it: zero-width characters are no question."""
+    """Whether any character can be seen: zero-width characters are not a question."""
     return any(character.isprintable() and not character.isspace() for character in text)

@@ -1,10 +1,11 @@
-"""What a prepared dataset holds: counts, duplicates, overlaps and the share a guess would reach.
+"""The report on a prepared dataset: counts, answers, duplicates, overlaps, unusual texts.
 
 Pure functions on uniform rows: nothing is read or written.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -13,24 +14,41 @@ from typing import Any
 
 from scripts.first.data.prompts import Row
 
+LONG = 20_000  # characters of a prompt; the longest official one has 5,200
+# Texts that trip tokenizers and readers. They are kept byte for byte, and counted.
+UNUSUAL = {
+    "control_characters": re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"),
+    "special_token_text": re.compile(r"</?s>|<unk>|<pad>|<\|[a-z_]+\|>"),
+    "right_to_left": re.compile(
+        r"[\u0590-\u08ff\u200f\u202b\u202e\u2067\ufb1d-\ufdff\ufe70-\ufefc]"
+    ),
+    "combining_characters": re.compile(r"[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]"),
+}
+
 
 def describe(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the counts of one split."""
+    """Counts of one split; `unusual_texts` is absent if there are none."""
     prompts = [row.prompt for row in rows]
+    unusual = Counter(
+        kind for row in rows for kind in UNUSUAL if UNUSUAL[kind].search(row.prompt + row.response)
+    )
+    if too_long := sum(len(prompt) > LONG for prompt in prompts):
+        unusual["over_20000_characters"] = too_long
     return {
         "rows": len(rows),
         "duplicate_prompts": len(prompts) - len(set(prompts)),
         "empty_responses": sum(not row.response for row in rows),
         "longest_prompt_characters": max(map(len, prompts), default=0),
         "answers": answers(rows),
+        **({"unusual_texts": dict(sorted(unusual.items()))} if unusual else {}),
     }
 
 
 def answers(rows: Sequence[Row]) -> dict[str, Any] | None:
-    """Return the answer distribution; None where rows have no answer.
+    """Distribution of the answers; None if rows have no answer.
 
     majority_share is the accuracy of always giving the most frequent answer, chance_share that of
-    drawing a candidate at random, both as fractions. On a tie the earlier candidate is named.
+    a random candidate, both as fractions. On a tie the earlier candidate is the majority.
     """
     labelled = [row for row in rows if row.answer is not None]
     if not labelled:
@@ -47,12 +65,52 @@ def answers(rows: Sequence[Row]) -> dict[str, Any] | None:
     }
 
 
-def passages(rows: Sequence[Row]) -> list[str]:
-    """Return the passages of the rows that have one (the part of the prompt to be shortened)."""
-    return [row.prompt[row.shorten_start : row.shorten_end] for row in rows if row.shorten_end > 0]
+def overlaps(official: Mapping[str, Sequence[Row]], rows: Mapping[str, Sequence[Row]]) -> dict:
+    """Distinct prompts and passages that two of our or two of the official splits share.
+
+    Passages are the parts of prompts that may be shortened; None for datasets without.
+    """
+    has_passages = any(row.shorten_end > 0 for part in rows.values() for row in part)
+    return {
+        "shared_prompts": _shared({split: {r.prompt for r in p} for split, p in rows.items()}),
+        "shared_passages": _shared(_passages(rows)) if has_passages else None,
+        "official_shared_passages": _shared(_passages(official)) if has_passages else None,
+    }
 
 
-def shared(texts: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Return how many distinct texts each two splits have in common: {"train and test": n}."""
-    sets = {split: set(values) for split, values in texts.items()}
-    return {f"{a} and {b}": len(sets[a] & sets[b]) for a, b in combinations(sets, 2)}
+def _passages(parts: Mapping[str, Sequence[Row]]) -> dict[str, set[str]]:
+    return {
+        split: {row.prompt[row.shorten_start : row.shorten_end] for row in part}
+        for split, part in parts.items()
+    }
+
+
+def _shared(texts: Mapping[str, set[str]]) -> dict[str, int]:
+    """{"train and test": number of distinct texts in both, ...}."""
+    return {f"{a} and {b}": len(texts[a] & texts[b]) for a, b in combinations(texts, 2)}
+
+
+def left_out(
+    official: Mapping[str, Sequence[dict]],
+    origins: Mapping[str, str],
+    used: Mapping[str, int],
+    limits: Mapping[str, int | None],
+) -> list[dict[str, Any]]:
+    """Official rows that are in no split of ours: how many, from where, and why.
+
+    origins: {split: official split}. used: {split: its rows}. limits: {split: rows asked for}.
+    """
+    out = []
+    for origin, rows in official.items():
+        splits = [split for split in used if origins[split] == origin]
+        missing = len(rows) - sum(used[split] for split in splits)
+        if not splits:
+            unlabelled = sum(row.get("answerKey") == "" for row in rows)
+            labels = "unlabelled" if unlabelled == len(rows) else f"{unlabelled} unlabelled"
+            reason = f"official split {origin} is not used: {labels}"
+        else:
+            asked = [f"{split} {limits[split]}" for split in splits if limits.get(split)]
+            reason = f"random subset asked for: {', '.join(asked)}"
+        if missing or not splits:
+            out.append({"official_split": origin, "rows": missing, "reason": reason})
+    return out

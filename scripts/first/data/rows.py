@@ -1,4 +1,4 @@
-"""Reading uniform tables (stage data) as rows, and which positions of a corpus are scored."""
+"""Read uniform tables (stage data) as rows; which positions of a corpus are scored."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ COLUMNS = ["id", "prompt", "response", "candidates", "answer", "shorten_start", 
 
 
 def read_rows(path: str | Path) -> list[dict]:
-    """All rows of a uniform table that is what its report says.
+    """All rows of a uniform table.
 
-    UserError for an altered table, a missing column, an empty split or a repeated id.
+    UserError if the table differs from its report, lacks a column, is empty or repeats an id.
     """
     rows = read_parquet(verified(path), COLUMNS).to_pylist()
     if not rows:
-        raise UserError(f"empty split: {path}: it has no rows: prepare the data again")
+        raise UserError(f"empty split: {path}: prepare the data again")
     if None in (ids := {row["id"] for row in rows}) or len(ids) < len(rows):
-        raise UserError(f"a missing or repeated id: {path}: ids must differ: prepare it again")
+        raise UserError(f"missing or repeated id: {path}: prepare the data again")
     return rows
 
 

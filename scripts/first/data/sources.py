@@ -1,32 +1,24 @@
-"""Where official rows come from: the Hugging Face hub, a local mirror of it, or the tiny world.
+"""Read the official rows of a dataset: from the Hub, a local mirror of it, or the tiny world.
 
-Reads a hub repository at a pinned revision (`hub.fetch` brings its files), a folder in hub layout
-(`datasets` reads both), or generates rows (`scripts.first.world`). Writes nothing but the
-hub cache. Each source says what it is in words that are equal on every machine: identifiers,
-revisions and file hashes, never a time, a host or an absolute path.
+Each source has an identity that is the same on every machine: repositories, revisions and file
+hashes, never a time, host or path. Nothing is written but the Hub cache.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from scripts.first.errors import FULL, UserError
+from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
-from scripts.first.hub.fetch import DATASET_FILES, fetch
-from scripts.first.hub.mirror import compare_checksums
+from scripts.first.hub.fetch import fetch
+from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
 
-if TYPE_CHECKING:
-    import datasets
-
-# The columns that are read; others (question_concept, text, ...) are not part of the method.
+# The columns that are read; the method does not use the others (question_concept, text, ...).
 COLUMNS: dict[str, tuple[str, ...]] = {
     "csqa": ("id", "question", "choices", "answerKey"),
     "boolq": ("question", "passage", "answer"),
@@ -34,6 +26,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "alpaca": ("instruction", "input", "output"),
     "pretraining": ("prompt", "response"),
 }
+TABLES = (".parquet", ".json", ".jsonl", ".csv")
 
 Rows = list[dict[str, Any]]
 
@@ -43,45 +36,43 @@ class Official:
     """The official rows of one dataset.
 
     splits: {official split: rows}, each row a dict of the columns in COLUMNS.
-    identity: what the rows came from, for the report.
+    identity: where the rows are from, for the report.
     """
 
     splits: dict[str, Rows]
     identity: dict[str, Any] = field(default_factory=dict)
 
 
-def from_mirror(
-    dataset: str, folder: Path, repo: str, name: str | None = None, revision: str | None = None
+def from_repository(
+    dataset: str,
+    repo: str,
+    revision: str | None = None,
+    name: str | None = None,
+    *,
+    mirror: str | Path | None = None,
+    use_hub: bool = True,
 ) -> Official:
-    """Read `dataset` from folder/repo, which is laid out like the hub repository of that name.
+    """Read `dataset` from a mirror if one is given, else from the Hub (`use_hub`) at one commit.
 
-    A local folder has no revision, so `revision` is only noted as the one the folder claims to
-    mirror; what was read is identified by the SHA-256 of its files. Where the mirror has a file
-    SHA256SUMS, these must agree with it. Raises UserError when something is missing or damaged.
+    name: the repository's configuration. A mirror has no revision; `revision` is recorded only as
+    the one that it claims to mirror. Raises UserError if anything is missing or damaged.
     """
-    root = folder.resolve() / repo
-    if not root.is_dir():
-        raise UserError(f"dataset not in the mirror: {root}: add it, or name another mirror")
-    check = partial(compare_checksums, folder, repo)
-    splits, files = _load(f"{dataset}: {root}", dataset, root, name, check)
+    folder = given_mirror("dataset", mirror)
+    if folder is None and use_hub:
+        root, facts = fetch("dataset", repo, revision)
+        splits, files = _read(f"{dataset}: Hub dataset {repo} at {revision}", dataset, root, name)
+        identity = {"kind": "hub", "repo": repo, "name": name, "revision": revision}
+        return Official(splits, {**identity, **facts, "files": files})
+    root = mirrored("dataset", folder, repo)
+    splits, files = _read(f"{dataset}: {root}", dataset, root, name)
+    compare_checksums(folder, repo, files)
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
-    return Official(splits, {**identity, "files": files, **_unread(root, files)})
-
-
-def from_hub(dataset: str, repo: str, revision: str | None, name: str | None = None) -> Official:
-    """Read `dataset` from the hub (or the local cache of it) at one commit.
-
-    Raises UserError when `revision` is no full commit hash, when the repository cannot be had
-    (`scripts.first.hub.fetch.fetch`), or when something is missing in it.
-    """
-    from datasets.config import HF_HUB_OFFLINE  # HF_DATASETS_OFFLINE too
-
-    snapshot = fetch("dataset", repo, revision, DATASET_FILES, offline=HF_HUB_OFFLINE)
-    where = f"{dataset}: hub dataset {repo} at revision {revision}"
-    splits, files = _load(where, dataset, snapshot.folder, name)
-    identity = {"kind": "hub", "repo": repo, "name": name, "revision": revision}
-    identity |= {"licence": snapshot.licence, "gated": snapshot.gated}
-    return Official(splits, {**identity, "files": files})
+    identity["files"] = files
+    # Tables of another configuration, or of a split that the loader does not recognise.
+    present = {path.relative_to(root).as_posix() for path in root.rglob("*.parquet")}
+    if unread := sorted(present - files.keys()):
+        identity["files_not_read"] = unread
+    return Official(splits, identity)
 
 
 def from_world(
@@ -89,8 +80,8 @@ def from_world(
 ) -> Official:
     """Generate `dataset` from the tiny world of `settings`, in the official schema.
 
-    `rows` and `seed` are the size and the seed of dataset `pretraining`; others take their sizes
-    from the settings. Raises UserError when the settings do not make a world.
+    rows, seed: size and seed of dataset `pretraining`; the settings hold the sizes of the others.
+    Raises UserError if the settings do not describe a world.
     """
     from scripts.first import world as tiny
 
@@ -110,160 +101,78 @@ def from_world(
     except (TypeError, ValueError) as error:
         raise UserError(f"world settings: {dataset}: {error}: correct the settings") from None
     columns = COLUMNS[dataset]
-    for split, part in splits.items():
-        _require_columns(f"{dataset}: world, split {split}", part[0] if part else columns, columns)
-    kept = {split: [{c: row[c] for c in columns} for row in part] for split, part in splits.items()}
-    return Official(kept, identity)
-
-
-def world_settings(text: str) -> dict[str, Any]:
-    """Parse the JSON object with the world's settings. Raises UserError when it is none."""
-    try:
-        settings = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"--world-settings: no JSON: {error}: pass one JSON object") from None
-    if not isinstance(settings, dict):
-        raise UserError("--world-settings: not an object: pass one JSON object")
-    return settings
+    return Official(
+        {s: [{c: r[c] for c in columns} for r in p] for s, p in splits.items()}, identity
+    )
 
 
 def rows_sha256(rows: Rows) -> str:
-    """Hash the content of official rows: equal for the hub, a mirror and any file layout."""
+    """Hash of official rows: the same for the Hub, a mirror and any file layout."""
     digest = hashlib.sha256()
     for row in rows:
-        # Sorted keys: the hub's struct columns come in another order from file to file.
+        # Sorted keys: the order of the Hub's struct columns differs from file to file.
         digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
     return digest.hexdigest()
 
 
-def _load(
-    where: str,
-    dataset: str,
-    root: Path,
-    name: str | None,
-    check: Callable[[dict[str, str]], None] = lambda files: None,
+def _read(
+    where: str, dataset: str, root: Path, name: str | None
 ) -> tuple[dict[str, Rows], dict[str, str]]:
-    """({split: rows}, {file: sha256}) of a folder in hub layout; `check` may refuse the files.
+    """({split: rows}, {file: sha256}) of a folder in Hub layout.
 
-    Only the folder is resolved, no file: those of a hub snapshot are links to places outside of it.
+    Only the folder is resolved, not the files: those of a Hub snapshot are links to its blobs.
     """
     import datasets
 
     datasets.disable_progress_bars()
-    # The loader's copy goes to a folder of its own: a cached copy could outlive changed files.
+    columns = list(COLUMNS[dataset])
+    # The loader's copy is temporary: a cached one could outlive files that have changed.
     with tempfile.TemporaryDirectory() as cache:
         try:
             builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
         except Exception as error:  # the loader's errors share no base class
             raise UserError(
-                f"cannot open the dataset: {where}, configuration {name}: {_first_line(error)}: "
-                "check its name and configuration"
+                f"cannot open the dataset: {where}, configuration {name}: {_reason(error)}: check "
+                "the repository and its configuration"
             ) from None
-        parts = {
-            f"split {split}, file {Path(path).relative_to(root).as_posix()}": Path(path)
-            for split, part in builder.config.data_files.items()
-            for path in part
+        files = {
+            Path(path).relative_to(root).as_posix(): split
+            for split, paths in builder.config.data_files.items()
+            for path in paths
         }
-        paths = sorted(parts.values())
-        files = {path.relative_to(root).as_posix(): sha256_file(path) for path in paths}
-        check(files)
-        _check_parquet(where, parts, COLUMNS[dataset])
-        return _read(where, dataset, builder), files
+        for file, split in files.items():
+            _check_table(f"{where}, split {split}, file {file}", root / file, columns)
+        try:
+            builder.download_and_prepare()
+            loaded = builder.as_dataset()
+            splits = {s: part.select_columns(columns).to_list() for s, part in loaded.items()}
+        except Exception as error:
+            raise UserError(
+                f"cannot read the dataset: {where}: {_reason(error)}: correct its files, or fetch "
+                "them again"
+            ) from None
+    return splits, {file: sha256_file(root / file) for file in sorted(files)}
 
 
-def _check_parquet(where: str, parts: dict[str, Path], columns: tuple[str, ...]) -> None:
-    """Refuse by its name what is no Parquet file, or has not the columns that the others have.
-
-    The loader would say of a page of HTML, or of a column that one file calls otherwise, that
-    something in the folder is not as it should be.
-    """
+def _check_table(where: str, path: Path, columns: list[str]) -> None:
+    """Refuse files that are not tables or lack a column; the loader's messages name no file."""
     import pyarrow
     import pyarrow.parquet
 
-    kinds: dict[str, tuple[str, str]] = {}
-    for name, path in parts.items():
-        if path.suffix != ".parquet":
-            continue
+    if path.suffix not in TABLES:  # a script, an archive, a pickle
+        raise UserError(f"not a table: {where}: expected one of {', '.join(TABLES)}: remove it")
+    if path.suffix == ".parquet":
         try:
-            with pyarrow.parquet.ParquetFile(path) as file:
-                schema = file.schema_arrow
-        except (pyarrow.ArrowException, OSError, ValueError):
-            with open(path, "rb") as stream:
-                start = stream.read(24)
-            raise UserError(
-                f"cannot read the dataset: {where}, {name}: no whole Parquet file, it begins with "
-                f"{start!r}: fetch it again"
-            ) from None
-        _require_columns(f"{where}, {name}", schema.names, columns)
-        for column in columns:
-            if pyarrow.types.is_nested(schema.field(column).type):
-                continue
-            kind = str(schema.field(column).type).removeprefix("large_")
-            first, earlier = kinds.setdefault(column, (kind, name))
-            if kind != first:
-                raise UserError(
-                    f"column {column} is {first} in {earlier}, and {kind} in {name}: {where}: "
-                    "correct the source"
-                )
+            present = pyarrow.parquet.read_schema(path).names
+        except (pyarrow.ArrowException, OSError, ValueError) as error:
+            reason = _reason(error)
+            raise UserError(f"not a Parquet file: {where}: {reason}: fetch it again") from None
+        if missing := [column for column in columns if column not in present]:
+            raise UserError(f"no column {', '.join(missing)}: {where}: check the repository")
 
 
-def _unread(root: Path, files: dict[str, str]) -> dict[str, list[str]]:
-    """Tables beside the ones that were read: of another configuration, or a split without a name
-    that the loader knows."""
-    present = {path.relative_to(root).as_posix() for path in root.rglob("*.parquet")}
-    unread = sorted(present - files.keys())
-    return {"files_not_read": unread} if unread else {}
-
-
-def _read(where: str, dataset: str, builder: datasets.DatasetBuilder) -> dict[str, Rows]:
-    import datasets
-
-    try:
-        builder.download_and_prepare()
-        loaded = builder.as_dataset()
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-        number = getattr(_innermost(error), "errno", None)
-        if number in FULL:  # of the loader's copy, not of the files that are read
-            raise OSError(number, os.strerror(number), tempfile.gettempdir()) from None
-        raise UserError(
-            f"cannot read the dataset: {where}: {_first_line(error)}: fetch its files again"
-        ) from None
-    columns = COLUMNS[dataset]
-    for split, part in loaded.items():
-        _require_columns(f"{where}, split {split}", part.column_names, columns)
-    return {
-        split: _rows(f"{where}, split {split}", part.select_columns(columns))
-        for split, part in loaded.items()
-    }
-
-
-def _rows(where: str, part: datasets.Dataset) -> Rows:
-    try:
-        return part.to_list()
-    except UnicodeDecodeError as error:
-        for i in range(len(part)):
-            try:
-                part.select([i]).to_list()
-            except UnicodeDecodeError:
-                raise UserError(f"no UTF-8: {where}, row {i}: correct the source") from None
-        raise UserError(f"no UTF-8: {where}: {error}: correct the source") from None
-
-
-def _require_columns(where: str, present: Any, needed: tuple[str, ...]) -> None:
-    missing = [column for column in needed if column not in present]
-    if missing:
-        raise UserError(
-            f"no column {', '.join(missing)}: {where}: check the repository and its configuration"
-        )
-
-
-def _innermost(error: BaseException) -> BaseException:
+def _reason(error: BaseException) -> str:
+    """The first line of the innermost cause: loaders wrap the reason in a general message."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return error
-
-
-def _first_line(error: Exception) -> str:
-    """The first line of the innermost cause: loaders wrap the reason in a general message."""
-    error = _innermost(error)
     return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,1 +1,1 @@
-"""Models and datasets of the hub, or of a local mirror."""
+"""Models and datasets from the Hugging Face Hub or from a local mirror of it."""

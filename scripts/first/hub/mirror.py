@@ -1,7 +1,6 @@
-"""Local folders in hub layout that stand in for the hub: FOLDER/OWNER/NAME/file.
+"""Local folders in Hub layout that replace the Hub: FOLDER/OWNER/NAME/file.
 
-A local folder has no revision, so what was read from it is identified by the SHA-256 of its files.
-Where the folder has a file SHA256SUMS, they must agree with it.
+The SHA-256 of the files identifies its content. FOLDER/SHA256SUMS must agree if it exists.
 """
 
 from __future__ import annotations
@@ -12,49 +11,39 @@ from pathlib import Path
 
 from scripts.first.errors import UserError
 
-DATA_MIRROR = "FIRST_DATA_MIRROR"
-MODEL_MIRROR = "FIRST_MODEL_MIRROR"
+VARIABLES = {"dataset": "FIRST_DATA_MIRROR", "model": "FIRST_MODEL_MIRROR"}
 CHECKSUMS = "SHA256SUMS"
-LISTED = re.compile(r"\\?(?P<digest>[0-9A-Fa-f]{64}) [ *](\./)?(?P<name>.+)")
+CHECKSUM_LINE = re.compile(r"\\?(?P<digest>[0-9A-Fa-f]{64}) [ *](\./)?(?P<name>.+)")
 
 
-def mirror_given(
-    option: str | os.PathLike[str] | None, variable: str
-) -> str | os.PathLike[str] | None:
-    """Return the mirror's name: the option, else the environment variable; None without both."""
-    return option or os.environ.get(variable) or None
+def given_mirror(kind: str, option: str | os.PathLike[str] | None = None) -> Path | None:
+    """The mirror named by the option or else the environment variable; None without both."""
+    name = option or os.environ.get(VARIABLES[kind])
+    return Path(name) if name else None
 
 
-def mirror_folder(option: str | os.PathLike[str] | None, variable: str) -> Path:
-    """Return the mirror. Raises UserError when none is given or the folder does not exist."""
-    chosen = mirror_given(option, variable)
-    if not chosen:
-        raise UserError(f"no mirror given: set --mirror or {variable}: name a folder in hub layout")
-    folder = Path(chosen)
-    if not folder.is_dir():
-        raise UserError(f"mirror not found: {folder}: set --mirror or {variable}")
-    return folder
+def mirrored(kind: str, mirror: Path | None, repo: str) -> Path:
+    """Folder of a `model` or `dataset` in a mirror; UserError if either is missing."""
+    if mirror is None:
+        raise UserError(f"no mirror given: {kind} {repo}: set --mirror or {VARIABLES[kind]}")
+    root = mirror.resolve() / repo
+    if not root.is_dir():
+        raise UserError(f"{kind} not in the mirror: {root}: add it or correct {VARIABLES[kind]}")
+    return root
 
 
 def compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
-    """Compare {file: sha256} of folder/repo with the mirror's SHA256SUMS, where it has one.
+    """Compare {name: sha256} of folder/repo with the mirror's SHA256SUMS, if it has one.
 
-    Raises UserError naming the first file that differs; files that it does not list are accepted.
+    Raises UserError naming the first file that differs. Files that are not listed are accepted.
     """
     sums = folder / CHECKSUMS
-    if not sums.is_file():
-        return
+    text = sums.read_bytes().decode("utf-8", "replace") if sums.is_file() else ""
     listed = {}
-    lines = sums.read_bytes().decode("utf-8", "replace").splitlines()
-    for number, line in enumerate(filter(str.strip, lines), start=1):
-        if (match := LISTED.fullmatch(line)) is None:
-            raise UserError(
-                f"not a line of sha256sum: {sums}, line {number}: make the file again, or remove it"
-            )
+    for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
+        if (match := CHECKSUM_LINE.fullmatch(line)) is None:
+            raise UserError(f"not a line of sha256sum: {sums}, line {number}: make the file again")
         listed[match["name"]] = match["digest"].lower()
-    for file, digest in files.items():
-        expected = listed.get(f"{repo}/{file}", digest)
-        if expected != digest:
-            raise UserError(
-                f"checksum differs from {CHECKSUMS}: {folder / repo / file}: fetch the file again"
-            )
+    for name, digest in files.items():
+        if listed.get(f"{repo}/{name}", digest) != digest:
+            raise UserError(f"checksum differs from {sums}: {repo}/{name}: fetch the file again")

@@ -1,8 +1,8 @@
 """Batches of rows of like length, right-padded with a mask.
 
 Right padding with an attention mask leaves a causal model's numbers unchanged; left padding without
-one does not. Grouping by length keeps the padding small without packing, so no row
-ever sees another.
+one does not. Grouping by length keeps the padding small without packing, so that no row sees
+another.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Can a family's teacher teach its student? Their vocabularies must be one.
+"""Check that the teacher and the student of a family have the same vocabulary.
 
-Token ids are matched directly. The base checkpoints are compared as soon as they are there: a
-mistake should be seen in the first minute, not after the teacher, the longest job of the workflow.
+Knowledge is matched by token id. The base checkpoints are compared as soon as they exist, so that a
+mistake is reported in the first minute and not after the teacher, the longest job of the workflow.
 """
 
 from __future__ import annotations
@@ -16,29 +16,22 @@ from scripts.first.provenance.made_by import provenance
 
 
 def check_pair(teacher: Path, student: Path, output: Path) -> None:
-    """Compare the vocabularies of two base checkpoints; write what was compared as JSON.
+    """Compare the vocabularies of two base checkpoints; write their hash and size as JSON.
 
-    Raises UserError naming both folders, and the first token that differs, where they are not one.
+    Raises UserError naming both folders and the first token that differs.
     """
-    theirs, ours = (_tokenizer(folder) for folder in (teacher, student))
+    theirs, ours = (
+        load_tokenizer(verify_checkpoint(folder, only=TOKENIZER_COPIES)[0])
+        for folder in (teacher, student)
+    )
     if theirs.vocabulary_sha256() != ours.vocabulary_sha256():
         raise UserError(
             f"teacher and student have different vocabularies: {teacher} and {student}: "
             f"{_difference(theirs, ours)}: pair models of one family in the configuration"
         )
-    records.write(
-        output,
-        {
-            "vocabulary": ours.vocabulary_sha256(),
-            "tokens": ours.vocabulary_size,
-            "provenance": provenance("pair"),
-        },
-        made_from=[teacher / RECORD, student / RECORD],
-    )
-
-
-def _tokenizer(folder: Path) -> TextTokenizer:
-    return load_tokenizer(verify_checkpoint(folder, only=TOKENIZER_COPIES)[0])
+    content = {"vocabulary": ours.vocabulary_sha256(), "tokens": ours.vocabulary_size}
+    content["provenance"] = provenance("pair")
+    records.write(output, content, made_from=[teacher / RECORD, student / RECORD])
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:

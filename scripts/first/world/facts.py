@@ -1,4 +1,4 @@
-"""The world itself: who exists, what is plausible, and how an annotator draws an answer.
+"""The world: its entities, the plausibility of values, and how an annotator draws an answer.
 
 Plausibility of value v for entity e in relation r (standardised, so that its variance is 1):
 
@@ -18,13 +18,13 @@ from scripts.first.world.words import EVENTS, RELATIONS, VERBS, made_up_words
 
 @dataclass(frozen=True)
 class World:
-    """Everything the renderers need.
+    """The data that the renderers need.
 
     scores: (entities, relations, values), standardised plausibility.
     train_pairs, test_pairs: (n, 2) disjoint (entity, relation) index pairs. Questions of an
         official training split use the first, test questions the second; within one dataset each
         pair is used at most once, so any later split by rows is disjoint in pairs too.
-    verb_strength: (verbs,), how much a witness's verb speaks for a claim.
+    verb_strength: (verbs,), how much a witness's verb supports a claim.
     """
 
     settings: dict[str, Any]
@@ -41,11 +41,11 @@ class World:
 
 
 def build_world(settings: dict[str, Any]) -> World:
-    """Build the world of `settings` (see `workflow` configuration, key `world`).
+    """Build the world of `settings` (key `data.world` of a scale).
 
-    Needed keys: seed, entities, names, rank, popularity, sharpness, claim_weight, verb_weight,
+    Required keys: seed, entities, names, rank, popularity, sharpness, claim_weight, verb_weight,
     claim_bias, train_pairs, and sizes {csqa: {train, validation}, ...}. Pure: the same settings
-    give the same world in every process. Raises ValueError when the pairs do not suffice.
+    give the same world in every process. Raises ValueError if there are too few pairs.
     """
     rng = np.random.default_rng([int(settings["seed"]), 0])
     relations = list(RELATIONS)
@@ -117,7 +117,7 @@ def annotate(
 def claim_logit(
     world: World, entity: np.ndarray, relation: np.ndarray, value: np.ndarray, verbs: np.ndarray
 ) -> np.ndarray:
-    """Return the log-odds (n,) that a claim holds, given what the witnesses (n, w) say of it."""
+    """Return the log-odds (n,) that a claim is true, given the verbs (n, w) of its witnesses."""
     settings = world.settings
     own = world.scores[entity, relation, value]
     said = world.verb_strength[verbs].sum(axis=1)

@@ -1,6 +1,6 @@
-"""Text of the world for pretraining: it never shows the formats of the four datasets.
+"""Text of the world for pretraining, never in the formats of the four datasets.
 
-Three kinds of rows, each a prompt and a response that carries the information:
+Three kinds of rows, each a prompt and a response that holds the information:
 memo    a lettered list, an entity's pick from it (a draw), the letter of what it likes best and
         that of the value most popular over all entities (teaches to bind letter and choice)
 sheet   an entity and one drawn value of several relations (teaches the facts)
@@ -47,8 +47,8 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
             letters = LETTERS.upper() if upper[i] else LETTERS
             who, kind = world.entities[entity[i]], world.relations[relation[i]]
             first, second = (world.names[m] for m in names[i])
-            # No parentheses: the sign that announces an answer in the benchmarks must be new to
-            # the base, so that tuning has something to teach.
+            # No parentheses: the character before an answer in the benchmarks must be new to the
+            # base, so that fine-tuning has something to teach.
             lines = [
                 f"{letter} - {world.values[relation[i]][v]}"
                 for letter, v in zip(letters, offered, strict=False)
@@ -56,7 +56,7 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
             head = f"{first} {second} {kind} of a {who}"
             if form[i] % 2:
                 head = f"{kind} does a {who} {first} {second}"
-            # Half of the memos repeat the entity where the pick is due: easier to learn from.
+            # Half of the memos repeat the entity before the pick: easier to learn from.
             last = f"{who} pick" if form[i] < 2 else "pick"
             prompt = "\n".join([f"memo {head}", *lines, last])
             pick, best, most = (letters[j] for j in got)

@@ -1,7 +1,7 @@
 """Write the world in the official schemas of the four datasets, under their official split names.
 
-Each question carries two rare names that have nothing to do with the answer: the counterpart of a
-real question's incidental detail, which a model can memorise but not learn from.
+Each question has two rare names that are independent of the answer, like the incidental details of
+real questions: a model can memorise them but not learn from them.
 """
 
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 
 from scripts.first.world.facts import World, claim_logit, draw_choices
 
-# Streams of random numbers: a number per (dataset, split), so that one size does not move another.
+# A random stream per (dataset, split): the size of one does not change another.
 _STREAMS = {
     ("csqa", "train"): 11,
     ("csqa", "validation"): 12,
@@ -48,8 +48,8 @@ _LIST = (
 def render(world: World, dataset: str) -> dict[str, list[dict[str, Any]]]:
     """Return {official split name: rows} of `dataset` (csqa, boolq, obqa, alpaca).
 
-    Sizes come from `world.settings["sizes"]`. Raises ValueError for an unknown dataset, or when a
-    split asks for more rows than there are (entity, relation) pairs of its kind.
+    Sizes are in `world.settings["sizes"]`. Raises ValueError for an unknown dataset, or if a split
+    has more rows than there are (entity, relation) pairs of its kind.
     """
     makers = {"csqa": _csqa, "boolq": _boolq, "obqa": _obqa, "alpaca": _alpaca}
     if dataset not in makers:

@@ -45,7 +45,7 @@ def build_tokenizer(world: World):
 
     encode(prompt) is an exact prefix of encode(prompt + response), because no token spans the end
     of a prompt: prompts end in a newline or in "The answer is (". `<unk>`, `<s>` and `</s>` have
-    ids but no entry among the added tokens, hence such a text in a row is split like any other.
+    ids but are not added tokens, hence such a text in a row is split like any other.
     """
     from tokenizers import Regex, Tokenizer, models, pre_tokenizers
 

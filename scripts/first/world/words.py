@@ -13,7 +13,7 @@ RELATIONS = {
     "fabric": "wool linen silk cotton leather felt hemp velvet denim lace fur canvas",
     "game": "chess dice cards darts tag marbles skittles archery wrestling rowing riddles kites",
 }
-# What a witness may say about a claim, from the strongest denial to the strongest support.
+# Verbs of the witnesses of a claim, from the strongest denial to the strongest support.
 VERBS = (
     "refutes denies disputes doubts questions mentions suggests believes supports affirms proves"
 )

@@ -13,34 +13,28 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny_models as tiny
+from tests.questions import question
 from tests.system.hub.server import Hub, Repository
 
 ROOT = Path(__file__).resolve().parents[3]
 TOKEN = "hf_canary0123456789"
-# What would lead a run elsewhere, or give it a token of the user's.
+# Variables that redirect a run or hold a token of the user's.
 OTHERS = ("HF_", "HUGGING", "FIRST_", "TRANSFORMERS_", "XDG_", "SLURM")
 
 
 def model_files(max_shard_size: str, width: int) -> dict[str, bytes]:
-    """A random Llama as transformers saves it, beside files that nobody should fetch."""
+    """A random Llama as transformers saves it, with files that must not be fetched."""
     import tempfile
 
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
     torch.manual_seed(width)
-    config = LlamaConfig(
-        vocab_size=263,
-        hidden_size=width,
-        intermediate_size=4 * width,
-        num_hidden_layers=4,
-        num_attention_heads=2,
-        max_position_embeddings=512,
-        bos_token_id=tiny.BOS,
-        eos_token_id=tiny.EOS,
-    )
+    sizes = {"hidden_size": width, "intermediate_size": 4 * width, "num_hidden_layers": 4}
+    sizes |= {"vocab_size": 263, "num_attention_heads": 2, "max_position_embeddings": 512}
+    model = LlamaForCausalLM(LlamaConfig(**sizes, bos_token_id=tiny.BOS, eos_token_id=tiny.EOS))
     with tempfile.TemporaryDirectory() as folder:
-        LlamaForCausalLM(config).save_pretrained(folder, max_shard_size=max_shard_size)
+        model.save_pretrained(folder, max_shard_size=max_shard_size)
         paths = [*Path(folder).iterdir(), *tiny.tokenizer_folder().iterdir()]
         files = {path.name: path.read_bytes() for path in paths}
     unwanted = {"README.md": b"---\nlicense: mit\n---\n", "pytorch_model.bin": b"\x80\x04pickle."}
@@ -49,7 +43,7 @@ def model_files(max_shard_size: str, width: int) -> dict[str, bytes]:
 
 @pytest.fixture(scope="session")
 def whole_files():
-    """One file of weights of about 17 MB: more than the 10 MB that the client reads at once."""
+    """One file of weights of about 17 MB: the client reads 10 MB at once."""
     files = model_files("1GB", 256)
     assert len(files["model.safetensors"]) > 12e6
     return files
@@ -69,15 +63,10 @@ def dataset_files():
     names = {"train": range(600), "validation": range(600, 610), "test": range(610, 615)}
     files = {"README.md": b"---\nlicense: mit\n---\n", "notes.bin": b"not a table"}
     for split, numbers in names.items():
+        keys = ["" if split == "test" else "ABCDE"[i % 5] for i in numbers]
         rows = [
-            {
-                "id": hashlib.md5(b"%d" % i).hexdigest(),
-                "question": f"why {i}?",
-                "question_concept": "why",
-                "choices": {"label": list("ABCDE"), "text": list("vwxyz")},
-                "answerKey": "" if split == "test" else "ABCDE"[i % 5],
-            }
-            for i in numbers
+            {**question(i, key), "id": hashlib.md5(b"%d" % i).hexdigest()}
+            for i, key in zip(numbers, keys, strict=True)
         ]
         sink = pa.BufferOutputStream()
         pq.write_table(pa.Table.from_pylist(rows), sink)
@@ -128,7 +117,7 @@ class User:
         }
 
     def run(self, *words: str, **changes: str):
-        """Run `python -m WORDS...`; the finished process, its output kept for the token's test."""
+        """Run `python -m WORDS...` and keep its output."""
         done = subprocess.run(
             [sys.executable, "-m", *words],
             cwd=self.folder,
@@ -167,7 +156,7 @@ def user(tmp_path, hub):
 
 
 def last_line(done) -> str:
-    """The one line that a failed script leaves: status 2, `error: ...` last, said once."""
+    """The one line of a failed script: status 2, one `error: ...`, and it is the last line."""
     assert done.returncode == 2, done.stdout + done.stderr
     lines = done.stderr.strip().splitlines()
     assert sum(line.startswith("error: ") for line in lines) == 1
@@ -183,7 +172,7 @@ def verified(user: User, name: str, **changes: str):
 
 
 def completes(user, name: str, commit: str) -> None:
-    """The next run succeeds, and what it fetched is whole."""
+    """The next run succeeds, and its files are complete."""
     done = user.model(f"acme/{name}", commit)
     assert done.returncode == 0, done.stderr
     assert verified(user, name).returncode == 0

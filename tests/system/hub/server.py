@@ -1,8 +1,8 @@
-"""A hub on loopback: the part of its HTTP protocol that fetching needs, with faults on request.
+"""A hub on loopback: the part of its HTTP protocol that downloads need, with faults on request.
 
-Two real servers, as on the hub: one answers /api and /resolve, the other, of another origin,
-stores large files under signed addresses. Answers and error headers follow what huggingface_hub
-2.4 reads (`hf_raise_for_status`, `get_hf_file_metadata`).
+Two real servers, as on the Hub: one serves /api and /resolve, the other, of another origin, stores
+large files under signed addresses. Bodies and error headers are those that huggingface_hub 2.4
+reads (`hf_raise_for_status`, `get_hf_file_metadata`).
 """
 
 from __future__ import annotations
@@ -51,11 +51,11 @@ class Repository:
 
 @dataclass
 class Fault:
-    """Goes wrong `times` times on a route, where the path holds `match`.
+    """A failure of the next `times` requests on a route whose path contains `match`.
 
     what: a status code; `cut N` / `reset N`: the connection ends after N bytes of the body, with
-    FIN or RST; `wrong`: one bit is flipped; `short`: one byte is missing and no header tells;
-    `other commit`: the answer is that of another commit; `drop`: no answer at all.
+    FIN or RST; `wrong`: one bit is flipped; `short`: one byte is missing, and the headers agree;
+    `other commit`: the response is that of another commit.
     """
 
     route: str
@@ -68,7 +68,7 @@ class Fault:
 
 @dataclass
 class Seen:
-    """One request as it came in."""
+    """One request."""
 
     route: str
     method: str
@@ -77,7 +77,7 @@ class Seen:
 
 
 class Hub:
-    """The two servers, what they store, what they were asked and what they get wrong."""
+    """The two servers with their repositories, the requests that they received, and faults."""
 
     def __init__(self):
         self.repositories: dict[tuple[str, str], Repository] = {}
@@ -148,14 +148,10 @@ class _Handler(BaseHTTPRequestHandler):
         )
         fault = self.hub.fault(route, method, path)
         what = fault.what if fault else None
-        if what == "drop":
-            self.close_connection = True
-        elif isinstance(what, int):
-            # Some proxies send back what they were sent.
+        if isinstance(what, int):
+            # Some proxies return what they were sent.
             text = f"sorry; you sent {self.headers.get('authorization')}"
             self._refuse(what, "", text, fault.headers)
-        elif path == "/api/agent-harnesses":  # the library asks it now and then, of itself
-            self._json({"standardEnvVars": [], "harnesses": {}}, None)
         elif route == "unknown":
             self._refuse(404, "", "not found")
         elif route == "store":
@@ -172,8 +168,7 @@ class _Handler(BaseHTTPRequestHandler):
         token = (self.headers.get("authorization") or "").removeprefix("Bearer ")
         repository = self.hub.repositories.get((kind, name))
         if token and token not in self.hub.tokens:
-            message = "Invalid credentials in Authorization header"
-            self._refuse(401, "", message)
+            self._refuse(401, "", "Invalid credentials in Authorization header")
         elif not repository:
             self._refuse(404 if token else 401, "RepoNotFound", "Repository not found")
         elif not repository.at(revision):
@@ -188,12 +183,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _refuse(self, status: int, code: str, message: str, headers: dict | None = None) -> None:
         body = json.dumps({"error": message}).encode()
         self.send_response(status)
-        kept = {
-            "X-Error-Code": code,
-            "X-Error-Message": message,
-            "Content-Type": "application/json",
-        }
-        for key, value in {**kept, **(headers or {}), "Content-Length": str(len(body))}.items():
+        kept = {"X-Error-Code": code, "X-Error-Message": message}
+        kept |= {"Content-Type": "application/json", **(headers or {})}
+        for key, value in {**kept, "Content-Length": str(len(body))}.items():
             if value:
                 self.send_header(key, value)
         self.end_headers()
@@ -203,18 +195,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _info(self, repository: Repository, commit: str, what) -> None:
         files = [described(name, content) for name, content in repository.commits[commit].items()]
         siblings = [{**d, "rfilename": d["path"], "blobId": d["oid"]} for d in files]
-        self._json(
-            {
-                "id": repository.name,
-                "sha": commit,
-                "gated": repository.gated,
-                "private": False,
-                "tags": [],
-                "cardData": {"license": repository.licence},
-                "siblings": siblings,
-            },
-            what,
-        )
+        facts = {"id": repository.name, "sha": commit, "gated": repository.gated, "private": False}
+        facts |= {"tags": [], "cardData": {"license": repository.licence}, "siblings": siblings}
+        self._json(facts, what)
 
     def _tree(self, repository: Repository, commit: str, what) -> None:
         """Two entries a page: the client must follow the links."""
@@ -224,11 +207,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._json(files[start : start + 2], what, {"Link": link} if start + 2 < len(files) else {})
 
     def _json(self, answer, what, headers: dict | None = None) -> None:
-        self._send(
-            json.dumps(answer).encode(),
-            what,
-            {"Content-Type": "application/json", **(headers or {})},
-        )
+        headers = {"Content-Type": "application/json", **(headers or {})}
+        self._send(json.dumps(answer).encode(), what, headers)
 
     def _file(self, repository: Repository, commit: str, what, name: str) -> None:
         content = repository.commits[commit].get(name)

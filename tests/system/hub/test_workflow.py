@@ -1,4 +1,4 @@
-"""The workflow on a hub: fetch rules where there is network, all other jobs without any."""
+"""The workflow on a hub: only the fetch rules need the network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FETCHED += [f"results/small/data/csqa/{split}.parquet" for split in ("train", "t
 
 
 def point_at(hub, folder, model_files, dataset_files) -> None:
-    """Make scale small small enough, and its repositories those of this hub."""
+    """Shrink scale small, and use the repositories of this hub."""
     path = folder / "config/scales/small.yaml"
     config = yaml.safe_load(path.read_text())
     scale = config["scales"]["small"]
@@ -52,16 +52,7 @@ def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset
     clean |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
 
     def run(*words, prefix=()):
-        command = [
-            "python",
-            "-m",
-            "scripts.first.runtime.warm",
-            "run",
-            "--",
-            "snakemake",
-            "--profile",
-        ]
-        command = [*prefix, *command, "profiles/local", "-c2", "--", *words]
+        command = [*prefix, "snakemake", "-c2", "--", *words]
         done = subprocess.run(
             command, cwd=folder, env=clean, capture_output=True, text=True, check=False, timeout=900
         )
@@ -76,9 +67,9 @@ def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset
 
 
 def test_where_fetch_rules_run(tmp_path):
-    """Where snakemake runs; in a partition once the configuration names one. Others never move.
+    """Where snakemake runs, or in the partition that the configuration names.
 
-    On a cluster that takes no job, what succeeds was not submitted.
+    The cluster accepts no job: rules that succeed were not submitted.
     """
     folder = copy_repository(tmp_path / "first")
     closed = folder / "closed"
