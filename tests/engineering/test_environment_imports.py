@@ -8,10 +8,11 @@ from functools import cache
 from importlib.metadata import packages_distributions
 
 import pytest
-from scripts.first.runtime.environments import NEEDED, canonical
 
 from scripts.first.provenance import fingerprint
 from tests import tiny_models as tiny
+from tests.engineering.test_environments import NEEDED
+from tests.engineering.test_environments import canonicalize_name as canonical
 
 # Packages that no script imports by name, and why an environment has them all the same.
 NOT_IMPORTED: dict[str, str] = {}
