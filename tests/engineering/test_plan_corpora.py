@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.token_counts import counted, prepared_rows
+from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, write_json
-from scripts.first.plan import corpora
-from scripts.first.plan.corpora import SHIPPED, Counts, count, counts_of, encoded_split, measure
-from scripts.first.plan.scales import load_config, prepared_rows
+from scripts.first.plan.corpora import SHIPPED, count, counts_of, encoded_split
 from scripts.first.provenance import records
 from tests import tiny_models as tiny
 from tests.science.test_tokenizer import LLAMA, SHARED, needs_llama
@@ -66,17 +66,16 @@ def test_shipped_counts_agree_with_what_is_known_of_the_datasets():
 
 
 @needs_llama
-def test_shipped_counts_can_be_made_again(tmp_path, monkeypatch):
+def test_shipped_counts_can_be_made_again():
     """One corpus with the real tokenizer: the same numbers, to the digit."""
     from scripts.first.models.tokenizer import load_tokenizer
 
-    tables = prepared_rows(load_config()["scales"]["paper"], ["csqa"], str(SHARED / "hub"))
+    data = load(own_files())["scales"]["paper"]["data"]
+    tables = prepared_rows({**data, "source": "mirror"}, ["csqa"], str(SHARED / "hub"))
     shipped = read_json(SHIPPED)["llama"]
-    monkeypatch.setattr(corpora, "SHIPPED", tmp_path / "counts.json")
-    measure("again", tables, load_tokenizer(LLAMA), ENCODING, {"models": []})
-    again = read_json(tmp_path / "counts.json")["again"]
-    assert again["corpora"]["csqa"] == shipped["corpora"]["csqa"]
-    assert again["tokenizer_sha256"] == shipped["tokenizer_sha256"]
+    tokenizer = load_tokenizer(LLAMA)
+    assert counted(tables, tokenizer, ENCODING)["csqa"] == shipped["corpora"]["csqa"]
+    assert tokenizer.sha256 == shipped["tokenizer_sha256"]
 
 
 @pytest.fixture
@@ -91,7 +90,7 @@ def prepared(tmp_path):
 def test_prepared_data_are_counted_with_the_familys_tokenizer(prepared):
     results, rows = prepared
     shutil.copytree(tiny.checkpoint(), results / "paper/models/llama1-7b")
-    config = load_config()["scales"]["paper"]
+    config = load(own_files())["scales"]["paper"]
     found = counts_of("paper", "llama1", "csqa", "train", config, results)
     expected = count(encoded_split(rows, "train", tiny.tokenizer(), ENCODING))
     assert asdict(found) == {**asdict(expected), "source": found.source}
@@ -102,7 +101,7 @@ def test_prepared_data_are_counted_with_the_familys_tokenizer(prepared):
 def test_a_fetched_models_tokenizer_lies_elsewhere(prepared, kind, tmp_path, monkeypatch):
     """Records of the hub and of mirrors name no path; without the files it was not fetched."""
     results, rows = prepared
-    config = load_config()["scales"]["paper"]
+    config = load(own_files())["scales"]["paper"]
     hub = config["models"]["llama1-7b"]["hub"]
     cache, mirror = tmp_path / "cache", tmp_path / "mirror"
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
@@ -120,7 +119,7 @@ def test_a_fetched_models_tokenizer_lies_elsewhere(prepared, kind, tmp_path, mon
 
 
 def test_without_a_tokenizer_the_shipped_counts_stand_in(prepared):
-    config = load_config()["scales"]["paper"]
+    config = load(own_files())["scales"]["paper"]
     found = counts_of("paper", "llama1", "csqa", "train", config, prepared[0])
     assert (found.rows, found.source) == (8766, "llama")
     other = counts_of("paper", "openllama", "csqa", "train", config, prepared[0])
@@ -128,24 +127,13 @@ def test_without_a_tokenizer_the_shipped_counts_stand_in(prepared):
 
 
 def test_limits_of_a_scale_are_kept(tmp_path):
-    config = load_config()["scales"]["small"]
+    config = load(own_files())["scales"]["small"]
     found = counts_of("small", "smollm2", "alpaca", "train", config, tmp_path)
     assert found.rows == 10000 and "not the tokenizer of smollm2-360m" in found.source
 
 
 def test_another_block_length_has_no_counts(tmp_path):
-    config = load_config()["scales"]["paper"]
+    config = load(own_files())["scales"]["paper"]
     config["encoding"]["block_length"] = 300
     with pytest.raises(UserError, match="no token counts.*300.*prepare the data"):
         counts_of("paper", "llama1", "csqa", "train", config, tmp_path)
-
-
-def test_measuring_adds_to_the_file(tmp_path, monkeypatch):
-    monkeypatch.setattr(corpora, "SHIPPED", tmp_path / "counts.json")
-    write_json(tmp_path / "counts.json", {"other": {}})
-    tables = {"csqa": {"test": tiny.choice_rows(4)}}
-    measure("mine", tables, tiny.tokenizer(), ENCODING, {"models": ["m"], "real_rows": True})
-    table = read_json(tmp_path / "counts.json")
-    assert set(table) == {"other", "mine"}
-    entry = table["mine"]["corpora"]["csqa"]["test"]
-    assert Counts(**entry).rows == entry["positions"] == 4

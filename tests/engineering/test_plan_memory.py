@@ -7,11 +7,11 @@ import json
 import numpy as np
 import pytest
 
+from benchmarks.plan_memory import CONFIGURATIONS, formula, measured
 from scripts.first.models.batching import inference_batches
 from scripts.first.models.chunking import CACHED
 from scripts.first.models.encoding import encode_prompts
 from scripts.first.plan.architecture import SHIPPED, from_config
-from scripts.first.plan.check import CONFIGURATIONS, formula, measured
 from scripts.first.plan.hosts import pinned, training_host
 from scripts.first.plan.memory import (
     LOSS_COPIES,

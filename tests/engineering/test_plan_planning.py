@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from scripts.first.config.load import load, own_files
 from scripts.first.files import write_json
 from scripts.first.plan.jobs import jobs_of
 from scripts.first.plan.planning import Machine, make_plan
 from scripts.first.plan.printing import print_plan
-from scripts.first.plan.scales import load_config
 from scripts.first.provenance import records
 from scripts.plan import main
 from tests import tiny_models as tiny
@@ -45,7 +45,7 @@ def plan(scale: str, change=None, **options) -> dict:
 
 @cache
 def _config() -> dict:
-    return load_config()
+    return load(own_files())
 
 
 @pytest.fixture(autouse=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from scripts.first.config.load import load, own_files
 from scripts.first.plan import jobs, work
 from scripts.first.plan.architecture import from_config
 from scripts.first.plan.corpora import count
-from scripts.first.plan.scales import load_config
 from tests import tiny_models as tiny
 
 SHAPE = {
@@ -61,7 +61,7 @@ def test_checkpointing_runs_the_layers_once_more():
 
 def test_jobs_of_table_1_by_hand():
     """Four trained methods on three corpora; one evaluation a model, of untuned ones once."""
-    found, methods = jobs.jobs_of("paper"), load_config()["methods"]
+    found, methods = jobs.jobs_of("paper"), load(own_files())["methods"]
     # csqa and obqa are asked of one student trained on alpaca; finetune_ts is a student again.
     assert jobs.students(found, methods, "llama2").total() == 3 * 4
     each = {"csqa": 1, "boolq": 1, "alpaca": 1, "none": 1}

@@ -1,18 +1,18 @@
 """How many tokens each corpus has: counted on prepared data, else from config/token_counts.json.
 
-A plan needs sums and extremes of a split's encoded rows, not the rows. `python -m scripts.plan
-measure` counts them on the real datasets with a real tokenizer and writes the file, which says how.
+A plan needs sums and extremes of a split's encoded rows, not the rows. `python -m
+benchmarks.token_counts` counts them with a real tokenizer and writes the file, which says how.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, write_json
+from scripts.first.files import read_json
 from scripts.first.plan.architecture import ROOT, fetched_files
 from scripts.first.provenance.records import record_beside
 
@@ -95,7 +95,7 @@ def counts_of(scale: str, family: str, corpus: str, split: str, settings: dict, 
     """
     prepared = results / scale / "data" / corpus / f"{split}.parquet"
     student = settings["families"][family]["student"]
-    tokenizer = _tokenizer_folder(scale, student, settings, results)
+    tokenizer = fetched_files(results / scale / "models" / student)
     if record_beside(prepared) and prepared.is_file() and tokenizer is not None:
         source = f"{prepared.parent} with the tokenizer of {student}"
         return _prepared(prepared, tokenizer, tuple(settings["encoding"].items()), source)
@@ -105,7 +105,7 @@ def counts_of(scale: str, family: str, corpus: str, split: str, settings: dict, 
         raise UserError(
             f"no token counts for {settings['encoding']}: scale {scale}: prepare the data first "
             f"(snakemake -c2 results/{scale}/tables/data_report.csv) or run "
-            "python -m scripts.plan measure"
+            "python -m benchmarks.token_counts"
         )
     # The family's own tokenizer where it was measured, else the first one of real rows.
     name = next((n for n, e in known.items() if student in e["models"]), next(iter(known)))
@@ -124,10 +124,6 @@ def _fits(entry: dict, student: str, settings: dict) -> bool:
     return entry["encoding"] == settings["encoding"] and entry["real_rows"] == real
 
 
-def _tokenizer_folder(scale: str, student: str, settings: dict, results: Path) -> Path | None:
-    return fetched_files(results / scale / "models" / student)
-
-
 _cache: dict = {}
 
 
@@ -141,19 +137,3 @@ def _prepared(path: Path, folder: Path, encoding: tuple, source: str) -> Counts:
         rows = encoded_split(read_rows(path), path.stem, load_tokenizer(folder), dict(encoding))
         _cache[key] = count(rows, source)
     return _cache[key]
-
-
-def measure(name: str, tables: dict, tokenizer, encoding: dict, record: dict) -> None:
-    """Count {corpus: {split: rows}} with a tokenizer; add the entry `name` to the shipped file.
-
-    record: what to keep beside the counts (`models`, `real_rows`, `how`).
-    """
-    corpora = {}
-    for corpus, splits in tables.items():
-        for split, rows in splits.items():
-            found = asdict(count(encoded_split(rows, split, tokenizer, encoding)))
-            found.pop("source")
-            corpora.setdefault(corpus, {})[split] = found
-    table = read_json(SHIPPED) if SHIPPED.is_file() else {}
-    entry = {**record, "tokenizer_sha256": tokenizer.sha256, "encoding": encoding}
-    write_json(SHIPPED, {**table, name: {**entry, "corpora": corpora}})

@@ -12,11 +12,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.first.config.load import validated
+from scripts.first.config.load import load, own_files, validated
 from scripts.first.errors import UserError
 from scripts.first.files import describe_files, read_json, sha256_file, write_json
 from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.plan.scales import load_config
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 from tests.system.faults import WHOLE, tried
@@ -209,11 +208,11 @@ def test_remote_code_is_never_run(tmp_path, planted, kind):
 
 def test_configuration_cannot_switch_it_on():
     """At every place where the configuration has a mapping."""
-    places = [*_mappings(load_config(), ())]
+    places = [*_mappings(load(own_files()), ())]
     assert len(places) > 100
     places = places if WHOLE else places[:: len(places) // 12]
     for place in places:
-        config = load_config()
+        config = load(own_files())
         target = config
         for key in place:
             target = target[key]

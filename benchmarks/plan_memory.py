@@ -1,5 +1,6 @@
-"""The memory formula against measured memory: real training steps on small Llamas, on this machine.
+"""The plan's memory formula against measured memory: `python -m benchmarks.plan_memory`.
 
+Real training steps on small Llamas, on this machine.
 Each configuration trains in a fresh process; measured is how far its peak resident memory (Linux,
 VmHWM) rises above what it held with everything imported and one tiny model trained. Large blocks
 are given back to the system at once (MALLOC_MMAP_THRESHOLD_), so that the peak is that of tensors.
@@ -82,7 +83,7 @@ def measured(configuration: Configuration) -> int:
         "MALLOC_TRIM_THRESHOLD_": BLOCK,
         "OMP_NUM_THREADS": "1",
     }
-    words = [sys.executable, "-m", "scripts.first.plan.check", json.dumps(vars(configuration))]
+    words = [sys.executable, "-m", "benchmarks.plan_memory", json.dumps(vars(configuration))]
     process = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["no message"])[-1]
@@ -157,4 +158,7 @@ def _measure(configuration: Configuration) -> int:
 
 
 if __name__ == "__main__":
-    print(_measure(Configuration(**json.loads(sys.argv[1]))))
+    if sys.argv[1:]:  # one configuration, in the process that is measured
+        print(_measure(Configuration(**json.loads(sys.argv[1]))))
+    else:
+        sys.exit(run_check())

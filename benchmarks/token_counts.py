@@ -1,0 +1,65 @@
+"""Count a corpus's tokens for the plan: writes an entry of config/token_counts.json."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from scripts.first.config.load import load, own_files
+from scripts.first.data import prepare
+from scripts.first.errors import run_cli
+from scripts.first.files import read_json, write_json
+from scripts.first.models.tokenizer import load_tokenizer
+from scripts.first.plan.corpora import SHIPPED, count, encoded_split
+
+
+def prepared_rows(data: dict, datasets: list[str], mirror: str | None = None) -> dict:
+    """{dataset: {split: rows}} as stage data makes them; `data` is that of a scale."""
+    tables = {}
+    for name in datasets:
+        options = {**data["datasets"][name], "mirror": mirror, "world_settings": data.get("world")}
+        options |= {key: data[key] for key in ("split_seed", "validation_share")}
+        found, _ = prepare.load(name, data["source"], **options)
+        tables[name] = {split: table.to_pylist() for split, table in found.items()}
+    return tables
+
+
+def counted(tables: dict, tokenizer, encoding: dict) -> dict:
+    """{corpus: {split: counts}} of {corpus: {split: rows}}."""
+    corpora: dict = {}
+    for corpus, splits in tables.items():
+        for split, rows in splits.items():
+            found = asdict(count(encoded_split(rows, split, tokenizer, encoding)))
+            found.pop("source")
+            corpora.setdefault(corpus, {})[split] = found
+    return corpora
+
+
+def main(argv: list[str]) -> None:
+    """Count, and add the entry to the file."""
+    options = argparse.ArgumentParser(prog="python -m benchmarks.token_counts")
+    options.add_argument("--scale", required=True, help="scale whose data and encoding to count")
+    options.add_argument("--name", required=True, help="name of the counts, such as llama")
+    options.add_argument("--tokenizer", type=Path, required=True, help="folder with a tokenizer")
+    options.add_argument("--models", nargs="*", default=[], help="students with this tokenizer")
+    options.add_argument("--mirror", help="local folder of datasets in hub layout")
+    arguments = options.parse_args(argv)
+    settings = load(own_files())["scales"][arguments.scale]
+    datasets = [name for name in settings["data"]["datasets"] if name != "pretraining"]
+    tokenizer = load_tokenizer(arguments.tokenizer)
+    tables = prepared_rows(settings["data"], datasets, arguments.mirror)
+    entry = {
+        "models": arguments.models,
+        "real_rows": settings["data"]["source"] != "world",
+        "how": f"python -m benchmarks.token_counts --scale {arguments.scale} --name "
+        f"{arguments.name}, with the tokenizer {arguments.tokenizer.name}",
+        "tokenizer_sha256": tokenizer.sha256,
+        "encoding": settings["encoding"],
+        "corpora": counted(tables, tokenizer, settings["encoding"]),
+    }
+    write_json(SHIPPED, {**read_json(SHIPPED), arguments.name: entry})
+
+
+if __name__ == "__main__":
+    run_cli(main)
