@@ -16,8 +16,9 @@ from scripts.first.runtime.launch import launch
 def build_parser():
     """Options of one student's training."""
     from scripts.first import cli
+    from scripts.first.training.settings import add_training_options
 
-    options = cli.parser("scripts.student", __doc__.split("\n")[0])
+    options = cli.parser("scripts.student", __doc__)
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
     options.add_argument(
@@ -49,13 +50,13 @@ def build_parser():
         "--ts-positions", choices=("all", "answer_only"), default="all", help="where Eq. 4 acts"
     )
     cli.add_encoding_options(options)
-    cli.add_training_options(options)
+    add_training_options(options)
     cli.add_validation_options(options)
     return options
 
 
 def recalibration_settings(arguments) -> dict:
-    """Settings of the recalibration: {} or delta and space or c, the temperature."""
+    """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4."""
     from scripts.first.provenance import records
 
     if arguments.recalibration != "prob_softmax":
@@ -85,69 +86,66 @@ def recalibration_settings(arguments) -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     """Train one student."""
-    from scripts.first.cli import training_settings
-    from scripts.first.training.finetune import tune
-
     arguments = build_parser().parse_args(argv)
-    settings = training_settings(arguments)
-    if arguments.objective == "hard_labels":
-        from scripts.first.training.cross_entropy import train_on_labels
 
-        def fit(model, corpus, state):
-            eos = corpus.tokenizer.eos_id
-            return train_on_labels(model, corpus.train, settings, eos, arguments.method, state)
+    from scripts.first.distributed.comm import process_group
 
-        tune("student", arguments, fit, kind="student", method=arguments.method)
-        return 0
-    if arguments.knowledge is None:
-        raise UserError("objective knowledge needs a store: give --knowledge")
+    with process_group():
+        if arguments.objective == "hard_labels":
+            train_on_labels(arguments)
+        else:
+            train_on_knowledge(arguments)
+    return 0
 
+
+def train_on_labels(arguments) -> None:
+    """Fine-tune on hard labels."""
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.finetune import finetune
+
+    facts = {"kind": "student", "method": arguments.method}
+    finetune("student", arguments, CrossEntropy(), arguments.method, **facts)
+
+
+def train_on_knowledge(arguments) -> None:
+    """Match the re-calibrated knowledge of the teacher (Eq. 5)."""
     from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
     from scripts.first.provenance import records
-    from scripts.first.training.knowledge_loss import (
-        MatchingLoss,
-        Recalibration,
-        check_outputs,
-        check_store,
-    )
-    from scripts.first.training.loop import train
+    from scripts.first.training.finetune import finetune
+    from scripts.first.training.knowledge_loss import KnowledgeLoss
 
-    settings_of_method = recalibration_settings(arguments)
+    if arguments.knowledge is None:
+        raise UserError("objective knowledge needs a store: give --knowledge")
+    settings, side = recalibration_settings(arguments), arguments.student_side
+    if side == "softmax_same_c" and "c" not in settings:
+        # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
+        side = "renorm"
     if arguments.pair is not None:
         records.read(arguments.pair)
-    store = KnowledgeStore.open(arguments.knowledge)
-    store.check_k(arguments.k)  # a mistake should cost no time
-    recalibration = Recalibration(
-        arguments.k, arguments.recalibration, settings_of_method, arguments.ts_positions
+    loss = KnowledgeLoss(
+        KnowledgeStore.open(arguments.knowledge),
+        arguments.k,
+        arguments.recalibration,
+        settings,
+        side,
+        arguments.ts_positions,
     )
-    c = settings_of_method.get("c")
-    if arguments.student_side == "softmax_same_c" and c is None:
-        # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
-        arguments.student_side = "renorm"
-
-    def fit(model, corpus, state):
-        check_outputs(store, model.config.vocab_size, arguments)
-        loss = MatchingLoss(corpus.train, store, recalibration, arguments.student_side, c)
-        rows, eos = corpus.train, corpus.tokenizer.eos_id
-        return train(model, rows, loss, "sequence_mean", settings, eos, arguments.method, state)
-
-    tune(
+    finetune(
         "student",
         arguments,
-        fit,
-        check=lambda corpus: check_store(store, corpus.tokenizer, arguments),
+        loss,
+        arguments.method,
         made_from=[
             arguments.knowledge / MANIFEST,
             *filter(None, [arguments.selected, arguments.pair]),
         ],
         kind="student",
         method=arguments.method,
-        knowledge=store.manifest["files"],
-        recalibration={"name": arguments.recalibration, "k": arguments.k, **settings_of_method},
-        student_side=arguments.student_side,
+        knowledge=loss.store.manifest["files"],
+        recalibration={"name": arguments.recalibration, "k": arguments.k, **settings},
+        student_side=side,
         ts_positions=arguments.ts_positions,
     )
-    return 0
 
 
 if __name__ == "__main__":
