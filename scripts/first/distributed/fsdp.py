@@ -3,8 +3,8 @@
 It is built without storage and wrapped by torch's `fully_shard`: each block, then the rest. The
 first process loads the checkpoint as it would for itself and deals it out. Weights, gradients and
 optimizer are float32; with dtype bfloat16 layers are gathered and computed in bfloat16 while
-gradients are reduced in float32. The same calls run on GPUs (NCCL) and on CPUs (gloo); accelerate's
-own wrapper would silently fall back to data parallelism on CPUs, so the sharding is asserted here.
+gradients are reduced in float32. The same calls run on GPUs (NCCL) and on CPUs (gloo), where
+accelerate's own wrapper would silently fall back to data parallelism.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
         weights = load_weights(location, "float32", "cpu").state_dict()
     dealt_out = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(model, weights, options=dealt_out)
-    assert_sharded(root)
     return root
 
 
@@ -81,26 +80,6 @@ def is_sharded(model) -> bool:
     from torch.distributed.tensor import DTensor
 
     return isinstance(next(model.parameters()), DTensor)
-
-
-def assert_sharded(root) -> None:
-    """Raise RuntimeError unless each parameter is sharded over all processes."""
-    from torch.distributed.fsdp import FSDPModule
-    from torch.distributed.tensor import DTensor, Shard
-
-    parameters = list(root.parameters())
-    wrapped = all(isinstance(module, FSDPModule) for module in (root, *blocks(root)))
-    sharded = all(
-        isinstance(p, DTensor)
-        and p.placements == (Shard(0),)
-        and p.device_mesh.size() == comm.world()
-        for p in parameters
-    )
-    if not (wrapped and sharded):
-        raise RuntimeError("the model was not wrapped in FSDP2's full shard")
-    held = comm.totals(sum(p.to_local().numel() for p in parameters))[0]
-    if held != sum(p.numel() for p in parameters):
-        raise RuntimeError("the processes do not hold each parameter exactly once")
 
 
 def whole_model(model, location: Path | None, dtype: str):
@@ -131,19 +110,3 @@ def local(tensor):
     from torch.distributed.tensor import DTensor
 
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
-
-
-def like(parameter, shard):
-    """A tensor sharded like `parameter` from this process's shard."""
-    from torch.distributed.tensor import DTensor
-
-    if not isinstance(parameter, DTensor):
-        return shard
-    return DTensor.from_local(
-        shard,
-        parameter.device_mesh,
-        parameter.placements,
-        run_check=False,
-        shape=parameter.size(),
-        stride=parameter.stride(),
-    )

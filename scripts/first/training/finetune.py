@@ -7,12 +7,9 @@ Reads a base checkpoint and the corpus's train and validation splits; writes a c
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-
-import torch
 
 from scripts.first.data.rows import read_rows, scored_kind
 from scripts.first.distributed import comm
@@ -31,9 +28,10 @@ from scripts.first.models.determinism import seed_everything
 from scripts.first.models.encoding import EncodedRow, EncodingReport, check_candidates, encode_rows
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
 from scripts.first.provenance.made_by import provenance
-from scripts.first.runtime.state import open_state, remove_state
+from scripts.first.runtime.state import remove_state
 from scripts.first.training.loop import train
 from scripts.first.training.model import TrainingModel
+from scripts.first.training.resume import open_training_state
 from scripts.first.training.settings import settings_from
 from scripts.first.training.validation import validate
 
@@ -128,15 +126,3 @@ def check_vocabulary(outputs: int, tokenizer: TextTokenizer, folder: Path) -> No
             f"tokenizer and model disagree: {folder}: {tokenizer.vocabulary_size} tokens, "
             f"but the model has {outputs} outputs: use the model's own tokenizer"
         )
-
-
-def open_training_state(arguments: argparse.Namespace, record: dict) -> Path | None:
-    """The folder of this run's state, or None without --state-dir.
-
-    It is keyed by the checkpoint's record so far, the number of threads and the kind of device.
-    """
-    if arguments.state_dir is None:
-        return None
-    facts = {**record, "threads": os.environ.get("OMP_NUM_THREADS", "1")}
-    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    return comm.from_main(lambda: open_state(arguments.state_dir, facts))

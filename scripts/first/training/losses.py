@@ -1,7 +1,7 @@
-"""The losses at flat positions: hard labels, and knowledge matching (Eq. 5).
+"""Knowledge matching, Eq. 5, at flat positions.
 
 N counts supervised positions (of all sequences of a micro-batch, one after the other), V the
-vocabulary and k the stored tokens of a position. A loss needs only `Statistics` of a position's
+vocabulary and k the stored tokens of a position. Eq. 5 needs only `Statistics` of a position's
 logits: made here from all logits at once, or chunk by chunk in `model.py`. Losses are computed in
 float32, or in float64 where the logits are float64. No input is changed in place.
 """
@@ -13,43 +13,9 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from scripts.first.models.encoding import NO_LABEL
+from scripts.first.training.model import Statistics
 
 STUDENT_SIDES = ("full_vocab", "renorm", "softmax_same_c", "tail_bucket")
-
-
-@dataclass(frozen=True)
-class Statistics:
-    """What a loss needs of n positions' logits.
-
-    chosen: (n, k) logits at the ids; normaliser: (n,) log-sum-exp of all V logits; rest: (n,)
-    log-sum-exp of the V - k others, or None where it is not needed or nothing is left out.
-    """
-
-    chosen: torch.Tensor
-    normaliser: torch.Tensor
-    rest: torch.Tensor | None
-
-
-@dataclass(frozen=True)
-class LabelTargets:
-    """One label for each position, (N,) int64; NO_LABEL where there is none."""
-
-    labels: torch.Tensor
-
-    @property
-    def ids(self) -> torch.Tensor:
-        """(N, 1) ids at which the loss needs logits."""
-        return self.labels.clamp(min=0)[:, None]
-
-    def loss(self, logits: torch.Tensor) -> torch.Tensor:
-        """(N,) cross-entropy of logits (N, V); 0 where there is no label."""
-        return F.cross_entropy(logits, self.labels, ignore_index=NO_LABEL, reduction="none")
-
-    def loss_of(self, statistics: Statistics, rows: slice) -> torch.Tensor:
-        """(n,) the same for the positions in a slice."""
-        values = statistics.normaliser - statistics.chosen[:, 0]
-        return values.masked_fill(self.labels[rows] == NO_LABEL, 0.0)
 
 
 @dataclass(frozen=True)

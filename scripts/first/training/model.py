@@ -2,7 +2,7 @@
 
 N supervised positions times V tokens of logits, and as much again for their gradient, would be the
 largest tensors of a training step. A loss needs of a position's logits z only the k at some ids K
-and two sums (`losses.Statistics`), so where there are many positions a chunk of their logits is
+and two sums (`Statistics`), so where there are many positions a chunk of their logits is
 made, turned into its gradient in place and multiplied on, and the next takes its place:
 
     rest = log sum_{j not in K} exp z_j,    normaliser = log sum_j exp z_j,
@@ -14,13 +14,27 @@ The derivatives on the right come from autograd over tensors of shape (n, k).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from scripts.first.models.batching import collate
 from scripts.first.models.chunking import LOGITS, rows_at_once, spans
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import linear_head, supervised_hidden, supervised_logits
-from scripts.first.training.losses import Statistics
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """What a loss needs of n positions' logits.
+
+    chosen: (n, k) logits at the ids; normaliser: (n,) log-sum-exp of all V logits; rest: (n,)
+    log-sum-exp of the V - k others, or None where it is not needed or nothing is left out.
+    """
+
+    chosen: torch.Tensor
+    normaliser: torch.Tensor
+    rest: torch.Tensor | None
 
 
 class TrainingModel(torch.nn.Module):

@@ -96,8 +96,8 @@ def pretrain(arguments: argparse.Namespace) -> None:
     from scripts.first.models.determinism import seed_everything
     from scripts.first.runtime.state import remove_state
     from scripts.first.training.cross_entropy import CrossEntropy
-    from scripts.first.training.finetune import open_training_state
     from scripts.first.training.loop import train
+    from scripts.first.training.resume import open_training_state
     from scripts.first.training.settings import settings_from
 
     settings = settings_from(arguments)

@@ -8,6 +8,8 @@ its part of it; the one before is removed only then.
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
 import sys
 import time
@@ -17,10 +19,23 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from scripts.first.distributed import comm
-from scripts.first.distributed.fsdp import like, local
+from scripts.first.distributed.fsdp import local
 from scripts.first.models.checkpoints import readable
-from scripts.first.runtime.state import read_seal, seal_part, seconds_between_parts
-from scripts.first.training.optimizer import Optimizer
+from scripts.first.runtime.state import open_state, read_seal, seal_part, seconds_between_parts
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def open_training_state(arguments: argparse.Namespace, record: dict) -> Path | None:
+    """The folder of this run's state, or None without --state-dir.
+
+    It is keyed by the checkpoint's record so far, the number of threads and the kind of device.
+    """
+    if arguments.state_dir is None:
+        return None
+    facts = {**record, "threads": os.environ.get("OMP_NUM_THREADS", "1")}
+    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return comm.from_main(lambda: open_state(arguments.state_dir, facts))
 
 
 def check_weights(model, step: int) -> None:
@@ -40,9 +55,9 @@ def check_weights(model, step: int) -> None:
 class TrainingState:
     """State in a folder of `open_state`; without a folder nothing is kept."""
 
-    def __init__(self, folder: Path | None, model, optimizer: Optimizer, schedule):
-        self.folder, self.model, self.schedule = folder, model, schedule
-        self.adamw, self.stepped = optimizer.adamw, optimizer.stepped
+    def __init__(self, folder: Path | None, model, optimizer: torch.optim.AdamW, schedule):
+        self.folder, self.model = folder, model
+        self.optimizer, self.schedule = optimizer, schedule
         self.interval = seconds_between_parts()
         self.saved_at = time.monotonic()
 
@@ -94,30 +109,26 @@ class TrainingState:
             tensors["rng_cuda"] = torch.cuda.get_rng_state()
         for name, parameter in self.model.named_parameters():
             tensors[f"weight.{name}"] = local(parameter.detach()).contiguous()
-        for index, state in self.adamw.state_dict()["state"].items():
-            for name, value in state.items():
-                tensors[f"adamw.{index}.{name}"] = local(value).contiguous()
+        for index, values in self.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"{name}.{index}"] = local(value).contiguous()
         return tensors
 
     def _load(self, tensors: dict[str, torch.Tensor], schedule: dict) -> None:
         torch.set_rng_state(tensors["rng"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng_cuda"])
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                local(parameter).copy_(tensors[f"weight.{name}"])
-        moments: dict[int, dict] = {}
-        for key in [key for key in tensors if key.startswith("adamw.")]:
-            _, index, name = key.split(".")
-            parameter = self.stepped[int(index)]
-            device = "cpu" if name == "step" else local(parameter).device
-            # Copied, because a view into the file's buffer would keep all of it.
-            value = tensors.pop(key).to(device, copy=True)
-            moments.setdefault(int(index), {})[name] = (
-                value if name == "step" else like(parameter, value)
-            )
+        state = {}
+        for index, (name, parameter) in enumerate(self.model.named_parameters()):
+            local(parameter.detach()).copy_(tensors[f"weight.{name}"])
+            if f"step.{index}" not in tensors:  # it had no gradient yet
+                continue
+            moments = {moment: torch.zeros_like(parameter.detach()) for moment in MOMENTS}
+            for moment, value in moments.items():
+                local(value).copy_(tensors[f"{moment}.{index}"])
+            state[index] = {"step": tensors[f"step.{index}"].clone(), **moments}
         self.schedule.load_state_dict(schedule)
-        groups = self.adamw.state_dict()["param_groups"]
+        groups = self.optimizer.state_dict()["param_groups"]
         for group, rate in zip(groups, self.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
-        self.adamw.load_state_dict({"state": moments, "param_groups": groups})
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
