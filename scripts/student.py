@@ -84,34 +84,9 @@ def recalibration_settings(arguments) -> dict:
     return {}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Train one student."""
-    arguments = build_parser().parse_args(argv)
-
-    from scripts.first.distributed.comm import process_group
-
-    with process_group():
-        if arguments.objective == "hard_labels":
-            train_on_labels(arguments)
-        else:
-            train_on_knowledge(arguments)
-    return 0
-
-
-def train_on_labels(arguments) -> None:
-    """Fine-tune on hard labels."""
-    from scripts.first.training.cross_entropy import CrossEntropy
-    from scripts.first.training.finetune import finetune
-
-    facts = {"kind": "student", "method": arguments.method}
-    finetune("student", arguments, CrossEntropy(), arguments.method, **facts)
-
-
-def train_on_knowledge(arguments) -> None:
-    """Match the re-calibrated knowledge of the teacher (Eq. 5)."""
-    from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
-    from scripts.first.provenance import records
-    from scripts.first.training.finetune import finetune
+def knowledge_loss(arguments):
+    """Eq. 5 against the teacher's stored knowledge, re-calibrated."""
+    from scripts.first.knowledge.store import KnowledgeStore
     from scripts.first.training.knowledge_loss import KnowledgeLoss
 
     if arguments.knowledge is None:
@@ -120,32 +95,38 @@ def train_on_knowledge(arguments) -> None:
     if side == "softmax_same_c" and "c" not in settings:
         # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
         side = "renorm"
-    if arguments.pair is not None:
-        records.read(arguments.pair)
-    loss = KnowledgeLoss(
-        KnowledgeStore.open(arguments.knowledge),
-        arguments.k,
-        arguments.recalibration,
-        settings,
-        side,
-        arguments.ts_positions,
-    )
-    finetune(
-        "student",
-        arguments,
-        loss,
-        arguments.method,
-        made_from=[
-            arguments.knowledge / MANIFEST,
-            *filter(None, [arguments.selected, arguments.pair]),
-        ],
-        kind="student",
-        method=arguments.method,
-        knowledge=loss.store.manifest["files"],
-        recalibration={"name": arguments.recalibration, "k": arguments.k, **settings},
-        student_side=side,
-        ts_positions=arguments.ts_positions,
-    )
+    store = KnowledgeStore.open(arguments.knowledge)
+    name, positions = arguments.recalibration, arguments.ts_positions
+    return KnowledgeLoss(store, arguments.k, name, settings, side, positions)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train one student."""
+    arguments = build_parser().parse_args(argv)
+
+    from scripts.first.distributed.comm import process_group
+    from scripts.first.knowledge.store import MANIFEST
+    from scripts.first.provenance import records
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.finetune import finetune
+
+    with process_group():
+        loss, made_from = CrossEntropy(), []
+        facts = {"kind": "student", "method": arguments.method}
+        if arguments.objective == "knowledge":
+            loss = knowledge_loss(arguments)
+            facts |= {
+                "knowledge": loss.store.manifest["files"],
+                "recalibration": {"name": loss.recalibration, "k": loss.k, **loss.settings},
+                "student_side": loss.student_side,
+                "ts_positions": loss.ts_positions,
+            }
+            if arguments.pair is not None:
+                records.read(arguments.pair)
+            made_from = [arguments.knowledge / MANIFEST, arguments.selected, arguments.pair]
+        made_from = list(filter(None, made_from))
+        finetune("student", arguments, loss, arguments.method, made_from, **facts)
+    return 0
 
 
 if __name__ == "__main__":

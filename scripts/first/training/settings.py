@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scripts.first.errors import UserError, whole
 
+POSITIVE = "epochs batch_size micro_batch_size learning_rate adam_eps length_pool".split()
 HUGE = 1e18  # products of two settings stay within float32
 
 
@@ -31,14 +32,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         """Raise UserError for values that would train nothing, or something else, silently."""
-        for name in (
-            "epochs",
-            "batch_size",
-            "micro_batch_size",
-            "learning_rate",
-            "adam_eps",
-            "length_pool",
-        ):
+        for name in POSITIVE:
             value = getattr(self, name)
             if value is not None and not 0 < value < HUGE:
                 raise UserError(
