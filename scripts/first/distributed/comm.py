@@ -17,7 +17,7 @@ from typing import NoReturn, TypeVar
 from scripts.first.errors import USER_ERROR_STATUS, UserError
 
 T = TypeVar("T")
-TIMEOUT = datetime.timedelta(hours=2)  # the others wait while one hashes or gathers a model
+TIMEOUT = datetime.timedelta(hours=2)  # others wait while one hashes or gathers a model
 
 
 def launched() -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -77,21 +78,25 @@ class KnowledgeLoss:
         )
         return KnowledgeTargets(ids, q, self.student_side, self.settings.get("c"), mass)
 
+    @cached_property
+    def _row_by_hash(self) -> dict[bytes, int]:
+        return {row.tobytes(): index for index, row in enumerate(self.store.row_hashes)}
+
     def _stored_rows(self, rows: list[EncodedRow]) -> np.ndarray:
         """Indices of rows in the store, by content hash: never by order.
 
         Raises UserError where a row is missing or has another number of positions.
         """
-        hashes = np.frombuffer(b"".join(row.row_hash for row in rows), np.uint8)
-        indices = self.store.rows_of(hashes.reshape(-1, 16))
-        stored = self.store.offsets[indices + 1] - self.store.offsets[indices]
-        for row, index, positions in zip(rows, indices, stored, strict=True):
-            if index < 0 or positions != len(row.labels):
+        indices, offsets = [], self.store.offsets
+        for row in rows:
+            index = self._row_by_hash.get(row.row_hash)
+            if index is None or offsets[index + 1] - offsets[index] != len(row.labels):
                 raise UserError(
                     f"row {row.row_id} is not in the knowledge store: it was made from another "
                     "corpus, tokenizer or block length: extract it again"
                 )
-        return indices
+            indices.append(index)
+        return np.asarray(indices)
 
     def _recalibrated(self, log_probs: np.ndarray, first: np.ndarray) -> np.ndarray:
         """(N, k) float32 q of stored log-probabilities; first: the first position of each row."""
