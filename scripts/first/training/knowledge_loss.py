@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -78,10 +77,6 @@ class KnowledgeLoss:
         )
         return KnowledgeTargets(ids, q, self.student_side, self.settings.get("c"), mass)
 
-    @cached_property
-    def _row_by_hash(self) -> dict[bytes, int]:
-        return {row.tobytes(): index for index, row in enumerate(self.store.row_hashes)}
-
     def _stored_rows(self, rows: list[EncodedRow]) -> np.ndarray:
         """Indices of rows in the store, by content hash: never by order.
 
@@ -89,7 +84,7 @@ class KnowledgeLoss:
         """
         indices, offsets = [], self.store.offsets
         for row in rows:
-            index = self._row_by_hash.get(row.row_hash)
+            index = self.store.row_by_hash.get(row.row_hash)
             if index is None or offsets[index + 1] - offsets[index] != len(row.labels):
                 raise UserError(
                     f"row {row.row_id} is not in the knowledge store: it was made from another "
