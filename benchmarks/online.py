@@ -58,8 +58,8 @@ class Ours:
         from scripts.first.models.determinism import seed_everything
         from scripts.first.models.encoding import encode_rows
         from scripts.first.models.tokenizer import load_tokenizer
-        from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
-        from scripts.first.training.loop import Settings
+        from scripts.first.training.knowledge_loss import KnowledgeLoss
+        from scripts.first.training.settings import Settings
 
         seed_everything(SEED)
         table, folder = _table(bench, corpus), bench.model(32_000, "student")
@@ -69,7 +69,7 @@ class Ours:
         pool = Settings(1, BATCH[corpus], RATE, SEED).length_pool
         self.batches = training_batches(lengths, BATCH[corpus], SEED, 0, pool)
         store = KnowledgeStore.open(_knowledge(bench, corpus, table))
-        self.loss = MatchingLoss(self.encoded, store, Recalibration(K), "full_vocab", None)
+        self.loss = KnowledgeLoss(store, K)
         self.settings = Settings(1, BATCH[corpus], RATE, SEED)
         self.model = load_model(folder)
 
@@ -78,7 +78,7 @@ class Ours:
         from scripts.first.training.loop import train
 
         eos = self.tokenizer.eos_id
-        train(self.model, self.encoded, self.loss, "sequence_mean", self.settings, eos, "ours")
+        train(self.model, self.encoded, self.loss, self.settings, eos, "ours")
 
 
 class Gkd:

@@ -8,7 +8,8 @@ from benchmarks.harness import Row
 from benchmarks.points import Bench, TinyBench
 from benchmarks.work import encoded_rows, lengths_of
 from scripts.first.models.batching import inference_batches, training_batches
-from scripts.first.training.loop import Settings, micro_batches
+from scripts.first.training.loop import micro_batches
+from scripts.first.training.settings import Settings
 
 BLOCK = 2048  # the paper's: next to nothing is cut, so that lengths differ as they really do
 BAR = 0.05

@@ -61,7 +61,7 @@ CONFIGURATIONS = (
 
 def formula(configuration: Configuration):
     """Memory of a configuration by the formula."""
-    from scripts.first.models.head import ELEMENTS
+    from scripts.first.models.chunking import LOGITS
     from scripts.first.plan.architecture import from_config
     from scripts.first.plan.memory import Batch, Training, training_memory
 
@@ -70,7 +70,7 @@ def formula(configuration: Configuration):
         "float32", checkpointing=c.checkpointing, micro_batches=c.micro_batches, loss="labels"
     )
     batch = Batch(c.rows, c.length, c.rows * c.positions)
-    return training_memory(from_config(c.config(), c.what), batch, training, ELEMENTS["cpu"])
+    return training_memory(from_config(c.config(), c.what), batch, training, LOGITS["cpu"])
 
 
 def measured(configuration: Configuration) -> int:
@@ -119,8 +119,9 @@ def _train(configuration: Configuration) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from scripts.first.models.encoding import EncodedRow
-    from scripts.first.training.cross_entropy import train_on_labels
-    from scripts.first.training.loop import Settings
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.loop import train
+    from scripts.first.training.settings import Settings
 
     c, draw = configuration, np.random.default_rng(0)
     torch.manual_seed(0)
@@ -141,7 +142,7 @@ def _train(configuration: Configuration) -> None:
         micro_batch_size=c.rows,
         gradient_checkpointing=c.checkpointing,
     )
-    train_on_labels(model, rows, settings, 0, c.what)
+    train(model, rows, CrossEntropy(), settings, 0, c.what)
 
 
 def _measure(configuration: Configuration) -> int:

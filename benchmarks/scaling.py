@@ -11,8 +11,9 @@ from benchmarks.isolated import Peak, anonymous_bytes
 from benchmarks.points import Bench
 from benchmarks.work import encoded_rows, tokenizer_of
 from scripts.first.models.encoding import EncodedRow
-from scripts.first.training import loop as training
-from scripts.first.training.cross_entropy import train_on_labels
+from scripts.first.training import loop
+from scripts.first.training.cross_entropy import CrossEntropy
+from scripts.first.training.settings import Settings
 
 ROWS = (1000, 4000, 16000)
 # Small enough that 16k rows take seconds: what grows with the rows is the same at any size.
@@ -96,8 +97,8 @@ def extraction(scratch: str, rows: int) -> dict:
 
 def training_of(model, encoded, pad, epochs: float) -> None:
     """One pass over the rows."""
-    settings = training.Settings(epochs=epochs, batch_size=16, learning_rate=1e-4, seed=1)
-    train_on_labels(model, encoded, settings, pad, "benchmark")
+    settings = Settings(epochs=epochs, batch_size=16, learning_rate=1e-4, seed=1)
+    loop.train(model, encoded, CrossEntropy(), settings, pad, "benchmark")
 
 
 def train(scratch: str, rows: int) -> dict:

@@ -19,8 +19,9 @@ import numpy as np
 from benchmarks.harness import REPETITIONS, Row, costs, isolated, median, rates
 from benchmarks.points import VOCABULARIES, TinyBench
 from scripts.first.knowledge.store import BY_POSITION, KnowledgeStore, write_store
+from scripts.first.models.encoding import EncodedRow
 from scripts.first.training.knowledge_loss import (
-    Recalibration,  # brings torch, which is not the store's memory
+    KnowledgeLoss,  # brings torch, which is not the store's memory
 )
 
 ROWS, K = 2_000, 5
@@ -198,11 +199,11 @@ def write(source: str, folder: str, positions: int) -> dict:
 def epoch(folder: str, **_: object) -> dict:
     """What a student does with it: open, find the rows by their hashes, one epoch's targets."""
     start = time.perf_counter()
-    store, softmax = KnowledgeStore.open(folder), Recalibration(K, "prob_softmax", {"c": 0.3})
+    store = KnowledgeStore.open(folder)
+    loss = KnowledgeLoss(store, K, "prob_softmax", {"c": 0.3})
+    labels = np.split(np.zeros(store.offsets[-1]), store.offsets[1:-1])
     order = np.random.default_rng(0).permutation(len(store))
-    rows = store.rows_of(store.row_hashes[order])
+    rows = [EncodedRow("", None, 1, labels[i], store.row_hashes[i].tobytes()) for i in order]
     for first in range(0, len(rows), BATCH):
-        batch = rows[first : first + BATCH]
-        counts = store.offsets[batch + 1] - store.offsets[batch]
-        softmax.targets(store.rows(batch)["log_probs"], np.cumsum(counts) - counts)
+        loss.targets(rows[first : first + BATCH], "cpu")
     return {"seconds": time.perf_counter() - start}

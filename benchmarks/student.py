@@ -16,12 +16,14 @@ from scripts.first.knowledge.store import KnowledgeStore, write_store
 from scripts.first.models.batching import collate
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import supervised_hidden, supervised_logits
-from scripts.first.training import loop as training
-from scripts.first.training.cross_entropy import cross_entropy
-from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
+from scripts.first.training.cross_entropy import CrossEntropy
+from scripts.first.training.knowledge_loss import KnowledgeLoss
+from scripts.first.training.loop import backward
+from scripts.first.training.model import TrainingModel
+from scripts.first.training.settings import Settings
 
 K, C = 5, 0.3
-SETTINGS = training.Settings(epochs=1, batch_size=32, learning_rate=2e-5, seed=1)
+SETTINGS = Settings(epochs=1, batch_size=32, learning_rate=2e-5, seed=1)
 SPEED, MEMORY, LABELS = 1.5, 0.5, 1.05
 
 
@@ -84,7 +86,7 @@ def against_labels(bench: Bench, dataset: str, point: str) -> Iterator[Row]:
     step = Step(bench, batch, bench.model())
     calls = {
         "ours": lambda: step.ours(step.knowledge),
-        "labels": lambda: step.ours(cross_entropy),
+        "labels": lambda: step.ours(CrossEntropy()),
         "torch": step.dense_labels,
         "body": step.body,
     }
@@ -112,7 +114,9 @@ class Step:
         self.batch, self.pad = batch, tokenizer_of(bench).eos_id
         self.model = loaded(folder).train()
         self.store = self._store(bench.scratch / "stores" / folder.name)
-        self.knowledge = knowledge_loss(batch, self.store)
+        # Eq. 5 with Eq. 4's targets, as `first_ts` has it.
+        self.knowledge = KnowledgeLoss(self.store, K, "prob_softmax", {"c": C})
+        self.training_model = TrainingModel(self.model)
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(), lr=SETTINGS.learning_rate, eps=SETTINGS.adam_eps, foreach=True
         )
@@ -129,14 +133,10 @@ class Step:
             self.model.train()
         return KnowledgeStore.open(folder)
 
-    def ours(self, losses: Callable) -> tuple[float, float]:
+    def ours(self, loss) -> tuple[float, float]:
         """The project's own step; (loss, gradient norm)."""
-        chosen = np.arange(len(self.batch))
-        reduction = "sequence_mean" if losses is self.knowledge else "token_mean"
-        loss = training._backward(
-            self.model, self.batch, chosen, losses, reduction, SETTINGS, self.pad, 0
-        )
-        return loss, self._update()
+        value = backward(self.training_model, self.batch, loss, SETTINGS, self.pad, 1)
+        return value, self._update()
 
     def dense_labels(self) -> tuple[float, float]:
         """A step from labels with torch's cross-entropy on all supervised logits."""
@@ -165,9 +165,8 @@ class Step:
         ).logits.float()
         everything = logits.log_softmax(-1)
         here = torch.from_numpy(batch.supervised).to(device)
-        wanted = self.knowledge.in_chunks(batch, device, logits.shape[-1])
         index = torch.zeros((*here.shape, K), dtype=torch.int64, device=device)
-        index[here] = wanted.ids
+        index[here] = self.knowledge.targets(self.batch, device).ids
         target = torch.zeros(index.shape, device=device)
         target[here] = torch.from_numpy(self._targets(batch)).to(device)
         student = everything.gather(-1, index)
@@ -180,8 +179,8 @@ class Step:
         """(N, k) targets of Eq. 4, written out."""
         found = []
         for row in batch.rows:
-            hashed = np.frombuffer(self.batch[row].row_hash, np.uint8)[None]
-            stored = self.store.rows(self.store.rows_of(hashed))
+            index = self.store.row_by_hash[self.batch[row].row_hash]
+            stored = self.store.rows(np.asarray([index]))
             scaled = np.exp(np.exp(stored["log_probs"].astype(np.float64)) / C)
             found.append(scaled / scaled.sum(-1, keepdims=True))
         return np.concatenate(found).astype(np.float32)
@@ -193,9 +192,3 @@ class Step:
         self.optimizer.zero_grad(set_to_none=True)
         synchronise()
         return norm.item()
-
-
-def knowledge_loss(batch: list[EncodedRow], store: KnowledgeStore) -> MatchingLoss:
-    """Eq. 5 with Eq. 4's targets, as `first_ts` has it."""
-    recalibration = Recalibration(K, "prob_softmax", {"c": C})
-    return MatchingLoss(batch, store, recalibration, "full_vocab", None)

@@ -19,6 +19,7 @@ from scripts.first.runtime.launch import launch
 def build_parser():
     """Options of the five commands."""
     from scripts.first import cli
+    from scripts.first.training.settings import add_training_options
 
     options = cli.parser("scripts.models", __doc__)
     commands = options.add_subparsers(dest="command", required=True)
@@ -39,7 +40,7 @@ def build_parser():
     pretrain.add_argument("--supervise", choices=("all", "response"), default="all", help=tokens)
     pretrain.add_argument("--max-rows", type=positive, help="use this many rows, drawn by the seed")
     cli.add_encoding_options(pretrain)
-    cli.add_training_options(pretrain)
+    add_training_options(pretrain)
 
     copy = commands.add_parser("copy", help="copy a verified checkpoint", allow_abbrev=False)
     copy.add_argument("--source", type=Path, required=True, help="checkpoint folder to copy")

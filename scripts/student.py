@@ -16,8 +16,9 @@ from scripts.first.runtime.launch import launch
 def build_parser():
     """Options of one student's training."""
     from scripts.first import cli
+    from scripts.first.training.settings import add_training_options
 
-    options = cli.parser("scripts.student", __doc__.split("\n")[0])
+    options = cli.parser("scripts.student", __doc__)
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
     options.add_argument(
@@ -49,13 +50,13 @@ def build_parser():
         "--ts-positions", choices=("all", "answer_only"), default="all", help="where Eq. 4 acts"
     )
     cli.add_encoding_options(options)
-    cli.add_training_options(options)
+    add_training_options(options)
     cli.add_validation_options(options)
     return options
 
 
 def recalibration_settings(arguments) -> dict:
-    """Settings of the recalibration: {} or delta and space or c, the temperature."""
+    """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4."""
     from scripts.first.provenance import records
 
     if arguments.recalibration != "prob_softmax":
@@ -83,70 +84,48 @@ def recalibration_settings(arguments) -> dict:
     return {}
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Train one student."""
-    from scripts.first.cli import training_settings
-    from scripts.first.training.finetune import tune
+def knowledge_loss(arguments):
+    """Eq. 5 against the teacher's stored knowledge, re-calibrated."""
+    from scripts.first.knowledge.store import KnowledgeStore
+    from scripts.first.training.knowledge_loss import KnowledgeLoss
 
-    arguments = build_parser().parse_args(argv)
-    settings = training_settings(arguments)
-    if arguments.objective == "hard_labels":
-        from scripts.first.training.cross_entropy import train_on_labels
-
-        def fit(model, corpus, state):
-            eos = corpus.tokenizer.eos_id
-            return train_on_labels(model, corpus.train, settings, eos, arguments.method, state)
-
-        tune("student", arguments, fit, kind="student", method=arguments.method)
-        return 0
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
-
-    from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
-    from scripts.first.provenance import records
-    from scripts.first.training.knowledge_loss import (
-        MatchingLoss,
-        Recalibration,
-        check_outputs,
-        check_store,
-    )
-    from scripts.first.training.loop import train
-
-    settings_of_method = recalibration_settings(arguments)
-    if arguments.pair is not None:
-        records.read(arguments.pair)
-    store = KnowledgeStore.open(arguments.knowledge)
-    store.check_k(arguments.k)  # a mistake should cost no time
-    recalibration = Recalibration(
-        arguments.k, arguments.recalibration, settings_of_method, arguments.ts_positions
-    )
-    c = settings_of_method.get("c")
-    if arguments.student_side == "softmax_same_c" and c is None:
+    settings, side = recalibration_settings(arguments), arguments.student_side
+    if side == "softmax_same_c" and "c" not in settings:
         # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
-        arguments.student_side = "renorm"
+        side = "renorm"
+    store = KnowledgeStore.open(arguments.knowledge)
+    name, positions = arguments.recalibration, arguments.ts_positions
+    return KnowledgeLoss(store, arguments.k, name, settings, side, positions)
 
-    def fit(model, corpus, state):
-        check_outputs(store, model.config.vocab_size, arguments)
-        loss = MatchingLoss(corpus.train, store, recalibration, arguments.student_side, c)
-        rows, eos = corpus.train, corpus.tokenizer.eos_id
-        return train(model, rows, loss, "sequence_mean", settings, eos, arguments.method, state)
 
-    tune(
-        "student",
-        arguments,
-        fit,
-        check=lambda corpus: check_store(store, corpus.tokenizer, arguments),
-        made_from=[
-            arguments.knowledge / MANIFEST,
-            *filter(None, [arguments.selected, arguments.pair]),
-        ],
-        kind="student",
-        method=arguments.method,
-        knowledge=store.manifest["files"],
-        recalibration={"name": arguments.recalibration, "k": arguments.k, **settings_of_method},
-        student_side=arguments.student_side,
-        ts_positions=arguments.ts_positions,
-    )
+def main(argv: list[str] | None = None) -> int:
+    """Train one student."""
+    arguments = build_parser().parse_args(argv)
+
+    from scripts.first.distributed.comm import process_group
+    from scripts.first.knowledge.store import MANIFEST
+    from scripts.first.provenance import records
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.finetune import finetune
+
+    with process_group():
+        loss, made_from = CrossEntropy(), []
+        facts = {"kind": "student", "method": arguments.method}
+        if arguments.objective == "knowledge":
+            loss = knowledge_loss(arguments)
+            facts |= {
+                "knowledge": loss.store.manifest["files"],
+                "recalibration": {"name": loss.recalibration, "k": loss.k, **loss.settings},
+                "student_side": loss.student_side,
+                "ts_positions": loss.ts_positions,
+            }
+            if arguments.pair is not None:
+                records.read(arguments.pair)
+            made_from = [arguments.knowledge / MANIFEST, arguments.selected, arguments.pair]
+        made_from = list(filter(None, made_from))
+        finetune("student", arguments, loss, arguments.method, made_from, **facts)
     return 0
 
 

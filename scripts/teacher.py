@@ -11,31 +11,33 @@ from pathlib import Path
 from scripts.first.runtime.launch import launch
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Fine-tune one teacher."""
+def build_parser():
+    """Options of one teacher's training."""
     from scripts.first import cli
+    from scripts.first.training.settings import add_training_options
 
-    options = cli.parser("scripts.teacher", __doc__.split("\n")[0])
+    options = cli.parser("scripts.teacher", __doc__)
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
     options.add_argument(
         "--output-dir", type=Path, required=True, help="checkpoint folder to write"
     )
     cli.add_encoding_options(options)
-    cli.add_training_options(options)
+    add_training_options(options)
     cli.add_validation_options(options)
-    arguments = options.parse_args(argv)
+    return options
 
-    from scripts.first.training.cross_entropy import train_on_labels
-    from scripts.first.training.finetune import tune
 
-    settings = cli.training_settings(arguments)
+def main(argv: list[str] | None = None) -> int:
+    """Fine-tune one teacher."""
+    arguments = build_parser().parse_args(argv)
 
-    def fit(model, corpus, state):
-        eos = corpus.tokenizer.eos_id
-        return train_on_labels(model, corpus.train, settings, eos, "teacher", state)
+    from scripts.first.distributed.comm import process_group
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.finetune import finetune
 
-    tune("teacher", arguments, fit, kind="teacher")
+    with process_group():
+        finetune("teacher", arguments, CrossEntropy(), "teacher", kind="teacher")
     return 0
 
 

@@ -119,7 +119,7 @@ def head():
 def test_copies_of_the_logits_at_the_loss(head, loss):
     import torch
 
-    from scripts.first.training.losses import knowledge_matching_loss
+    from scripts.first.training.losses import KnowledgeTargets
 
     logits, copy, n, vocabulary = head
     labels = torch.randint(0, vocabulary, (n,))
@@ -132,7 +132,7 @@ def test_copies_of_the_logits_at_the_loss(head, loss):
         if loss == "labels":
             values = torch.nn.functional.cross_entropy(logits(), labels, reduction="none")
         else:
-            values = knowledge_matching_loss(logits(), ids, target, side, head_mass=mass)
+            values = KnowledgeTargets(ids, target, side, head_mass=mass).loss(logits())
         values.sum().backward()
 
     assert peak_of(step) == pytest.approx(LOSS_COPIES[loss] * copy, rel=0.03)
@@ -185,8 +185,9 @@ def test_copies_of_the_logits_without_gradients(stage):
 
 
 def test_training_keeps_no_copy_beyond_those_of_the_loss():
-    from scripts.first.training.cross_entropy import train_on_labels
-    from scripts.first.training.loop import Settings
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.loop import train
+    from scripts.first.training.settings import Settings
 
     encoded = tiny.encode(tiny.instruction_rows(60))
     model = tiny.random_llama(vocabulary=16000)
@@ -194,7 +195,8 @@ def test_training_keeps_no_copy_beyond_those_of_the_loss():
     settings = Settings(
         epochs=1, batch_size=60, learning_rate=1e-3, seed=0, gradient_checkpointing=True
     )
-    peak = peak_of(lambda: train_on_labels(model, encoded, settings, tiny.EOS, "test"))
+    loss = CrossEntropy()
+    peak = peak_of(lambda: train(model, encoded, loss, settings, tiny.EOS, "test"))
     assert peak == pytest.approx(LOSS_COPIES["labels"] * copy, rel=0.05)
 
 

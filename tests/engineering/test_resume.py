@@ -199,9 +199,9 @@ def test_bad_interval_is_one_line(base, tmp_path, monkeypatch, value):
         teacher.main(words(base, tmp_path / "out"))
 
 
-def test_what_is_said_to_be_saved_is_saved(tmp_path):
-    """A SIGTERM that comes after the look for a save: the state is saved before the run ends."""
-    from scripts.first.training import loop as training
+def test_a_run_that_stops_has_saved_its_state(tmp_path):
+    """A SIGTERM that arrives after the check for a save: the state is saved before the run ends."""
+    from scripts.first.training import loop
 
     class Keeper:
         folder, saved = tmp_path, []
@@ -212,8 +212,8 @@ def test_what_is_said_to_be_saved_is_saved(tmp_path):
         def save(self, step, curve):
             self.saved.append(step)
 
-    asked = training.StopRequest()
+    asked = loop.StopRequest()
     asked.stop = True
     with pytest.raises(UserError, match="stopped after step 3 of 9: test: its state is saved"):
-        training._save_if_asked(Keeper(), asked, 3, 9, [], "test")
+        loop.save_if_asked(Keeper(), asked, 3, [], "step 3 of 9: test")
     assert Keeper.saved == [3]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scripts.first.calibration.recalibration import prob_softmax
-from scripts.first.training.losses import knowledge_matching_loss
+from scripts.first.training.losses import KnowledgeTargets
 
 PT = np.array([0.95, 0.03, 0.01, 0.005, 0.003])
 HEAD_MASS = 0.998
@@ -23,12 +23,6 @@ def logits_of(head, vocabulary=12):
     return doubles([[*head, *[tail] * (vocabulary - len(head))]]).log()
 
 
-def arguments(side, n=1, mass=HEAD_MASS):
-    if side == "softmax_same_c":
-        return {"c": C}
-    return {"head_mass": torch.full((n,), mass).double()} if side == "tail_bucket" else {}
-
-
 def random_case(n=6, vocabulary=23, k=5, seed=0, scale=2.0):
     """Logits, ids, target (Eq. 4 of a random teacher) and the teacher's head mass."""
     g = torch.Generator().manual_seed(seed)
@@ -39,9 +33,19 @@ def random_case(n=6, vocabulary=23, k=5, seed=0, scale=2.0):
     return logits, ids, target, p.sum(-1).clamp(max=1.0)
 
 
-def loss_of(side, logits, ids, target, mass, **kwargs):
-    extra = {"c": C} if side == "softmax_same_c" else {}
-    return knowledge_matching_loss(logits, ids, target, side, head_mass=mass, **extra, **kwargs)
+def targets_of(side, ids, q, mass, eps=1e-6, c=C):
+    """Targets of a student side, with the C and the head mass that some of them need."""
+    return KnowledgeTargets(ids, q, side, c, mass, eps)
+
+
+def loss_of(side, logits, ids, q, mass, **kwargs):
+    return targets_of(side, ids, q, mass, **kwargs).loss(logits)
+
+
+def worked(side, logits, q=None, **kwargs):
+    """Loss (1,) of one student against the worked example's target."""
+    mass = doubles([HEAD_MASS])
+    return loss_of(side, logits, IDS, Q if q is None else q, mass, **kwargs)
 
 
 STUDENT = logits_of([0.60, 0.20, 0.10, 0.04, 0.02])

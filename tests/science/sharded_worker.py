@@ -6,19 +6,20 @@ checkpoints `plain` and `tied` of the folder.
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import sys
 from pathlib import Path
 
-from scripts.first.distributed import comm as distributed
-from scripts.first.distributed.fsdp import assert_sharded, sharded_model, whole_model
+from scripts.first.distributed import comm
+from scripts.first.distributed.fsdp import sharded_model, whole_model
 from scripts.first.files import write_json
-from scripts.first.models import head
+from scripts.first.models import chunking
 from scripts.first.models.checkpoints import load_weights, save_checkpoint
 from scripts.first.models.determinism import seed_everything
-from scripts.first.training.cross_entropy import train_on_labels
-from scripts.first.training.loop import Settings
+from scripts.first.training.cross_entropy import CrossEntropy
+from scripts.first.training.loop import train
+from scripts.first.training.model import TrainingModel
+from scripts.first.training.settings import Settings
 from tests import tiny_models as tiny
 
 VOCABULARY = 263
@@ -45,8 +46,9 @@ def trainable(folder: Path, case: str, sharded: bool):
     settings = dataclasses.replace(SETTINGS, **CASES[case])
     base = folder / ("tied" if case.startswith("tied") else "plain")
     seed_everything(1)
-    model = sharded_model(base, settings.dtype, False) if sharded else load_weights(base)
-    return model, settings
+    if sharded:
+        return sharded_model(base, TrainingModel, settings.dtype, False), settings
+    return load_weights(base), settings
 
 
 def rows():
@@ -54,41 +56,30 @@ def rows():
     return tiny.encode(tiny.choice_rows(ROWS // 2) + tiny.instruction_rows(ROWS // 2))
 
 
-def unwrapped_is_refused() -> bool:
-    """Plain data parallelism must not pass for sharding."""
-    from torch.nn.parallel import DistributedDataParallel
-
-    distributed.join()
-    try:
-        assert_sharded(DistributedDataParallel(copy.deepcopy(tiny.random_llama(0))).module)
-    except RuntimeError as error:
-        return "not wrapped" in str(error)
-    return False
-
-
 def main() -> int:
     """Train every case; the first process writes."""
     folder = Path(sys.argv[1])
-    refused = unwrapped_is_refused()
-    report = {"refused": refused, "world": distributed.world(), "cases": {}, "local": {}}
+    report = {"world": comm.world(), "cases": {}, "local": {}}
     for name in ("plain", "tied"):
-        _save(sharded_model(folder / name, "float32", False), folder / f"untouched-{name}")
-    at_once = head.ELEMENTS["cpu"]
+        model = sharded_model(folder / name, TrainingModel, "float32", False)
+        _save(model, folder / name, folder / f"untouched-{name}")
+    at_once = chunking.LOGITS["cpu"]
     for case in CASES:
-        head.ELEMENTS["cpu"] = CHUNKS[case] * VOCABULARY if case in CHUNKS else at_once
+        chunking.LOGITS["cpu"] = CHUNKS[case] * VOCABULARY if case in CHUNKS else at_once
         model, settings = trainable(folder, case, sharded=True)
         own = sum(p.to_local().numel() for p in model.parameters())
-        report["local"][case] = distributed.gathered(own)
-        report["cases"][case] = train_on_labels(model, rows(), settings, tiny.EOS, case)
-        _save(model, folder / f"trained-{case}", settings.dtype)
-    if distributed.is_main():
+        report["local"][case] = comm.gathered(own)
+        report["cases"][case] = train(model, rows(), CrossEntropy(), settings, tiny.EOS, case)
+        base = folder / ("tied" if case.startswith("tied") else "plain")
+        _save(model, base, folder / f"trained-{case}", settings.dtype)
+    if comm.is_main():
         write_json(folder / "report.json", report)
-    distributed.leave()
+    comm.leave()
     return 0
 
 
-def _save(model, target: Path, dtype: str = "float32") -> None:
-    whole = whole_model(model, dtype)
+def _save(model, base: Path, target: Path, dtype: str = "float32") -> None:
+    whole = whole_model(model, base, dtype)
     if whole is not None:
         save_checkpoint(whole, target, tiny.tokenizer_folder(), {"kind": "test"})
 

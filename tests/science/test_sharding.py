@@ -17,8 +17,8 @@ from safetensors.torch import load_file
 from scripts import knowledge, student, teacher
 from scripts.first.distributed.fsdp import whole_model
 from scripts.first.models.checkpoints import load_weights, save_checkpoint, verify_checkpoint
-from scripts.first.training.cross_entropy import train_on_labels
-from scripts.first.training.loop import micro_batches
+from scripts.first.training.cross_entropy import CrossEntropy
+from scripts.first.training.loop import micro_batches, train
 from tests import tiny_models as tiny
 from tests.science.sharded_worker import CASES, SETTINGS, rows, trainable
 
@@ -63,7 +63,6 @@ def trained(request, tmp_path_factory):
 def test_every_parameter_is_cut(trained):
     """No process holds the model: each at most its share, padding of a row or two aside."""
     folder, report = trained
-    assert report["refused"], "an unwrapped model passed for a sharded one"
     for case in CASES:
         model, _ = trainable(folder, case, sharded=False)
         total = sum(p.numel() for p in model.parameters())
@@ -86,7 +85,7 @@ def test_float32_is_that_of_one_process(trained, case):
     """The same losses at the same steps, and the same weights, to float32's rounding."""
     folder, report = trained
     model, settings = trainable(folder, case, sharded=False)
-    curve = train_on_labels(model, rows(), settings, tiny.EOS, case)
+    curve = train(model, rows(), CrossEntropy(), settings, tiny.EOS, case)
     assert [p["step"] for p in report["cases"][case]] == [p["step"] for p in curve]
     for sharded, alone in zip(report["cases"][case], curve, strict=True):
         assert sharded["loss"] == pytest.approx(alone["loss"], rel=1e-5)
@@ -118,7 +117,7 @@ def test_head_in_chunks_is_that_of_all_logits(trained, case):
     folder, report = trained
     chunks = {"plain": "chunks", "tied": "tied-chunks"}[case]
     model, settings = trainable(folder, case, sharded=False)
-    alone = [p["loss"] for p in train_on_labels(model, rows(), settings, tiny.EOS, case)]
+    alone = [p["loss"] for p in train(model, rows(), CrossEntropy(), settings, tiny.EOS, case)]
     sharded = [p["loss"] for p in report["cases"][chunks]]
     whole = [p["loss"] for p in report["cases"][case]]
     assert sharded != whole  # it did go the other way
@@ -145,7 +144,7 @@ def test_small_steps_are_not_rounded_away():
     model = tiny.random_llama(5)
     before = model.model.embed_tokens.weight.detach().clone()
     settings = replace(SETTINGS, dtype="bfloat16", learning_rate=1e-5, epochs=1)
-    train_on_labels(model, rows(), settings, tiny.EOS, "test")
+    train(model, rows(), CrossEntropy(), settings, tiny.EOS, "test")
     change = (model.model.embed_tokens.weight.detach() - before).abs()
     assert 0 < float(change.max()) < 1e-4  # bfloat16's resolution there is 2e-3
     assert model.lm_head.weight.dtype == torch.float32
@@ -293,7 +292,7 @@ def test_sigterm_to_the_launcher_and_knowledge_in_two_processes(tmp_path, monkey
 def test_whole_bfloat16_model_is_the_checkpoint(tmp_path):
     """What is validated is what is written: no buffer is rounded that loading leaves alone."""
     save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
-    live = whole_model(load_weights(tmp_path / "base"), "bfloat16")
+    live = whole_model(load_weights(tmp_path / "base"), None, "bfloat16")
     loaded = load_weights(tmp_path / "base", "bfloat16")
     ids = torch.arange(5, 255).repeat(2)[None]
     assert live.dtype == torch.bfloat16

@@ -102,16 +102,16 @@ def test_rows_and_their_hashes(tmp_path):
     for name in BY_POSITION:
         np.testing.assert_array_equal(rows[name], arrays[name][[3, 4, 0, 1, 2, 3, 4]])
     assert store.rows(np.asarray([2]))["ids"].shape == (1, 5)
-    hashes = arrays["row_hashes"][[2, 0]]
-    assert store.rows_of(np.concatenate([np.zeros_like(hashes), hashes])).tolist() == [-1, -1, 2, 0]
-    assert store.rows_of(np.zeros((0, 16), np.uint8)).tolist() == []
+    hashes = map(bytes, arrays["row_hashes"])
+    assert store.row_by_hash == {key: row for row, key in enumerate(hashes)}
 
 
 def test_of_equal_rows_the_last_is_found():
     arrays = make_arrays((1, 1, 1, 1))
     arrays["row_hashes"][[0, 2]] = arrays["row_hashes"][1]
     arrays["row_hashes"][3] = 0
-    assert KnowledgeStore(arrays, {}).rows_of(arrays["row_hashes"]).tolist() == [2, 2, 2, 3]
+    found = KnowledgeStore(arrays, {}).row_by_hash
+    assert [found[bytes(key)] for key in arrays["row_hashes"]] == [2, 2, 2, 3]
 
 
 def test_scored_positions_by_hand():

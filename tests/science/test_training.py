@@ -19,20 +19,37 @@ from scripts.first.models.batching import collate, training_batches
 from scripts.first.models.determinism import seed_everything
 from scripts.first.models.encoding import NO_LABEL
 from scripts.first.models.inference import supervised_logits
-from scripts.first.training.cross_entropy import cross_entropy, train_on_labels
-from scripts.first.training.knowledge_loss import MatchingLoss, Recalibration
-from scripts.first.training.loop import Settings, train
+from scripts.first.training.cross_entropy import CrossEntropy
+from scripts.first.training.knowledge_loss import KnowledgeLoss
+from scripts.first.training.loop import train
+from scripts.first.training.settings import Settings
 from tests import tiny_models as tiny
 
 ENCODED = tiny.encode(tiny.choice_rows(5) + tiny.instruction_rows(4))
 SETTINGS = Settings(epochs=1, batch_size=9, learning_rate=0.01, seed=3, warmup_ratio=0.0)
 
 
-def trained(encoded=ENCODED, reduction="token_mean", model_seed=0, **changes):
-    model = tiny.random_llama(model_seed)
+class MeanOfRows(CrossEntropy):
+    """Cross-entropy, averaged as knowledge matching is."""
+
+    def divisor(self, rows):
+        return len(rows)
+
+
+class Changed(CrossEntropy):
+    """Cross-entropy whose targets give another loss of the logits."""
+
+    def __init__(self, loss):
+        self.loss = loss
+
+    def targets(self, rows, device):
+        return self
+
+
+def trained(encoded=ENCODED, loss=None, **changes):
+    model = tiny.random_llama(0)
     settings = dataclasses.replace(SETTINGS, **changes)
-    curve = train(model, encoded, cross_entropy, reduction, settings, tiny.EOS, "test")
-    return model, curve
+    return model, train(model, encoded, loss or CrossEntropy(), settings, tiny.EOS, "test")
 
 
 def state(model) -> torch.Tensor:
@@ -52,19 +69,18 @@ def hand_loss(model, rows) -> tuple[torch.Tensor, int]:
     return total, count
 
 
-@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
-def test_one_step_is_a_hand_written_adamw_step(reduction):
+@pytest.mark.parametrize("loss", [CrossEntropy(), MeanOfRows()])
+def test_one_step_is_a_hand_written_adamw_step(loss):
     """AdamW's first step by its formula: w - lr (wd w + g / (|g| + eps)), after clipping."""
     model = tiny.random_llama(0)
     total, count = hand_loss(model, ENCODED)
-    loss = total / (count if reduction == "token_mean" else len(ENCODED))
-    loss.backward()
-    loss = loss.detach()
+    by_hand = total / (len(ENCODED) if isinstance(loss, MeanOfRows) else count)
+    by_hand.backward()
     norm = math.sqrt(sum(float((p.grad.double() ** 2).sum()) for p in model.parameters()))
     scale = min(1.0, 1.0 / (norm + 1e-6))
     assert scale < 1  # the clipping is at work
-    after, curve = trained(reduction=reduction, weight_decay=0.1, adam_eps=1e-3)
-    assert curve[0]["loss"] == pytest.approx(float(loss), rel=1e-5)
+    after, curve = trained(loss=loss, weight_decay=0.1, adam_eps=1e-3)
+    assert curve[0]["loss"] == pytest.approx(by_hand.item(), rel=1e-5)
     assert curve[0]["learning_rate"] == 0.01
     for old, new in zip(model.parameters(), after.parameters(), strict=True):
         gradient = old.grad * scale
@@ -94,13 +110,13 @@ def test_later_steps_follow_both_moments():
     torch.testing.assert_close(state(after), state(model), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("reduction", ["token_mean", "sequence_mean"])
+@pytest.mark.parametrize("loss", [CrossEntropy(), MeanOfRows()])
 @pytest.mark.parametrize("micro", [1, 2, 4, 9, 20])
-def test_micro_batches_add_up_to_the_whole_batch(reduction, micro):
-    """B5: the divisor is that of the whole step, however the step is cut."""
+def test_micro_batches_add_up_to_the_whole_batch(loss, micro):
+    """The divisor is that of the whole step, however the step is cut."""
     # A large epsilon makes AdamW's first step linear in the gradient.
-    whole, curve = trained(reduction=reduction, adam_eps=1.0)
-    cut, cut_curve = trained(reduction=reduction, adam_eps=1.0, micro_batch_size=micro)
+    whole, curve = trained(loss=loss, adam_eps=1.0)
+    cut, cut_curve = trained(loss=loss, adam_eps=1.0, micro_batch_size=micro)
     torch.testing.assert_close(state(cut), state(whole), atol=1e-6, rtol=0)
     assert cut_curve[0]["loss"] == pytest.approx(curve[0]["loss"], rel=1e-5)
     assert (state(whole) - state(tiny.random_llama(0))).abs().max() > 1e-4
@@ -148,22 +164,20 @@ def distill(model, **changes):
     encoded = tiny.encode(tiny.choice_rows(6))
     arrays = extract(tiny.random_llama(7), encoded, 5, tiny.EOS, 1000)
     store = KnowledgeStore(arrays, {})
-    softmax = Recalibration(5, "prob_softmax", {"c": 0.3})
-    loss = MatchingLoss(encoded, store, softmax, "full_vocab", 0.3)
+    loss = KnowledgeLoss(store, 5, "prob_softmax", {"c": 0.3})
     batch = collate(encoded, np.arange(len(encoded)), tiny.EOS)
-    ids, targets, _ = loss.targets_for(batch)
+    targets = loss.targets(encoded, "cpu")
 
     def divergence() -> float:
         """Forward KL of the targets, by hand."""
         with torch.no_grad():
             log_p = supervised_logits(model, batch).log_softmax(-1)
-        own = log_p.gather(1, torch.from_numpy(ids))
-        q = torch.from_numpy(targets)
+        own, q = log_p.gather(1, targets.ids), targets.q
         return float((q * (q.log() - own)).sum(1).mean())
 
     before = divergence()
     settings = dataclasses.replace(SETTINGS, epochs=15, batch_size=6, **changes)
-    train(model, encoded, loss, "sequence_mean", settings, tiny.EOS, "test")
+    train(model, encoded, loss, settings, tiny.EOS, "test")
     return before, divergence()
 
 
@@ -174,12 +188,12 @@ def test_matching_lowers_the_divergence_to_its_targets():
 
 
 def test_single_answer_token_receives_gradient():
-    """B1: a mask off by one loses the only signal of a one-letter answer."""
+    """A mask off by one would lose the only signal of a one-letter answer."""
     row = dataclasses.replace(tiny.encode(tiny.yes_no_rows(1), append_eos=False)[0])
     assert row.labels.tolist()[1:] == [NO_LABEL] and len(row.labels) == 2
     model = tiny.random_llama(0)
     batch = collate([row], np.asarray([0]), tiny.EOS)
-    cross_entropy(supervised_logits(model, batch), batch).sum().backward()
+    CrossEntropy().targets([row], "cpu").loss(supervised_logits(model, batch)).sum().backward()
     # d CE / d hidden state of the answer position reaches the head's row of the answer: p - 1.
     plain = tiny.full_logits(tiny.random_llama(0), row)[row.prompt_length - 1]
     gold = int(row.labels[0])
@@ -193,13 +207,11 @@ def test_single_answer_token_receives_gradient():
 
 def test_cross_entropy_is_zero_without_label():
     row = tiny.encode(tiny.choice_rows(1), append_eos=False)[0]
-    batch = collate([row], np.asarray([0]), tiny.EOS)
     logits = torch.randn(3, 263, generator=torch.Generator().manual_seed(0))
-    found = cross_entropy(logits, batch)
+    found = CrossEntropy().targets([row], "cpu").loss(logits)
+    labels = torch.from_numpy(row.labels[:2]).long()
     assert found[2] == 0
-    torch.testing.assert_close(
-        found[:2], F.cross_entropy(logits[:2], torch.from_numpy(batch.labels[:2]), reduction="none")
-    )
+    torch.testing.assert_close(found[:2], F.cross_entropy(logits[:2], labels, reduction="none"))
 
 
 def run_hash(folder, seed: int) -> str:
@@ -221,27 +233,25 @@ def test_same_seed_gives_the_same_file_and_another_seed_another(tmp_path):
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_loss_that_is_not_finite_stops_with_step_and_rows(value):
-    model, calls = tiny.random_llama(0), []
+    calls = []
 
-    def broken(logits, batch):
+    def broken(logits):
         calls.append(1)
         return logits.sum(-1) * (value if len(calls) == 2 else 1e-3)
 
-    settings = dataclasses.replace(SETTINGS, batch_size=5)
     with pytest.raises(UserError, match=r"step 2: rows train/0000\d\d") as caught:
-        train(model, ENCODED, broken, "token_mean", settings, tiny.EOS, "test")
+        trained(loss=Changed(broken), batch_size=5)
     assert "no checkpoint" in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_gradient_that_is_not_finite_stops():
     """In the last step it would leave a finite loss and ruined weights."""
-    model = tiny.random_llama(0)
 
-    def root(logits, batch):  # finite at 0, its derivative is not
+    def root(logits):  # finite at 0, its derivative is not
         return (logits - logits.detach()).abs().sum(-1).clamp(min=0).sqrt()
 
     with pytest.raises(UserError, match="gradient is nan at step 1"):
-        train(model, ENCODED, root, "token_mean", SETTINGS, tiny.EOS, "test")
+        trained(loss=Changed(root))
 
 
 def test_command_line_with_ruined_base_writes_no_checkpoint(tmp_path):
@@ -258,11 +268,6 @@ def test_command_line_with_ruined_base_writes_no_checkpoint(tmp_path):
     with pytest.raises(UserError, match="loss is nan at step 1"):
         student.main([*words.split(), *"--batch-size 4 --learning-rate 0.1 --seed 1".split()])
     assert not (tmp_path / "out").exists()
-
-
-def test_unknown_reduction():
-    with pytest.raises(ValueError, match="reduction"):
-        trained(reduction="mean")
 
 
 @pytest.mark.parametrize(
@@ -286,10 +291,8 @@ def test_settings_out_of_range(name, value):
 
 
 def test_hard_labels_use_the_mean_over_labelled_positions():
-    model = tiny.random_llama(0)
-    settings = dataclasses.replace(SETTINGS, learning_rate=1e-9)
     encoded = tiny.encode(tiny.choice_rows(3) + tiny.instruction_rows(3), append_eos=False)
-    total, count = hand_loss(model, encoded)
+    total, count = hand_loss(tiny.random_llama(0), encoded)
     assert count == sum(len(row.labels) - 1 for row in encoded)
-    curve = train_on_labels(model, encoded, settings, tiny.EOS, "test")
+    _, curve = trained(encoded, learning_rate=1e-9)
     assert curve[0]["loss"] == pytest.approx(float(total.detach()) / count, rel=1e-5)

@@ -1,24 +1,27 @@
-"""The processes that train one model together: who this one is, and what they say to each other.
+"""The processes that train one model together: this one's rank, and collectives on small values.
 
 `accelerate launch` (launcher.py) starts them and sets RANK, WORLD_SIZE and LOCAL_RANK. A job that
-was not launched so is one process and needs no communication at all.
+was not launched so is one process and needs no communication.
 """
 
 from __future__ import annotations
 
+import contextlib
+import datetime
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
 from scripts.first.errors import USER_ERROR_STATUS, UserError
 
 T = TypeVar("T")
+TIMEOUT = datetime.timedelta(hours=2)  # others wait while one hashes or gathers a model
 
 
 def launched() -> bool:
-    """Whether a launcher started this process: all it sets is there, not one stray variable."""
+    """Whether a launcher started this process: it sets all of these variables."""
     return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
@@ -28,39 +31,54 @@ def world() -> int:
 
 
 def rank() -> int:
-    """Number of this process, 0 in front."""
+    """Number of this process, from 0."""
     return int(os.environ["RANK"]) if launched() else 0
 
 
 def is_main() -> bool:
-    """The one process that writes files and speaks to the user."""
+    """Whether this is the one process that writes files and reports to the user."""
     return rank() == 0
 
 
-def join() -> None:
-    """Meet the other processes: NCCL between GPUs, gloo between CPUs and for what is offloaded."""
-    import datetime
+@contextlib.contextmanager
+def process_group() -> Iterator[None]:
+    """Join the other processes, if any, for the block, and leave them before an error is reported.
 
+    A mistake that all processes notice is reported by the first; the others give it time to.
+    """
+    if world() > 1:
+        join()
+    try:
+        yield
+    except (UserError, OSError, SystemExit):
+        if not is_main():
+            time.sleep(2)  # once a process has failed, the launcher ends all others
+        raise
+    finally:
+        leave()
+
+
+def join() -> None:
+    """Initialise the process group: NCCL between GPUs, gloo between CPUs and for offloading."""
     import torch
     from torch import distributed
 
     if distributed.is_initialized():
         return
-    patience = datetime.timedelta(hours=2)  # the others wait while one hashes or gathers a model
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if launched() else 0)
         backend = "cpu:gloo,cuda:nccl"
     else:
         backend = "gloo"
     if launched():
-        distributed.init_process_group(backend, timeout=patience)
-    else:  # one process that shards nothing but offloads
+        distributed.init_process_group(backend, timeout=TIMEOUT)
+    else:  # one process that offloads
         store = distributed.HashStore()
         distributed.init_process_group(backend, store=store, rank=0, world_size=1)
 
 
 def leave() -> None:
-    """Part from the others."""
+    """Destroy the process group, if there is one."""
     from torch import distributed
 
     if distributed.is_initialized():
@@ -80,7 +98,7 @@ def totals(*values: float) -> list[float]:
 
 
 def gathered(thing: T) -> list[T]:
-    """What every process has, in the order of their numbers; small Python objects only."""
+    """The values of all processes, by rank; small Python objects only."""
     if world() == 1:
         return [thing]
     from torch import distributed
@@ -90,44 +108,27 @@ def gathered(thing: T) -> list[T]:
     return things
 
 
-def from_main(work: Callable[[], T]) -> T:
-    """Let the first process work, and give all of them its result, a small Python object.
+def fail(message: str) -> NoReturn:
+    """Raise UserError on the first process and exit silently on the others, which call it too."""
+    if is_main():
+        raise UserError(message)
+    sys.exit(USER_ERROR_STATUS)
 
-    Its UserError or OSError is raised there and ends the others in silence.
+
+def from_main(work: Callable[[], T]) -> T:
+    """Run `work` on the first process only and return its result, a small object, on all.
+
+    If it raises UserError or OSError, so does this on the first, and the others exit silently.
     """
-    if world() == 1:
-        return work()
     result, failure = None, None
     if is_main():
         try:
             result = work()
         except (UserError, OSError) as error:
             failure = error
-    results = gathered((failure is None, result))
+    ok, result = gathered((failure is None, result))[0]
     if failure is not None:
         raise failure
-    if not results[0][0]:
-        _end_quietly()
-    return results[0][1]
-
-
-def main_first(work: Callable[[], T]) -> T:
-    """Work in every process, in the first one first: what it cannot do, the others do not try."""
-    kept = []
-    from_main(lambda: kept.append(work()))
-    return kept[0] if kept else work()
-
-
-def fail(message: str) -> NoReturn:
-    """Raise UserError in the first process; end the others, to whom the same happened, in silence.
-
-    Every process has to call it.
-    """
-    if is_main():
-        raise UserError(message)
-    _end_quietly()
-
-
-def _end_quietly() -> NoReturn:
-    time.sleep(2)  # the launcher ends all others once one has failed: let the first one speak
-    sys.exit(USER_ERROR_STATUS)
+    if not ok:
+        sys.exit(USER_ERROR_STATUS)
+    return result

@@ -2,8 +2,8 @@
 
 ``python -m scripts.first.distributed.launcher --processes 8 scripts.teacher OPTIONS`` is what the
 rules call where a job has more than one GPU; processes counts those of one machine. With more
-machines it must run inside a Slurm job that has them. A failure is told by the script's own line:
-the launcher's traceback would only say that there was one.
+machines it must run inside a Slurm job that has them. A failure is reported by the script's own
+line; the launcher's traceback would only add that there was one.
 """
 
 from __future__ import annotations
@@ -18,18 +18,19 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.first.errors import UserError, run_cli
+from scripts.first import cli
+from scripts.first.errors import UserError, positive, run_cli
 
 CONFIGURATION = Path(__file__).with_name("accelerate.yaml")
 
 
 def build_parser() -> argparse.ArgumentParser:
     """Options; all that follows the module's name is the module's."""
-    options = argparse.ArgumentParser(
-        prog="python -m scripts.first.distributed.launcher", description=__doc__, allow_abbrev=False
+    options = cli.parser("scripts.first.distributed.launcher", __doc__)
+    options.add_argument(
+        "--processes", type=positive, required=True, help="processes of each machine"
     )
-    options.add_argument("--processes", type=int, required=True, help="processes of each machine")
-    options.add_argument("--nodes", type=int, default=1, help="machines")
+    options.add_argument("--nodes", type=positive, default=1, help="machines")
     options.add_argument("--address", help="first machine (set by this program itself)")
     options.add_argument("module", help="script to run, such as scripts.teacher")
     options.add_argument("words", nargs=argparse.REMAINDER, help="the script's options")
@@ -37,12 +38,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def launch_line(arguments: argparse.Namespace) -> list[str]:
-    """Words of `accelerate launch` on this machine."""
+    """Arguments of `accelerate launch` on this machine."""
     words = ["--config_file", str(CONFIGURATION), "--gpu_ids", "all", "--use_fsdp"]
     words += ["--fsdp_version", "2", "--mixed_precision", "no", "--dynamo_backend", "no"]
     words += ["--num_processes", str(arguments.processes * arguments.nodes)]
     words += ["--num_machines", str(arguments.nodes)]
-    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))  # what the job was given, for all of them
+    threads = int(os.environ.get("OMP_NUM_THREADS", "1"))  # the job's, for all of its processes
     words += ["--num_cpu_threads_per_process", str(max(1, threads // arguments.processes))]
     if arguments.nodes > 1:
         words += ["--machine_rank", os.environ["SLURM_NODEID"]]
@@ -71,12 +72,12 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
     line = ["srun", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1"]
     line += ["--cpus-per-task", threads, "--kill-on-bad-exit=1"]
     if os.path.isfile(log := os.path.realpath("/proc/self/fd/1")):
-        # Written by the machines themselves: of a cancelled job srun is gone before they are.
+        # The machines write it themselves: when a job is cancelled, srun ends before they do.
         line += ["--output", log.replace("%", "%%"), "--open-mode", "append"]
-        fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND)  # what srun says: behind theirs, not over it
+        fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND)  # srun's own output is appended
     line += [sys.executable, "-m", "scripts.first.distributed.launcher"]
     line += ["--address", address[1] if address else hosts[0], *argv]
-    # What the job was submitted with must not be asked for again by its step.
+    # The step must not request again what the job was submitted with.
     asked = re.compile(r"(SLURM|SRUN|SBATCH|PMIX?)_(?!JOB_ID$|CONF$)")
     environment = {name: value for name, value in os.environ.items() if not asked.match(name)}
 
@@ -86,7 +87,7 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, pass_on)
-    # In a session of its own: a signal to this process's group is passed on once, and not to srun.
+    # In a session of its own, so that a signal to this process's group does not reach srun.
     with subprocess.Popen(line, env=environment, start_new_session=True) as step:
         return step.wait()
 
@@ -103,8 +104,6 @@ def _scontrol(*words: str) -> str:
 def main(argv: list[str]) -> int:
     """Launch, wait, return the status."""
     arguments = build_parser().parse_args(argv)
-    if arguments.processes < 1 or arguments.nodes < 1:
-        raise UserError("--processes and --nodes: they must be at least 1")
     if arguments.nodes > 1 and arguments.address is None:
         return spread(arguments, argv)
 
@@ -112,12 +111,12 @@ def main(argv: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    # Processes that were asked to end are saving their state. It would kill them after 30 seconds;
-    # whoever asked, such as Slurm, decides how long they have.
+    # Processes that were asked to end are saving their state. torch would kill them after 30
+    # seconds; whoever asked, such as Slurm, decides how long they have.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "86400")
     # Slurm signals every process of a job: this one has nothing to save, and must not end.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)
-    # What it would log of a failure stands in the lines below, or the script has said it.
+    # Failures are reported below, or by the script itself.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     try:
         launch_command(launch_command_parser().parse_args(launch_line(arguments)))
@@ -125,7 +124,7 @@ def main(argv: list[str]) -> int:
         number, failure = error.get_first_failure()
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
-            hint = ": mostly for want of memory" if name == "SIGKILL" else ""
+            hint = ": most likely out of memory" if name == "SIGKILL" else ""
             raise UserError(
                 f"process {number} of {arguments.module} was ended by {name}{hint}"
             ) from None

@@ -87,13 +87,10 @@ class KnowledgeStore:
         self.check_k(k)
         return np.exp(self.arrays["log_probs"][:, :k].astype(np.float64))
 
-    def rows_of(self, hashes: np.ndarray) -> np.ndarray:
-        """(M,) rows with these content hashes (M, 16) uint8; -1 where the teacher never saw it.
-
-        Of equal rows, the last.
-        """
-        own = {key: row for row, key in enumerate(map(bytes, self.row_hashes))}
-        return np.asarray([own.get(key, -1) for key in map(bytes, hashes)], dtype=np.int64)
+    @cached_property
+    def row_by_hash(self) -> dict[bytes, int]:
+        """Rows by their content hash; of equal rows, the last."""
+        return {key: row for row, key in enumerate(map(bytes, self.row_hashes))}
 
     def rows(self, indices: np.ndarray) -> Arrays:
         """Arrays by position of these rows, row after row."""

@@ -8,8 +8,12 @@ import numpy as np
 
 from scripts.first.errors import UserError
 from scripts.first.models.batching import Batch, collate, inference_batches
+from scripts.first.models.chunking import LOGITS, rows_at_once, spans
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.runtime.progress import progress
+
+# Architectures whose logits are the head's product with the last hidden state and nothing more.
+LINEAR = {"llama", "mistral", "mixtral", "olmo", "olmo2", "qwen2", "qwen3", "smollm3", "stablelm"}
 
 
 def supervised_logits(model, batch: Batch):
@@ -20,25 +24,35 @@ def supervised_logits(model, batch: Batch):
     """
     inputs, supervised = _inputs(model, batch)
     output = model(**inputs, logits_to_keep=supervised)
-    return output.logits.reshape(int(batch.counts.sum()), -1).float()
+    return output.logits.reshape(len(batch.labels), -1).float()
 
 
 def supervised_hidden(model, batch: Batch):
-    """Last hidden states (N, H) at the batch's supervised positions: what the head multiplies."""
+    """Last hidden states (N, H) at the batch's supervised positions: the head's inputs."""
     inputs, supervised = _inputs(model, batch)
     return model.get_decoder()(**inputs).last_hidden_state[supervised]
+
+
+def linear_head(model):
+    """The output head where logits are its product with the last hidden state, else None.
+
+    Architectures that are not known may cap or scale their logits.
+    """
+    import torch
+
+    head = model.get_output_embeddings()
+    plain = isinstance(head, torch.nn.Linear) and head.bias is None
+    return head if plain and model.config.model_type in LINEAR else None
 
 
 def logit_chunks(model, batch: Batch, rooms: dict) -> Iterator[tuple[slice, object]]:
     """Yield (slice of positions, float32 logits (n, V)) of the batch, without gradients.
 
-    Together they are `supervised_logits`. The next chunk takes the place of the last one, and the
-    next batch's that of this one where `rooms` is the same dictionary: fresh memory for every batch
-    costs a third of the head's time.
+    Together they are `supervised_logits`. A chunk takes the memory of the one before, and so does
+    the next batch where `rooms` is the same dictionary: fresh memory for every batch would cost a
+    third of the head's time.
     """
     import torch
-
-    from scripts.first.models.head import chunk_length, linear_head, spans
 
     head = linear_head(model)
     if head is None:
@@ -46,12 +60,11 @@ def logit_chunks(model, batch: Batch, rooms: dict) -> Iterator[tuple[slice, obje
         yield slice(0, len(logits)), logits
         return
     hidden, weight = supervised_hidden(model, batch), head.weight
-    for piece in spans(len(hidden), chunk_length(model)):
-        part = hidden[piece]
+    for rows in spans(len(hidden), rows_at_once(LOGITS, hidden.device.type, len(weight))):
+        part = hidden[rows]
         if "logits" not in rooms or len(rooms["logits"]) < len(part):
             rooms["logits"] = part.new_empty((len(part), len(weight)))
-        product = torch.mm(part, weight.t(), out=rooms["logits"][: len(part)])
-        yield piece, product.float()
+        yield rows, torch.mm(part, weight.t(), out=rooms["logits"][: len(part)]).float()
 
 
 def iterate_logits(
@@ -71,9 +84,9 @@ def iterate_logits(
 
 
 def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
-    """UserError where what a model said of some rows is infinite or NaN; it names the first ones.
+    """Raise UserError, naming the first rows, where model outputs are not finite.
 
-    numbers: (N,) or (N, k) log-probabilities; ids: (N,) the rows that they belong to.
+    numbers: (N,) or (N, k) log-probabilities; ids: (N,) the row of each.
     """
     bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
     if bad.any():
@@ -86,21 +99,21 @@ def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
 
 
 def ids_of(batch: Batch, encoded: list[EncodedRow]) -> list[str]:
-    """(N,) id of the row that each supervised position belongs to."""
+    """(N,) id of the row of each supervised position."""
     return [encoded[i].row_id for i in np.repeat(batch.rows, batch.counts)]
 
 
 def require_positions(model, encoded: list[EncodedRow]) -> None:
-    """Refuse rows that are longer than what the model was made to read.
+    """Raise UserError for rows that are longer than the model's position limit.
 
-    Rotary positions have no end: a Llama answers beyond it without a word, and wrongly.
+    Rotary positions have no end: beyond the limit a Llama's output is wrong without any error.
     """
     most = getattr(model.config, "max_position_embeddings", None)
     longest = max(encoded, key=lambda row: len(row.input_ids), default=None)
     if most and longest is not None and len(longest.input_ids) > most:
         raise UserError(
             f"row {longest.row_id}: {len(longest.input_ids)} tokens: the model reads {most} "
-            "(max_position_embeddings): shorten the row, or take a model that reads more"
+            "(max_position_embeddings): shorten the row, or use a model that reads more"
         )
 
 
@@ -108,8 +121,7 @@ def _inputs(model, batch: Batch):
     """(arguments of a forward pass without a cache, bool mask (B, S) of supervised positions)."""
     import torch
 
-    # Where weights rest in host memory the model says where it computes.
-    device = getattr(model, "compute_device", None) or next(model.parameters()).device
+    device = next(model.parameters()).device
     inputs = {
         "input_ids": torch.from_numpy(batch.input_ids).to(device),
         "attention_mask": torch.from_numpy(batch.attention_mask).to(device),

@@ -21,7 +21,7 @@ LOSS_COPIES = {"labels": 3, "knowledge": 4, "knowledge tail_bucket": 6}
 # The same without gradients: a chunk; logits in both types while those of the batch before are
 # still there, and for validation a part of them in slices.
 READING_COPIES = {"extraction": 1, "evaluation": 2.5, "validation": 3.1}
-CHUNK = 2**26  # logits of one chunk of the head on a GPU (scripts.first.models.head)
+CHUNK = 2**26  # logits of one chunk of the head on a GPU (scripts.first.models.chunking)
 COLUMNS = ("weights", "gradients", "optimizer", "activations", "logits")
 
 

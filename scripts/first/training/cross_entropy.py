@@ -1,50 +1,50 @@
-"""Hard-label training of any model on a uniform table: pretraining, teacher, fine-tuned student."""
+"""Hard labels: cross-entropy on the next token, for base models, teachers and baselines."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
 
 from scripts.first.models.encoding import NO_LABEL, EncodedRow
-from scripts.first.training.loop import Settings, train
-
-
-def train_on_labels(
-    model,
-    encoded: list[EncodedRow],
-    settings: Settings,
-    pad_id: int,
-    label: str,
-    state: Path | None = None,
-) -> list[dict]:
-    """Cross-entropy on the next token at supervised positions, mean over labelled positions."""
-    return train(model, encoded, cross_entropy, "token_mean", settings, pad_id, label, state)
+from scripts.first.models.tokenizer import TextTokenizer
+from scripts.first.training.model import Statistics
 
 
 class CrossEntropy:
-    """losses(logits (N, V), batch) -> (N,) float32 cross-entropy; 0 where there is no label."""
+    """Cross-entropy at supervised positions, averaged over a step's labelled positions."""
 
-    def __call__(self, logits, batch):
-        from torch.nn.functional import cross_entropy as torch_cross_entropy
+    def check(self, rows: list[EncodedRow], tokenizer: TextTokenizer, outputs: int) -> None:
+        """Any rows will do."""
 
-        labels = self._labels(batch, logits.device)
-        return torch_cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="none")
+    def divisor(self, rows: list[EncodedRow]) -> int:
+        """A step's loss is the mean over its labelled positions."""
+        return max(1, sum(int((row.labels != NO_LABEL).sum()) for row in rows))
 
-    def in_chunks(self, batch, device, outputs: int):
-        """The same for logits that are never all there: normaliser - logit of the label."""
-        from scripts.first.models.head import InChunks
-
-        labels = self._labels(batch, device)
-
-        def loss(statistics, span):
-            values = statistics.normaliser - statistics.chosen[:, 0]
-            return values.masked_fill(labels[span] == NO_LABEL, 0.0)
-
-        return InChunks(labels.clamp(min=0)[:, None], loss)
-
-    def _labels(self, batch, device):
-        import torch
-
-        return torch.from_numpy(batch.labels).to(device)
+    def targets(self, rows: list[EncodedRow], device) -> LabelTargets:
+        """The labels at the N supervised positions of some rows, row after row."""
+        labels = np.concatenate([row.labels for row in rows]).astype(np.int64)
+        return LabelTargets(torch.from_numpy(labels).to(device))
 
 
-cross_entropy = CrossEntropy()
+@dataclass(frozen=True)
+class LabelTargets:
+    """One label for each position, (N,) int64; NO_LABEL where there is none."""
+
+    labels: torch.Tensor
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """(N, 1) ids at which the loss needs logits."""
+        return self.labels.clamp(min=0)[:, None]
+
+    def loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """(N,) cross-entropy of logits (N, V); 0 where there is no label."""
+        return F.cross_entropy(logits, self.labels, ignore_index=NO_LABEL, reduction="none")
+
+    def loss_of(self, statistics: Statistics, rows: slice) -> torch.Tensor:
+        """(n,) the same for the positions in a slice."""
+        values = statistics.normaliser - statistics.chosen[:, 0]
+        return values.masked_fill(self.labels[rows] == NO_LABEL, 0.0)

@@ -1,154 +1,110 @@
-"""Knowledge matching: stored knowledge to targets, joined to student rows by content hash."""
+"""Knowledge matching: a teacher's stored top k becomes targets, joined to rows by content hash."""
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 
 from scripts.first.calibration.recalibration import recalibrate
 from scripts.first.errors import UserError
 from scripts.first.knowledge.store import KnowledgeStore
-from scripts.first.models.batching import Batch
 from scripts.first.models.encoding import EncodedRow
-from scripts.first.models.head import InChunks
 from scripts.first.models.tokenizer import TextTokenizer
-from scripts.first.training.losses import check_targets, knowledge_matching_loss, matching_of
+from scripts.first.training.losses import KnowledgeTargets
+
+# Rounding in float32 leaves sums within 1e-6 of 1; raw teacher probabilities lie further off.
+SUM_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
-class Recalibration:
-    """How a teacher's k most probable tokens become targets (paper section 4.2).
+class KnowledgeLoss:
+    """Eq. 5 against the re-calibrated teacher (paper, section 4.2), averaged over a step's rows.
 
-    `ts_positions: answer_only` recalibrates the first position of each row and gives all others
-    the A.1 normalisation.
+    k: tokens of a position that are matched. recalibration: `none` (A.1), `label_smoothing` (Eq. 3)
+    or `prob_softmax` (Eq. 4), with its `settings` (delta and space, or c). student_side: see
+    `losses.KnowledgeTargets`. ts_positions `answer_only` re-calibrates the first position of each
+    row and gives all others the A.1 normalisation.
     """
 
+    store: KnowledgeStore
     k: int
-    name: str = "none"
+    recalibration: str = "none"
     settings: dict = field(default_factory=dict)
+    student_side: str = "full_vocab"
     ts_positions: str = "all"
 
-    def targets(self, log_probs: np.ndarray, first: np.ndarray) -> np.ndarray:
-        """(N, k) float32 targets q of stored log_probs (N, at least k).
+    def __post_init__(self) -> None:
+        """Raise UserError unless k tokens are stored."""
+        self.store.check_k(self.k)
 
-        first: positions among the N that are the first of their rows.
-        """
-        probabilities = np.exp(log_probs[:, : self.k].astype(np.float64))
-        targets = recalibrate(probabilities, self.name, **self.settings)
-        if self.ts_positions == "answer_only" and self.name != "none":
-            plain = recalibrate(probabilities, "none")
-            plain[first] = targets[first]
-            targets = plain
-        return targets.astype(np.float32)
-
-
-def check_store(store: KnowledgeStore, tokenizer: TextTokenizer, arguments: argparse.Namespace):
-    """Refuse knowledge of another vocabulary; ids are matched directly."""
-    if "vocabulary" not in store.manifest:
-        raise UserError(
-            f"incomplete manifest: {arguments.knowledge}: it names no vocabulary: extract again"
-        )
-    if store.manifest["vocabulary"] != tokenizer.vocabulary_sha256():
-        raise UserError(
-            f"teacher and student have different vocabularies: {arguments.knowledge}: its "
-            f"teacher's tokens are not those of {arguments.model}: pair models of one family"
-        )
-
-
-def check_outputs(store: KnowledgeStore, outputs: int, arguments: argparse.Namespace) -> None:
-    """Refuse ids that the student cannot say: a teacher's head may exceed the shared tokenizer."""
-    if store.largest_id >= outputs:
-        raise UserError(
-            f"the teacher's vocabulary exceeds the student's: {arguments.knowledge}: it holds id "
-            f"{store.largest_id}, {arguments.model} has {outputs} outputs: pair other models"
-        )
-
-
-class MatchingLoss:
-    """losses(logits, batch) of Eq. 5 for a student's training rows.
-
-    logits (N, V) at the batch's supervised positions; returns (N,). Rows join to the store by their
-    content hash: shuffling, another order or a missing row can never misalign them. Targets are
-    made for each batch, so that memory does not grow with the store.
-    """
-
-    def __init__(
-        self,
-        encoded: list[EncodedRow],
-        store: KnowledgeStore,
-        recalibration: Recalibration,
-        student_side: str,
-        c: float | None,
-    ):
-        store.check_k(recalibration.k)
-        self.store, self.recalibration = store, recalibration
-        self.student_side, self.c = student_side, c
-        hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
-        self.rows = store.rows_of(hashes.reshape(-1, 16))
-        for row, index in zip(encoded, self.rows.tolist(), strict=True):
-            self._check(row, index)
-
-    def _check(self, row: EncodedRow, index: int) -> None:
-        if index < 0:
+    def check(self, rows: list[EncodedRow], tokenizer: TextTokenizer, outputs: int) -> None:
+        """Raise UserError unless the store fits the student's rows, tokenizer and `outputs`."""
+        if "vocabulary" not in self.store.manifest:
+            raise UserError("the store's manifest names no vocabulary: --knowledge: extract again")
+        if self.store.manifest["vocabulary"] != tokenizer.vocabulary_sha256():
             raise UserError(
-                f"row {row.row_id} is not in the knowledge store: the store was made from another "
-                "corpus, tokenizer or block length: extract it again"
+                "teacher and student have different vocabularies: --knowledge and --model: "
+                "use models of one family"
             )
-        stored = int(self.store.offsets[index + 1] - self.store.offsets[index])
-        if stored != len(row.labels):
+        if self.store.largest_id >= outputs:
             raise UserError(
-                f"row {row.row_id}: the knowledge store has {stored} positions for it, the "
-                f"student {len(row.labels)}: extract it again"
+                f"the teacher's vocabulary exceeds the student's: --knowledge has id "
+                f"{self.store.largest_id}, --model has {outputs} outputs: use models of one family"
             )
+        self._stored_rows(rows)
 
-    def targets_for(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Token ids (N, k) int64, targets (N, k) float32 and, for `tail_bucket`, mass (N,) float32.
+    def divisor(self, rows: list[EncodedRow]) -> int:
+        """A step's loss is the mean over its rows, as in the authors' code."""
+        return len(rows)
 
-        N counts the batch's supervised positions, row after row; the mass is the teacher's on the
-        k ids.
+    def targets(self, rows: list[EncodedRow], device) -> KnowledgeTargets:
+        """Targets at the N supervised positions of some rows, row after row.
+
+        They are made for each batch, so that memory does not grow with the store.
         """
-        known, k = self.store.rows(self.rows[batch.rows]), self.recalibration.k
-        first = np.cumsum(batch.counts) - batch.counts
-        targets = self.recalibration.targets(known["log_probs"], first)
-        mass = _head_mass(known, k) if self.student_side == "tail_bucket" else None
-        return known["ids"][:, :k].astype(np.int64), targets, mass
-
-    def __call__(self, logits, batch: Batch):
-        ids, target, mass = self._targets(batch, logits.device, logits.shape[-1])
-        side, c = self.student_side, self._c()
-        return knowledge_matching_loss(logits, ids, target, side, c=c, head_mass=mass, check=False)
-
-    def in_chunks(self, batch: Batch, device, outputs: int) -> InChunks:
-        """The same loss for logits that are never all there."""
-        ids, target, mass = self._targets(batch, device, outputs)
-
-        def loss(statistics, span):
-            part = None if mass is None else mass[span]
-            return matching_of(
-                statistics, target[span], self.student_side, c=self._c(), head_mass=part
-            )
-
-        return InChunks(ids, loss)
-
-    def _c(self) -> float | None:
-        return self.c if self.student_side == "softmax_same_c" else None
-
-    def _targets(self, batch: Batch, device, outputs: int):
-        """What `targets_for` gives, checked, as tensors where the logits are."""
-        import torch
-
-        ids, target, mass = self.targets_for(batch)
-        check_targets(ids, target, outputs)
-        return (
+        known = self.store.rows(self._stored_rows(rows))
+        counts = np.asarray([len(row.labels) for row in rows])
+        first = np.cumsum(counts) - counts
+        q = self._recalibrated(known["log_probs"][:, : self.k], first)
+        if not np.all(np.abs(q.sum(axis=1) - 1) < SUM_TOLERANCE):
+            raise ValueError("a target does not sum to 1")
+        mass = self._head_mass(known) if self.student_side == "tail_bucket" else None
+        ids, q, mass = (
             None if array is None else torch.from_numpy(array).to(device)
-            for array in (ids, target, mass)
+            for array in (known["ids"][:, : self.k].astype(np.int64), q, mass)
         )
+        return KnowledgeTargets(ids, q, self.student_side, self.settings.get("c"), mass)
 
+    def _stored_rows(self, rows: list[EncodedRow]) -> np.ndarray:
+        """Indices of rows in the store, by content hash: never by order.
 
-def _head_mass(known: dict[str, np.ndarray], k: int) -> np.ndarray:
-    """Probability of the k ids, (N,) float32: 1 - tail, less what is stored beyond k."""
-    mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0))
-    beyond = np.exp(known["log_probs"][:, k:].astype(np.float64)).sum(1)
-    return np.clip(mass - beyond, 0.0, 1.0).astype(np.float32)
+        Raises UserError where a row is missing or has another number of positions.
+        """
+        indices, offsets = [], self.store.offsets
+        for row in rows:
+            index = self.store.row_by_hash.get(row.row_hash)
+            if index is None or offsets[index + 1] - offsets[index] != len(row.labels):
+                raise UserError(
+                    f"row {row.row_id} is not in the knowledge store: it was made from another "
+                    "corpus, tokenizer or block length: extract it again"
+                )
+            indices.append(index)
+        return np.asarray(indices)
+
+    def _recalibrated(self, log_probs: np.ndarray, first: np.ndarray) -> np.ndarray:
+        """(N, k) float32 q of stored log-probabilities; first: the first position of each row."""
+        p = np.exp(log_probs.astype(np.float64))
+        q = recalibrate(p, self.recalibration, **self.settings)
+        if self.ts_positions == "answer_only":
+            normalised = recalibrate(p, "none")
+            normalised[first] = q[first]
+            q = normalised
+        return q.astype(np.float32)
+
+    def _head_mass(self, known: dict[str, np.ndarray]) -> np.ndarray:
+        """(N,) float32 probability of the k ids: 1 - tail, less what is stored beyond k."""
+        mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0))
+        beyond = np.exp(known["log_probs"][:, self.k :].astype(np.float64)).sum(axis=1)
+        return np.clip(mass - beyond, 0.0, 1.0).astype(np.float32)

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.first.cli import described, training_settings
 from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path, sha256_file
@@ -96,10 +95,12 @@ def pretrain(arguments: argparse.Namespace) -> None:
     )
     from scripts.first.models.determinism import seed_everything
     from scripts.first.runtime.state import remove_state
-    from scripts.first.training.cross_entropy import train_on_labels
-    from scripts.first.training.finetune import open_training_state
+    from scripts.first.training.cross_entropy import CrossEntropy
+    from scripts.first.training.loop import train
+    from scripts.first.training.resume import open_training_state
+    from scripts.first.training.settings import settings_from
 
-    settings = training_settings(arguments)
+    settings = settings_from(arguments)
     tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0])
     rows = [row for path in arguments.text for row in read_rows(path)]
     if arguments.max_rows and arguments.max_rows < len(rows):
@@ -107,27 +108,27 @@ def pretrain(arguments: argparse.Namespace) -> None:
         rows = [rows[i] for i in np.sort(chosen)]
     encoded, report = _encode(rows, tokenizer, arguments)
     seed_everything(settings.seed)
+    base, folders = None, [arguments.tokenizer]
     if arguments.start_from:
         model = load_model(arguments.start_from, "float32")
         base = weights_digest(verify_checkpoint(arguments.start_from)[1])
+        folders.append(arguments.start_from)
     else:
         model = random_model(json.loads(arguments.architecture or "{}"), tokenizer)
-        base = None
     record = {
         "kind": "pretrained",
         "base": base,
         "text": [sha256_file(path) for path in arguments.text],
         "tokenizer": tokenizer.sha256,
-        "settings": {**described(settings), "supervise": arguments.supervise},
+        "settings": {**asdict(settings), "supervise": arguments.supervise},
         "encoding": asdict(report),
         "provenance": provenance("models"),
     }
     state = open_training_state(arguments, record)
-    curve = train_on_labels(model, encoded, settings, tokenizer.eos_id, "pretraining", state)
-    model = whole_model(model, settings.dtype)
-    folders = [arguments.tokenizer, *filter(None, [arguments.start_from])]
+    eos = tokenizer.eos_id
+    record["curve"] = train(model, encoded, CrossEntropy(), settings, eos, "pretraining", state)
+    model = whole_model(model, None, settings.dtype)
     sources = [*arguments.text, *(folder / RECORD for folder in folders)]
-    record["curve"] = curve
     save_checkpoint(model, arguments.output_dir, arguments.tokenizer, record, sources)
     if arguments.state_dir:
         remove_state(arguments.state_dir)
@@ -152,22 +153,13 @@ def _encode(rows, tokenizer, arguments) -> tuple[list[EncodedRow], EncodingRepor
     """Rows with the loss on their response, or on every token after BOS, cut at the block."""
     if arguments.supervise == "response":
         return encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
-    report = EncodingReport(rows=len(rows))
-    encoded = []
+    report, encoded = EncodingReport(rows=len(rows)), []
     texts = tokenizer.encode_many([row["prompt"] + row["response"] for row in rows])
     for row, ids in zip(rows, texts, strict=True):
-        labels = [*ids[1:], tokenizer.eos_id][: arguments.block_length]
-        input_ids = np.asarray(ids[: arguments.block_length], dtype=np.int32)
-        encoded.append(
-            EncodedRow(
-                row["id"],
-                input_ids,
-                1,
-                np.asarray(labels, dtype=np.int32),
-                row_hash(input_ids, 1),
-            )
-        )
-        report.cut_responses += len(ids) > arguments.block_length
-        report.longest = max(report.longest, len(input_ids))
+        labels = np.asarray([*ids[1:], tokenizer.eos_id][: arguments.block_length], np.int32)
+        kept = np.asarray(ids[: arguments.block_length], np.int32)
+        encoded.append(EncodedRow(row["id"], kept, 1, labels, row_hash(kept, 1)))
+        report.cut_responses += len(ids) > len(kept)
+        report.longest = max(report.longest, len(kept))
         report.supervised_positions += len(labels)
     return encoded, report

@@ -1,6 +1,6 @@
-"""What a training run needs to go on as if it had never stopped: written whole, read verified.
+"""The state of a training run, from which a stopped run continues to the same bytes.
 
-Each process keeps its own part of the float32 weights and of AdamW's two moments, and torch's
+Each process keeps its own shard of the float32 weights and of the optimizer's state, and torch's
 random state, in `step-N/process-R.safetensors`; the seal beside it holds the step, the schedule and
 the loss curve. The order of the rows follows from the seed. A step counts when every process has
 its part of it; the one before is removed only then.
@@ -8,126 +8,127 @@ its part of it; the one before is removed only then.
 
 from __future__ import annotations
 
+import argparse
+import os
 import shutil
 import sys
 import time
 from pathlib import Path
 
-from scripts.first.distributed import comm as distributed
-from scripts.first.distributed.fsdp import like, local
-from scripts.first.runtime.state import read_seal, seal_part, seconds_between_parts
+import torch
+from safetensors.torch import load_file, save_file
+
+from scripts.first.distributed import comm
+from scripts.first.distributed.fsdp import local
+from scripts.first.models.checkpoints import readable
+from scripts.first.runtime.state import open_state, read_seal, seal_part, seconds_between_parts
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
-SCHEDULE = ("last_epoch", "_step_count", "_last_lr")
+
+
+def open_training_state(arguments: argparse.Namespace, record: dict) -> Path | None:
+    """The folder of this run's state, or None without --state-dir.
+
+    It is keyed by the checkpoint's record so far, the number of threads and the kind of device.
+    """
+    if arguments.state_dir is None:
+        return None
+    facts = {**record, "threads": os.environ.get("OMP_NUM_THREADS", "1")}
+    facts["device"] = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    return comm.from_main(lambda: open_state(arguments.state_dir, facts))
 
 
 def check_weights(model, step: int) -> None:
-    """UserError, in every process, where a weight is not finite: a step can overflow them.
+    """Raise UserError, on every process, where a weight is not finite.
 
-    Its loss and gradient were finite, and after the last step nothing else would notice.
+    A step can overflow weights although its loss and gradient were finite, and after the last step
+    nothing else would notice.
     """
     bad = sum(not bool(local(p.detach()).isfinite().all()) for p in model.parameters())
-    if distributed.totals(bad)[0]:
-        distributed.fail(
+    if comm.totals(bad)[0]:
+        comm.fail(
             f"a weight is not finite after step {step}: no checkpoint was written; "
             "lower the learning rate"
         )
 
 
 class TrainingState:
-    """The state of one training run in a folder of `open_state`; without a folder it keeps none."""
+    """State in a folder of `open_state`; without a folder nothing is kept."""
 
-    def __init__(self, folder: Path | None, model, optimizer, schedule):
+    def __init__(self, folder: Path | None, model, optimizer: torch.optim.AdamW, schedule):
         self.folder, self.model = folder, model
-        self.optimizer, self.schedule = optimizer.adamw, schedule
-        self.stepped = optimizer.named
-        self.between = seconds_between_parts()
+        self.optimizer, self.schedule = optimizer, schedule
+        self.interval = seconds_between_parts()
         self.saved_at = time.monotonic()
 
     def due(self) -> bool:
         """Whether it is time to save again."""
-        return self.folder is not None and time.monotonic() - self.saved_at >= self.between
+        return self.folder is not None and time.monotonic() - self.saved_at >= self.interval
 
     def save(self, step: int, curve: list[dict]) -> None:
-        """Keep the state after `step` optimiser steps; every process has to call it."""
+        """Save the state after `step` optimizer steps; every process has to call it."""
         if self.folder is None:
             return
-        from safetensors.torch import save_file
-
         check_weights(self.model, step)
-
-        schedule = self.schedule.state_dict()
-        note = {"step": step, "curve": curve, "schedule": {k: schedule[k] for k in SCHEDULE}}
+        note = {"step": step, "curve": curve, "schedule": self.schedule.state_dict()}
         folder = self.folder / f"step-{step:08d}"
         seal_part(self._part(folder), lambda path: save_file(self._tensors(), str(path)), note)
-        distributed.gathered(step)  # all parts stand
-        if distributed.is_main():
+        comm.gathered(step)  # all parts are complete
+        if comm.is_main():
             for other in self.folder.glob("step-*"):
                 if other != folder:
                     shutil.rmtree(other, ignore_errors=True)
         self.saved_at = time.monotonic()
 
     def resume(self) -> tuple[int, list[dict]]:
-        """Put the newest whole state in place; (steps done, loss curve), (0, []) without one."""
+        """Load the newest complete state; (steps done, loss curve), (0, []) without one."""
         if self.folder is None:
             return 0, []
-        import torch
-        from safetensors.torch import load_file
-
-        from scripts.first.models.checkpoints import readable
-
-        whole = {}
+        complete = {}
         for folder in sorted(self.folder.glob("step-*")):
             note = read_seal(self._part(folder))
             if note is not None:
-                whole[note["step"]] = (self._part(folder), note)
-        common = set.intersection(*map(set, distributed.gathered(sorted(whole))))
+                complete[note["step"]] = (self._part(folder), note)
+        common = set.intersection(*map(set, comm.gathered(sorted(complete))))
         if not common:
             return 0, []
-        path, note = whole[max(common)]
+        path, note = complete[max(common)]
         with readable(path):
             tensors = load_file(path)
-        torch.set_rng_state(tensors["rng"])
-        if torch.cuda.is_available():
-            torch.cuda.set_rng_state(tensors["rng_cuda"])
-        with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
-                local(parameter).copy_(tensors[f"weight.{name}"])
-            for name, parameter in self.stepped:
-                if f"{MOMENTS[0]}.{name}" in tensors:
-                    # A clone, because a view into the file's buffer would keep all of it.
-                    moments = {
-                        m: like(
-                            parameter,
-                            tensors[f"{m}.{name}"].to(local(parameter).device, copy=True),
-                        )
-                        for m in MOMENTS
-                    }
-                    done = torch.tensor(float(note["step"]))
-                    self.optimizer.state[parameter] = {"step": done, **moments}
-        self.schedule.load_state_dict({**self.schedule.state_dict(), **note["schedule"]})
-        for group, rate in zip(
-            self.optimizer.param_groups, note["schedule"]["_last_lr"], strict=True
-        ):
-            group["lr"] = rate
-        if distributed.is_main():
+        self._load(tensors, note["schedule"])
+        if comm.is_main():
             print(f"resumed at step {note['step']}: {self.folder}", file=sys.stderr)
         return note["step"], note["curve"]
 
     def _part(self, folder: Path) -> Path:
-        return folder / f"process-{distributed.rank()}.safetensors"
+        return folder / f"process-{comm.rank()}.safetensors"
 
-    def _tensors(self) -> dict:
-        import torch
-
+    def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {"rng": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["rng_cuda"] = torch.cuda.get_rng_state()
         for name, parameter in self.model.named_parameters():
             tensors[f"weight.{name}"] = local(parameter.detach()).contiguous()
-        for name, parameter in self.stepped:
-            for moment in MOMENTS:
-                if moment in self.optimizer.state.get(parameter, {}):
-                    value = self.optimizer.state[parameter][moment]
-                    tensors[f"{moment}.{name}"] = local(value).contiguous()
+        for index, values in self.optimizer.state_dict()["state"].items():
+            for name, value in values.items():
+                tensors[f"{name}.{index}"] = local(value).contiguous()
         return tensors
+
+    def _load(self, tensors: dict[str, torch.Tensor], schedule: dict) -> None:
+        torch.set_rng_state(tensors["rng"])
+        if torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["rng_cuda"])
+        state = {}
+        for index, (name, parameter) in enumerate(self.model.named_parameters()):
+            local(parameter.detach()).copy_(tensors[f"weight.{name}"])
+            if f"step.{index}" not in tensors:  # it had no gradient yet
+                continue
+            moments = {moment: torch.zeros_like(parameter.detach()) for moment in MOMENTS}
+            for moment, value in moments.items():
+                local(value).copy_(tensors[f"{moment}.{index}"])
+            state[index] = {"step": tensors[f"step.{index}"].clone(), **moments}
+        self.schedule.load_state_dict(schedule)
+        groups = self.optimizer.state_dict()["param_groups"]
+        for group, rate in zip(groups, self.schedule.get_last_lr(), strict=True):
+            group["lr"] = rate
+        self.optimizer.load_state_dict({"state": state, "param_groups": groups})

@@ -9,6 +9,7 @@ al. 2017) divides all logits by one scalar that minimises the validation NLL: th
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from scripts.first.calibration.metrics import expected_calibration_error
 from scripts.first.calibration.posthoc import PosthocTemperature
@@ -24,10 +25,8 @@ def validate(
 ) -> dict:
     """Measure a model on validation rows; accuracy, confidence, ECE in percent, NLL in nats.
 
-    UserError where the model's output is not finite.
+    Raises UserError where the model's output is not finite or there is nothing to score.
     """
-    import torch
-
     confidences, hits = [], []
     nll, posthoc = 0.0, PosthocTemperature()
     for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "validation"):
@@ -35,28 +34,27 @@ def validate(
         keep = torch.from_numpy(scores).to(logits.device)
         gold = torch.from_numpy(batch.labels).to(logits.device)[keep]
         kept = logits[keep]
-        gold_log_probs = kept.new_empty(len(gold), 1)
+        log_p = kept.new_empty(len(gold), 1)  # of the gold tokens
         length = rows_at_once(CACHED, kept.device.type, kept.shape[1])
         for rows in spans(len(kept), length):
             probability, prediction = kept[rows].softmax(-1).max(-1)
             confidences.append(probability.double().cpu().numpy())
             hits.append((prediction == gold[rows]).cpu().numpy())
-            gold_log_probs[rows] = kept[rows].log_softmax(-1).gather(1, gold[rows, None])
-        names = np.asarray(ids_of(batch, encoded))[scores].tolist()
-        check_finite(gold_log_probs.float().cpu().numpy(), names)
-        first = torch.zeros_like(gold)
-        nll += float(torch.nn.functional.nll_loss(gold_log_probs, first, reduction="sum"))
+            log_p[rows] = kept[rows].log_softmax(-1).gather(1, gold[rows, None])
+        check_finite(
+            log_p.float().cpu().numpy(), np.asarray(ids_of(batch, encoded))[scores].tolist()
+        )
+        nll += float(torch.nn.functional.nll_loss(log_p, torch.zeros_like(gold), reduction="sum"))
         posthoc.add(kept, gold)
     confidence, correct = np.concatenate(confidences), np.concatenate(hits)
-    n = len(correct)
-    if not n:
+    if not len(correct):
         raise UserError("no position to score: the validation split has no response: correct it")
     return {
-        "n": n,
+        "n": len(correct),
         "scored": scored,
         "accuracy": 100 * float(correct.mean()),
         "confidence": 100 * float(confidence.mean()),
         "ece": 100 * expected_calibration_error(confidence, correct, bins),
-        "nll": nll / n,
+        "nll": nll / len(correct),
         "posthoc_temperature": posthoc.fit(),
     }
