@@ -21,7 +21,7 @@ def build_parser():
     """Options of the five commands."""
     from scripts.first import cli
 
-    options = cli.parser("scripts.models", __doc__.split("\n")[0])
+    options = cli.parser("scripts.models", __doc__)
     commands = options.add_subparsers(dest="command", required=True)
 
     tokenizer = commands.add_parser("tokenizer", help="build a tokenizer", allow_abbrev=False)

@@ -17,7 +17,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Options of the plan and of its two commands."""
     from scripts.first import cli
 
-    options = cli.parser("scripts.plan", __doc__.split("\n")[0])
+    options = cli.parser("scripts.plan", __doc__)
     options.add_argument("--scale", default="paper", help="scale to plan")
     options.add_argument(
         "--configfile", type=Path, action="append", default=[], help="your own configuration file"

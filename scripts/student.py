@@ -17,7 +17,7 @@ def build_parser():
     """Options of one student's training."""
     from scripts.first import cli
 
-    options = cli.parser("scripts.student", __doc__.split("\n")[0])
+    options = cli.parser("scripts.student", __doc__)
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
     options.add_argument(

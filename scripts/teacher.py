@@ -15,7 +15,7 @@ def main(argv: list[str] | None = None) -> int:
     """Fine-tune one teacher."""
     from scripts.first import cli
 
-    options = cli.parser("scripts.teacher", __doc__.split("\n")[0])
+    options = cli.parser("scripts.teacher", __doc__)
     options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
     options.add_argument(

@@ -10,11 +10,14 @@ from scripts.first.errors import positive, whole
 from scripts.first.training.loop import Settings
 
 
-def parser(module: str, description: str) -> argparse.ArgumentParser:
-    """A parser named after the module's command line."""
+def parser(module: str, description: str | None) -> argparse.ArgumentParser:
+    """A parser named after the module's command line.
+
+    description: the module's docstring, of which the first line is shown; None under `python -OO`.
+    """
     return argparse.ArgumentParser(
         prog=f"python -m {module}",
-        description=description,
+        description=(description or "").split("\n")[0],
         formatter_class=_Help,
         allow_abbrev=False,
     )
