@@ -45,7 +45,7 @@ def refuse_controllers() -> None:
 def jobs_here() -> list[str]:
     """Ids of this user's Slurm jobs that were submitted from this folder."""
     lines = slurm("squeue", "--me", "--noheader", "--format=%i|%j|%Z").splitlines()
-    rows = [line.strip().split("|", 2) for line in lines]
+    rows = [line.strip().split("|", 2) for line in lines if "|" in line]
     here = Path.cwd().resolve()
     return [i for i, name, at in rows if name.startswith(PREFIX) and Path(at).resolve() == here]
 

@@ -87,6 +87,7 @@ def work(listener, connection: socket.socket, streams: list[int], request: dict)
     connection.sendall(f"{os.getpid()}\n".encode())
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
+    sys.stdin = open(0, closefd=False)  # multiprocessing has closed it
     threading.Thread(target=end_with_caller, args=[connection], daemon=True).start()
     status = 1
     try:
