@@ -13,6 +13,7 @@ import pytest
 
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.forked import refusal, script
+from tests.system.faults.runs import RUNNER
 from tests.system.faults.small import small_copy
 from tests.system.hub.conftest import (  # noqa: F401
     User,
@@ -89,16 +90,14 @@ def test_a_whole_run_writes_no_secret(tmp_path):
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
     variables["TMPDIR"] = str(tmp_path / "tmp")
     (tmp_path / "tmp").mkdir()
-    line = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--", "snakemake"]
-    line += ["--profile", "profiles/local", "--cores", "2", "--printshellcmds"]
+    line = [*RUNNER, "--printshellcmds"]
     line += ["--", *(["all"] if WHOLE else PARTS)]
     with Watch() as watch:
         done = subprocess.run(
             line, cwd=folder, env=variables, capture_output=True, text=True, check=False
         )
-        failing = [*line[:6], "--profile", "profiles/local", "--cores", "1", "--config"]
         wrong = subprocess.run(
-            [*failing, "scale=none", "--", "all"],
+            [*RUNNER, "--config", "scale=none", "--", "all"],
             cwd=folder,
             env=variables,
             capture_output=True,

@@ -52,16 +52,8 @@ def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset
     clean |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
 
     def run(*words, prefix=()):
-        command = [
-            "python",
-            "-m",
-            "scripts.first.runtime.warm",
-            "run",
-            "--",
-            "snakemake",
-            "--profile",
-        ]
-        command = [*prefix, *command, "profiles/local", "-c2", "--", *words]
+        runner = ["python", "-m", "scripts.first.runtime.run", "-c2"]
+        command = [*prefix, *runner, "--", *words]
         done = subprocess.run(
             command, cwd=folder, env=clean, capture_output=True, text=True, check=False, timeout=900
         )
