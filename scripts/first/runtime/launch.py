@@ -28,7 +28,6 @@ def delegate(module: str) -> int | None:
     os.umask(umask := os.umask(0o077))
     request = {"module": module, "argv": sys.argv[1:], "path": sys.path, "cwd": os.getcwd()}
     request |= {"environ": dict(os.environ), "umask": umask, "python": sys.executable}
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, FORWARDED)  # until the job is known
     with socket.socket(socket.AF_UNIX) as connection, connection.makefile() as answers:
         try:
             connection.connect(os.environ[SOCKET])
@@ -36,11 +35,9 @@ def delegate(module: str) -> int | None:
             connection.sendall(json.dumps(request).encode() + b"\n")
             pid = int(answers.readline())
         except (OSError, ValueError):  # no server, or one of another Python
-            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             return None
         for number in FORWARDED:
             signal.signal(number, lambda number, frame: os.kill(pid, number))
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         with contextlib.suppress(ConnectionError, ValueError):
             return int(answers.readline())
     print(f"error: killed: {module}: process {pid}: run it again", file=sys.stderr)

@@ -42,7 +42,7 @@ def main(options: list[str]) -> int:
         file.flush()
         with warm_server({**os.environ, NAME: name}) as environment:
             status = run([*SNAKEMAKE, *options], environment)
-        end_processes(name)
+            end_processes(name)
         if status >= 0:  # Snakemake has released its lock
             file.truncate(0)
     return status if status >= 0 else 128 - status

@@ -1,7 +1,4 @@
-"""Warm server (Linux): forks jobs from a process that has imported torch and transformers already.
-
-Modules of this repository are imported in the job, so that an edit counts for the next one.
-"""
+"""Warm server (Linux): fork jobs from a process that has imported torch, but no code of ours."""
 
 import contextlib
 import gc
@@ -34,39 +31,25 @@ def warm_server(environment: dict[str, str]) -> Iterator[dict[str, str]]:
         yield environment
         return
     own = {n: v for n, v in environment.items() if not n.endswith("_NUM_THREADS")}
-    own["OPENBLAS_NUM_THREADS"] = "1"  # no threads that a fork would not have
-    with (  # in /tmp, since a socket's path has at most 107 bytes
-        tempfile.TemporaryDirectory(prefix="first-", dir="/tmp") as folder,
-        socket.socket(socket.AF_UNIX) as listener,
-    ):
-        listener.bind(f"{folder}/socket")
-        listener.listen(128)
-        server = subprocess.Popen(
-            [sys.executable, "-m", __name__, str(listener.fileno())],
-            pass_fds=[listener.fileno()],
-            stdin=subprocess.PIPE,  # its end means that this process has died
-            stdout=subprocess.DEVNULL,
-            env=own,
-            cwd=ROOT,
-            start_new_session=True,  # Ctrl-C is for the callers
-        )
-        listener.close()
+    own |= {"OPENBLAS_NUM_THREADS": "1"}  # no threads that a fork would not have
+    with tempfile.TemporaryDirectory(prefix="first-", dir="/tmp") as folder:  # a short path
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(path := f"{folder}/socket")
+            listener.listen(128)
+            line = [sys.executable, "-m", __name__, str(listener.fileno())]
+            # Standard input ends with this process, and the server with it; Ctrl-C is for callers.
+            streams = {"stdin": subprocess.PIPE, "pass_fds": [listener.fileno()]}
+            server = subprocess.Popen(line, env=own, cwd=ROOT, start_new_session=True, **streams)
         with server:
-            try:
-                yield {**environment, SOCKET: f"{folder}/socket"}
-            finally:
-                server.kill()
+            yield {**environment, SOCKET: path}
 
 
 def serve(listener: socket.socket) -> None:
     """Fork a job for each request until standard input ends."""
     for name in PRELOAD:
-        with contextlib.suppress(ImportError):  # reported by the job that needs it
-            importlib.import_module(name)
-    sources = importlib.import_module(FINGERPRINT)
-    for stage in sources.STAGES:
+        importlib.import_module(name)
+    for stage in (sources := importlib.import_module(FINGERPRINT)).STAGES:
         sources.fingerprint(stage)
-    gc.collect()
     gc.freeze()  # a job's collector must not copy the server's pages
     fork = multiprocessing.get_context("fork")
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
@@ -89,12 +72,11 @@ def work(listener, connection: socket.socket, streams: list[int], request: dict)
         os.dup2(stream, number)
     sys.stdin = open(0, closefd=False)  # multiprocessing has closed it
     threading.Thread(target=end_with_caller, args=[connection], daemon=True).start()
-    status = 1
     try:
         os.chdir(request["cwd"])
         os.umask(request["umask"])
         os.environ.clear()
-        os.environ.update(request["environ"])
+        os.environ |= request["environ"]
         tempfile.tempdir = None  # chosen again, by the job's TMPDIR
         sys.path[:], sys.argv = request["path"], [request["module"], *request["argv"]]
         for name in [n for n in sys.modules if n.split(".")[0] == "scripts" and n != FINGERPRINT]:
@@ -106,7 +88,7 @@ def work(listener, connection: socket.socket, streams: list[int], request: dict)
     except SystemExit as end:
         status = end.code
     except BaseException:
-        traceback.print_exc()
+        status = traceback.print_exc() or 1
     sys.stdout.flush()
     connection.sendall(f"{status}\n".encode())
 
@@ -119,4 +101,5 @@ def end_with_caller(connection: socket.socket) -> None:
 
 
 if __name__ == "__main__":
-    serve(socket.socket(fileno=int(sys.argv[1])))
+    with socket.socket(fileno=int(sys.argv[1])) as listener:
+        serve(listener)

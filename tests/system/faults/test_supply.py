@@ -29,7 +29,7 @@ MODULES = {"pickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "_pic
 CALLS = {"eval", "exec", "compile", "__import__"}
 LOADERS = {"from_pretrained", "from_config"}
 # Modules by a name that the project's own code gives, never a file or an option.
-IMPORTERS = {"warm_server.py", "startup.py", "isolated.py", "__main__.py"}
+IMPORTERS = {"warm.py", "startup.py", "isolated.py", "__main__.py"}
 
 
 def findings(tree: ast.AST, name: str) -> list[str]:
