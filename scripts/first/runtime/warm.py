@@ -88,7 +88,8 @@ def work(listener, connection: socket.socket, streams: list[int], request: dict)
     except SystemExit as end:
         status = end.code
     except BaseException:
-        status = traceback.print_exc() or 1
+        traceback.print_exc()
+        status = 1
     sys.stdout.flush()
     connection.sendall(f"{status}\n".encode())
 
