@@ -1,7 +1,7 @@
 """`python -m scripts.first.runtime.run OPTIONS`: Snakemake, and the same command continues.
 
-A folder has one run at a time. Before the next one starts, what a killed run left at work is ended,
-its begun files are removed, and Snakemake's lock is released.
+A folder has one run at a time. Before the next one starts, the processes that a killed run has left
+are ended, and Snakemake's lock is released.
 """
 
 import contextlib
@@ -17,7 +17,6 @@ from typing import IO
 import psutil
 
 from scripts.first.errors import UserError, run_cli
-from scripts.first.files import writer_is_gone
 from scripts.first.runtime.launch import FORWARDED
 from scripts.first.runtime.warm import warm_server
 
@@ -33,9 +32,6 @@ def main(options: list[str]) -> int:
             print("The last run did not finish: ending its processes, unlocking.", file=sys.stderr)
             end_processes(name)
             subprocess.run([*SNAKEMAKE, "--unlock", *options], capture_output=True, check=False)
-        for path in Path("results").rglob(".*.part*"):
-            if writer_is_gone(path):
-                path.unlink(missing_ok=True)
         name = uuid.uuid4().hex
         file.truncate(0)
         file.write(name)
