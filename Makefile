@@ -1,20 +1,17 @@
-# Two commands: `make demo` and `make test`. Each makes what it needs, from Python 3.11 alone.
-PYTHON ?= python3.11
-CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+# Two commands: `make demo` and `make test`. Each installs what it needs into .venv once.
+# The newest Python of 3.11 to 3.13 that runs and can make environments; PYTHON=... for another.
+CAN := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.13 python3.12 python3.11 python3; do \
+  $$python -c '$(CAN)' 2>/dev/null && echo $$python && break; done)
+CORES ?= all
 VENV := .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
-# Results must not depend on who runs them: one thread a job, no hash order, plain locale.
 export OMP_NUM_THREADS := 1
-export PYTHONHASHSEED := 0
-# As the jobs have it: the warm server takes only jobs of an equal environment.
-export PYTHONPATH := $(CURDIR)
-export LC_ALL := C.UTF-8
 # Every job imports this project's modules: compiled once, not by each of them.
 unexport PYTHONDONTWRITEBYTECODE
-# Jobs of the small scales are forked from one process that has imported torch already.
-WARM := $(BIN)/python -m scripts.first.runtime.warm run --
-SNAKEMAKE := snakemake --profile profiles/local --cores $(CORES)
+# Snakemake with profiles/default; killed, the same command continues.
+RUN := $(BIN)/python -m scripts.first.runtime.run --cores $(CORES)
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # No file whose hash is not in the lock, and nothing that the lock does not name.
 LOCKED := $(PIP) --require-hashes --no-deps
@@ -24,19 +21,21 @@ LOCKED := $(PIP) --require-hashes --no-deps
 install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
-	@$(WARM) $(SNAKEMAKE) --config scale=tiny -- all
+	@$(RUN) --quiet host reason rules --config scale=tiny -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/tiny/tables/table1.csv
 
 smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
-	@$(WARM) $(SNAKEMAKE) --config scale=smoke -- all
+	@$(RUN) --quiet host reason rules --config scale=smoke -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv
 
 SCALE ?= tiny
 verify: $(VENV)/run.stamp ## finished results, from the tables down to the data; SCALE=smoke for others
 	@$(BIN)/python -m scripts.verify results/$(SCALE)
 
-test: $(VENV)/test.stamp ## linters and tests, long ones in their short forms
-	@$(BIN)/python -m pytest tests -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+TEST := $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+test: $(VENV)/test.stamp ## the science, then engineering and whole runs in short forms
+	@$(TEST) tests/science $(PYTEST)
+	@$(TEST) tests/engineering tests/system $(PYTEST)
 
 slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
 	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
@@ -64,13 +63,13 @@ format: $(VENV)/test.stamp
 
 MODELS := $(foreach f,alder birch cedar,$(f)-student $(f)-teacher)
 pretrain-tiny: $(VENV)/run.stamp ## remake the tiny scale's base checkpoints from nothing
-	@$(WARM) $(SNAKEMAKE) -- $(MODELS:%=results/tiny/models/pretrained/%/record.json)
+	@$(RUN) -- $(MODELS:%=results/tiny/models/pretrained/%/record.json)
 	@for model in $(MODELS); do $(BIN)/python -m scripts.models copy \
 	  --source results/tiny/models/pretrained/$$model --output-dir resources/tiny/$$model || exit 1; done
 
 $(VENV)/bin/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
-	  || { echo "error: Python 3.11 not found as $(PYTHON): name yours, as in make PYTHON=/path/to/python3.11"; exit 2; }
+	@[ -n "$(PYTHON)" ] || { echo "error: no Python 3.11 to 3.13 with venv: install one (Debian," \
+	  "Ubuntu: apt install python3-venv), or make PYTHON=/path/to/python3"; exit 2; }
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/run.stamp: envs/lock.txt envs/lock-torch.txt | $(VENV)/bin/python

@@ -4,16 +4,14 @@
 offline, minutes). A file target names its own scale. The README tells the rest.
 """
 
+from snakemake.logging import logger
 from snakemake.utils import min_version
 
 from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
-from scripts.first.runtime.interrupts import listen
+from scripts.first.runtime.failures import FailedJobs
 
 min_version("9.25")
-
-if workflow.is_main_process:
-    listen(workflow)
 
 # Not by `configfile:`, which looks below --directory, takes the last of two equal keys and leaves
 # numbers of a nested --config as text. `config` has the content of --configfile and --config here.
@@ -41,6 +39,14 @@ include: "rules/student.smk"
 include: "rules/evaluation.smk"
 include: "rules/artifacts.smk"
 include: "rules/figures.smk"
+
+
+failed_jobs = FailedJobs()
+logger.addHandler(failed_jobs)
+
+
+onerror:
+    failed_jobs.report()
 
 
 rule all:

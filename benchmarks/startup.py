@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from benchmarks.harness import Row
 
 REPETITIONS = 5
-TORCH = ["-c", "import os, torch; os._exit(0)"]
+TORCH = ["-c", "import torch"]
 TRAINING = "--block-length 160 --epochs 1 --batch-size 16 --learning-rate 0.004 --seed 1".split()
 TO_FORWARD = ["-m", "benchmarks.startup", "to-forward"]
 # The limit: what no job with a model can start without.
-LLAMA = "import os; from transformers import LlamaForCausalLM; os._exit(0)"
+LLAMA = "from transformers import LlamaForCausalLM"
 LIBRARY = {"transformers' Llama imported, no more": ["-c", LLAMA]}
 
 
@@ -92,10 +92,12 @@ def timed(jobs: dict[str, list[str]]) -> dict[str, list[float]]:
 
 def timed_warm(jobs: dict[str, list[str]]) -> dict[str, list[float]]:
     """The same under a warm server; its own start is in the turn that is not counted."""
-    line = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--", sys.executable]
-    line += ["-m", "benchmarks.startup", "timed"]
-    options = {"input": json.dumps(jobs), "env": environment(), "cwd": Path(__file__).parents[1]}
-    done = subprocess.run(line, capture_output=True, text=True, check=False, **options)
+    from scripts.first.runtime.warm import warm_server
+
+    line = [sys.executable, "-m", "benchmarks.startup", "timed"]
+    options = {"input": json.dumps(jobs), "cwd": Path(__file__).parents[1], "text": True}
+    with warm_server(environment()) as served:
+        done = subprocess.run(line, env=served, capture_output=True, check=False, **options)
     if done.returncode:
         raise RuntimeError(f"the warm server's jobs failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -124,7 +126,7 @@ def to_forward(words: list[str]) -> int:
 
     def end(*_) -> None:
         print(f"{time.perf_counter() - start:.3f} s to the first forward pass", flush=True)
-        os._exit(0)
+        sys.exit(0)
 
     torch.nn.modules.module.register_module_forward_pre_hook(end)
     module.main(words[1:])

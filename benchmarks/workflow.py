@@ -23,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.harness import Row, interleave, median, paired, spread
 from benchmarks.points import ROOT
+from scripts.first.runtime.warm import warm_server
 
 CODE = "Snakefile rules scripts config profiles resources envs slurm".split()
 ACCOUNT = "account.json"
@@ -81,8 +82,8 @@ def make_demo(folder: Path) -> None:
     """Make the tiny scale from nothing in `folder` and write its account beside it."""
     shutil.rmtree(folder, ignore_errors=True)
     copy_code(folder)
-    warm = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--", "bash", "-c", EMPTY]
-    times = list(map(float, run(warm, folder).split()))
+    with warm_server(environment(folder)) as served:
+        times = list(map(float, run(["bash", "-c", EMPTY], folder, served).split()))
     empty = median([b - a for a, b in zip(times, times[1:], strict=False)])
     start = time.perf_counter()
     with open(folder / "demo.log", "w") as log:
@@ -111,7 +112,7 @@ def job_seconds(folder: Path) -> list[float]:
 
 
 class Watch(threading.Thread):
-    """Processor seconds of the two children of `runtime.warm run`, looked at while it runs.
+    """Processor seconds of the two children of `runtime.run`, sampled while it runs.
 
     Snakemake's are its own, without those of its jobs; the server's are those of its imports.
     """
@@ -143,9 +144,8 @@ class Watch(threading.Thread):
 
 def demo_line() -> list[str]:
     """What `make demo` runs."""
-    warm = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--"]
-    local = ["--profile", "profiles/local", "--cores", str(os.cpu_count())]
-    return [*warm, "snakemake", *local, "--config", "scale=tiny", "--", "all"]
+    runner = [sys.executable, "-m", "scripts.first.runtime.run", "--cores", str(os.cpu_count())]
+    return [*runner, "--config", "scale=tiny", "--", "all"]
 
 
 def copy_code(folder: Path) -> Path:
@@ -175,10 +175,11 @@ def environment(folder: Path) -> dict[str, str]:
     return {**kept, "PATH": path, "PYTHONPATH": str(folder), **same}
 
 
-def run(line: list[str], folder: Path) -> str:
+def run(line: list[str], folder: Path, variables: dict[str, str] | None = None) -> str:
     """Output of a command in `folder`; RuntimeError with its last words where it fails."""
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    done = subprocess.run(line, cwd=folder, env=environment(folder), check=False, **both)
+    variables = variables or environment(folder)
+    done = subprocess.run(line, cwd=folder, env=variables, check=False, **both)
     if done.returncode:
         raise RuntimeError(f"{' '.join(line)} failed: {done.stdout[-2000:]}")
     return done.stdout

@@ -12,23 +12,12 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from snakemake.logging import logger
-
-from scripts.first.runtime.controller import clear, hold
 from scripts.first.errors import UserError
-from scripts.first.runtime.failures import watch
 from scripts.first.provenance.fingerprint import fingerprint
 from scripts.first.provenance.lineage import ARTIFACTS
-from scripts.first.runtime.interrupts import over
 
 # Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
 gc.set_threshold(100_000, 50, 100)
-
-if workflow.is_main_process:
-    try:
-        watch(workflow, logger)
-    except UserError as error:
-        sys.exit(f"error: {error}")
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:
@@ -93,52 +82,6 @@ wildcard_constraints:
     method=one_of(METHODS),
     setting="in_domain|out_of_domain",
     seed="0|[1-9][0-9]{0,9}",  # one spelling of each: seed01 would be seed1 again
-
-
-def hold_folder():
-    """Be this folder's only run from here on, if known; where that cannot be, end with one line."""
-    try:
-        return hold(Path.cwd())
-    except UserError as error:
-        sys.exit(f"error: {error}")
-
-
-def alone(execute):
-    """Snakemake's `execute` as this folder's only run; a dry run or one job of a run goes as it is.
-
-    Here, for what is parsed does not know yet whether it is a dry run, and `onstart` comes too late.
-    """
-
-    def run(*words, executor_plugin, **named):
-        dry = executor_plugin.common_settings.dryrun_exec
-        locking = workflow.is_main_process and workflow.execution_settings.lock and not dry
-        mine = locking and hold_folder()
-        try:
-            return execute(*words, executor_plugin=executor_plugin, **named)
-        except KeyboardInterrupt:
-            pass  # over() has the status
-        finally:
-            if mine:
-                clear(Path.cwd())
-            if workflow.is_main_process:
-                over()
-
-    return run
-
-
-def alone_deleting(delete_output):
-    """Snakemake's `--delete-all-output`: not from under a run that is at work."""
-
-    def run(*words, dryrun=False, **named):
-        if not dryrun:
-            hold_folder()
-        return delete_output(*words, dryrun=dryrun, **named)
-
-    return run
-
-
-workflow.execute = alone(workflow.execute)
-workflow.delete_output = alone_deleting(workflow.delete_output)
 
 
 def scale_of(w):

@@ -130,7 +130,7 @@ def main(argv: list[str] | None = None) -> int:
     """Evaluate one model on its benchmarks."""
     from scripts.first import cli
 
-    options = cli.parser("scripts.evaluation", __doc__.split("\n")[0])
+    options = cli.parser("scripts.evaluation", __doc__)
     options.add_argument("--model", type=Path, required=True, help="checkpoint folder")
     options.add_argument("--benchmarks", nargs="+", required=True, help="names of the test splits")
     options.add_argument("--tests", nargs="+", type=Path, required=True, help="same order, parquet")

@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> int:
     """Extract the knowledge of one teacher on one split, or one part of it, or merge parts."""
     from scripts.first import cli
 
-    options = cli.parser("scripts.knowledge", __doc__.split("\n")[0])
+    options = cli.parser("scripts.knowledge", __doc__)
     options.add_argument("--model", type=Path, required=True, help="fine-tuned teacher's folder")
     options.add_argument("--data", type=Path, required=True, help="split of the corpus (parquet)")
     options.add_argument("--k", type=int, required=True, help="tokens stored at each position")

@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     # Not scripts.first.cli: the training settings there would bring torch into this stage.
     options = argparse.ArgumentParser(
         prog="python -m scripts.temperature",
-        description=__doc__.split("\n")[0],
+        description=(__doc__ or "").split("\n")[0],  # None under python -OO
         allow_abbrev=False,
     )
     add = options.add_argument

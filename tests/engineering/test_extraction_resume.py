@@ -19,6 +19,7 @@ from scripts.first.knowledge.store import FILE, MANIFEST
 from scripts.first.models.batching import inference_batches
 from scripts.first.models.checkpoints import save_checkpoint
 from scripts.first.runtime.state import MINUTES_VARIABLE
+from scripts.first.runtime.warm import warm_server
 from tests import tiny_models as tiny
 
 ROWS = tiny.choice_rows(60)
@@ -237,16 +238,8 @@ def slow(tmp_path_factory):
 def environment():
     """Environment of the command: state after every batch, starts from a warm server."""
     variables = {**os.environ, MINUTES_VARIABLE: "0", "PYTHONPATH": str(tiny.REPOSITORY)}
-    server = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--"]
-    holder = subprocess.Popen(
-        [*server, "sh", "-c", 'echo "$FIRST_WARM_SOCKET"; exec cat'],
-        env=variables,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    yield variables | {"FIRST_WARM_SOCKET": holder.stdout.readline().strip()}
-    holder.communicate("")  # `cat` ends, and with it the server
+    with warm_server(variables) as environment:
+        yield environment
 
 
 def test_killed_at_five_random_moments(slow, tmp_path, environment):

@@ -1,16 +1,44 @@
-"""How every script starts: in the warm server when there is one, else by itself."""
+"""Start a script's job: in the warm server of the run where there is one, else in this process."""
 
-from __future__ import annotations
-
+import contextlib
+import json
+import os
+import signal
+import socket
 import sys
 
 from scripts.first.errors import run_cli
-from scripts.first.runtime.warm import maybe_delegate
+
+SOCKET = "FIRST_WARM_SOCKET"
+FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def launch(module: str, main) -> None:
     """Run `main` as the command line program `python -m module` and exit with its status."""
-    status = maybe_delegate(module, sys.argv[1:])
+    # One of several processes of a training (RANK) needs the environment that torch starts with.
+    served = SOCKET in os.environ and "RANK" not in os.environ
+    status = delegate(module) if served else None
     if status is None:
         run_cli(main)
     sys.exit(status)
+
+
+def delegate(module: str) -> int | None:
+    """Exit status of `module.main` in a job of the server; None where no job was started."""
+    os.umask(umask := os.umask(0o077))
+    request = {"module": module, "argv": sys.argv[1:], "path": sys.path, "cwd": os.getcwd()}
+    request |= {"environ": dict(os.environ), "umask": umask, "python": sys.executable}
+    with socket.socket(socket.AF_UNIX) as connection, connection.makefile() as answers:
+        try:
+            connection.connect(os.environ[SOCKET])
+            socket.send_fds(connection, [b"\n"], [0, 1, 2])
+            connection.sendall(json.dumps(request).encode() + b"\n")
+            pid = int(answers.readline())
+        except (OSError, ValueError):  # no server, or one of another Python
+            return None
+        for number in FORWARDED:
+            signal.signal(number, lambda number, frame: os.kill(pid, number))
+        with contextlib.suppress(ConnectionError, ValueError):
+            return int(answers.readline())
+    print(f"error: killed: {module}: process {pid}: run it again", file=sys.stderr)
+    return 1

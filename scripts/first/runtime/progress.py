@@ -1,56 +1,35 @@
-"""Progress of long jobs: count, rate and time left, a line at a time, on standard error."""
-
-from __future__ import annotations
+"""Progress of long jobs on standard error: count, rate and time left, one line an update."""
 
 import sys
 from contextlib import contextmanager
 
 
 @contextmanager
-def progress(
-    label: str,
-    total: int,
-    unit: str,
-    seconds_between: float = 10.0,
-    done: int = 0,
-    quiet: bool = False,
-):
-    """Yield a function advance(n, note=''). Lines end in a newline, so that logs stay readable.
+def progress(label: str, total: int, unit: str, every: float = 10.0, done: int = 0, quiet=False):
+    """Yield a function advance(n, note=''); prints at most one line in `every` seconds.
 
-    `done` is what an earlier run of the same job had done; `quiet` prints nothing.
+    done: units that an earlier run of the same job has finished. quiet: print nothing.
     """
     from tqdm import tqdm
 
-    bar = tqdm(
-        total=total,
-        initial=done,
-        disable=quiet,
-        desc=label,
-        unit=unit,
-        file=_Lines(),
-        mininterval=seconds_between,
-        ascii=True,
-        ncols=100,
-    )
+    shown = {"desc": label, "unit": unit, "ascii": True, "ncols": 100, "mininterval": every}
+    with tqdm(total=total, initial=done, disable=quiet, file=Lines(), **shown) as bar:
 
-    def advance(n: int = 1, note: str = "") -> None:
-        if note:
-            bar.set_postfix_str(note, refresh=False)
-        bar.update(n)
+        def advance(n: int = 1, note: str = "") -> None:
+            if note:
+                bar.set_postfix_str(note, refresh=False)
+            bar.update(n)
 
-    try:
         yield advance
-    finally:
-        bar.close()
 
 
-class _Lines:
-    """tqdm rewrites one terminal line; a log wants one line an update."""
+class Lines:
+    """Standard error for tqdm in a log: a new line where a terminal's line would be rewritten."""
 
     def write(self, text: str) -> None:
-        text = text.strip("\r\n")
-        if text:
-            sys.stderr.write(text + "\n")
+        """Write the text as a line."""
+        if text := text.strip("\r\n"):
+            print(text, file=sys.stderr)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        """Do nothing: standard error is not buffered."""

@@ -1,38 +1,34 @@
 """Signals that ask a long job to save its state: SIGTERM also ends it, SIGUSR1 does not.
 
 Slurm sends SIGTERM to a job that is preempted, cancelled or out of time, some seconds before it
-kills, or longer before where `sbatch --signal=TERM@seconds` asks for it, as profiles/slurm does.
-SIGUSR1 is for a user who wants the state of a running script now. Under Slurm it ends the snakemake
-that runs inside the job, and so the job: there SIGTERM is the one to send.
+kills it, or earlier with `sbatch --signal=TERM@seconds`. Under Slurm SIGUSR1 ends the job's inner
+snakemake: send SIGTERM there.
 """
-
-from __future__ import annotations
 
 import signal
 import threading
 
 
 class StopRequest:
-    """Within the block `stop` and `save` say what has been asked for; before it, nothing is heard.
+    """Within the block, `stop` and `save` are what signals have asked for.
 
-    Outside the main thread, where Python hears no signal, both stay False.
+    Both stay False outside the main thread, where Python handles no signals.
     """
 
     def __init__(self) -> None:
-        self.stop = False
-        self.save = False
+        self.stop = self.save = False
         self._previous: dict[int, object] = {}
 
-    def __enter__(self) -> StopRequest:
+    def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGUSR1):
-                self._previous[number] = signal.signal(number, self._hear)
+                self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *exception: object) -> None:
         for number, handler in self._previous.items():
             signal.signal(number, handler)
 
-    def _hear(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: object) -> None:
         self.save = True
         self.stop = self.stop or number == signal.SIGTERM

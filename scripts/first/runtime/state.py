@@ -1,10 +1,9 @@
-"""Resumable state of a long job: outside what Snakemake declares, keyed by all that made it.
+"""Resumable state of a long job, outside the files that Snakemake declares.
 
 A job that is preempted, killed or out of time leaves parts in `<folder>/<key>/`; the same job,
-started again, goes on from there and ends in the same bytes. The key hashes everything that decides
-the result: settings, inputs, code, packages, number of processes. State of other facts is never
-resumed. A part counts once its seal, a JSON file with its size and hash, stands beside it. Success
-removes the folder.
+started again, continues from there and ends in the same bytes. The key is a hash of everything that
+decides the result: settings, inputs, code, packages, number of processes. A part counts once its
+seal, a JSON file with its size and hash, stands beside it. Success removes the folder.
 """
 
 from __future__ import annotations
@@ -28,10 +27,7 @@ DEFAULT_MINUTES = 30.0
 
 
 def seconds_between_parts() -> float:
-    """How long a job works before it saves again: FIRST_CHECKPOINT_MINUTES, 30 unless it is set.
-
-    An environment variable and no option, because it changes no result.
-    """
+    """Time between two saves: the variable FIRST_CHECKPOINT_MINUTES, by default 30 minutes."""
     text = os.environ.get(MINUTES_VARIABLE, str(DEFAULT_MINUTES))
     try:
         minutes = float(text)
@@ -43,10 +39,10 @@ def seconds_between_parts() -> float:
 
 
 def open_state(folder: str | Path, facts: dict) -> Path:
-    """The folder of this job's state, made when it is missing; facts must be plain JSON.
+    """The folder of this job's state, created if missing; facts must be plain JSON.
 
-    State of the same job under other facts is named on standard error and left alone. Raises
-    UserError where the folder holds other facts than its name says.
+    State of the same job with other facts is reported and kept. Raises UserError where the facts
+    in the folder were altered.
     """
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
     place = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -61,16 +57,16 @@ def open_state(folder: str | Path, facts: dict) -> Path:
         write_json(place / FACTS, facts)
     elif read_json(place / FACTS) != json.loads(text):
         raise UserError(
-            f"altered state: {place / FACTS}: it is not what its folder was made for: "
+            f"altered state: {place / FACTS}: it does not match its folder's name: "
             f"delete {place} and run again"
         )
     return place
 
 
 def remove_state(folder: str | Path) -> None:
-    """Remove a finished job's state, under whatever facts, and the folders it leaves empty.
+    """Remove a finished job's state, whatever its facts, and the folders that it leaves empty.
 
-    Nothing else goes, whatever folder the user named.
+    Nothing else is removed, whatever folder the user named.
     """
     folder = Path(folder)
     for place in [facts.parent for facts in folder.rglob(FACTS)]:
@@ -80,11 +76,11 @@ def remove_state(folder: str | Path) -> None:
 
 
 def _remove_empty(path: Path, top: Path) -> None:
-    """Remove folders that are empty now, upwards to `top`, or to ROOT where that is further up."""
+    """Remove empty folders upwards to `top`, or to ROOT where that is further up."""
     while ROOT in path.parts or path.is_relative_to(top):
         try:
             path.rmdir()
-        except OSError:  # another job's state is in it
+        except OSError:  # not empty: another job's state
             return
         path = path.parent
 
@@ -98,7 +94,7 @@ def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
 
 
 def read_seal(path: Path) -> dict | None:
-    """The note of a whole, unaltered part; None, and a line on standard error, of any other."""
+    """The note of a complete, unaltered part; None, with a line on standard error, otherwise."""
     if not (_seal(path).is_file() and path.is_file()):
         return None
     try:

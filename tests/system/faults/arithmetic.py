@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from tests.system.faults.runs import SNAKEMAKE, WARM, surroundings
+from tests.system.faults.runs import RUNNER, surroundings
 from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import digests, output
 
@@ -44,7 +44,7 @@ def run(folder: Path, variables: dict[str, str]) -> Path:
         scale = folder / "config/scales/tiny.yaml"
         scale.write_text(scale.read_text().replace("threads: 1", f"threads: {threads}"))
     process = subprocess.run(
-        [*WARM, *SNAKEMAKE, "--", "all"],
+        [*RUNNER, "--", "all"],
         cwd=folder,
         env=surroundings(folder) | variables,
         capture_output=True,

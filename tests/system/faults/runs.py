@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import functools
-import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,12 +15,11 @@ from random import Random
 
 import psutil
 
-from scripts.first.runtime.controller import jobs_in, processes_in
 from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import digests, environment
 
-SNAKEMAKE = ("snakemake", "--profile", "profiles/local", "--cores", "2")
-WARM = (sys.executable, "-m", "scripts.first.runtime.warm", "run", "--")
+SNAKEMAKE = ("snakemake", "--cores", "2")
+RUNNER = (sys.executable, "-m", "scripts.first.runtime.run", "--cores", "2")
 LOG = "run.log"
 
 
@@ -35,13 +33,13 @@ def undisturbed(temporary: Path) -> Path:
 
 
 class Run:
-    """The Makefile's command for a whole run of `folder`; what it says goes to `folder/run.log`."""
+    """A whole run of `folder` by the runner; its output goes to `folder/run.log`."""
 
-    def __init__(self, folder: Path, *targets: str, words=SNAKEMAKE, log=LOG, **variables: str):
+    def __init__(self, folder: Path, *targets: str, words=RUNNER, log=LOG, **variables: str):
         self.folder, self.file = folder, folder / log
         with self.file.open("w") as log_file:
             self.process = subprocess.Popen(
-                [*WARM, *words, "--", *(targets or ("all",))],
+                [*words, "--", *(targets or ("all",))],
                 cwd=folder,
                 env=surroundings(folder, **variables),
                 stdout=log_file,
@@ -51,12 +49,13 @@ class Run:
             )
 
     def log(self) -> str:
-        """What it has printed."""
+        """Its output so far."""
         return self.file.read_text()
 
-    def steps(self) -> int:
-        """Jobs that it has said to be done."""
-        return self.log().count(" steps (")
+    def steps(self) -> tuple[int, int | None]:
+        """(jobs done, jobs in all) as it last reported them; None before a job is done."""
+        found = re.findall(r"^(\d+) of (\d+) steps", self.log(), re.M)
+        return tuple(map(int, found[-1])) if found else (0, None)
 
     def wait(self, seconds: float = 600) -> int:
         """Wait for its end; its exit status."""
@@ -64,17 +63,17 @@ class Run:
 
     def reach(self, steps: int, seconds: float) -> bool:
         """Wait for `steps` more jobs done, then some seconds; False when it has ended before."""
-        goal = self.steps() + steps
-        while self.process.poll() is None and self.steps() < goal:
+        goal = self.steps()[0] + steps
+        while self.process.poll() is None and self.steps()[0] < goal:
             time.sleep(0.02)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
         return self.process.poll() is None
 
     def strike(self, number: int, whom: str, random: Random) -> str:
-        """Send a signal to `everything` of the run, its `controller`, a `job` or its `server`.
+        """Send a signal to `everything` of the run, its runner, controller, server or a `job`.
 
-        Returns whom it reached: a run that has no job just then has its controller.
+        Returns whom it reached: the runner where there is none of the kind just then.
         """
         found = processes_in(self.folder)
         if whom == "everything":
@@ -82,22 +81,35 @@ class Run:
             while number == signal.SIGKILL and (left := processes_in(self.folder)):
                 send(number, *left)
             return whom
-        servers = {p for p, words in words_of(found).items() if "serve" in words}
-        first = {p for p in servers if parent(p) == self.process.pid}
-        jobs = sorted({*jobs_in(self.folder), *(servers - first)})
-        if whom == "job" and jobs:
-            send(number, random.choice(jobs))
+        kinds = {pid: self.kind(pid, process) for pid, process in found.items()}
+        if members := sorted(pid for pid, kind in kinds.items() if kind == whom):
+            send(number, random.choice(members))
             return whom
-        if whom == "server" and first:
-            send(number, *first)
-            return whom
-        send(number, *(p for p, words in words_of(found).items() if is_snakemake(words)))
-        return "controller"
+        send(number, self.process.pid)
+        return "runner"
+
+    def kind(self, pid: int, process: psutil.Process) -> str:
+        """What a process of this run is."""
+        words, parent = [], None
+        with contextlib.suppress(psutil.Error):
+            words, parent = process.cmdline(), process.ppid()
+        if pid == self.process.pid:
+            return "runner"
+        if parent == self.process.pid:
+            return "server" if "scripts.first.runtime.warm" in words else "controller"
+        return "job"
+
+
+def processes_in(folder: Path) -> dict[int, psutil.Process]:
+    """Processes by id whose working directory is the folder."""
+    everyone = psutil.process_iter(["cwd", "status"])
+    here = [p for p in everyone if p.info["cwd"] == str(folder.resolve())]
+    return {p.pid: p for p in here if p.info["status"] != psutil.STATUS_ZOMBIE}
 
 
 def surroundings(folder: Path, **variables: str) -> dict[str, str]:
     """The Makefile's environment of a run."""
-    both = environment(folder, LC_ALL="C.UTF-8", **variables)
+    both = environment(folder, **variables)
     both.pop("PYTHONDONTWRITEBYTECODE", None)
     return both
 
@@ -109,62 +121,9 @@ def send(number: int, *pids: int) -> None:
             os.kill(pid, number)
 
 
-def words_of(processes: dict) -> dict[int, list[str]]:
-    """Command lines of processes that are alive."""
-    found = {}
-    for pid, process in processes.items():
-        with contextlib.suppress(psutil.Error):
-            found[pid] = process.cmdline()
-    return found
-
-
-def is_snakemake(words: list[str]) -> bool:
-    """Whether a command line is the controller's, not that of `warm run` before it."""
-    return "snakemake" in [Path(word).name for word in words[:2]]
-
-
-def parent(pid: int) -> int:
-    """Process id of a process's parent; -1 when it is gone."""
-    with contextlib.suppress(psutil.Error):
-        return psutil.Process(pid).ppid()
-    return -1
-
-
-def whole_jobs(folder: Path) -> dict[str, frozenset[str]]:
-    """{file: all files that its job made} of a whole run, from what Snakemake recorded."""
-    jobs = {}
-    for path, record in records(folder).items():
-        jobs.setdefault((record["rule"], record["shellcmd"]), set()).add(path)
-    return {path: frozenset(job) for job in jobs.values() for path in job}
-
-
-def finished(folder: Path, jobs: dict[str, frozenset[str]]) -> dict[str, tuple[int, int]]:
-    """{file: (inode, time of change)} of the jobs that Snakemake has recorded as finished."""
-    begun = {decoded(p) for p in folder.glob(".snakemake/incomplete/**/*") if p.is_file()}
-    done = set(records(folder)) - begun
-    names = [name for name in done if jobs.get(name, frozenset([name])) <= done]
-    stats = {name: (folder / name).stat() for name in names if (folder / name).exists()}
-    return {name: (s.st_ino, s.st_mtime_ns) for name, s in stats.items()}
-
-
-def records(folder: Path) -> dict[str, dict]:
-    """Snakemake's records of files; one that is being written is none."""
-    found = {}
-    for path in folder.glob(".snakemake/metadata/**/*"):
-        with contextlib.suppress(ValueError, OSError):
-            found[decoded(path)] = json.loads(path.read_text())
-    return found
-
-
-def decoded(path: Path) -> str:
-    """The file that a record of Snakemake is about."""
-    parts = path.relative_to(path.parents[[p.name for p in path.parents].index(".snakemake") - 1])
-    return base64.b64decode("".join(p.lstrip("@") for p in parts.parts)).decode()
-
-
 def damage(folder: Path, reference: dict[str, str]) -> list[str]:
     """Files that have their final names and are not what an undisturbed run makes."""
     found = digests(folder)
     wrong = [name for name in found.keys() & reference.keys() if found[name] != reference[name]]
-    begun = "/."  # hidden: state, and files that are being written
-    return sorted(wrong) + sorted(n for n in found.keys() - reference.keys() if begun not in n)
+    hidden = "/."  # state, and files that are being written
+    return sorted(wrong) + sorted(n for n in found.keys() - reference.keys() if hidden not in n)

@@ -2,13 +2,11 @@
 
 import re
 import signal
-import socket
 import subprocess
 import sys
 
 import pytest
 
-from scripts.first.runtime.controller import STARTED_ON
 from tests.system.slurm.cluster import PATH
 from tests.system.slurm.runs import ENDED, Run, interval, program, remove, until
 from tests.system.workflow.copies import digests, environment
@@ -33,18 +31,15 @@ def test_killed_controller(cluster, tiny_run, finished):
     for name, moment in moments.items():
         run = Run(cluster, finished, *EVALUATIONS)
         until(lambda: moment(run), name)  # noqa: B023
-        assert "snakemake runs here" in recover(cluster, finished, status=2)
+        assert "a run is active" in recover(cluster, finished, status=2)
         run.process.kill()
         run.process.wait()
-        assert (finished / STARTED_ON).read_text().split()[0] == socket.gethostname()
         reported += finished_jobs(run)
         again = Run(cluster, finished, *EVALUATIONS)
-        assert again.finish() != 0 and "run `python -m scripts.recover`" in again.log()
+        assert again.finish() != 0 and "LockException" in again.log()
         assert again.jobs() == []
-        said = recover(cluster, finished)
-        assert "cancelling" in said and "unlocked" in said
+        assert "cancelling Slurm jobs: " in recover(cluster, finished)
         until(lambda: all(job["JobState"] in ENDED for job in run.jobs()), "no job left", 5)  # noqa: B023
-    assert "no Slurm job" in recover(cluster, finished)
     last = Run(cluster, finished, *EVALUATIONS)
     assert last.finish() == 0, last.log()[-4000:]
     reported += finished_jobs(last)
@@ -71,11 +66,11 @@ def test_ctrl_c_cancels_what_was_submitted(cluster, finished):
     until(lambda: all(job["JobState"] in ENDED for job in run.jobs()), "no job left", 60)
     assert {job["JobState"] for job in run.jobs()} == {"CANCELLED"}
     assert {(job["Partition"], job["Features"]) for job in jobs} == {("vip", "new")}
-    assert "no Slurm job" in recover(cluster, finished)
+    assert "cancelling" not in recover(cluster, finished)
 
 
 def recover(cluster, folder, status=0):
-    """Run the documented command; what it says."""
+    """Run the documented command; its output."""
     changes = {"PATH": f"{environment(folder)['PATH']}:{PATH}"}
     done = subprocess.run(
         cluster.command(sys.executable, "-m", "scripts.recover", cwd=folder),

@@ -90,11 +90,11 @@ def environment(folder: Path, **changes: str) -> dict[str, str]:
 def snakemake(folder: Path, *words: str, warm: bool = False, **changes: str):
     """Run snakemake in a copy; return the completed process with its output as text.
 
-    warm: with the server from which jobs are forked that would import torch one by one.
+    warm: by the runner, with the server from which jobs are forked.
     """
-    server = [sys.executable, "-m", "scripts.first.runtime.warm", "run", "--"] if warm else []
+    runner = [sys.executable, "-m", "scripts.first.runtime.run"] if warm else ["snakemake"]
     return subprocess.run(
-        [*server, "snakemake", *words],
+        [*runner, *words],
         cwd=folder,
         env=environment(folder, **changes),
         capture_output=True,

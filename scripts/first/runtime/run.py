@@ -1,0 +1,86 @@
+"""`python -m scripts.first.runtime.run OPTIONS`: Snakemake, and the same command continues.
+
+A folder has one run at a time. Before the next one starts, the processes that a killed run has left
+are ended, and Snakemake's lock is released.
+"""
+
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from scripts.first.errors import UserError, run_cli
+from scripts.first.runtime.launch import FORWARDED
+from scripts.first.runtime.warm import warm_server
+
+LOCK = Path(".snakemake/run.lock")  # locked by an active run; names one that did not finish
+NAME = "FIRST_RUN"  # in the environment of every process of a run
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+
+def main(options: list[str]) -> int:
+    """Run Snakemake with these options and return its status."""
+    with acquire() as file:
+        if name := file.read():
+            print("The last run did not finish: ending its processes, unlocking.", file=sys.stderr)
+            end_processes(name)
+            subprocess.run([*SNAKEMAKE, "--unlock", *options], capture_output=True, check=False)
+        name = uuid.uuid4().hex
+        file.truncate(0)
+        file.write(name)
+        file.flush()
+        with warm_server({**os.environ, NAME: name}) as environment:
+            status = run([*SNAKEMAKE, *options], environment)
+            end_processes(name)
+        if status >= 0:  # Snakemake has released its lock
+            file.truncate(0)
+    return status if status >= 0 else 128 - status
+
+
+def acquire() -> IO[str]:
+    """Open and lock the folder's lock file; UserError where a run is active."""
+    LOCK.parent.mkdir(exist_ok=True)
+    file = LOCK.open("a+")
+    file.seek(0)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise UserError(f"a run is active: {Path.cwd()}: wait for it or interrupt it") from None
+    return file
+
+
+def end_processes(name: str) -> None:
+    """Terminate a run's processes, which lets training save its state, and wait for their end."""
+    while left := [
+        process
+        for process in psutil.process_iter(["environ"])
+        if (process.info["environ"] or {}).get(NAME) == name
+    ]:
+        for process in left:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate()
+        psutil.wait_procs(left, timeout=5)
+
+
+def run(command: list[str], environment: dict[str, str]) -> int:
+    """Status of a command in a process group of its own, to which signals are forwarded."""
+    child = subprocess.Popen(command, env=environment, process_group=0)
+
+    def forward(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, number)
+
+    for number in FORWARDED:
+        signal.signal(number, forward)
+    return child.wait()
+
+
+if __name__ == "__main__":
+    run_cli(main)
