@@ -226,7 +226,7 @@ def test_each_stage_has_its_own_code(repository):
         after = prints()
         return {stage for stage in before if before[stage] != after[stage]}
 
-    loss = changed(r"torch\.xlogy\(target, target\) -", "torch.xlogy(target, target) +")  # Eq. 5
+    loss = changed(r"torch\.xlogy\(q, q\) -", "torch.xlogy(q, q) +")  # Eq. 5
     assert loss == {"student"}
     bins = changed(r"np\.searchsorted\(inner_edges", "1 + np.searchsorted(inner_edges")  # the ECE
     assert {"evaluation", "cell", "figure5"} <= bins

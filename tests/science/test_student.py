@@ -96,8 +96,9 @@ def test_every_method_option_changes_the_student(tmp_path, made):
     hashes["hard"] = weights(tmp_path, "hard", objective="hard_labels")
     assert len(set(hashes.values())) == len(runs) + 1
     assert weights(tmp_path, "again", *runs["c28"]) == hashes["c28"]
-    reseal(tmp_path / "selected.json", {"c": 0.28})
-    selected = [*soft, "--selected", str(tmp_path / "selected.json")]
+    (tmp_path / "temperature").mkdir()
+    reseal(tmp_path / "temperature/selected.json", {"c": 0.28})
+    selected = [*soft, "--selected", str(tmp_path / "temperature/selected.json")]
     assert weights(tmp_path, "selected", *selected) == hashes["c28"]
 
 
