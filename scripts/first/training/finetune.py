@@ -67,7 +67,11 @@ def finetune(
     corpus = load_corpus(arguments, base)
     # Before the weights are loaded: a mistake should cost no time.
     outputs = load_config(base).get_text_config().vocab_size
-    check_vocabulary(outputs, corpus.tokenizer, arguments.model)
+    if outputs < corpus.tokenizer.vocabulary_size:
+        raise UserError(
+            f"tokenizer and model disagree: {arguments.model}: the model has {outputs} outputs for "
+            f"{corpus.tokenizer.vocabulary_size} tokens: use the model's own tokenizer"
+        )
     loss.check(corpus.train, corpus.tokenizer, outputs)
     record = {
         **facts,
@@ -117,12 +121,3 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
     if not encoded or not validation:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.train}")
     return Corpus(encoded, validation, report, scored_kind(rows), tokenizer)
-
-
-def check_vocabulary(outputs: int, tokenizer: TextTokenizer, folder: Path) -> None:
-    """Raise UserError unless the output head covers every id of the tokenizer."""
-    if outputs < tokenizer.vocabulary_size:
-        raise UserError(
-            f"tokenizer and model disagree: {folder}: {tokenizer.vocabulary_size} tokens, "
-            f"but the model has {outputs} outputs: use the model's own tokenizer"
-        )
