@@ -16,7 +16,7 @@ from tests.system.workflow.copies import digests
 # The job's folder becomes a file system of one page; what the job leaves there is listed.
 LINE = """mount -t tmpfs -o size=4k small "$1" && cd "$PWD" || exit 99
 eval "$2"; status=$?; echo "status $status"; cd "$1" && find . -type f -exec sha256sum {} +"""
-RULES = ["benchmark_data", "teacher", "knowledge", "student", "evaluation"]
+RULES = ["benchmark_data", "teacher", "knowledge", "student_knowledge", "evaluation"]
 
 
 @pytest.fixture(scope="module")
