@@ -1,6 +1,5 @@
 """Reading the configuration: strict YAML files, merged as Snakemake merges them, then validated."""
 
-import difflib
 import reprlib
 from collections.abc import Iterable
 from functools import reduce
@@ -11,8 +10,8 @@ from pydantic import ValidationError
 
 from scripts.first import ROOT
 from scripts.first.config.models import Config
-from scripts.first.config.reference import locate
-from scripts.first.config.references import check_references
+from scripts.first.config.reference import children, schema
+from scripts.first.config.references import check_references, hint
 from scripts.first.errors import UserError
 
 FOLDER = ROOT / "config"
@@ -38,16 +37,11 @@ def read(path: str | Path) -> dict:
     try:
         loader = LOADER(Path(path).read_bytes().decode("utf-8"))
         if (node := loader.get_single_node()) is not None:
-            _check_node(node)
+            _check_node(node, set())
         content = node and loader.construct_document(node)
     except OSError as error:
         raise UserError(f"config: {path}: {error.strerror}: check the path") from None
-    except UnicodeDecodeError as error:
-        what = f"not UTF-8 at byte {error.start}"
-        raise UserError(f"config: {path}: {what}: save it as UTF-8") from None
-    except RecursionError:
-        raise UserError(f"config: {path}: nested too deeply: flatten it") from None
-    except (yaml.YAMLError, ValueError, OverflowError) as error:
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         what = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
@@ -57,28 +51,23 @@ def read(path: str | Path) -> dict:
     return content
 
 
-def _check_node(node: yaml.Node, above: frozenset = frozenset(), done: set | None = None) -> None:
+def _check_node(node: yaml.Node, done: set, above: frozenset = frozenset()) -> None:
     """Refuse keys that occur twice, of which YAML uses the last, and anchors within themselves."""
-    done = set() if done is None else done
-    if id(node) in above:
-        raise yaml.MarkedYAMLError(problem="anchor contains itself", problem_mark=node.start_mark)
-    if id(node) in done:
-        return
-    done.add(id(node))
-    if isinstance(node, yaml.ScalarNode):
-        if node.tag.endswith(":int") and len(node.value) > 40:
-            raise yaml.MarkedYAMLError(problem="number too long", problem_mark=node.start_mark)
-        return
-    children, keys = node.value, set()
+    children, problem = [], "anchor contains itself" if node in above else ""
     if isinstance(node, yaml.MappingNode):
-        children = [child for _, child in node.value]
-        for key, _ in node.value:
-            if isinstance(key.value, str) and key.value in keys:
-                problem = f"key {key.value!r} occurs twice"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-            keys.add(str(key.value))
-    for child in children:
-        _check_node(child, above | {id(node)}, done)
+        children, names = [child for _, child in node.value], [key.value for key, _ in node.value]
+        twice = [name for name in names if isinstance(name, str) and names.count(name) > 1]
+        problem = problem or (f"key {twice[0]!r} occurs twice" if twice else "")
+    elif isinstance(node, yaml.SequenceNode):
+        children = node.value
+    elif node.tag.endswith(":int") and len(node.value) > 40:
+        problem = "number too long"
+    if problem:
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    if node not in done:
+        done.add(node)
+        for child in children:
+            _check_node(child, done, above | {node})
 
 
 def merge(below: dict, above: dict) -> dict:
@@ -93,13 +82,13 @@ def merge(below: dict, above: dict) -> dict:
 def validated(content: dict) -> dict:
     """The content with the types of the models, the given keys only; UserError names a key."""
     try:
-        config = Config.model_validate(content)
+        config = Config.model_validate(content).model_dump(exclude_unset=True)
     except ValidationError as error:
         errors = error.errors(include_url=False)
         # A misspelt key is missing too; what is there says more than what is not.
         raise UserError(_one_line(min(errors, key=lambda e: not _is_unknown(e)))) from None
     check_references(config)
-    return config.model_dump(exclude_unset=True)
+    return config
 
 
 def _is_unknown(error: dict) -> bool:
@@ -108,28 +97,21 @@ def _is_unknown(error: dict) -> bool:
 
 def _one_line(error: dict) -> str:
     """`config: <dotted key>: <what is wrong>: <advice>`, of an error of pydantic's."""
-    path, schemas = locate(error["loc"])
-    kind, shown, advice = error["type"], reprlib.repr(error["input"]), "see config/README.md"
-    if kind == "missing":
-        what = f"missing key {path.pop()}"
-    elif kind == "union_tag_not_found":
-        what = f"missing key {error['ctx']['discriminator']}"
-    elif kind == "union_tag_invalid":
-        path.append(error["ctx"]["discriminator"].strip("'"))
-        what = f"{error['ctx']['tag']!r:.80}: should be one of {error['ctx']['expected_tags']}"
+    path, schemas = [], [schema()]
+    for part in error["loc"]:
+        if part == "[key]" or "anyOf" in schemas[-1]:  # what follows names no key
+            break
+        below = children(schemas[-1])
+        schemas.append(below.get(part) or below.get("<name>", {}))
+        path.append(part)
+    what = f"{reprlib.repr(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
+    advice = schemas[-1].get("description", "see config/README.md")
+    if error["type"] == "missing":
+        what, advice = f"missing key {path.pop()}", "see config/README.md"
     elif _is_unknown(error):
-        key, here = (error["input"] if "[key]" in error["loc"] else path[-1]), schemas[-2]
-        what = f"unknown key {key!r:.80}"
-        names = [*here.get("properties", here.get("propertyNames", {}).get("enum", ()))]
-        close = difflib.get_close_matches(str(path.pop())[:80], names, 1)
-        pattern = " ".join(here.get("patternProperties", ()))
-        advice = f"one of {', '.join(names)}" if names else f"names match {pattern}"
-        advice = f"did you mean {close[0]!r}?" if close else advice
-    elif kind in ("model_type", "dict_type", "model_attributes_type"):
-        what = f"{shown}: should be a mapping of keys to values"
-    else:
-        what = f"{shown}: {error['msg'].removeprefix('Value error, ').removeprefix('Input ')}"
-        advice = schemas[-1].get("description", advice)
+        what, advice = f"unknown key {path.pop()!r:.80}", "see config/README.md"
+        known = schemas[-2].get("properties") or schemas[-2].get("propertyNames", {}).get("enum")
+        advice = hint(str(error["loc"][len(path)]), known) if known else advice
     return f"config: {'.'.join(map(_printable, path)) or 'top level'}: {what}: {advice}"
 
 

@@ -1,72 +1,272 @@
-"""The whole configuration: where things lie on this machine, methods, Table 1 and the scales."""
+"""The configuration as pydantic models: where things lie, methods, Table 1, and the scales."""
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from scripts.first.config.scale import (
-    C,
-    Folder,
-    Fraction,
-    Model,
-    Name,
-    Names,
-    Null,
-    Partition,
-    Positions,
-    Scale,
-    StudentSide,
-    key,
-)
+
+def _no_bool(value):
+    if isinstance(value, bool):
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+def _unique(values: list) -> list:
+    if len({*values}) < len(values):
+        raise ValueError("should not list an entry twice")
+    return values
+
+
+def key(description: str, default=..., **limits):
+    """A field of a model. One whose default is None may be left out, but not be null."""
+    return Field(default, description=description, **limits)
+
+
+NoBool, Unique = BeforeValidator(_no_bool), AfterValidator(_unique)
+Null = BeforeValidator(lambda value: None if value in ("", "null", "~") else value)  # of --config
+Whole, Number = Annotated[int, NoBool], Annotated[float, NoBool]
+Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
+Rows = Annotated[Whole, Field(ge=1, le=100_000_000)]
+Size = Annotated[Whole, Field(ge=1, le=2**24)]
+Share = Annotated[Number, Field(ge=0, le=1)]
+Fraction = Annotated[Number, Field(gt=0, lt=1)]
+Positive = Annotated[Number, Field(gt=0, le=1_000_000)]
+Weight = Annotated[Number, Field(ge=-1000, le=1000)]
+C = Annotated[Number, Field(gt=0, le=1)]
+
+HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
+Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
+ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
+HubName = Annotated[str, Field(pattern=f"^{HUB_NAME}$")]
+HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
+Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
+Partition = Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_.,-]*$")]
+Folder = Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$", max_length=4000)]
+Bundled = Annotated[str, Field(pattern="^resources/[a-z0-9/_-]{1,190}$")]
+Questions = Annotated[str, Field(pattern=r"^[^-{}\p{C}][^{}\p{C}]*$", max_length=500)]
+
+Benchmark = Literal["csqa", "boolq", "obqa"]
+Corpus = Literal["csqa", "boolq", "alpaca"]
+Official = Literal["csqa", "boolq", "obqa", "alpaca"]
+Split = Literal["train", "validation", "test"]
+Columns = Annotated[dict[Benchmark, Corpus], Field(min_length=1)]
+Text = Annotated[list[Literal["pretraining", "csqa", "boolq", "alpaca"]], Unique]
+Names = Annotated[list[Name], Unique]
+Stage = Literal[
+    "data", "models", "teacher", "knowledge", "temperature", "student", "evaluation", "artifacts"
+]
+StudentSide = Literal["full_vocab", "renorm", "softmax_same_c", "tail_bucket"]
+Positions = Literal["all", "answer_only"]
+Family = Annotated[dict[Literal["teacher", "student"], ModelName], Field(min_length=2)]
+Gpu = Annotated[dict[Literal["memory_gb", "tflops"], Positive], Field(min_length=2)]
+
+
+class Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class Pretraining(Model):
+    memo: Number = key("Lettered lists with picks.", ge=0, le=1000)
+    sheet: Number = key("Facts of an entity.", ge=0, le=1000)
+    report: Number = key("Claims with witnesses.", ge=0, le=1000)
+    facts: Size = key("Facts in a sheet.")
+
+
+class World(Model):
+    seed: Seed = key("Seed of the world.")
+    entities: Whole = key("Entities that questions ask about.", ge=2, le=100_000)
+    names: Whole = key("Rare names: incidental detail of questions.", ge=2, le=100_000)
+    rank: Size = key("Rank of the entities' own taste.", le=1000)
+    popularity: Share = key("Share of plausibility that is common to all entities.")
+    sharpness: Positive = key("Sharpness of an annotator's draw; lower is noisier.")
+    claim_weight: Weight = key("Weight of a claim's plausibility in BoolQ-like answers.")
+    verb_weight: Weight = key("Weight of the witnesses' verbs in BoolQ-like answers.")
+    claim_bias: Weight = key("Log odds added to every claim.")
+    train_pairs: Rows = key("(entity, relation) pairs of training rows; tests have the rest.")
+    letter_share: Share = key("Share of Alpaca-like rows with lettered choices.")
+    sizes: dict[Official, dict[Split, Rows]] = key("Rows of each official split.")
+    pretraining: Pretraining = key("Shares of the kinds of pretraining text.")
+
+
+class Hub(Model):
+    repo: HubId = key("Id on the hub.")
+    revision: Commit = key("Full commit on the hub.")
+
+
+class Dataset(Model):
+    max_train_rows: Rows = key("Use a seeded subset of this many training rows.", None)
+    max_validation_rows: Rows = key("Use a seeded subset of this many validation rows.", None)
+    max_test_rows: Rows = key("Use a seeded subset of this many test rows.", None)
+    repo: HubId = key("Id on the hub; source hub needs it.", None)
+    revision: Commit = key("Full commit on the hub; source hub needs it.", None)
+    name: HubName = key("Configuration of the hub dataset.", None)
+
+
+class Data(Model):
+    split_seed: Seed = key("Seed of the split of official training rows.")
+    validation_share: Fraction = key("Share of the training rows held out for the temperature.")
+    source: Literal["world", "hub"] = key("The generated world, or the hub or its mirror.")
+    world: World = key("The generated world (scripts/first/world); source world needs it.", None)
+    datasets: dict[Official | Literal["pretraining"], Dataset] = key("Datasets.", min_length=1)
+
+
+class Tokenizer(Model):
+    kind: Literal["world", "bpe"] = key("Words of the generated world, or byte-level BPE.")
+    text: Text = key("Datasets whose training splits train the BPE.", None, min_length=1)
+    vocabulary_size: Whole = key("Size of the BPE.", None, ge=300, le=2**20)
+
+
+class Architecture(Model):
+    hidden_size: Size = key("Width.")
+    intermediate_size: Size = key("Width of the feed-forward layers.")
+    num_hidden_layers: Size = key("Layers.", le=4096)
+    num_attention_heads: Size = key("Attention heads; they divide the width.", le=4096)
+    num_key_value_heads: Size = key("Default: as many as attention heads.", None, le=4096)
+    max_position_embeddings: Size = key("Longest input in tokens.", None)
+    tie_word_embeddings: bool = key("Share the matrix of input and output embeddings.", None)
+    attention_bias: bool = key("Biases in the attention projections.", None)
+    initializer_range: Positive = key("Standard deviation of initial weights.", None, le=10)
+
+
+class Schedule(Model):
+    epochs: Positive = key("Passes over the training split.")
+    batch_size: Size = key("Rows of one optimizer step over all devices.")
+    length_pool: Size = key("Batches whose rows are sorted by length together; default 128.", None)
+    learning_rate: Positive = key("Peak of the cosine schedule.", le=10)
+    warmup_ratio: Share = key("Share of the steps that warm up.", None)
+    weight_decay: Number = key("Weight decay of AdamW.", None, ge=0, le=10)
+
+
+class Recipe(Schedule):
+    tokenizer: Name = key("Entry of `tokenizers`.")
+    text: Text = key("Datasets whose training splits are read.", min_length=1)
+    architecture: Architecture = key("LlamaConfig of a model with random weights.", None)
+    start_from: ModelName = key("Model to continue from, instead of `architecture`.", None)
+    supervise: Literal["all", "response"] = key("Tokens that are learnt.")
+    max_rows: Rows = key("Use this many rows, drawn by the seed.", None)
+    block_length: Size = key("Longest row in tokens; longer rows are cut.")
+    seed: Seed = key("Seed of the weights and the order of rows.")
+
+
+class Checkpoint(Model):
+    hub: Hub = key("A model on the hub, instead of `bundled` and `pretrain`.", None)
+    bundled: Bundled = key("Folder in this repository; `pretrain` may say how it was made.", None)
+    pretrain: Recipe = key("Pretraining from this scale's own text.", None)
+
+
+class Encoding(Model):
+    block_length: Whole = key("Longest training row in tokens.", ge=8, le=2**24)
+    append_eos: bool = key("Learn the end of the response; the authors do not.")
+
+
+class Tuning(Schedule):
+    micro_batch_size: Size = key("Rows of one forward pass; gradients are accumulated.", None)
+    adam_eps: Fraction = key("Epsilon of AdamW.", None)
+    max_grad_norm: Positive = key("Gradient clipping.", None)
+    gradient_checkpointing: bool = key("Recompute activations to save memory.", None)
+    offload_optimizer: bool = key("FSDP2's CPU offload of weights and optimizer state.", None)
+
+
+class Overrides(Tuning):
+    epochs: Positive = key("Passes over the training split.", None)
+    batch_size: Size = key("Rows of one optimizer step over all devices.", None)
+    learning_rate: Positive = key("Peak of the cosine schedule.", None, le=10)
+
+
+class Training(Tuning):
+    per_corpus: dict[Corpus, Overrides] = key("Settings that differ for a corpus.", None)
+
+
+class TeacherStage(Model):
+    seed: Seed = key("Seed of the order of rows.")
+    training: Training = key("Training of every teacher.")
+
+
+class KnowledgeStage(Model):
+    k: Size = key("Top tokens a position that are matched (the paper's 5).", le=255)
+    stored_k: Size = key("Top tokens a position that are stored; at least k.", le=255)
+    jobs: Size = key("Jobs that share the extraction of a split; default 1.", None, le=999)
+
+
+class TemperatureStage(Model):
+    bins: Size = key("Bins of the ECE.", le=10_000)
+
+
+class StudentStage(Model):
+    seeds: Annotated[list[Seed], Unique] = key("One student per seed.", min_length=1)
+    student_side: StudentSide = key("Student's side of Eq. 5, for all methods.")
+    ts_positions: Positions = key("Positions of Eq. 3 and Eq. 4; others are normalised (A.1).")
+    training: Training = key("Training of every student.")
+
+
+class EvaluationStage(TemperatureStage):
+    max_tokens: Rows = key("Padded tokens of one inference batch.")
+
+
+class Figures(Model):
+    family: Name = key("Family of Figure 6's students and of Table 2.")
+    benchmark: Benchmark = key("In-domain benchmark of Figures 3, 5, 6; default the first.", None)
+    figure6_methods: Names = key("Students of Figure 6 at a fixed c, beside FIRST.")
+    table2_questions: Questions = key('JSON list of {"id": ..} or {"text": ..} for Table 2.', None)
+
+
+class Needs(Model):
+    threads: Size = key("CPU threads.", le=4096)
+    gpu: Whole = key("GPUs per machine.", ge=0, le=64)
+    mem_mb: Whole = key("Host memory in MB; Slurm's Snakemake needs 260.", ge=500, le=100_000_000)
+    runtime: Size = key("Minutes.", le=1_000_000)
+    processes: Size = key("Training processes; default one per GPU.", None, le=4096)
+    nodes: Size = key("Machines of one training; default 1.", None, le=1024)
+
+
+class Scale(Model):
+    description: str = key("One sentence.")
+    data: Data = key("Where rows come from.")
+    tokenizers: dict[Name, Tokenizer] = key("Tokenizers of pretrained models.", None)
+    models: dict[ModelName, Checkpoint] = key("Base checkpoints.", min_length=1)
+    families: dict[Name, Family] = key("Models that share a vocabulary.", min_length=1)
+    corpora: Annotated[list[Corpus], Unique] = key("What models are trained on.", min_length=1)
+    settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key("Columns of Table 1.")
+    encoding: Encoding = key("Tokenisation.")
+    dtype: Literal["float32", "bfloat16"] = key("Type of the weights; losses are float32.")
+    gpu: Gpu = key("One GPU's GB (1e9 B) and bfloat16 TFLOPS; default 80, 989.", None)
+    teacher: TeacherStage = key("Fine-tuning of teachers.")
+    knowledge: KnowledgeStage = key("Extraction of the teacher's knowledge.")
+    temperature: TemperatureStage = key("Search of c.")
+    student: StudentStage = key("Training of students.")
+    evaluation: EvaluationStage = key("Tests.")
+    figures: Figures = key("What the figures show.")
+    resources: dict[Stage, Needs] = key("Needs of one job of each stage.")
 
 
 class Mirror(Model):
     mirror: Annotated[Folder | None, Null] = key(
-        "Local folder in hub layout to read from instead of the hub. The environment variables "
-        "FIRST_DATA_MIRROR and FIRST_MODEL_MIRROR do the same."
+        "Local folder in hub layout to read instead of the hub, as FIRST_{DATA,MODEL}_MIRROR."
     )
 
 
 class Fetch(Model):
-    partition: Annotated[Partition | None, Null] = key(
-        "Cluster partition with network access, for the rules that download. null: those rules "
-        "run where snakemake runs."
+    partition: Annotated[Partition | None, Null] = key("Partition of downloads; null: run here.")
+
+
+class Method(Model):
+    objective: Literal["none", "teacher", "hard_labels", "knowledge", "posthoc"] = key(
+        "Base model, cross-entropy, knowledge (Eq. 5), or one temperature on a student's logits."
     )
-
-
-class Untuned(Model):
-    objective: Literal["none"] = key("A base model without fine-tuning.")
-    model: Literal["student", "teacher"] = key("Whose base model; default student.", None)
-
-
-class FineTuned(Model):
-    objective: Literal["teacher", "hard_labels"] = key("Teacher or student, by cross-entropy.")
-
-
-class Knowledge(Model):
-    objective: Literal["knowledge"] = key("A student trained to match knowledge (Eq. 5).")
+    model: Literal["student", "teacher"] = key("none: whose base model; default student.", None)
+    of: Name = key("posthoc: the method that trained the student.", None)
     recalibration: Literal["none", "label_smoothing", "prob_softmax"] = key(
-        "Normalisation of appendix A.1, Eq. 3, or Eq. 4."
+        "knowledge: normalisation of appendix A.1, Eq. 3, or Eq. 4.", None
     )
-    delta: Fraction = key("Shift of Eq. 3.", None)
-    ls_space: Literal["prob", "log"] = key(
-        "Eq. 3 on probabilities, or on log-probabilities as in the released code.", None
-    )
-    c: C | Literal["selected"] = key("Temperature of Eq. 4; selected: by the search.", None)
-    student_side: StudentSide = key("Replaces the scale's, for an ablation.", None)
-    ts_positions: Positions = key("Replaces the scale's, for an ablation.", None)
-
-
-class Posthoc(Model):
-    objective: Literal["posthoc"] = key("A trained student with one temperature on its logits.")
-    of: Name = key("Method that trained the student.")
+    delta: Fraction = key("label_smoothing: shift of Eq. 3.", None)
+    ls_space: Literal["prob", "log"] = key("label_smoothing: Eq. 3 on (log-)probabilities.", None)
+    c: C | Literal["selected"] = key("prob_softmax: Eq. 4's temperature, or the search's.", None)
+    student_side: StudentSide = key("knowledge: replaces the scale's, for an ablation.", None)
+    ts_positions: Positions = key("knowledge: replaces the scale's, for an ablation.", None)
 
 
 class Table1(Model):
     methods: Names = key("Methods in the order of the table's rows.", min_length=1)
-
-
-Method = Annotated[Untuned | FineTuned | Knowledge | Posthoc, Field(discriminator="objective")]
 
 
 class Config(Model):

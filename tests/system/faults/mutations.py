@@ -8,7 +8,7 @@ from functools import cache, reduce
 from hypothesis import strategies as st
 
 from scripts.first.config.load import merge, own_files, read
-from scripts.first.config.reference import children, resolved, schema
+from scripts.first.config.reference import children, schema
 
 SHELL = ["$(touch x)", "; touch x", "& touch x", "| tee x", "`touch x`", "'", '"', "a\nb", "x\n"]
 PATHS = ["..", "../../x", "/etc/passwd", "a/b", "a\\b", ".", "-rf", "~root", "{scale}", "{{x}}"]
@@ -55,15 +55,12 @@ def at(config, path):
     return reduce(lambda node, key: node[key], path, config)
 
 
-def rule_for(config, path) -> dict:
+def rule_for(path) -> dict:
     """What the schema says of a path."""
     rule = schema()
-    for index, key in enumerate(path):
-        if "discriminator" in rule:
-            tag = at(config, path[:index])[rule["discriminator"]["propertyName"]]
-            rule = resolved({"$ref": rule["discriminator"]["mapping"][tag]})
+    for key in path:
         below = children(rule)
-        rule = resolved(below.get(key) or below["<name>"])
+        rule = below.get(key) or below["<name>"]
     return rule
 
 
@@ -72,7 +69,7 @@ def valid(draw) -> dict:
     """The configuration with some numbers and switches set to other allowed ones."""
     config = merged()
     for path in draw(st.lists(st.sampled_from(_free()), max_size=4, unique=True)):
-        at(config, path[:-1])[path[-1]] = draw(_values(rule_for(config, path)))
+        at(config, path[:-1])[path[-1]] = draw(_values(rule_for(path)))
     return config
 
 
@@ -80,7 +77,7 @@ def valid(draw) -> dict:
 def _free() -> list[tuple]:
     config = merged()
     free = [path for path in places(config) if not {*path} & {*STEERS}]
-    return [path for path in free if _values(rule_for(config, path)) is not None]
+    return [path for path in free if _values(rule_for(path)) is not None]
 
 
 def _values(rule: dict):
