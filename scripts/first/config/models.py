@@ -25,14 +25,14 @@ def key(description: str, default=..., **limits):
 NoBool, Unique = BeforeValidator(_no_bool), AfterValidator(_unique)
 Null = BeforeValidator(lambda value: None if value in ("", "null", "~") else value)  # of --config
 Whole, Number = Annotated[int, NoBool], Annotated[float, NoBool]
-Seed = Annotated[Whole, Field(ge=0, lt=2**32)]
-Rows = Annotated[Whole, Field(ge=1, le=100_000_000)]
-Size = Annotated[Whole, Field(ge=1, le=2**24)]
-Share = Annotated[Number, Field(ge=0, le=1)]
-Fraction = Annotated[Number, Field(gt=0, lt=1)]
-Positive = Annotated[Number, Field(gt=0, le=1_000_000)]
-Weight = Annotated[Number, Field(ge=-1000, le=1000)]
-C = Annotated[Number, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, lt=2**32), NoBool]
+Rows = Annotated[int, Field(ge=1, le=100_000_000), NoBool]
+Size = Annotated[int, Field(ge=1, le=2**24), NoBool]
+Share = Annotated[float, Field(ge=0, le=1), NoBool]
+Fraction = Annotated[float, Field(gt=0, lt=1), NoBool]
+Positive = Annotated[float, Field(gt=0, le=1_000_000), NoBool]
+Weight = Annotated[float, Field(ge=-1000, le=1000), NoBool]
+C = Annotated[float, Field(gt=0, le=1), NoBool]
 
 HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
@@ -76,7 +76,7 @@ class World(Model):
     seed: Seed = key("Seed of the world.")
     entities: Whole = key("Entities that questions ask about.", ge=2, le=100_000)
     names: Whole = key("Rare names: incidental detail of questions.", ge=2, le=100_000)
-    rank: Size = key("Rank of the entities' own taste.", le=1000)
+    rank: Whole = key("Rank of the entities' own taste.", ge=1, le=1000)
     popularity: Share = key("Share of plausibility that is common to all entities.")
     sharpness: Positive = key("Sharpness of an annotator's draw; lower is noisier.")
     claim_weight: Weight = key("Weight of a claim's plausibility in BoolQ-like answers.")
@@ -119,20 +119,20 @@ class Tokenizer(Model):
 class Architecture(Model):
     hidden_size: Size = key("Width.")
     intermediate_size: Size = key("Width of the feed-forward layers.")
-    num_hidden_layers: Size = key("Layers.", le=4096)
-    num_attention_heads: Size = key("Attention heads; they divide the width.", le=4096)
-    num_key_value_heads: Size = key("Default: as many as attention heads.", None, le=4096)
+    num_hidden_layers: Whole = key("Layers.", ge=1, le=4096)
+    num_attention_heads: Whole = key("Attention heads; they divide the width.", ge=1, le=4096)
+    num_key_value_heads: Whole = key("Default: as many as attention heads.", None, ge=1, le=4096)
     max_position_embeddings: Size = key("Longest input in tokens.", None)
     tie_word_embeddings: bool = key("Share the matrix of input and output embeddings.", None)
     attention_bias: bool = key("Biases in the attention projections.", None)
-    initializer_range: Positive = key("Standard deviation of initial weights.", None, le=10)
+    initializer_range: Number = key("Standard deviation of initial weights.", None, gt=0, le=10)
 
 
 class Schedule(Model):
     epochs: Positive = key("Passes over the training split.")
     batch_size: Size = key("Rows of one optimizer step over all devices.")
     length_pool: Size = key("Batches whose rows are sorted by length together; default 128.", None)
-    learning_rate: Positive = key("Peak of the cosine schedule.", le=10)
+    learning_rate: Number = key("Peak of the cosine schedule.", gt=0, le=10)
     warmup_ratio: Share = key("Share of the steps that warm up.", None)
     weight_decay: Number = key("Weight decay of AdamW.", None, ge=0, le=10)
 
@@ -170,7 +170,7 @@ class Tuning(Schedule):
 class Overrides(Tuning):
     epochs: Positive = key("Passes over the training split.", None)
     batch_size: Size = key("Rows of one optimizer step over all devices.", None)
-    learning_rate: Positive = key("Peak of the cosine schedule.", None, le=10)
+    learning_rate: Number = key("Peak of the cosine schedule.", None, gt=0, le=10)
 
 
 class Training(Tuning):
@@ -183,13 +183,13 @@ class TeacherStage(Model):
 
 
 class KnowledgeStage(Model):
-    k: Size = key("Top tokens a position that are matched (the paper's 5).", le=255)
-    stored_k: Size = key("Top tokens a position that are stored; at least k.", le=255)
-    jobs: Size = key("Jobs that share the extraction of a split; default 1.", None, le=999)
+    k: Whole = key("Top tokens a position that are matched (the paper's 5).", ge=1, le=255)
+    stored_k: Whole = key("Top tokens a position that are stored; at least k.", ge=1, le=255)
+    jobs: Whole = key("Jobs that share the extraction of a split; default 1.", None, ge=1, le=999)
 
 
 class TemperatureStage(Model):
-    bins: Size = key("Bins of the ECE.", le=10_000)
+    bins: Whole = key("Bins of the ECE.", ge=1, le=10_000)
 
 
 class StudentStage(Model):
@@ -211,12 +211,12 @@ class Figures(Model):
 
 
 class Needs(Model):
-    threads: Size = key("CPU threads.", le=4096)
+    threads: Whole = key("CPU threads.", ge=1, le=4096)
     gpu: Whole = key("GPUs per machine.", ge=0, le=64)
     mem_mb: Whole = key("Host memory in MB; Slurm's Snakemake needs 260.", ge=500, le=100_000_000)
-    runtime: Size = key("Minutes.", le=1_000_000)
-    processes: Size = key("Training processes; default one per GPU.", None, le=4096)
-    nodes: Size = key("Machines of one training; default 1.", None, le=1024)
+    runtime: Whole = key("Minutes.", ge=1, le=1_000_000)
+    processes: Whole = key("Training processes; default one per GPU.", None, ge=1, le=4096)
+    nodes: Whole = key("Machines of one training; default 1.", None, ge=1, le=1024)
 
 
 class Scale(Model):
