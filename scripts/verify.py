@@ -17,8 +17,8 @@ from scripts.first.provenance.lineage import ARTIFACTS, Lineage, Problem, Record
 from scripts.first.provenance.records import RESULTS, command
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The command line."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Verify a folder; see --help."""
     summary = "Verify finished results, from the tables down to the data, by their records."
     parser = argparse.ArgumentParser(prog="python -m scripts.verify", description=summary)
     parser.add_argument("folder", type=Path, help="results of one scale, such as results/tiny")
@@ -28,12 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--without-weights", action="store_true", help="accept that weights and stores are missing"
     )
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Verify a folder; see --help."""
-    options = build_parser().parse_args(argv)
+    options = parser.parse_args(argv)
     if not options.folder.is_dir():
         raise UserError(f"no results: {options.folder}: name a folder such as {RESULTS}/tiny")
     lineage = Lineage(options.folder, options.without_weights)
@@ -50,8 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         show_list("files without a record", unknown)
     problems = sorted({*problems, *(p for record in touched for p in record.problems)})
     show_list("problems", [": ".join(problem) for problem in problems])
-    if again := sorted({to_make(lineage, p[1]) for p in problems if p[0] != "unreadable"}):
-        words = f"{command(lineage.scale)} {' '.join(again)}"
+    wrong = {file for kind, file, _ in problems if kind != "unreadable"}
+    again = {lineage.owner[file].path if file in lineage.owner else file for file in wrong}
+    if again:
+        names = (f"{RESULTS}/{lineage.scale}/{name}" for name in sorted(again))
+        words = f"{command(lineage.scale)} {' '.join(names)}"
         show(f"to make these, and what rests on them, again where they were made: {words}")
     if problems:
         show("NOT SOUND")
@@ -80,8 +78,9 @@ def overview(lineage: Lineage) -> Iterator[Problem]:
 def explain(lineage: Lineage, file: Path) -> list[Record]:
     """Print what a file rests on, as a tree down to the data; return the records."""
     top = lineage.folder.absolute()
-    path = file.absolute() if file.absolute().is_relative_to(top) else top / file
-    name = path.relative_to(top).as_posix() if path.is_relative_to(top) else str(file)
+    name = file.as_posix()
+    if file.absolute().is_relative_to(top):
+        name = file.absolute().relative_to(top).as_posix()
     if name not in lineage.owner:
         raise UserError(f"no record of {name}: {lineage.folder}: name a file of these results")
     tree(lineage, name, "  ", set())
@@ -109,17 +108,11 @@ def verdict(behind: list[Record]) -> str:
     """`sound`, or the number of problems of each kind; and of records of each stage."""
     kinds = Counter(kind for record in behind for kind, _, _ in record.problems)
     stages = Counter(record.path.split("/")[0] for record in behind[1:])
-    return f"{_counts(kinds) or 'sound'}; rests on {_counts(stages) or 'nothing'}"
-
-
-def _counts(counter: Counter) -> str:
-    return ", ".join(f"{count} {word}" for word, count in sorted(counter.items()))
-
-
-def to_make(lineage: Lineage, file: str) -> str:
-    """What to make again for a file: its record, or the file where it has none."""
-    name = lineage.owner[file].path if file in lineage.owner else file
-    return f"{RESULTS}/{lineage.scale}/{name}"
+    found, below = (
+        ", ".join(f"{count} {word}" for word, count in sorted(counter.items()))
+        for counter in (kinds, stages)
+    )
+    return f"{found or 'sound'}; rests on {below or 'nothing'}"
 
 
 def show_list(what: str, lines: list[str]) -> None:

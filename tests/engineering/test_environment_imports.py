@@ -14,8 +14,6 @@ from tests import tiny_models as tiny
 from tests.engineering.test_environments import NEEDED
 from tests.engineering.test_environments import canonicalize_name as canonical
 
-# Packages that no script imports by name, and why an environment has them all the same.
-NOT_IMPORTED: dict[str, str] = {}
 distributions = cache(packages_distributions)
 
 
@@ -31,19 +29,20 @@ def rules(folder=tiny.REPOSITORY) -> dict[str, dict]:
         for block in blocks[1:]:
             head = block.splitlines()[0]
             base, name = re.fullmatch(r"(?:use rule (\w+) as|rule) (\w+)(?: with)?:", head).groups()
-            environment = re.search(r'    conda:\n        "\.\./envs/(\w+\.yaml)"\n', block)
-            inherited = found.get(base, {"environment": None, "stages": set(), "local": False})
-            found[name] = {
-                "environment": environment[1] if environment else inherited["environment"],
-                "stages": set(re.findall(r'fingerprint\("(\w+)"\)', block)) or inherited["stages"],
-                "local": "    localrule: True\n" in block or inherited["local"],
-            }
+            environment = re.search(r'    conda:\n        environment\("(\w+)"\)\n', block)
+            stages = set(re.findall(r'fingerprint\("(\w+)"\)', block))
+            rule = dict(found.get(base, {"environment": None, "stages": set(), "local": False}))
+            rule |= {"environment": environment[1]} if environment else {}
+            rule |= {"stages": stages} if stages else {}
+            rule["local"] |= "    localrule: True\n" in block
+            found[name] = rule
     return found
 
 
 def chosen(name: str, folder=tiny.REPOSITORY) -> set[str]:
     """Packages that an environment names itself, without those that these need."""
-    return set(re.findall(r"- ([\w-]+)==", (folder / "envs" / name).read_text().split(NEEDED)[0]))
+    text = (folder / f"envs/{name}.yaml").read_text().split(NEEDED)[0]
+    return set(re.findall(r"- ([\w-]+)==", text))
 
 
 def imported(stage: str) -> set[str]:
@@ -51,50 +50,34 @@ def imported(stage: str) -> set[str]:
     return {canonical(distributions()[n][0]) for n in fingerprint.third_party(stage)}
 
 
-def missing(folder=tiny.REPOSITORY) -> dict[str, set[str]]:
-    """{rule: imported packages that its environment does not name}, where there are any."""
-    found, of = {}, cache(imported)
+def differences(folder=tiny.REPOSITORY) -> tuple[dict[str, set[str]], dict[str, set[str]]]:
+    """Packages that a rule's environment lacks, and that no rule with an environment imports."""
+    missing, of = {}, cache(imported)
+    useless = {path.stem: chosen(path.stem, folder) for path in (folder / "envs").glob("*.yaml")}
     for name, rule in rules(folder).items():
         packages = set().union(*map(of, rule["stages"]))
-        if lacking := packages - chosen(rule["environment"], folder):
-            found[name] = lacking
-    return found
-
-
-def useless(folder=tiny.REPOSITORY) -> dict[str, set[str]]:
-    """{environment: packages that no rule with it imports and that have no reason}."""
-    of = cache(imported)
-    used = {path.name: set() for path in (folder / "envs").glob("*.yaml")}
-    for rule in rules(folder).values():
-        used[rule["environment"]] |= set().union(*map(of, rule["stages"]))
-    extra = {name: chosen(name, folder) - used[name] - set(NOT_IMPORTED) for name in used}
-    return {name: packages for name, packages in extra.items() if packages}
+        missing[name] = packages - chosen(rule["environment"], folder)
+        useless[rule["environment"]] -= packages
+    return tuple({name: found for name, found in d.items() if found} for d in (missing, useless))
 
 
 def test_every_rule_has_an_environment_and_a_stage():
     found = rules()
-    assert len(found) >= 20 and sum(not rule["local"] for rule in found.values()) >= 10
-    assert not [
-        name for name, rule in found.items() if not (rule["environment"] and rule["stages"])
-    ]
-    files = {path.name for path in (tiny.REPOSITORY / "envs").glob("*.yaml")}
+    assert len(found) >= 18 and sum(not rule["local"] for rule in found.values()) >= 10
+    incomplete = [n for n, rule in found.items() if not (rule["environment"] and rule["stages"])]
+    assert incomplete == []
+    files = {path.stem for path in (tiny.REPOSITORY / "envs").glob("*.yaml")}
     assert {rule["environment"] for rule in found.values()} == files
 
 
-def test_every_import_is_in_the_environment():
-    assert missing() == {}
-
-
-def test_every_package_is_imported_or_has_a_reason():
-    assert useless() == {}
-    everything = set().union(*map(imported, fingerprint.STAGES))
-    assert not everything & set(NOT_IMPORTED), "imported by now: needs no reason"
+def test_environments_hold_what_is_imported_and_nothing_else():
+    assert differences() == ({}, {})
 
 
 def test_data_and_tables_do_without_the_training_stack():
     """Or a new torch would fetch every dataset again and remake every table."""
     heavy = {"torch", "transformers", "accelerate"}
-    assert not heavy & (chosen("data.yaml") | chosen("artifacts.yaml"))
+    assert not heavy & (chosen("data") | chosen("artifacts"))
     assert not heavy & (imported("data") | imported("table1") | imported("figure3"))
 
 
@@ -105,60 +88,39 @@ def repository(tmp_path, monkeypatch):
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(tiny.REPOSITORY / name, tmp_path / name, ignore=skip)
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
-    clear()
+    fingerprint.module.cache_clear()
     yield tmp_path
-    clear()
-
-
-def clear() -> None:
-    for cached in (fingerprint._path, fingerprint._parsed):
-        cached.cache_clear()
-
-
-def edit(path, old: str, new: str) -> None:
-    text = path.read_text()
-    assert old in text
-    path.write_text(text.replace(old, new, 1))
-    clear()
+    fingerprint.module.cache_clear()
 
 
 def test_new_imports_are_noticed(repository):
     """In a function of a module that scripts import indirectly, but not for types alone."""
-    errors = repository / "scripts/first/errors.py"
-    text = errors.read_text() + "\nfrom typing import TYPE_CHECKING\n"
-    text += "\nif TYPE_CHECKING:\n    import torch\n"
-    errors.write_text(text)
-    clear()
-    assert missing(repository) == {}
+    path = repository / "scripts/first/errors.py"
     lines = "from sklearn import isotonic", "from yaml import safe_load"
-    errors.write_text(
-        text + "else:\n    import torch.nn as nn\ndef f():\n    {}\n    {}\n".format(*lines)
-    )
-    clear()
-    found = missing(repository)
+    text = "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scipy\n"
+    text += "else:\n    import torch.nn as nn\ndef f():\n    {}\n    {}\n".format(*lines)
+    path.write_text(path.read_text() + text)
+    found, _ = differences(repository)
     assert found["benchmark_data"] == found["alpaca_data"] == found["figure2"]
     assert found["figure2"] == {"torch", "scikit-learn", "pyyaml"}
     assert found["teacher"] == {"scikit-learn", "pyyaml"}
 
 
-def test_a_removed_package_is_noticed(repository):
-    removed = {"data": "pandas", "train": "scipy", "artifacts": "seaborn"}
-    for name, package in removed.items():
-        path = repository / "envs" / f"{name}.yaml"
-        path.write_text(re.sub(rf" +- {package}==.*\n", "", path.read_text()))
-    found = missing(repository)
-    assert found["benchmark_data"] == {"pandas"}
-    assert found["teacher"] == {"scipy"}
+def test_other_environments_are_noticed(repository):
+    """A package removed, one that nothing asks for, and a rule with the wrong environment."""
+
+    def edit(name: str, pattern: str, new: str) -> None:
+        path = repository / name
+        text, count = re.subn(pattern, new, path.read_text(), count=1)
+        assert count
+        path.write_text(text)
+
+    for name, package in {"data": "pandas", "train": "scipy", "artifacts": "seaborn"}.items():
+        edit(f"envs/{name}.yaml", rf" +- {package}==.*\n", "")
+    edit("envs/data.yaml", "      - datasets", "      - tabulate==0.10.0\n      - datasets")
+    found, useless = differences(repository)
+    assert useless == {"data": {"tabulate"}}
+    assert found["benchmark_data"] == {"pandas"} and found["teacher"] == {"scipy"}
     assert found["figure5"] == {"seaborn"}
-
-
-def test_another_environment_is_noticed(repository):
-    """A rule with the wrong environment, and a package that nothing asks for."""
-    edit(repository / "rules/student.smk", "envs/train.yaml", "envs/data.yaml")
-    assert "torch" in missing(repository)["student"]
-    edit(
-        repository / "envs/data.yaml",
-        "      - datasets",
-        "      - tabulate==0.10.0\n      - datasets",
-    )
-    assert useless(repository) == {"data.yaml": {"tabulate"}}
+    edit("rules/student.smk", r'environment\("train"\)', 'environment("data")')
+    assert "torch" in differences(repository)[0]["student_labels"]

@@ -16,6 +16,7 @@ from scripts.first.errors import UserError
 
 FOLDER = ROOT / "config"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+GUIDE = "see config/README.md"
 
 
 def own_files() -> list[Path]:
@@ -47,7 +48,7 @@ def read(path: str | Path) -> dict:
         what = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
         raise UserError(f"config: {path}{line}: {_printable(what)}: correct it") from None
     if not isinstance(content, dict):
-        raise UserError(f"config: {path}: no keys at its top level: see config/README.md")
+        raise UserError(f"config: {path}: no keys at its top level: {GUIDE}")
     return content
 
 
@@ -105,13 +106,14 @@ def _one_line(error: dict) -> str:
         schemas.append(below.get(part) or below.get("<name>", {}))
         path.append(part)
     what = f"{reprlib.repr(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
-    advice = schemas[-1].get("description", "see config/README.md")
+    advice = schemas[-1].get("description", GUIDE)
     if error["type"] == "missing":
-        what, advice = f"missing key {path.pop()}", "see config/README.md"
+        what, advice = f"missing key {path.pop()}", GUIDE
     elif _is_unknown(error):
-        what, advice = f"unknown key {path.pop()!r:.80}", "see config/README.md"
+        name = path.pop()
+        key = error["input"] if "[key]" in error["loc"] else name
         known = schemas[-2].get("properties") or schemas[-2].get("propertyNames", {}).get("enum")
-        advice = hint(str(error["loc"][len(path)]), known) if known else advice
+        what, advice = f"unknown key {key!r:.80}", hint(str(name), known) if known else GUIDE
     return f"config: {'.'.join(map(_printable, path)) or 'top level'}: {what}: {advice}"
 
 

@@ -57,8 +57,6 @@ Stage = Literal[
 ]
 StudentSide = Literal["full_vocab", "renorm", "softmax_same_c", "tail_bucket"]
 Positions = Literal["all", "answer_only"]
-Family = Annotated[dict[Literal["teacher", "student"], ModelName], Field(min_length=2)]
-Gpu = Annotated[dict[Literal["memory_gb", "tflops"], Positive], Field(min_length=2)]
 
 
 class Model(BaseModel):
@@ -154,9 +152,19 @@ class Checkpoint(Model):
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)
 
 
+class Family(Model):
+    teacher: ModelName = key("Model that is fine-tuned as teacher.")
+    student: ModelName = key("Model that every student starts from.")
+
+
 class Encoding(Model):
     block_length: Whole = key("Longest training row in tokens.", ge=8, le=2**24)
     append_eos: bool = key("Learn the end of the response; the authors do not.")
+
+
+class Gpu(Model):
+    memory_gb: Positive = key("Memory in 1e9 bytes.")
+    tflops: Positive = key("Dense bfloat16 peak.")
 
 
 class Tuning(Schedule):
@@ -229,7 +237,7 @@ class Scale(Model):
     settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key("Columns of Table 1.")
     encoding: Encoding = key("Tokenisation.")
     dtype: Literal["float32", "bfloat16"] = key("Type of the weights; losses are float32.")
-    gpu: Gpu = key("One GPU's GB (1e9 B) and bfloat16 TFLOPS; default 80, 989.", None)
+    gpu: Gpu = key("One GPU, for scripts.plan; default 80 GB and 989 TFLOPS.", None)
     teacher: TeacherStage = key("Fine-tuning of teachers.")
     knowledge: KnowledgeStage = key("Extraction of the teacher's knowledge.")
     temperature: TemperatureStage = key("Search of c.")

@@ -191,10 +191,10 @@ def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> Arrays
     expected = dict(facts)
     for folder in folders:
         store = KnowledgeStore.open(folder)
-        name = store.manifest.get("part", "a whole store")
+        name = store.manifest.get("part")
         if name not in wanted:
             raise UserError(
-                f"wrong or repeated part: {folder}: it is {name}: "
+                f"wrong or repeated part: {folder}: it is {name or 'a whole store'}: "
                 f"give each of 1-of-{parts} to {parts}-of-{parts} once"
             )
         expected.setdefault("device", store.manifest.get("device"))

@@ -15,30 +15,20 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cache, cached_property
-from pathlib import Path
 
 from scripts.first import ROOT
 
 PACKAGE = "scripts"
 # The module that computes each result; a rule, a record and a state name the stage, not the module.
+COMMANDS = ("data", "models", "teacher", "knowledge", "temperature", "student", "evaluation")
 STAGES = {
-    "data": "scripts.data",
-    "models": "scripts.models",
+    **{name: f"scripts.{name}" for name in COMMANDS},
     "pair": "scripts.first.models.vocabulary_check",
-    "teacher": "scripts.teacher",
-    "knowledge": "scripts.knowledge",
-    "temperature": "scripts.temperature",
-    "student": "scripts.student",
-    "evaluation": "scripts.evaluation",
     "cell": "scripts.first.reporting.tables.cells",
-    "table1": "scripts.first.reporting.tables.table1",
-    "table2": "scripts.first.reporting.tables.table2",
-    "data_report": "scripts.first.reporting.tables.data_report",
-    "figure2": "scripts.first.reporting.figures.figure2",
-    "figure3": "scripts.first.reporting.figures.figure3",
-    "figure5": "scripts.first.reporting.figures.figure5",
-    "figure6": "scripts.first.reporting.figures.figure6",
     "claims": "scripts.first.reporting.claims.claims",
+    **{f"table{n}": f"scripts.first.reporting.tables.table{n}" for n in (1, 2)},
+    "data_report": "scripts.first.reporting.tables.data_report",
+    **{f"figure{n}": f"scripts.first.reporting.figures.figure{n}" for n in (2, 3, 5, 6)},
 }
 ENTRIES = ("add_arguments", "run", "main", "check_pair")  # the functions that commands start in
 # Packages that report, store, fetch and run: no number is computed in them.
@@ -66,12 +56,12 @@ def third_party(stage: str) -> set[str]:
 
 def _reached(entry: str) -> Iterator[str]:
     """Texts of all statements that can run, with the numbers of those that they refer to."""
-    start, numbers = _module(entry), {}
+    start, numbers = module(entry), {}
     queue = [s for name in ENTRIES for s in start.names.get(name, ())]
     if not queue:
         raise LookupError(f"{entry} has none of {ENTRIES}")
     # An import runs what stands between the definitions of a module.
-    between = (s for module in _imported(entry, SERVICE) for s in module.between)
+    between = (s for imported in _imported(entry, SERVICE) for s in imported.between)
     queue += sorted(between, key=lambda s: s.reduced[0])
 
     def number(statement: Statement) -> str:
@@ -88,12 +78,12 @@ def _reached(entry: str) -> Iterator[str]:
 
 def _definitions(path: str) -> list[Statement]:
     """The statements that define `path`, such as scripts.first.cli.parser; [] for a service."""
-    module, name = path, ""
-    while module and not _path(module):
-        module, _, name = module.rpartition(".")
-    if not module or _is_service(module):
+    found, name = module(path), ""
+    if not found:
+        base, _, name = path.rpartition(".")
+        found = module(base)
+    if not found or _is_service(found.name):
         return []
-    found = _module(module)
     if not name:  # the module itself is handed on
         return [s for statements in found.names.values() for s in statements]
     if name in found.names:
@@ -105,39 +95,28 @@ def _imported(entry: str, without: tuple[str, ...] = ()) -> list[Module]:
     """A module and its transitive imports within this repository, less the packages `without`."""
     found: dict[str, Module] = {}
     queue = [entry]
-    while queue:
-        name = queue.pop()
-        name = name if _path(name) else name.rpartition(".")[0]
-        if _path(name) and name not in found and not (without and _is_service(name)):
-            found[name] = _module(name)
-            queue += found[name].origins()
+    for name in queue:  # it grows
+        one = module(name) or module(name.rpartition(".")[0])
+        if one and one.name not in found and not (without and _is_service(one.name)):
+            found[one.name] = one
+            queue += one.origins()
     return list(found.values())
 
 
-def _is_service(module: str) -> bool:
-    return module.removeprefix("scripts.first.").split(".")[0] in SERVICE
-
-
-@cache
-def _path(module: str) -> Path | None:
-    """The file of a module of this repository; None for any other name."""
-    base = ROOT.joinpath(*module.split("."))
-    paths = (base.with_suffix(".py"), base / "__init__.py") if _is_ours(module) else ()
-    return next((path for path in paths if path.is_file()), None)
+def _is_service(name: str) -> bool:
+    return name.removeprefix("scripts.first.").split(".")[0] in SERVICE
 
 
 def _is_ours(path: str) -> bool:
     return path.split(".")[0] == PACKAGE
 
 
-def _module(name: str) -> Module:
-    status = _path(name).stat()
-    return _parsed(name, _path(name), status.st_mtime_ns, status.st_size)
-
-
 @cache
-def _parsed(name: str, path: Path, changed: int, size: int) -> Module:
-    return Module(name, ast.parse(path.read_bytes()))
+def module(name: str) -> Module | None:
+    """A module of this repository, parsed once in a process; None for any other name."""
+    base = ROOT.joinpath(*name.split("."))
+    paths = (base.with_suffix(".py"), base / "__init__.py") if _is_ours(name) else ()
+    return next((Module(name, ast.parse(p.read_bytes())) for p in paths if p.is_file()), None)
 
 
 class Module:
@@ -162,14 +141,13 @@ class Module:
 
     def _collect(self, node: ast.AST) -> None:
         """Note all imports, in functions too, but those for types alone."""
-        if isinstance(node, ast.Import):
-            for alias in node.names:  # `import a.b` binds a
-                bound = alias.name if alias.asname else alias.name.split(".")[0]
-                self.imports.setdefault(alias.asname or bound, []).append(bound)
-        elif isinstance(node, ast.ImportFrom):
-            for alias in node.names:
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            origin, bound = alias.name, alias.asname or alias.name
+            if isinstance(node, ast.ImportFrom):
                 origin = f"{node.module}.{alias.name}"
-                self.imports.setdefault(alias.asname or alias.name, []).append(origin)
+            elif not alias.asname:  # `import a.b` binds a
+                origin = bound = alias.name.split(".")[0]
+            self.imports.setdefault(bound, []).append(origin)
         for child in node.orelse if _is_guard(node) else ast.iter_child_nodes(node):
             self._collect(child)
 
@@ -180,7 +158,7 @@ class Module:
             return list(dict.fromkeys(self.imports.get(node.id, own)))
         if isinstance(node, ast.Attribute):
             bases = self.paths(node.value)
-            if all(_path(base) or not _is_ours(base) for base in bases):
+            if all(module(base) or not _is_ours(base) for base in bases):
                 return [f"{base}.{node.attr}" for base in bases]
         return []
 
@@ -206,9 +184,7 @@ class Statement:
             return f"[{''.join(map(self._write, node))}]"
         if not isinstance(node, ast.AST):
             return ascii(node)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            return ""
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):  # a docstring
+        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
             return ""
         if _is_guard(node):
             return self._write(node.orelse) if node.orelse else ""
@@ -220,12 +196,12 @@ class Statement:
             self._fields.update(node.body)
         unnamed = {"name"} if node is self.node and isinstance(node, DEFINITION) else set()
         fields = [
-            (name, value)
+            f"{name}={self._write(value)}"
             for name, value in _fields(node).items()
             if name not in IGNORED | unnamed and value is not None and value != []
         ]
         kind = "Assign" if isinstance(node, ast.AnnAssign) else type(node).__name__
-        text = f"{kind}({','.join(f'{name}={self._write(value)}' for name, value in fields)})"
+        text = f"{kind}({','.join(fields)})"
         if kind == "Assign" and node not in self._fields and _is_words(node.value):
             target = _fields(node)["targets"][0]
             if isinstance(target, ast.Name) and not self.module.paths(target):
@@ -265,6 +241,10 @@ def _is_guard(node: ast.AST) -> bool:
     """`if TYPE_CHECKING:`, or `if __name__ == "__main__":`: no stage's numbers see the body."""
     test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
     return test.endswith("TYPE_CHECKING") or test.startswith("__name__ ==")
+
+
+def _is_docstring(node: ast.AST) -> bool:
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_words(node: ast.AST) -> bool:

@@ -25,6 +25,7 @@ from scripts.first.files import describe_files, read_text, sha256_file, write_te
 NAMES = ("record.json", "report.json", "manifest.json", "selected.json", "metrics.json")
 SUFFIX = ".record.json"  # table1.record.json describes table1.csv and the other table1.* files
 RESULTS = "results"
+UNFINISHED = "it was never finished, or its record was deleted"
 STAGES = "data|models|teacher|knowledge|temperature|student|evaluation|tables|figures|claims"
 # Cells of Table 1 and pairs of models are records without files.
 RECORD = re.compile(rf".*({SUFFIX}|/({'|'.join(NAMES)})|/(cells/.+|pairs/[^/]+)\.json)")
@@ -80,9 +81,7 @@ def unsealed(path: str | Path) -> dict:
     """A record without its seal, wherever it stands; UserError where it is missing or altered."""
     path = Path(path)
     if not path.is_file():
-        raise UserError(
-            f"no record: {path}: it was never finished, or the record was deleted: {_again(path)}"
-        )
+        raise UserError(f"no record: {path}: {UNFINISHED}: {_again(path)}")
     text = read_text(path)
     try:
         record = json.loads(text)
@@ -92,9 +91,7 @@ def unsealed(path: str | Path) -> dict:
     except (ValueError, KeyError, TypeError, RecursionError):
         whole = False
     if not whole:
-        raise UserError(
-            f"altered or incomplete record: {path}: its seal does not match: {_again(path)}"
-        )
+        raise UserError(f"altered or incomplete record: {path}: wrong seal: {_again(path)}")
     return record
 
 
@@ -109,10 +106,7 @@ def verified(path: str | Path) -> Path:
     if record := record_beside(path):
         check(path, read(record).get("files", {}).get(path.name), record)
     elif place(path):
-        raise UserError(
-            f"no record beside {path}: it was never finished, or its record was deleted: "
-            f"{_again(path)}"
-        )
+        raise UserError(f"no record beside {path}: {UNFINISHED}: {_again(path)}")
     return path
 
 
@@ -125,14 +119,12 @@ def record_beside(path: str | Path) -> Path | None:
 
 def check(path: Path, expected: object, record: Path) -> None:
     """UserError unless a file has the size and hash that a record expects (None: names no such)."""
-    if expected is None:
-        reason = "unknown file"
-    elif not path.is_file():
-        reason = "missing file"
-    elif expected != {"bytes": path.stat().st_size, "sha256": sha256_file(path)}:
-        reason = "altered file"
-    else:
+    if expected is None or not path.is_file():
+        reason = "unknown file" if expected is None else "missing file"
+    elif expected == describe_files(path.parent, [path.name])[path.name]:
         return
+    else:
+        reason = "altered file"
     raise UserError(f"{reason}: {path}: {record} does not describe it as it is: {_again(record)}")
 
 

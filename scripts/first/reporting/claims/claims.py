@@ -10,6 +10,7 @@ import argparse
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.files import read_csv, write_json, write_text
+from scripts.first.provenance.made_by import seal
 from scripts.first.provenance.records import read, verified
 from scripts.first.reporting.claims.evidence import LABELS, Evidence, Place, scope
 from scripts.first.reporting.claims.methods import method_claims
@@ -23,7 +24,6 @@ from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from scripts.first.reporting.layout import page, pipe_table
 from scripts.first.reporting.options import paired
 from scripts.first.reporting.runs import load_runs
-from scripts.first.reporting.sealing import seal
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

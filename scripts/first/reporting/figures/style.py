@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from scripts.first.files import atomic_path, write_csv
+from scripts.first.provenance.made_by import FIGURE, seal
 from scripts.first.reporting.names import ONE_ANSWER
-from scripts.first.reporting.sealing import FIGURE, seal
 
 TEXT = 7.0  # inches, the whole text width
 DPI = 300

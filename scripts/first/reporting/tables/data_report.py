@@ -11,10 +11,10 @@ import argparse
 from scripts.first.errors import UserError
 from scripts.first.files import write_csv, write_json, write_text
 from scripts.first.provenance import records
+from scripts.first.provenance.made_by import seal
 from scripts.first.reporting.layout import number, page, pipe_table
 from scripts.first.reporting.names import dataset_name, family_name
 from scripts.first.reporting.options import paired
-from scripts.first.reporting.sealing import seal
 
 COUNTS = ("rows", "duplicate_prompts", "empty_responses", "longest_prompt_characters")
 ENCODING = ("rows", "shortened_prompts", "cut_responses", "dropped_rows", "longest")

@@ -8,8 +8,8 @@ from collections import Counter
 from scripts.first.errors import UserError
 from scripts.first.files import write_csv, write_text
 from scripts.first.provenance import records
+from scripts.first.provenance.made_by import TABLE, seal
 from scripts.first.reporting.names import HEADLINE, METHODS, METRICS, SECONDARY, Metric
-from scripts.first.reporting.sealing import TABLE, seal
 from scripts.first.reporting.tables.table1_text import latex, markdown
 
 LABELS = ("scale", "family", "method", "setting", "corpus", "benchmark")

@@ -15,6 +15,7 @@ import numpy as np
 
 from scripts.first.errors import UserError, positive
 from scripts.first.files import read_json, read_parquet, write_csv, write_text
+from scripts.first.provenance.made_by import TABLE, seal
 from scripts.first.provenance.records import verified
 from scripts.first.reporting.layout import (
     escape,
@@ -26,7 +27,6 @@ from scripts.first.reporting.layout import (
 )
 from scripts.first.reporting.names import family_name, method_name
 from scripts.first.reporting.runs import Run, load_runs
-from scripts.first.reporting.sealing import TABLE, seal
 
 METHODS = ("finetune", "distill", "first_ts")
 CAPTION = (
