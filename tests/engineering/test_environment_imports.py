@@ -101,7 +101,7 @@ def test_new_imports_are_noticed(repository):
     text += "else:\n    import torch.nn as nn\ndef f():\n    {}\n    {}\n".format(*lines)
     path.write_text(path.read_text() + text)
     found, _ = differences(repository)
-    assert found["benchmark_data"] == found["alpaca_data"] == found["figure2"]
+    assert found["benchmark_data"] == found["corpus_data"] == found["figure2"]
     assert found["figure2"] == {"torch", "scikit-learn", "pyyaml"}
     assert found["teacher"] == {"scikit-learn", "pyyaml"}
 

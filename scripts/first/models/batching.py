@@ -8,10 +8,12 @@ another.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scripts.first.models.encoding import EncodedRow
+if TYPE_CHECKING:
+    from scripts.first.models.encoding import EncodedRow
 
 
 @dataclass(frozen=True)
