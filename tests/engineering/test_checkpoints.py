@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 
 import pytest
@@ -56,12 +55,11 @@ def test_saving_the_same_model_gives_the_same_bytes(tmp_path):
         save_checkpoint(
             tiny.random_llama(0), tmp_path / name, tiny.tokenizer_folder(), {"kind": "test"}
         )
-    names = sorted(p.name for p in (tmp_path / "a").iterdir())
-    assert names == sorted(p.name for p in tiny.checkpoint().iterdir())
-    for name in names:
-        content = (tmp_path / "a" / name).read_bytes()
-        assert content == (tmp_path / "b" / name).read_bytes()
-        assert content == (tiny.checkpoint() / name).read_bytes()
+    contents = [
+        {path.name: path.read_bytes() for path in folder.iterdir()}
+        for folder in (tmp_path / "a", tmp_path / "b", tiny.checkpoint())
+    ]
+    assert contents[0] == contents[1] == contents[2]
 
 
 @pytest.mark.parametrize("name", [WEIGHTS, "config.json", "tokenizer.json"])
@@ -70,31 +68,27 @@ def test_altered_file_is_noticed(folder, name):
     content[len(content) // 2] ^= 1
     (folder / name).write_bytes(content)
     for use in (verify_checkpoint, load_model):
-        with pytest.raises(UserError, match=f"altered file: .*{name}") as caught:
+        with pytest.raises(UserError, match=rf"\A[^\n]*altered file: .*{name}[^\n]*\Z"):
             use(folder)
-    assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name, match", [(WEIGHTS, "missing file"), (RECORD, "never finished")])
-def test_missing_file_is_noticed(folder, name, match):
-    (folder / name).unlink()
+@pytest.mark.parametrize(
+    ("name", "content", "match"),
+    [
+        (WEIGHTS, None, "missing file"),
+        (WEIGHTS, b"short", "altered file"),
+        (RECORD, None, "never finished"),
+        (RECORD, b'{"kind": "te', "altered or incomplete record"),
+        (RECORD, b'{"kind": "test"}', "altered or incomplete record"),
+        ("tokenizer.model", b"x", "unknown file: .*tokenizer.model.*remove it"),  # read first
+        ("adapter_config.json", b"x", "unknown file: .*adapter_config.json.*remove it"),
+    ],
+)
+def test_missing_incomplete_and_added_files_are_noticed(folder, name, content, match):
+    (folder / name).unlink(missing_ok=True)
+    if content is not None:
+        (folder / name).write_bytes(content)
     with pytest.raises(UserError, match=match):
-        verify_checkpoint(folder)
-
-
-def test_truncated_weights_and_record_are_noticed(folder):
-    weights = (folder / WEIGHTS).read_bytes()
-    (folder / WEIGHTS).write_bytes(weights[:-7])
-    with pytest.raises(UserError, match="altered file"):
-        verify_checkpoint(folder)
-    (folder / WEIGHTS).write_bytes(weights)
-    verify_checkpoint(folder)
-    record = (folder / RECORD).read_text()
-    (folder / RECORD).write_text(record[:-9])
-    with pytest.raises(UserError, match="altered or incomplete record"):
-        verify_checkpoint(folder)
-    (folder / RECORD).write_text(json.dumps({"kind": "test"}))
-    with pytest.raises(UserError, match="record"):
         verify_checkpoint(folder)
 
 
@@ -179,11 +173,3 @@ def test_weights_digest_names_shards_too():
     digest = weights_digest(record(**{one: "a", two: "b"}))
     assert digest == weights_digest(record(**{two: "b", one: "a", "config.json": "c"}))
     assert digest != weights_digest(record(**{one: "a", two: "c"}))
-
-
-@pytest.mark.parametrize("name", ["tokenizer.model", "adapter_config.json"])
-def test_an_added_file_is_noticed(folder, name):
-    """The record does not name it, and loading would take it: a tokenizer.model even first."""
-    (folder / name).write_bytes(b"x")
-    with pytest.raises(UserError, match=f"unknown file: .*{name}.*remove it"):
-        verify_checkpoint(folder)

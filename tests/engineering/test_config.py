@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 
 import pytest
 import yaml
@@ -30,15 +29,6 @@ def changed(path: str, value) -> dict:
     else:
         at(config, parents)[last] = value
     return config
-
-
-def refused(path: str, value, *named: str) -> None:
-    with pytest.raises(UserError) as caught:
-        validated(changed(path, value))
-    message = str(caught.value)
-    assert message.startswith("config: ") and message.isprintable() and len(message) < 600
-    for word in named:
-        assert word in message, message
 
 
 @pytest.mark.parametrize("name", SCALES)
@@ -106,16 +96,11 @@ def test_files_are_merged_as_snakemake_merges_them(below, above):
 
 MISTAKES = [
     ("scale", "tinny", "scale: unknown name 'tinny': did you mean 'tiny'?"),
-    ("scaless", {}, "top level: unknown key 'scaless': did you mean 'scales'?"),
     ("__use_yte__", True, "top level: unknown key '__use_yte__'"),
-    ("data.mirror", "a\0b", r"data.mirror: 'a\x00b': String should match"),
-    ("fetch.partitions", "net", "fetch: unknown key 'partitions': did you mean 'partition'?"),
     ("fetch.partition", "net;touch${IFS}x", "fetch.partition: 'net"),
     ("methods.first-tail", {}, "methods: unknown key 'first-tail'"),
-    ("methods.first_ts\n", {"objective": "teacher"}, r"methods: unknown key 'first_ts\n'"),
     ("methods.first_ts.c", 0, "methods.first_ts.c: 0: Input should be greater than 0"),
     ("methods.first_ts.c", True, "methods.first_ts.c: True: should be a number"),
-    ("methods.first_c10.c", math.nan, "methods.first_c10.c: nan"),
     (
         "methods.first_ts.objective",
         "rl",
@@ -130,7 +115,6 @@ MISTAKES = [
     ("methods.finetune_ts.of", "finetuned", "methods.finetune_ts.of: unknown name 'finetuned'"),
     ("methods.finetune_ts.of", "teacher", "methods.finetune_ts.of: teacher trains no student"),
     ("table1.methods.0", "finetun", "table1.methods.0: unknown name 'finetun': did you mean"),
-    ("table1.methods", [], "table1.methods: []: List should have at least 1"),
     (TINY, "", "scales.tiny: '': Input should be a valid dictionary"),
     (f"{TINY}.settings", {}, "tiny.settings: missing key in_domain"),
     (f"{TINY}.settings.in_domain.csqa", "alpaca", "csqa: trained on alpaca is not in_domain"),
@@ -140,15 +124,9 @@ MISTAKES = [
     (f"{TINY}.figures.family", "oak", "tiny.figures.family: unknown name 'oak': one of alder"),
     (f"{TINY}.figures.figure6_methods", ["first_c10"] * 2, "figure6_methods: ['first_c10', 'fi"),
     (f"{TINY}.figures.figure6_methods", ["first_ts"], "figure6_methods.0: first_ts has no fixed c"),
-    (f"{TINY}.figures.table2_questions", "config/{scale}.json", "figures.table2_questions: "),
-    (f"{TINY}.families.alder.teacher", "x", "families.alder.teacher: unknown name 'x'"),
     (f"{TINY}.knowledge.k", 200, "knowledge.stored_k: should be at least k"),
     (f"{TINY}.student.seeds", [1, "1"], "student.seeds: [1, '1']: should not list an entry twice"),
-    (f"{TINY}.student.seeds", [10**30], "student.seeds.0: 1000000"),
     (f"{TINY}.student.seeds", [True], "student.seeds.0: True: should be a number"),
-    (f"{TINY}.student.training.batch_size", None, "student.training: missing key batch_size"),
-    (f"{TINY}.teacher.training.learning_rate", math.inf, "training.learning_rate: inf"),
-    (f"{TINY}.encoding.append_eos", 2, "encoding.append_eos: 2: Input should be a valid boolean"),
     (f"{TINY}.resources.teacher", None, "tiny.resources: missing key teacher"),
     (f"{TINY}.resources.data.nodes", 2, "resources.data.nodes: has no effect with stage data"),
     (f"{TINY}.data.world", None, "tiny.data: missing key world"),
@@ -164,7 +142,6 @@ MISTAKES = [
     (f"{SMOKE}.tokenizers.bpe.text", None, "tokenizers.bpe: missing key text"),
     (f"{PAPER}.tokenizers", {"w": {"kind": "world"}}, "tokenizers.w.kind: kind world needs"),
     (f"{PAPER}.data.datasets.csqa.revision", "main", "csqa.revision: 'main': String should match"),
-    (f"{PAPER}.models.llama1-7b.hub.repo", "--mirror/x", "llama1-7b.hub.repo"),
     (f"{TINY}.models.pairs", {"bundled": "resources/x"}, "models.pairs: reserved name"),
     (f"{TINY}.models.alder-student.pretrain", None, "alder-student has no key pretrain"),
     (f"{TINY}.models.alder-teacher.pretrain.start_from", "alder-teacher", "continues from itself"),
@@ -177,7 +154,11 @@ MISTAKES = [
 
 @pytest.mark.parametrize(("path", "value", "said"), MISTAKES, ids=[repr(m[2]) for m in MISTAKES])
 def test_mistakes_name_their_key(path, value, said):
-    refused(path, value, said)
+    with pytest.raises(UserError) as caught:
+        validated(changed(path, value))
+    message = str(caught.value)
+    assert message.startswith("config: ") and message.isprintable() and len(message) < 600
+    assert said in message
 
 
 def test_a_misspelt_key_is_named_as_it_stands():
@@ -187,21 +168,6 @@ def test_a_misspelt_key_is_named_as_it_stands():
     student["seedz"] = student.pop("seeds")
     with pytest.raises(UserError, match="tiny.student: unknown key 'seedz': did you mean 'seeds'"):
         validated(config)
-
-
-CLOSED = [p for p in places(merged()) if isinstance(at(merged(), p), dict)]
-
-
-@settings(max_examples=20)
-@given(st.sampled_from(CLOSED), st.from_regex(r"\A[A-Z][A-Z0-9]{3,8}\Z"))
-def test_unknown_keys_are_refused_everywhere(path, name):
-    refused(".".join([*path, name]), 1, f"config: {'.'.join(path)}: unknown key '{name}'")
-
-
-@settings(max_examples=20)
-@given(st.floats(min_value=0, max_value=1, exclude_min=True))
-def test_every_temperature_inside_0_1(c):
-    assert validated(changed("methods.first_c10.c", c))["methods"]["first_c10"]["c"] == c
 
 
 def test_the_reference_is_up_to_date():

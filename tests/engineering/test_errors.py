@@ -27,14 +27,12 @@ def raising(error):
     return main
 
 
-def test_arguments_and_status_pass_through(monkeypatch, capsys):
+@pytest.mark.parametrize("status", [None, 0, 3])
+def test_arguments_and_status_pass_through(status, monkeypatch, capsys):
     seen = []
-    for status in (None, 0, 3):
-        assert outcome(lambda argv, s=status: seen.append(argv) or s, monkeypatch, capsys) == (
-            status or 0,
-            "",
-        )
-    assert seen == [["--k", "5"]] * 3
+    main = lambda argv: seen.append(argv) or status  # noqa: E731
+    assert outcome(main, monkeypatch, capsys) == (status or 0, "")
+    assert seen == [["--k", "5"]]
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import signal
 import subprocess
@@ -100,19 +101,13 @@ def test_json_refuses_nan_and_infinity(tmp_path, number):
     with pytest.raises(ValueError, match="Out of range"):
         files.write_json(tmp_path / "x.json", {"ece": number})
     assert names(tmp_path) == []
-    (tmp_path / "x.json").write_text('{"ece": NaN}')
-    with pytest.raises(UserError, match="NaN is not a number"):
-        files.read_json(tmp_path / "x.json")
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b'{"ece": NaN}'])
 def test_broken_json_is_one_line(tmp_path, content):
-    path = tmp_path / "x.json"
-    path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        files.read_json(path)
-    assert str(path) in str(caught.value)
-    assert "\n" not in str(caught.value)
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"\A[^\n]*x\.json[^\n]*\Z"):
+        files.read_json(tmp_path / "x.json")
 
 
 @pytest.mark.parametrize(
@@ -128,16 +123,11 @@ def test_csv_is_written_with_six_decimals(tmp_path):
     files.write_csv(path, pd.DataFrame({"c": [0.1, 1 / 3], "n": [1, 2]}))
     assert path.read_bytes() == b"c,n\n0.100000,1\n0.333333,2\n"
     assert files.read_csv(path)["n"].tolist() == [1, 2]
+    described = {"bytes": 26, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    assert files.describe_files(tmp_path, ["x.csv"]) == {"x.csv": described}
     path.write_text("")
     with pytest.raises(UserError, match="not a readable CSV"):
         files.read_csv(path)
-
-
-def test_hashes(tmp_path):
-    path = tmp_path / "x"
-    path.write_bytes(b"abc")
-    expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert files.sha256_file(path) == expected
 
 
 @pytest.fixture
@@ -147,21 +137,18 @@ def table():
 
 
 def test_parquet_round_trip_is_exact_and_reproducible(tmp_path, table):
-    files.write_parquet(tmp_path / "a=1" / "x.parquet", table)
-    files.write_parquet(tmp_path / "y.parquet", table)
-    assert files.read_parquet(tmp_path / "a=1" / "x.parquet").equals(table)
     first, second = tmp_path / "a=1" / "x.parquet", tmp_path / "y.parquet"
+    for path in (first, second):
+        files.write_parquet(path, table)
+    assert files.read_parquet(first).equals(table)
     assert first.read_bytes() == second.read_bytes()
     assert files.read_parquet(second, ["prompt"]).column_names == ["prompt"]
+    with pytest.raises(UserError, match=r"missing column\(s\) answer: .*y\.parquet"):
+        files.read_parquet(second, ["id", "answer"])
 
 
-def test_parquet_missing_column(tmp_path, table):
-    files.write_parquet(tmp_path / "x.parquet", table)
-    with pytest.raises(UserError, match=r"missing column\(s\) answer: .*x\.parquet"):
-        files.read_parquet(tmp_path / "x.parquet", ["id", "answer"])
-
-
-def test_parquet_truncated(tmp_path, table):
+def test_damaged_parquet_never_changes_a_value(tmp_path, table):
+    """Cut short, or with a flipped bit in the pages: noticed, or read as it was."""
     path = tmp_path / "x.parquet"
     files.write_parquet(path, table)
     whole = path.read_bytes()
@@ -169,12 +156,6 @@ def test_parquet_truncated(tmp_path, table):
         path.write_bytes(whole[:size])
         with pytest.raises(UserError, match="damaged Parquet file"):
             files.read_parquet(path)
-
-
-def test_parquet_flipped_bits_in_the_pages_never_change_a_value(tmp_path, table):
-    path = tmp_path / "x.parquet"
-    files.write_parquet(path, table)
-    whole = path.read_bytes()
     pages = len(whole) - 8 - int.from_bytes(whole[-8:-4], "little")  # the footer follows
     noticed = 0
     positions = range(4, pages, max(1, pages // 200))

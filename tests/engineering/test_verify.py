@@ -111,16 +111,11 @@ def test_what_a_number_rests_on(results, run, name):
     assert status == 0 and lines == [CELL, *sources]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "data/csqa/test.parquet",
-        STUDENT.replace("record.json", "model.safetensors"),
-        "data/csqa/report.json",
-        CELL,
-        "tables/table1.csv",
-    ],
-)
+WEIGHTS = STUDENT.replace("record.json", "model.safetensors")
+DATA, REPORT = "data/csqa/test.parquet", "data/csqa/report.json"
+
+
+@pytest.mark.parametrize("name", [DATA, WEIGHTS, REPORT, CELL, "tables/table1.csv"])
 def test_altered(results, run, name):
     path = results / name
     path.write_bytes(path.read_bytes()[:-2] + b"xx")
@@ -129,7 +124,7 @@ def test_altered(results, run, name):
     assert "table1.csv: sound" not in text
 
 
-@pytest.mark.parametrize("name", ["data/csqa/test.parquet", "data/csqa/report.json", CELL])
+@pytest.mark.parametrize("name", [DATA, REPORT, CELL])
 def test_missing(results, run, name):
     (results / name).unlink()
     status, text = run()
@@ -138,7 +133,7 @@ def test_missing(results, run, name):
     assert "rests on no data" not in text
 
 
-@pytest.mark.parametrize("name", ["data/csqa/test.parquet", CELL])
+@pytest.mark.parametrize("name", [DATA, CELL])
 def test_unreadable_is_not_altered(results, run, name):
     """Reading that file fails for everybody, as one without permission does for other users."""
     (results / name).unlink()
@@ -149,7 +144,7 @@ def test_unreadable_is_not_altered(results, run, name):
 
 
 def test_weights_may_stay_where_they_are_large(results, run):
-    (results / STUDENT).with_name("model.safetensors").unlink()
+    (results / WEIGHTS).unlink()
     assert run()[0] == 1
     status, text = run("--without-weights")
     assert status == 0 and "not here, and not checked: 1 files" in text
@@ -174,15 +169,14 @@ def test_made_by_other_code(results, run, said):
     assert f"snakemake -c2 --config scale=tiny -R results/tiny/{CELL}\n" in text
 
 
-def test_a_record_of_another_place(results, run):
+def test_records_of_another_place(results, run):
+    """A copied record, and the results of one scale under another's name."""
     other = results / CELL.replace("distill", "finetune")
     other.parent.mkdir(parents=True)
     shutil.copy(results / CELL, other)
     status, text = run()
     assert status == 1 and "misplaced: " in text and f"it belongs to tiny/{CELL}" in text
-
-
-def test_results_of_one_scale_do_not_pass_for_anothers(results, run):
+    shutil.rmtree(other.parent)
     paper = results.rename(results.parent / "paper")
     status, text = run(folder=paper)
     assert status == 1 and f"misplaced: {CELL}: it belongs to tiny/{CELL}" in text

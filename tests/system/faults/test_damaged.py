@@ -190,21 +190,6 @@ def test_every_damage_is_named_before_use(finished, tmp_path, monkeypatch, capfd
     assert not silent, "\n".join(map(str, silent))
 
 
-def test_a_whole_folder_of_another_seed(finished, tmp_path, monkeypatch):
-    """A record with all of its files in the place of another: only the place differs."""
-    folder, found = finished
-    monkeypatch.chdir(folder)
-    line = reader(found, ("scripts.evaluation", "first_ts"), Path(STUDENT) / "record.json")
-    mine, other = Path(STUDENT), Path(STUDENT.replace("1234", "1235"))
-    shutil.move(mine, tmp_path / "mine")
-    shutil.copytree(other, mine)
-    heard = message(line, tmp_path / "out")
-    shutil.rmtree(mine)
-    shutil.move(tmp_path / "mine", mine)
-    assert heard.startswith(f"misplaced record: {mine}/record.json: it belongs to tiny/student/")
-    tried("a folder of another seed", 1, 1, 0, heard)
-
-
 def test_the_verifier_finds_each_damage(finished, monkeypatch):
     """A flipped bit in any file of the results, or any file swapped or deleted, is reported."""
     folder, _ = finished
