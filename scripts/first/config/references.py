@@ -33,8 +33,8 @@ KEYS = {
     ("scales.*.data", "source"): {"world": "world"},
     ("scales.*.tokenizers.*", "kind"): {"bpe": "text vocabulary_size?"},
 }
-KEYS_BY_SOURCE = {"hub": "repo revision name?"}
-KEYS_BY_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
+KEYS_OF_DATASET = {"hub": "repo revision name?"}
+KEYS_OF_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
 # Methods that tables and figures show by name, with their objectives.
 SHOWN = {"teacher": "teacher", "finetune": "hard_labels"}
 SHOWN |= {"distill": "knowledge", "first_ts": "knowledge"}
@@ -92,7 +92,7 @@ def _scale(where: str, scale: dict) -> Checks:
         yield {*found} != {*splits}, f"{where}.data.world.sizes.{name}", f"needs {splits}"
     for name, dataset in data["datasets"].items():
         path = f"{where}.data.datasets.{name}"
-        yield from _keys(path, dataset, source, KEYS_BY_SOURCE)
+        yield from _keys(path, dataset, source, KEYS_OF_DATASET)
         if name == "pretraining":
             yield "world" not in data, path, "needs data of source world"
             yield "max_train_rows" not in dataset, path, "missing key max_train_rows"
@@ -115,7 +115,7 @@ def _scale(where: str, scale: dict) -> Checks:
     for stage in get_args(Stage):
         yield stage not in scale["resources"], f"{where}.resources", f"missing key {stage}"
         path = f"{where}.resources.{stage}"
-        yield from _keys(path, scale["resources"][stage], f"stage {stage}", KEYS_BY_STAGE)
+        yield from _keys(path, scale["resources"][stage], f"stage {stage}", KEYS_OF_STAGE)
     for name, model in scale["models"].items():
         path, what = f"{where}.models.{name}", "needs hub, or bundled, pretrain or both of these"
         yield not model or ("hub" in model and len(model) > 1), path, what

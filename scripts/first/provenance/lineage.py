@@ -34,23 +34,14 @@ class Record:
     content: dict = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
-    @property
-    def files(self) -> dict[str, object]:
-        """{file: what the record says of it} of the files that it describes."""
-        folder = Path(self.path).parent
-        return {(folder / n).as_posix(): said for n, said in self.content.get("files", {}).items()}
-
-    @property
-    def sources(self) -> dict[str, str]:
-        """{path below results/: sha256} of what it was made from."""
-        return self.content.get("made_from", {})
-
-    @property
-    def made_by(self) -> tuple[str, str]:
-        """Stage and code, as text."""
-        said = self.content.get("provenance")
-        said = said if isinstance(said, dict) else {}
-        return str(said.get("stage")), str(said.get("code"))
+    def __post_init__(self):
+        """files: {path: what the record says of it}. sources: {path below results/: sha256}."""
+        folder, made_by = Path(self.path).parent, self.content.get("provenance")
+        files = self.content.get("files", {})
+        self.files = {(folder / name).as_posix(): said for name, said in files.items()}
+        self.sources = self.content.get("made_from", {})
+        made_by = made_by if isinstance(made_by, dict) else {}
+        self.made_by = str(made_by.get("stage")), str(made_by.get("code"))
 
 
 class Lineage:
