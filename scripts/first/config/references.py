@@ -104,11 +104,8 @@ def _scale(where: str, scale: dict) -> Checks:
         _, setting, benchmark = path.split(".")
         misplaced = (setting == "in_domain") != (benchmark == corpus)
         yield misplaced, f"{where}.{path}", f"trained on {corpus} is not {setting}"
-        yield (
-            corpus not in scale["corpora"],
-            f"{where}.{path}",
-            f"{corpus} is not in {where}.corpora",
-        )
+        what = f"{corpus} is not in {where}.corpora"
+        yield corpus not in scale["corpora"], f"{where}.{path}", what
         yield benchmark not in data["datasets"], f"{where}.{path}", f"not in {where}.data.datasets"
     short = knowledge["stored_k"] < knowledge["k"]
     yield short, f"{where}.knowledge.stored_k", "should be at least k"
