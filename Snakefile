@@ -26,8 +26,10 @@ config.update(content)
 include: "rules/common.smk"
 
 
-# With `--sdm apptainer` jobs run in it, and never otherwise: envs/README.md.
-container: here("envs/first.sif")
+# Jobs run in the image with `--sdm apptainer` only (envs/README.md); its path has no whitespace.
+if "apptainer" in map(str, workflow.deployment_settings.deployment_method):
+
+    container: here("envs/first.sif")
 
 
 include: "rules/data.smk"

@@ -46,7 +46,7 @@ def test_a_finished_run_after_edits(tiny_run, tmp_path):
     process = verify(folder)
     assert process.returncode == 0 and "sound: " in output(process), output(process)
 
-    edit(folder, r"torch\.xlogy\(target, target\) -", "torch.xlogy(target, target) +")
+    edit(folder, r"torch\.xlogy\(q, q\) -", "torch.xlogy(q, q) +")
     rules = " ".join(job_counts(snakemake(folder, *DRY)))
     assert "student" in rules and "evaluation" in rules
     assert not re.search(
