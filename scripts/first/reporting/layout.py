@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import zip_longest
 
 MISSING = "–"
 ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
@@ -11,11 +10,6 @@ ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
 }
-
-
-def number(value: float | None, form: str = ".1f") -> str:
-    """Return a number in print, a dash where there is none."""
-    return MISSING if value is None else format(value, form)
 
 
 def pipe_table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> str:
@@ -36,14 +30,9 @@ def escape(text: str) -> str:
     return text.translate(str.maketrans(ESCAPES))
 
 
-def stacked(cells: Iterable[str]) -> list[tuple[str, ...]]:
-    """Return a row of cells of several lines as rows of one line each."""
-    return list(zip_longest(*(cell.split("\n") for cell in cells), fillvalue=""))
-
-
-def latex_rows(*rows: Iterable[str]) -> list[str]:
-    """Return the lines of a LaTeX table; a row takes as many as its tallest cell has."""
-    return [" & ".join(line) + r" \\" for row in rows for line in stacked(row)]
+def latex_row(cells: Iterable[str]) -> str:
+    """Return one line of a LaTeX table."""
+    return " & ".join(cells) + r" \\"
 
 
 def latex_table(columns: str, lines: Sequence[str], caption: str, style: str) -> str:
