@@ -30,16 +30,8 @@ COMMANDS = {
         "predictions+ metrics+ benchmark questions first-questions* output-prefix",
         "confidently wrong cases: csv, md, tex",
     ),
-    "figure2": (
-        figure2.run,
-        "stores+ families+ corpora+ output-prefix",
-        "top-k mass and storage against k",
-    ),
-    "figure3": (
-        figure3.run,
-        "ranks+ metrics+ benchmark output-prefix",
-        "over- and under-confidence by rank",
-    ),
+    "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix", "top-k mass and bytes"),
+    "figure3": (figure3.run, "ranks+ metrics+ benchmark output-prefix", "confidence by rank"),
     "figure5": (
         figure5.run,
         "predictions+ metrics+ benchmark methods+ output-prefix",

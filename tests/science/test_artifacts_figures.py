@@ -191,12 +191,11 @@ def test_figure6_without_students_still_shows_the_search(tmp_path):
 
 def test_data_report_counts_rows_and_losses(tmp_path):
     counts = {"rows": 9, "duplicate_prompts": 1, "empty_responses": 2, "official_split": "train"}
-    counts |= {"longest_prompt_characters": 70}
-    shares = {"majority": "Yes", "majority_share": 0.622, "chance_share": 0.5, "counts": {}}
+    answers = {"majority": "Yes", "majority_share": 0.622, "chance_share": 0.5, "counts": {}}
+    counts |= {"longest_prompt_characters": 70, "answers": answers}
     left_out = [{"official_split": "test", "rows": 4, "reason": "unlabelled"}]
     report = {"dataset": "boolq", "left_out": left_out, "shared_prompts": {"train and test": 0}}
-    report["splits"] = {"train": {**counts, "answers": shares}}
-    reseal(tmp_path / "report.json", report)
+    reseal(tmp_path / "report.json", {**report, "splits": {"train": counts}})
     encoding = {"rows": 9, "shortened_prompts": 3, "cut_responses": 0, "dropped_rows": ["train/1"]}
     reseal(tmp_path / "record.json", {"encoding": {**encoding, "longest": 512}})
     prefix = tmp_path / "data_report"
@@ -204,7 +203,6 @@ def test_data_report_counts_rows_and_losses(tmp_path):
     artifact("data-report", **options, families="alder", corpora="boolq", output_prefix=prefix)
     row = pandas.read_csv(f"{prefix}.csv").iloc[0]
     assert (row.rows, row.majority, row.chance) == (9, 62.2, 50.0)
-    page = open(f"{prefix}.md").read()
-    assert "4 rows of official split test: unlabelled" in page
-    assert "1 (train/1)" in page
+    page = Path(f"{prefix}.md").read_text()
+    assert "4 rows of official split test: unlabelled" in page and "1 (train/1)" in page
     assert read_json(f"{prefix}.json")["encoding"][0]["shortened_prompts"] == 3

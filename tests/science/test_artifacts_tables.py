@@ -193,11 +193,10 @@ def test_table2_puts_the_papers_questions_first_and_says_which_are_missing(tmp_p
 
 
 def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):
-    labels = {**LABELS, "method": "finetune", "seed": 1}
     confidence, correct = np.full(20, 0.9), np.arange(20) % 2 == 0
-    rng = np.random.default_rng(0)
-    run = write_run(tmp_path, labels, 20, 0, 0, rng, confidence, correct)
-    assert confident_errors(read_runs(run[0], run[1])[0]) == list(range(1, 20, 2))
+    labels = {**LABELS, "method": "finetune", "seed": 1}
+    run = write_run(tmp_path, labels, 20, 0, 0, np.random.default_rng(0), confidence, correct)
+    assert confident_errors(*read_runs(run[0], run[1])) == list(range(1, 20, 2))
 
 
 @pytest.mark.parametrize(

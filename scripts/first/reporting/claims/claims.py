@@ -11,16 +11,10 @@ import argparse
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.files import read_csv
 from scripts.first.provenance.records import read, verified
-from scripts.first.reporting import layout
+from scripts.first.reporting import output
+from scripts.first.reporting.claims import teacher
 from scripts.first.reporting.claims.methods import method_claims
-from scripts.first.reporting.claims.teacher import (
-    coverage_claims,
-    rank_claims,
-    teacher_obstacles,
-    temperature_claims,
-)
 from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evidence, Place, scope
-from scripts.first.reporting.commands import paired, publish
 from scripts.first.reporting.runs import load_runs
 
 
@@ -35,25 +29,25 @@ def run(args: argparse.Namespace) -> None:
             "coarse": read_csv(verified(coarse)).to_dict("records"),
             "refined": read_csv(verified(refined)).to_dict("records"),
         }
-        for family, corpus, selected, coarse, refined in paired(args, *options)
+        for family, corpus, selected, coarse, refined in output.paired(args, *options)
     ]
     edges = {(s["family"], s["corpus"]) for s in searches if s["selected"]["at_edge"]}
     table = read_csv(verified(args.table1))
     places = [
         Place(*row) for row in table[[*Place._fields]].drop_duplicates().itertuples(index=False)
     ]
-    evidence = Evidence(load_runs(paired(args, "predictions", "metrics")), places, edges)
+    evidence = Evidence(load_runs(output.paired(args, "predictions", "metrics")), places, edges)
     claims = [
         *method_claims(evidence),
-        *temperature_claims(searches, teacher_obstacles(evidence)),
-        *coverage_claims(read_csv(verified(args.figure2))),
-        *rank_claims(read_csv(verified(args.figure3), dtype={"rank": str}), evidence),
+        *teacher.temperature_claims(searches, teacher.teacher_obstacles(evidence)),
+        *teacher.coverage_claims(read_csv(verified(args.figure2))),
+        *teacher.rank_claims(read_csv(verified(args.figure3), dtype={"rank": str}), evidence),
     ]
     scale = str(table["scale"].iloc[0])
     claims = [{**claim, "scope": f"scale {scale}: {claim['scope']}"} for claim in claims]
     sources = [args.table1, args.figure2, args.figure3, *args.metrics, *args.selected]
     page = markdown(claims, scale, scope(places))
-    publish(args.output_prefix, "claims", sources, json=claims, md=page)
+    output.publish(args.output_prefix, "claims", sources, json=claims, md=page)
 
 
 def markdown(claims: list[dict], scale: str, covered: str) -> str:
@@ -65,7 +59,7 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
         rows.append([claim["claim"], f"**{claim['verdict']}**", *numbers, claim["reason"]])
         note = f" {claim['note']}" if "note" in claim else ""
         tests.append(f"- `{claim['id']}` ({claim['scope']}): {claim['test']}.{note}")
-    return layout.page(
+    return output.page(
         f"# Claims of the paper at scale `{scale}`",
         ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED)) + ".",
         f"Judged on {covered}. Intervals: {LEVEL:.0%}, bootstrap over questions "
@@ -75,7 +69,7 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
         "models are at the chance or majority level, or where c lies at the edge of the grid.",
         "A verdict rests on the cells that can decide; beside them stand all cells. Every cell, "
         "column and family is in claims.json.",
-        layout.pipe_table(head, rows, left=5),
+        output.pipe_table(head, rows, left=5),
         "## Tests",
         "\n".join(tests),
     )

@@ -132,13 +132,10 @@ def over_cells(cells: list[dict]) -> dict:
     """
     verdicts = [cell["verdict"] for cell in cells]
     stopped = [cell["obstacle"] for cell in cells if cell.get("obstacle")]
-    counts = {verdict: verdicts.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}
-    reason = ", ".join(f"{count} {v}" for v, count in counts.items() if count) or "no data"
+    counts = [f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED) if v in verdicts]
+    reason = "; ".join([", ".join(counts) or "no data", *sorted(set(stopped))])
     blocked = stopped and 2 * len(stopped) >= len(cells)
-    return {
-        "verdict": UNDECIDED if blocked else combine(verdicts),
-        "reason": "; ".join([reason, *sorted(set(stopped))]),
-    }
+    return {"verdict": UNDECIDED if blocked else combine(verdicts), "reason": reason}
 
 
 def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
@@ -193,10 +190,10 @@ def by_column(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> list
 
 def _pooled(scores: dict[Place, Scores], metric: str) -> dict:
     """Mean over places with its interval, means by family and the t interval over them."""
-    families: dict[str, list[float]] = {}
-    for place, own in scores.items():
-        families.setdefault(place.family, []).append(own.value[metric])
-    means = {family: np.mean(values) for family, values in families.items()}
+    means = {
+        family: np.mean([s.value[metric] for place, s in scores.items() if place.family == family])
+        for family in dict.fromkeys(place.family for place in scores)
+    }
     interval = None
     if len(means) > 1:
         from scipy.stats import t

@@ -16,11 +16,12 @@ import numpy as np
 
 from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, store_bytes
 from scripts.first.models.batching import scored_positions
-from scripts.first.reporting.commands import paired
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import printed
+from scripts.first.reporting.output import paired
 
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+SHARES = {"min": 0, "p5": 0.05, "median": 0.5, "p95": 0.95}
 CLAIMED_MASS = 95.0
 CLAIMED_K = 5
 PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
@@ -56,10 +57,7 @@ def coverage(store: KnowledgeStore, family: str, corpus: str):
             **{"family": family, "corpus": corpus, "positions": kind},
             **{"n_positions": len(mass), "k": steps, "mass_mean": mass.mean(axis=0)},
             "mass_sd": mass.std(axis=0, ddof=1) if len(mass) > 1 else 0.0,
-            "mass_min": mass.min(axis=0),
-            "mass_p5": np.quantile(mass, 0.05, axis=0),
-            "mass_median": np.quantile(mass, 0.5, axis=0),
-            "mass_p95": np.quantile(mass, 0.95, axis=0),
+            **{f"mass_{name}": np.quantile(mass, share, axis=0) for name, share in SHARES.items()},
             "share_over_95": 100 * np.mean(mass >= CLAIMED_MASS, axis=0),
             "bytes_per_position": sizes,
         }
@@ -69,15 +67,13 @@ def coverage(store: KnowledgeStore, family: str, corpus: str):
 
 def draw(data):
     """Return the figure: a panel of mass for each corpus, a line for each family; then bytes."""
-    plt = style.start()
-    corpora, families = list(data["corpus"].unique()), list(data["family"].unique())
-    figure, axes = plt.subplots(1, len(corpora) + 1, figsize=(style.TEXT, 2.3))
+    count = data["corpus"].nunique()
+    figure, axes = style.start().subplots(1, count + 1, figsize=(style.TEXT, 2.3))
     everywhere = data[data["positions"] == "all"]
-    floor = min(CLAIMED_MASS, everywhere["mass_p5"].min())
-    floor = max(0.0, math.floor(floor - 0.06 * (100 - floor)))
-    for axis, letter, corpus in zip(axes, "abcdefgh", corpora, strict=False):
-        for i, family in enumerate(families):
-            part = everywhere[(everywhere["corpus"] == corpus) & (everywhere["family"] == family)]
+    floor = math.floor(0.98 * min(CLAIMED_MASS, everywhere["mass_p5"].min()))
+    panels = everywhere.groupby("corpus", sort=False)
+    for axis, letter, (corpus, panel) in zip(axes, "abcdefgh", panels, strict=False):
+        for i, (family, part) in enumerate(panel.groupby("family", sort=False)):
             band = (part["k"], part["mass_p5"], part["mass_p95"])
             axis.fill_between(*band, color=f"C{i}", alpha=0.15, lw=0)
             axis.plot(part["k"], part["mass_mean"], label=printed(family), **style.look(i))
@@ -89,9 +85,8 @@ def draw(data):
     axes[0].set_ylabel("Mass of the top $k$ (%)")
     axes[0].legend(loc="lower right", handlelength=2.6, borderaxespad=0.2)
     text = "dashed, dotted: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
-    where, height = (axes[1], 0.04) if len(corpora) > 1 else (axes[0], 0.4)
-    style.note(where, 0.98, height, text, ha="right", bbox=PLATE)
-    style.title(axes[-1], "abcdefgh"[len(corpora)], "Storage")
+    style.note(axes[count // 2], 0.98, 0.4, text, ha="right", bbox=PLATE)
+    style.title(axes[-1], "abcdefgh"[count], "Storage")
     _draw_bytes(axes[-1], everywhere)
     for axis in axes:
         axis.set_xscale("log")

@@ -17,9 +17,9 @@ from scripts.first.calibration.metrics import bin_index
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
-from scripts.first.reporting.commands import paired
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import printed
+from scripts.first.reporting.output import paired
 from scripts.first.reporting.runs import read_metrics
 
 METHODS = ("teacher", "finetune", "distill")
@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> None:
     style.draw_and_publish("figure3", data, draw, args.output_prefix, args.metrics)
 
 
-def by_rank(ranks: str, benchmark: str) -> dict[str, np.ndarray]:
-    """Return {rank, or `2-5`: (numbers, 1 + resamples)} of one model, the numbers as in NUMBERS."""
+def by_rank(ranks: str, benchmark: str) -> np.ndarray:
+    """Return (1 + k, numbers, 1 + resamples) of one model: ranks 1 to k, then 2 to k as one."""
     columns = ["benchmark", "rank", "probability", "correct"]
     table = read_parquet(records.verified(ranks), columns).to_pandas()
     table = table[table["benchmark"] == benchmark].astype({"probability": float, "correct": float})
@@ -49,13 +49,9 @@ def by_rank(ranks: str, benchmark: str) -> dict[str, np.ndarray]:
         for name in ("probability", "correct")
     )
     n, depth = probability.shape
-    parts = {str(rank + 1): slice(rank, rank + 1) for rank in range(depth)}
-    parts |= {f"2-{depth}": slice(1, depth)}
+    parts = [*(slice(rank, rank + 1) for rank in range(depth)), slice(1, depth)]
     weights = question_weights(benchmark, n)
-    return {
-        rank: _numbers(probability[:, part], correct[:, part], weights)
-        for rank, part in parts.items()
-    }
+    return np.stack([_numbers(probability[:, p], correct[:, p], weights) for p in parts])
 
 
 def _numbers(probability: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
@@ -89,19 +85,20 @@ def rank_rows(models: list[dict]) -> list[dict]:
         groups: dict[str, list[dict]] = {}
         for model in own:
             groups.setdefault(model["family"], []).append(model)
-        ranks = {rank: {} for rank in own[0]["by_rank"]}
-        for rank, numbers in ranks.items():
-            for family, group in groups.items():
-                numbers[family] = np.mean([model["by_rank"][rank] for model in group], axis=0)
-            numbers[POOLED] = np.mean(list(numbers.values()), axis=0)
-        for family in (*groups, POOLED):
+        means = {
+            family: np.mean([model["by_rank"] for model in group], axis=0)
+            for family, group in groups.items()
+        }
+        means[POOLED] = np.mean(list(means.values()), axis=0)
+        depth = len(means[POOLED]) - 1
+        for family, mean in means.items():
             group = groups.get(family, own)
-            for rank in ranks:
+            for rank, values in zip([*range(1, depth + 1), f"2-{depth}"], mean, strict=True):
                 row = {"family": family}
                 row |= {name: own[0][name] for name in ("corpus", "benchmark", "method")}
-                row |= {"rank": rank, "n": group[0]["n"]}
-                numbers = dict(zip(NUMBERS, ranks[rank][family], strict=True))
-                row |= {name: values[0] for name, values in numbers.items()}
+                row |= {"rank": str(rank), "n": group[0]["n"]}
+                numbers = dict(zip(NUMBERS, values, strict=True))
+                row |= {name: number[0] for name, number in numbers.items()}
                 for name in ("gap", "over", "under"):
                     low, high = interval(numbers[name][0], numbers[name][1:])
                     lowest = -100.0 if name == "gap" else 0.0

@@ -11,9 +11,9 @@ import argparse
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
-from scripts.first.reporting.commands import paired
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import printed
+from scripts.first.reporting.output import paired
 from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
 
 WIDTH = 100 / BINS  # percent
@@ -22,8 +22,6 @@ WIDTH = 100 / BINS  # percent
 def run(args: argparse.Namespace) -> None:
     """Make Figure 5."""
     groups = load_runs(paired(args, "predictions", "metrics"), args.benchmark)
-    if len({key.corpus for key in groups}) != 1:
-        raise UserError("not one corpus: figure5: give runs of the same training corpus")
     data = bin_rows(groups, args.methods)
     style.draw_and_publish("figure5", data, draw, args.output_prefix, args.metrics)
 

@@ -12,9 +12,9 @@ import numpy as np
 
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
-from scripts.first.reporting.commands import paired
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import HEADLINE, printed
+from scripts.first.reporting.output import paired
 from scripts.first.reporting.runs import read_metrics
 
 PAPER_C = 0.3
@@ -32,17 +32,12 @@ def run(args: argparse.Namespace) -> None:
     searches = paired(args, "families", "coarse", "refined", "selected")
     students = paired(args, "student_metrics", "student_c")
     frames = [curves(args.corpus, *search) for search in searches]
-    rows = [student(read_metrics(path)[args.corpus], temperature(c)) for path, c in students]
+    rows = [student(read_metrics(path)[args.corpus], c) for path, c in students]
     data = pandas.concat([*frames, *([pandas.DataFrame(rows)] if rows else [])])
     data = data.reindex(columns=list(dict.fromkeys([*COLUMNS, *data])))
     chosen = [word for word in args.student_c if word.endswith(".json")]
     sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
     style.draw_and_publish("figure6", data, draw, args.output_prefix, sources)
-
-
-def temperature(word: str) -> float:
-    """A student's c: a number, or the chosen one of a selected.json."""
-    return records.read(word)["c"] if word.endswith(".json") else float(word)
 
 
 def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
@@ -60,8 +55,9 @@ def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
     return pandas.concat([points, chosen.assign(part="selected", **extra)])
 
 
-def student(metrics: dict, c: float) -> dict:
-    """Return a student's metrics (already percent) at its c, with intervals."""
+def student(metrics: dict, word: str) -> dict:
+    """Return a student's metrics (already percent), intervals and c (from a selected.json)."""
+    c = records.read(word)["c"] if word.endswith(".json") else float(word)
     labels = ("family", "corpus", "benchmark", "seed", "n", *HEADLINE, "nll")
     row = {"part": "student", "c": c, **{name: metrics[name] for name in labels}}
     for name in HEADLINE:
@@ -100,6 +96,7 @@ def _students(top, bottom, students) -> None:
             dead = students[students["constant_output"].notna()]
             label = text if name == "accuracy" else None
             axis.plot(dead["c"], dead[name], "rx", markersize=7, zorder=5, label=label)
+    for axis in (top, bottom):
         axis.margins(y=0.15)
         axis.set_ylim(bottom=0)
     top.sharex(bottom)

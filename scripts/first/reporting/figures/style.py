@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scripts.first.reporting.commands import publish
 from scripts.first.reporting.names import ONE_ANSWER
+from scripts.first.reporting.output import publish
 
 if TYPE_CHECKING:
     import pandas

@@ -15,8 +15,8 @@ from scripts.first.errors import UserError
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
-from scripts.first.reporting.commands import paired
 from scripts.first.reporting.names import HEADLINE, LABELS, METRICS, UNTUNED
+from scripts.first.reporting.output import paired
 from scripts.first.reporting.runs import Key, Run, load_runs, score_run
 
 
@@ -48,15 +48,10 @@ def aggregate(runs: list[Run]) -> dict:
     Each metric is computed seed by seed and averaged (`value`); `sd` is the sample deviation over
     seeds, null for one seed. The interval resamples questions and keeps all seeds of a question.
     """
-    scores = [score_run(run) for run in runs]
+    scores, first = [score_run(run) for run in runs], runs[0].metrics
     mean = mean_scores(scores)
-    first = runs[0].metrics
-    cell: dict = {
-        "n_questions": len(runs[0].rows),
-        "n_seeds": len(runs),
-        "seeds": [run.metrics["seed"] for run in runs],
-        "bins": first["bins"],
-    }
+    cell: dict = {"n_questions": len(runs[0].rows), "n_seeds": len(runs)}
+    cell |= {"seeds": [run.metrics["seed"] for run in runs], "bins": first["bins"]}
     for name in (metric.key for metric in METRICS if metric.resampled):
         per_seed = [s.value[name] for s in scores]
         cell[name] = {**mean.summary(name), "sd": _deviation(per_seed), "per_seed": per_seed}
@@ -76,8 +71,8 @@ def _deviation(values: list[float]) -> float | None:
 
 def printed_values(args: argparse.Namespace) -> dict[str, float] | None:
     """Return the paper's ECE, accuracy and trust of this cell from --paper-table, if it has any."""
-    for table in map(read_csv, args.paper_table):
-        for label in ("family", "method", "setting", "benchmark"):
-            table = table[table[label] == getattr(args, label)]
-        return next(iter(table[[*HEADLINE]].to_dict("records")), None)
-    return None
+    if not args.paper_table:
+        return None
+    table = read_csv(*args.paper_table).set_index(["family", "method", "setting", "benchmark"])
+    rows = table[[*HEADLINE]].to_dict("index")
+    return rows.get((args.family, args.method, args.setting, args.benchmark))

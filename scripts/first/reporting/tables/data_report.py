@@ -9,11 +9,13 @@ from __future__ import annotations
 import argparse
 
 from scripts.first.provenance import records
-from scripts.first.reporting.commands import paired, publish
-from scripts.first.reporting.layout import MISSING, page, pipe_table
 from scripts.first.reporting.names import printed
+from scripts.first.reporting.output import MISSING, page, paired, pipe_table, publish
 
-COUNTS = ("rows", "duplicate_prompts", "empty_responses", "longest_prompt_characters")
+COUNTS = (
+    *("official_split", "rows", "duplicate_prompts", "empty_responses"),
+    "longest_prompt_characters",
+)
 ENCODING = ("rows", "shortened_prompts", "cut_responses", "dropped_rows", "longest")
 
 
@@ -45,7 +47,7 @@ def split_rows(report: dict) -> list[dict]:
         answers = counts["answers"] or {}
         shares = {name: answers.get(f"{name}_share") for name in ("majority", "chance")}
         row = {"dataset": report["dataset"], "split": split}
-        row |= {name: counts[name] for name in ("official_split", *COUNTS)}
+        row |= {name: counts[name] for name in COUNTS}
         row |= {"majority_answer": answers.get("majority")}
         rows.append(row | {k: None if v is None else 100 * v for k, v in shares.items()})
     return rows

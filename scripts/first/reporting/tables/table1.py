@@ -12,8 +12,7 @@ from scripts.first.errors import UserError
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.provenance.lineage import ARTIFACTS
-from scripts.first.reporting import layout
-from scripts.first.reporting.commands import publish
+from scripts.first.reporting import output
 from scripts.first.reporting.names import HEADLINE, LABELS, METRICS, SECONDARY, Metric, printed
 
 COMMON = ("chance", "majority", "c", "c_at_edge", "constant_output", "above_chance")
@@ -34,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
 
     rows = arrange([row(records.read(path)) for path in args.cells], args.methods)
     texts = {"csv": pandas.DataFrame(rows), "md": markdown(rows), "tex": latex(rows)}
-    publish(args.output_prefix, "table1", args.cells, **texts)
+    output.publish(args.output_prefix, "table1", args.cells, **texts)
 
 
 def show(args: argparse.Namespace) -> None:
@@ -54,16 +53,9 @@ def arrange(rows: list[dict], methods: list[str]) -> list[dict]:
     if unknown := {row["method"] for row in rows} - set(methods):
         raise UserError(f"method {min(unknown)}: table1: not among --methods {' '.join(methods)}")
     families = [row["family"] for row in rows]
-    columns = [(row["corpus"], row["benchmark"]) for row in rows]
-    return sorted(
-        rows,
-        key=lambda row: (
-            families.index(row["family"]),
-            methods.index(row["method"]),
-            row["setting"] != "in_domain",
-            columns.index((row["corpus"], row["benchmark"])),
-        ),
-    )
+    rows = sorted(rows, key=lambda row: row["setting"] != "in_domain")
+    rows = sorted(rows, key=lambda row: methods.index(row["method"]))
+    return sorted(rows, key=lambda row: families.index(row["family"]))
 
 
 def row(cell: dict) -> dict:
@@ -145,7 +137,7 @@ def blocks(rows: Sequence[dict], entry: Entry):
                 for label, form in SHARED.items():
                     own[label] = form.format(**row) if key == "accuracy" else ""
                 own[printed(row["method"])] = entry(row, key)
-        yield printed(family), pandas.DataFrame(texts).fillna(layout.MISSING)
+        yield printed(family), pandas.DataFrame(texts).fillna(output.MISSING)
 
 
 def markdown(rows: Sequence[dict]) -> str:
@@ -159,7 +151,7 @@ def markdown(rows: Sequence[dict]) -> str:
     ]
     for family, block in blocks(rows, MARKDOWN):
         head = ["Method", *map(": ".join, block)]
-        paragraphs += [f"## {family}", layout.pipe_table(head, block.itertuples())]
+        paragraphs += [f"## {family}", output.pipe_table(head, block.itertuples())]
     head = ["Family", "Method", "Column", "Seeds", *(m.name for m in SECONDARY), "c"]
     checks = [
         [printed(row["family"]), printed(row["method"]), column_name(row), row["n_seeds"]]
@@ -168,8 +160,8 @@ def markdown(rows: Sequence[dict]) -> str:
         for row in rows
     ]
     used = [f"- `{mark}`: {meaning}" for mark, meaning in used_marks(rows).items()]
-    paragraphs += ["## Checks", layout.pipe_table(head, checks, left=3)]
-    return layout.page(*paragraphs, used and "## Marks", "\n".join(used))
+    paragraphs += ["## Checks", output.pipe_table(head, checks, left=3)]
+    return output.page(*paragraphs, used and "## Marks", "\n".join(used))
 
 
 def _secondary(row: dict, metric: Metric) -> str:
@@ -186,21 +178,21 @@ def latex(rows: Sequence[dict]) -> str:
             names = [name.split(" (")[0] for name in block.columns.unique(0)]
             titles = [rf"\multicolumn{{{size}}}{{c}}{{{name}}}" for name in names]
             rules = [rf"\cmidrule(lr){{{i}-{i + size - 1}}}" for i in range(2, 2 + width, size)]
-            lines += [layout.latex_row(["", *titles]), "".join(rules)]
-            lines += [layout.latex_row(["Method", *block.columns.get_level_values(1)])]
-        title = rf"\textit{{{layout.escape(family)}}}"
+            lines += [output.latex_row(["", *titles]), "".join(rules)]
+            lines += [output.latex_row(["Method", *block.columns.get_level_values(1)])]
+        title = rf"\textit{{{output.escape(family)}}}"
         lines += [r"\midrule", rf"\multicolumn{{{1 + width}}}{{l}}{{{title}}} \\"]
         for method, *texts in block.itertuples():
             cells = [rf"\shortstack{{{text}}}" if r"\\" in text else text for text in texts]
-            lines.append(layout.latex_row([layout.escape(method), *cells]))
+            lines.append(output.latex_row([output.escape(method), *cells]))
     caption = (
-        f"Table 1 at scale {layout.escape(rows[0]['scale'])}. ECE, accuracy and trust in percent; "
+        f"Table 1 at scale {output.escape(rows[0]['scale'])}. ECE, accuracy and trust in percent; "
         r"in small print the 95\,\% interval (bootstrap over questions) and, in italics at the "
         "paper's scale, the value printed in the paper."
         + "".join(rf" $^{{{mark}}}$: {text}." for mark, text in used_marks(rows).items())
     )
     style = "\\scriptsize\n\\setlength{\\tabcolsep}{2.5pt}"
-    return layout.latex_table("l" + "r" * width, lines, caption, style)
+    return output.latex_table("l" + "r" * width, lines, caption, style)
 
 
 def terminal(rows: Sequence[dict]) -> str:

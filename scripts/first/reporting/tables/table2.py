@@ -15,15 +15,7 @@ import numpy as np
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
 from scripts.first.provenance.records import verified
-from scripts.first.reporting.commands import paired, publish
-from scripts.first.reporting.layout import (
-    MISSING,
-    escape,
-    latex_row,
-    latex_table,
-    page,
-    pipe_table,
-)
+from scripts.first.reporting import output
 from scripts.first.reporting.names import printed
 from scripts.first.reporting.runs import Run, load_runs
 
@@ -45,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     """Make Table 2."""
     import pandas
 
-    groups = load_runs(paired(args, "predictions", "metrics"), args.benchmark)
+    groups = load_runs(output.paired(args, "predictions", "metrics"), args.benchmark)
     runs = {key.method: group[0] for key, group in groups.items()}
     if missing := set(METHODS) - set(runs):
         raise UserError(f"no run of {min(missing)}: table2: check --predictions")
@@ -56,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     errors = [index for index in confident_errors(runs["finetune"]) if index not in chosen]
     chosen |= dict.fromkeys(errors[:CASES], "most confident error")
     cases = [case_rows(runs, questions.loc[index], index, why) for index, why in chosen.items()]
-    publish(
+    output.publish(
         args.output_prefix,
         "table2",
         [*args.metrics, args.questions, *args.first_questions],
@@ -106,17 +98,11 @@ def case_rows(runs: dict[str, Run], question, index: int, why: str) -> list[dict
     return rows
 
 
-def lines(case: list[dict]) -> list[list[str]]:
-    """Return a case in print, a line for each method with the columns of HEAD."""
-    return [
-        [
-            printed(row["method"]),
-            row["answer"] + (" (right)" if row["correct"] else ""),
-            f"{row['probability_gold']:.1f}",
-            f"{row['probability_finetune_answer']:.1f}",
-        ]
-        for row in case
-    ]
+def line(row: dict) -> list[str]:
+    """Return a row of a case in print, with the columns of HEAD."""
+    answer = row["answer"] + (" (right)" if row["correct"] else "")
+    numbers = (row["probability_gold"], row["probability_finetune_answer"])
+    return [printed(row["method"]), answer, *map("{:.1f}".format, numbers)]
 
 
 def answers(case: list[dict]) -> str:
@@ -128,7 +114,7 @@ def error_summary(run: Run) -> list[str]:
     """Return the line of a method in SUMMARY, over all questions."""
     wrong, right = (run.rows["confidence"][run.rows["correct"] == side] for side in (False, True))
     means = [
-        f"{100 * values.mean():.1f}" if len(values) else MISSING
+        f"{100 * values.mean():.1f}" if len(values) else output.MISSING
         for values in (wrong, right, wrong > 0.9)
     ]
     return [printed(run.key.method), f"{len(wrong)} of {len(run.rows)}", *means]
@@ -143,17 +129,18 @@ def markdown(cases: list[list[dict]], runs: dict[str, Run], notes: list[str]) ->
     for i, case in enumerate(cases, start=1):
         paragraphs += [f"## Case {i}: {case[0]['case']} (`{case[0]['id']}`)"]
         paragraphs += [f"```\n{case[0]['prompt'].rstrip()}\n```", answers(case)]
-        paragraphs += [pipe_table(HEAD, lines(case), left=2)]
-    errors = pipe_table(SUMMARY, [error_summary(runs[method]) for method in METHODS])
-    return page(*paragraphs, "## All errors", errors, "\n".join(notes))
+        paragraphs += [output.pipe_table(HEAD, map(line, case), left=2)]
+    errors = output.pipe_table(SUMMARY, [error_summary(runs[method]) for method in METHODS])
+    return output.page(*paragraphs, "## All errors", errors, "\n".join(notes))
 
 
 def latex(cases: list[list[dict]]) -> str:
     """Return a table* of the cases."""
-    rows = [latex_row(["Question", *map(escape, HEAD)])]
+    rows = [output.latex_row(["Question", *map(output.escape, HEAD)])]
     for case in cases:
-        prompt = escape(f"{case[0]['prompt'].strip()}\n{answers(case)}")
+        prompt = output.escape(f"{case[0]['prompt'].strip()}\n{answers(case)}")
         texts = [prompt.replace("\n", r" \newline "), "", ""]
-        table = [[text, *map(escape, line)] for text, line in zip(texts, lines(case), strict=True)]
-        rows += [r"\midrule", *map(latex_row, table)]
-    return latex_table(r"p{0.5\textwidth}llrr", rows, escape(CAPTION), r"\small")
+        rows.append(r"\midrule")
+        for text, row in zip(texts, case, strict=True):
+            rows.append(output.latex_row([text, *map(output.escape, line(row))]))
+    return output.latex_table(r"p{0.5\textwidth}llrr", rows, output.escape(CAPTION), r"\small")
