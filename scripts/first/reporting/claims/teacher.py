@@ -14,6 +14,7 @@ from scripts.first.reporting.claims.verdicts import (
     decide,
     entry,
     over_cells,
+    rounded,
 )
 from scripts.first.reporting.names import printed
 
@@ -136,8 +137,7 @@ def _teacher_gap(search: dict) -> dict:
     chosen = search["selected"]
     gap = 100 * (chosen["teacher_confidence"] - chosen["accuracy"])
     half = 100 * _half_width(chosen["accuracy"], chosen["n"])
-    ends = {"value": gap, "low": gap - half, "high": gap + half}
-    cell = {name: round(end, DIGITS) for name, end in ends.items()}
+    cell = rounded({"value": gap, "low": gap - half, "high": gap + half})
     cell |= {"teacher_ece": 100 * chosen["teacher_ece"]}
     return cell | {"verdict": decide(gap - half, gap + half, 0, above=True)}
 

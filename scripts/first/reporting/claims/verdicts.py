@@ -152,7 +152,7 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
         return {"verdict": UNDECIDED, "reason": f"{names} not evaluated", "numbers": {}}
     cells, scores = [], {place: evidence.score(place, *claim.methods) for place in places}
     for place, own in scores.items():
-        numbers = _rounded(own.summary(claim.metric))
+        numbers = rounded(own.summary(claim.metric))
         obstacle = evidence.obstacle(place, claim.tested or claim.methods)
         verdict = decide(numbers["low"], numbers["high"], claim.threshold, claim.above)
         if len(claim.methods) == 1:
@@ -202,8 +202,8 @@ def _pooled(scores: dict[Place, Scores], metric: str) -> dict:
         half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
         interval = [round(float(values.mean() + side * half), DIGITS) for side in (-1, 1)]
     return {
-        **_rounded(mean_scores(list(scores.values())).summary(metric)),
-        "per_family": _rounded(means),
+        **rounded(mean_scores(list(scores.values())).summary(metric)),
+        "per_family": rounded(means),
         "t_interval_over_families": interval,
     }
 
@@ -225,5 +225,6 @@ def _verdict(claim: Claim, pooled: dict, blocked: list[str], places: int) -> tup
     return verdict, f"the interval lies {side} {threshold:g}; {signs}{note}"
 
 
-def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+def rounded(numbers: dict[str, float]) -> dict[str, float]:
+    """Return the numbers as they stand in claims.json."""
     return {name: round(float(value), DIGITS) for name, value in numbers.items()}
