@@ -63,13 +63,11 @@ def write_run(
     correct: np.ndarray | None = None,
 ) -> tuple[str, str, str]:
     """Write predictions.parquet, metrics.json and ranks.parquet; return their paths."""
-    rows = questions(labels["benchmark"], n)
-    candidates = CANDIDATES[labels["benchmark"]]
+    rows, candidates = questions(labels["benchmark"], n), CANDIDATES[labels["benchmark"]]
     if confidence is None:
         level = min(0.98, accuracy + gap)
-        confidence = np.clip(
-            rng.beta(6 * level, 6 * (1 - level), n), 1 / len(candidates) + 0.01, 0.995
-        )
+        drawn = rng.beta(6 * level, 6 * (1 - level), n)
+        confidence = np.clip(drawn, 1 / len(candidates) + 0.01, 0.995)
     if correct is None:
         correct = rng.random(n) < np.clip(confidence - (confidence.mean() - accuracy), 0, 1)
     log_probs, predictions = [], []
@@ -79,50 +77,26 @@ def write_run(
         rest = 0.98 * (1 - conf) / (len(candidates) - 1)
         log_probs.append([float(np.log(conf if c == predicted else rest)) for c in candidates])
         predictions.append(predicted)
-    mass = np.exp(log_probs).sum(axis=1)
-    table = pa.table(
-        {
-            "benchmark": [labels["benchmark"]] * n,
-            "id": [row["id"] for row in rows],
-            "answer": [row["answer"] for row in rows],
-            "prediction": predictions,
-            "correct": correct,
-            "confidence": confidence,
-            "confidence_candidates": confidence / mass,
-            "candidate_mass": mass,
-            "candidate_log_probs": pa.array(log_probs, pa.list_(pa.float64())),
-        }
-    )
+    answers = [row["answer"] for row in rows]
+    table = {"benchmark": [labels["benchmark"]] * n, "id": [row["id"] for row in rows]}
+    table |= {"answer": answers, "prediction": predictions, "correct": correct}
+    table |= {"confidence": confidence, "candidate_log_probs": log_probs}
     ece = 100 * metrics.expected_calibration_error(confidence, correct)
     acc = 100 * float(np.mean(correct))
-    counts = np.unique([row["answer"] for row in rows], return_counts=True)[1]
-    values = {
-        "n": n,
-        "bins": 10,
-        "ece": ece,
-        "accuracy": acc,
-        "trust": acc - ece,
-        "intervals": {"ece": [ece - 1, ece + 1], "accuracy": [acc - 2, acc + 2], "trust": [0, 1]},
-        "adaptive_ece": ece,
-        "brier": 0.3,
-        "nll": 0.7,
-        "ece_candidates": ece + 0.1,
-        "trust_candidates": acc - ece - 0.1,
-        "candidate_mass": 100 * float(mass.mean()),
-        "chance": 100 / len(candidates),
-        "majority": 100 * float(counts.max() / n),
-        "constant_output": len(set(predictions)) == 1,
-    }
+    values = {"n": n, "bins": 10, "ece": ece, "accuracy": acc, "trust": acc - ece}
+    values |= {"adaptive_ece": ece, "brier": 0.3, "nll": 0.7, "ece_candidates": ece + 0.1}
+    values |= {"trust_candidates": acc - ece - 0.1, "chance": 100 / len(candidates)}
+    values |= {"candidate_mass": 100 * float(np.exp(log_probs).sum(axis=1).mean())}
+    values |= {"majority": 100 * max(map(answers.count, candidates)) / n}
+    values |= {"constant_output": len(set(predictions)) == 1}
+    ends = {"ece": [ece - 1, ece + 1], "accuracy": [acc - 2, acc + 2], "trust": [0, 1]}
     record = {name: label for name, label in labels.items() if name != "benchmark"}
-    record["benchmarks"] = {labels["benchmark"]: values}
-    ranks = _ranks(labels["benchmark"], confidence, correct, rng)
-    paths = [
-        str(folder / f"{name}") for name in ("predictions.parquet", "metrics.json", "ranks.parquet")
-    ]
-    write_parquet(paths[0], table)
-    write_parquet(paths[2], ranks)
-    records.write(paths[1], record, ["predictions.parquet", "ranks.parquet"])
-    return tuple(paths)
+    record["benchmarks"] = {labels["benchmark"]: {**values, "intervals": ends}}
+    files = ["predictions.parquet", "ranks.parquet"]
+    write_parquet(folder / files[0], pa.table(table))
+    write_parquet(folder / files[1], _ranks(labels["benchmark"], confidence, correct, rng))
+    records.write(folder / "metrics.json", record, files)
+    return tuple(str(folder / name) for name in (files[0], "metrics.json", files[1]))
 
 
 def _ranks(benchmark: str, confidence, correct, rng: np.random.Generator) -> pa.Table:
@@ -150,17 +124,12 @@ def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict
     found = search_temperature(probability, correct)
     for name, curve in (("coarse", found.coarse), ("refined", found.refined)):
         write_csv(folder / f"{name}.csv", pandas.DataFrame(curve))
-    selected = {
-        "c": found.c,
-        "coarse_c": found.coarse_c,
-        "at_edge": found.at_edge,
-        "accuracy": float(correct.mean()),
-        "n": n,
-        "teacher_ece": metrics.expected_calibration_error(top, correct),
-        "teacher_confidence": float(top.mean()),
-    }
+    selected = {"c": found.c, "coarse_c": found.coarse_c, "at_edge": found.at_edge, "n": n}
+    selected |= {"accuracy": float(correct.mean()), "teacher_confidence": float(top.mean())}
+    selected |= {"teacher_ece": metrics.expected_calibration_error(top, correct)}
     records.write(folder / "selected.json", selected, ["coarse.csv", "refined.csv"])
-    return {name: str(folder / name) for name in ("coarse.csv", "refined.csv", "selected.json")}
+    names = {"coarse": "coarse.csv", "refined": "refined.csv", "selected": "selected.json"}
+    return {option: str(folder / name) for option, name in names.items()}
 
 
 def write_tree(root: Path, n: int = 600, seeds=(1,), methods: dict | None = None) -> dict:
@@ -198,7 +167,7 @@ def make_claims(folder: Path, runs: dict) -> list[dict]:
                 labels |= {"setting": "in_domain" if corpus == benchmark else "out_of_domain"}
                 files = {"predictions": run[0], "metrics": run[1], "output": cells[-1]}
                 artifact("cell", **files, **labels, benchmark=benchmark)
-    artifact("table1", cells=cells, output_prefix=folder / "table1")
+    artifact("table1", cells=cells, methods=list(METHODS), output_prefix=folder / "table1")
     shown = ("teacher", "finetune", "distill")
     own = [run for key, run in runs.items() if key[1] == key[3] == "csqa" and key[2] in shown]
     files = {"ranks": [run[2] for run in own], "metrics": [run[1] for run in own]}
@@ -208,8 +177,7 @@ def make_claims(folder: Path, runs: dict) -> list[dict]:
     options = {name: folder / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
     options |= {"predictions": [run[0] for run in runs.values()]}
     options |= {"metrics": [run[1] for run in runs.values()]}
-    search = write_search(folder / "search", 0.85, seed=1)
-    options |= {name.split(".")[0]: path for name, path in search.items()}
+    options |= write_search(folder / "search", 0.85, seed=1)
     options |= {"families": "alder", "corpora": "csqa", "output_prefix": folder / "claims"}
     artifact("claims", **options)
     return read_json(folder / "claims.json")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas
 import pytest
@@ -9,7 +11,6 @@ import pytest
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
 from scripts.first.knowledge.store import KnowledgeStore, write_store
-from scripts.first.reporting.figures import figure3
 from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
 from tests.sealed import reseal
 
@@ -23,8 +24,7 @@ def runs(tmp_path_factory):
 def pictures(prefix):
     from PIL import Image
 
-    with open(f"{prefix}.pdf", "rb") as stream:
-        content = stream.read()
+    content = Path(f"{prefix}.pdf").read_bytes()
     assert content.startswith(b"%PDF")
     assert b"CreationDate" not in content
     with Image.open(f"{prefix}.png") as image:
@@ -38,14 +38,14 @@ def csqa(runs, methods, **positions):
     return {name: [run[position] for run in found] for name, position in positions.items()}
 
 
-def figure5(runs, prefix, given=("teacher",), **options):
-    files = csqa(runs, given, predictions=0, metrics=1)
-    artifact("figure5", benchmark="csqa", **files, output_prefix=prefix, **options)
+def figure5(runs, prefix, methods):
+    files = csqa(runs, methods, predictions=0, metrics=1)
+    artifact("figure5", benchmark="csqa", **files, methods=methods, output_prefix=prefix)
 
 
 def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_path):
     prefix = tmp_path / "figure5"
-    figure5(runs, prefix, ("teacher", "finetune", "distill", "first_ts"))
+    figure5(runs, prefix, ["teacher", "finetune", "distill", "first_ts"])
     assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
     data = pandas.read_csv(f"{prefix}.csv")
     assert len(data) == 3 * 4 * 10
@@ -62,14 +62,16 @@ def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_pat
 
 def test_figure5_is_repeatable_to_the_byte(runs, tmp_path):
     for name in ("one", "two"):
-        figure5(runs, tmp_path / name, methods="teacher")
+        figure5(runs, tmp_path / name, ["teacher"])
     for kind in ("csv", "png", "pdf"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
 
 
 def test_figure5_needs_every_method_of_every_family(runs, tmp_path):
+    files = csqa(runs, ["teacher"], predictions=0, metrics=1)
+    options = {"benchmark": "csqa", "methods": "finetune", "output_prefix": tmp_path / "f"}
     with pytest.raises(UserError, match="finetune of alder"):
-        figure5(runs, tmp_path / "f")
+        artifact("figure5", **files, **options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -92,33 +94,21 @@ def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
     data = pandas.read_csv(f"{prefix}.csv", dtype={"rank": str})
     assert set(data["rank"]) == {"1", "2", "3", "4", "5", "2-5"}
     assert set(data["family"]) == {*FAMILIES, "all"}
+
+    def rows(**labels):
+        return data[np.logical_and.reduce([data[name] == label for name, label in labels.items()])]
+
     tables = [read_parquet(r[2]).to_pandas() for r in runs["alder", "csqa", "teacher", "csqa"]]
-    for rank in ("1", "3"):
-        parts = [t[t["rank"] == int(rank)] for t in tables]
-        expected = [over_and_under(p.probability, p.correct) for p in parts]
-        row = data[(data.family == "alder") & (data.method == "teacher") & (data["rank"] == rank)]
-        for name in ("over", "under", "gap"):
-            mean = 100 * np.mean([e[name] for e in expected])
-            assert row[name].iloc[0] == pytest.approx(mean, abs=1e-5)
-            assert row[f"{name}_low"].iloc[0] <= mean <= row[f"{name}_high"].iloc[0]
-    pooled = [over_and_under(t.probability, t.correct) for t in [t[t["rank"] > 1] for t in tables]]
-    row = data[(data.family == "alder") & (data.method == "teacher") & (data["rank"] == "2-5")]
-    assert row.over.iloc[0] == pytest.approx(100 * np.mean([p["over"] for p in pooled]), abs=1e-5)
-    family_means = data[(data.family != "all") & (data.method == "distill") & (data["rank"] == "1")]
-    overall = data[(data.family == "all") & (data.method == "distill") & (data["rank"] == "1")]
-    assert overall.gap.iloc[0] == pytest.approx(family_means.gap.mean(), abs=1e-5)
-
-
-def test_figure3_refuses_ranks_out_of_order(runs, tmp_path):
-    import pyarrow as pa
-
-    from scripts.first.files import write_parquet
-
-    one = runs["alder", "csqa", "teacher", "csqa"][0]
-    table = read_parquet(one[2])
-    write_parquet(tmp_path / "r.parquet", table.take(pa.array(range(table.num_rows)[::-1])))
-    with pytest.raises(UserError, match="ranks out of order"):
-        figure3.load(str(tmp_path / "r.parquet"), one[1], "csqa")
+    for name, ranks in (("1", [1]), ("3", [3]), ("2-5", [2, 3, 4, 5])):
+        parts = [table[table["rank"].isin(ranks)] for table in tables]
+        expected = [over_and_under(part.probability, part.correct) for part in parts]
+        row = rows(family="alder", method="teacher", rank=name).iloc[0]
+        for number in ("over", "under", "gap"):
+            mean = 100 * np.mean([e[number] for e in expected])
+            assert row[number] == pytest.approx(mean, abs=1e-5)
+            assert row[f"{number}_low"] <= mean <= row[f"{number}_high"]
+    gaps = rows(method="distill", rank="1").set_index("family").gap
+    assert gaps["all"] == pytest.approx(gaps[FAMILIES].mean(), abs=1e-5)
 
 
 def make_store(folder, top, n=60, k=8, vocabulary=50):
@@ -165,49 +155,47 @@ def test_figure2_measures_mass_and_bytes_on_the_store(tmp_path):
         artifact("figure2", **options, corpora="csqa")
 
 
-def figure6(tmp_path, students=True):
+def figure6(tmp_path, values):
     searches = [write_search(tmp_path / family, 0.85, i) for i, family in enumerate(FAMILIES)]
-    options = {name.split(".")[0]: [found[name] for found in searches] for name in searches[0]}
-    values, paths = [0.1, 0.3, 1.0] if students else [], []
+    options = {name: [found[name] for found in searches] for name in searches[0]}
+    labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "seed": 1, "benchmark": "csqa"}
+    options |= {"families": FAMILIES, "corpus": "csqa", "student_metrics": []}
     for c in values:
-        labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "method": f"c{c}"}
-        labels |= {"seed": 1, "benchmark": "csqa"}
-        rng = np.random.default_rng(1)
-        paths.append(write_run(tmp_path / f"c{c}", labels, 200, 0.7, 0.1 - 0.3 * c, rng)[1])
-    options |= {"families": FAMILIES, "corpus": "csqa", "student_metrics": paths}
+        own, rng = {**labels, "method": f"c{c}"}, np.random.default_rng(1)
+        run = write_run(tmp_path / f"c{c}", own, 200, 0.7, 0.1 - 0.3 * c, rng)
+        options["student_metrics"].append(run[1])
     artifact("figure6", **options, student_c=values, output_prefix=tmp_path / "figure6")
-    return searches, paths, pandas.read_csv(tmp_path / "figure6.csv")
+    assert pictures(tmp_path / "figure6") == pytest.approx(7.0, abs=0.01)
+    return options, pandas.read_csv(tmp_path / "figure6.csv")
 
 
 def test_figure6_holds_both_curves_the_choice_and_the_students(tmp_path):
-    searches, students, data = figure6(tmp_path)
-    assert pictures(tmp_path / "figure6") == pytest.approx(7.0, abs=0.01)
-    coarse = pandas.read_csv(searches[1]["coarse.csv"])
+    files, data = figure6(tmp_path, [0.1, 0.3, 1.0])
+    coarse = pandas.read_csv(files["coarse"][1])
     own = data[(data.family == "birch") & (data.part == "coarse")]
     assert np.allclose(own.ece, 100 * coarse.ece, atol=1e-4)
     chosen = data[data.part == "selected"].set_index("family").c
-    for family, search in zip(FAMILIES, searches, strict=True):
-        assert chosen[family] == pytest.approx(read_json(search["selected.json"])["c"])
+    expected = {
+        f: read_json(path)["c"] for f, path in zip(FAMILIES, files["selected"], strict=True)
+    }
+    assert chosen.to_dict() == pytest.approx(expected)
     shown = data[data.part == "student"]
     assert list(shown.c) == [0.1, 0.3, 1.0]
-    trust = read_json(students[0])["benchmarks"]["csqa"]["trust"]
+    trust = read_json(files["student_metrics"][0])["benchmarks"]["csqa"]["trust"]
     assert shown.trust.iloc[0] == pytest.approx(trust, abs=1e-5)
 
 
 def test_figure6_without_students_still_shows_the_search(tmp_path):
-    _, _, data = figure6(tmp_path, students=False)
-    assert set(data.part) == {"coarse", "refined", "selected"}
-    pictures(tmp_path / "figure6")
+    assert set(figure6(tmp_path, [])[1].part) == {"coarse", "refined", "selected"}
 
 
 def test_data_report_counts_rows_and_losses(tmp_path):
     counts = {"rows": 9, "duplicate_prompts": 1, "empty_responses": 2, "official_split": "train"}
-    counts |= {"longest_prompt_characters": 70}
-    shares = {"majority": "Yes", "majority_share": 0.622, "chance_share": 0.5, "counts": {}}
+    answers = {"majority": "Yes", "majority_share": 0.622, "chance_share": 0.5, "counts": {}}
+    counts |= {"longest_prompt_characters": 70, "answers": answers}
     left_out = [{"official_split": "test", "rows": 4, "reason": "unlabelled"}]
     report = {"dataset": "boolq", "left_out": left_out, "shared_prompts": {"train and test": 0}}
-    report["splits"] = {"train": {**counts, "answers": shares}}
-    reseal(tmp_path / "report.json", report)
+    reseal(tmp_path / "report.json", {**report, "splits": {"train": counts}})
     encoding = {"rows": 9, "shortened_prompts": 3, "cut_responses": 0, "dropped_rows": ["train/1"]}
     reseal(tmp_path / "record.json", {"encoding": {**encoding, "longest": 512}})
     prefix = tmp_path / "data_report"
@@ -215,7 +203,6 @@ def test_data_report_counts_rows_and_losses(tmp_path):
     artifact("data-report", **options, families="alder", corpora="boolq", output_prefix=prefix)
     row = pandas.read_csv(f"{prefix}.csv").iloc[0]
     assert (row.rows, row.majority, row.chance) == (9, 62.2, 50.0)
-    page = open(f"{prefix}.md").read()
-    assert "4 rows of official split test: unlabelled" in page
-    assert "1 (train/1)" in page
+    page = Path(f"{prefix}.md").read_text()
+    assert "4 rows of official split test: unlabelled" in page and "1 (train/1)" in page
     assert read_json(f"{prefix}.json")["encoding"][0]["shortened_prompts"] == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import re
 
 import numpy as np
@@ -13,7 +14,7 @@ from scripts.first.calibration.intervals import question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
 from scripts.first.reporting.runs import read_runs
-from scripts.first.reporting.tables.table1_text import marks
+from scripts.first.reporting.tables.table1 import marks
 from scripts.first.reporting.tables.table2 import confident_errors
 from tests.science.artifacts_world import artifact, questions, write_run
 from tests.sealed import reseal
@@ -35,9 +36,9 @@ def cell(tmp_path, runs, name="cell", **options):
     return read_json(tmp_path / f"{name}.json")
 
 
-def table1(tmp_path, cells, **options):
+def table1(tmp_path, cells, methods=("finetune", "first_ts")):
     """Make Table 1; return rows of its CSV, page and LaTeX."""
-    artifact("table1", cells=cells, output_prefix=tmp_path / "table1", **options)
+    artifact("table1", cells=cells, methods=list(methods), output_prefix=tmp_path / "table1")
     texts = [(tmp_path / f"table1.{kind}").read_text() for kind in ("csv", "md", "tex")]
     return list(csv.DictReader(texts[0].splitlines())), *texts[1:]
 
@@ -71,9 +72,8 @@ def test_one_seed_has_no_deviation_and_its_interval_is_that_of_the_evaluation(tm
     run = one_run(tmp_path, n=900)
     found = cell(tmp_path, [run])
     assert found["ece"]["sd"] is None
-    (loaded,) = read_runs(run[0], run[1])
-    weights = question_weights("csqa", 900)
-    scores = score(loaded.confidence, loaded.correct, weights)
+    rows = pyarrow.parquet.read_table(run[0]).to_pandas()
+    scores = score(rows.confidence, rows.correct, question_weights("csqa", 900))
     for name in ("ece", "accuracy", "trust"):
         own = scores.summary(name)
         assert {key: found[name][key] for key in own} == pytest.approx(own)
@@ -85,26 +85,22 @@ def test_stale_metrics_wrong_labels_and_seeds_given_twice_are_refused(tmp_path):
         cell(tmp_path, [run, run])
     with pytest.raises(UserError, match="wrong run"):
         cell(tmp_path, [run], method="distill")
-    with pytest.raises(UserError, match="setting"):
-        cell(tmp_path, [run], setting="out_of_domain")
-    values = read_json(run[1])["benchmarks"]["csqa"]
-    reseal(run[1], benchmarks={"csqa": {**values, "n": 399}})
-    with pytest.raises(UserError, match="399 questions"):
-        cell(tmp_path, [run])
-    reseal(run[1], benchmarks={"boolq": values})
-    with pytest.raises(UserError, match="of boolq"):
+    other = one_run(tmp_path, seed=2, n=399)
+    with pytest.raises(UserError, match="different questions of csqa"):
+        cell(tmp_path, [run, other])
+    reseal(run[1], benchmarks={"boolq": read_json(run[1])["benchmarks"]["csqa"]})
+    with pytest.raises(UserError, match="400 questions of boolq"):
         cell(tmp_path, [run])
 
 
 def test_a_cell_uses_its_own_benchmark_of_a_model_with_several(tmp_path):
-    folder = tmp_path / "both"
     alone = [one_run(tmp_path, benchmark=name, seed=3) for name in ("csqa", "boolq")]
     tables = [pyarrow.parquet.read_table(run[0]) for run in alone]
-    write_parquet(folder / "predictions.parquet", pyarrow.concat_tables(tables))
+    both = [tmp_path / "both" / name for name in ("predictions.parquet", "metrics.json")]
+    write_parquet(both[0], pyarrow.concat_tables(tables))
     first, second = (read_json(run[1])["benchmarks"] for run in alone)
     record = {**read_json(alone[0][1]), "benchmarks": first | second}
-    reseal(folder / "metrics.json", {**record, "files": {"predictions.parquet": {}}}, rehash=True)
-    both = (folder / "predictions.parquet", folder / "metrics.json")
+    reseal(both[1], {**record, "files": {"predictions.parquet": {}}}, rehash=True)
     numbers = ("ece", "accuracy", "trust", "brier", "n_questions", "chance")
     whole, own = cell(tmp_path, [both]), cell(tmp_path, [alone[0]])
     assert {name: whole[name] for name in numbers} == {name: own[name] for name in numbers}
@@ -121,43 +117,31 @@ def two_methods(tmp_path, **options):
     return cells
 
 
-def test_table1_holds_the_cells_in_the_requested_order(tmp_path):
-    cells = two_methods(tmp_path)
-    rows, page, latex = table1(tmp_path, cells, methods=["finetune", "first_ts"])
+def test_table1_holds_the_cells_in_the_requested_order_in_every_format(tmp_path, capsys):
+    rows, page, latex = table1(tmp_path, two_methods(tmp_path))
     order = [f"{row['family']} {row['method']}" for row in rows]
     assert order == [f"{f} {m}" for f in ("alder", "birch") for m in ("finetune", "first_ts")]
-    header = (
-        "scale,family,method,setting,corpus,benchmark,n_questions,n_seeds,ece,ece_low,ece_high,"
-        "accuracy,accuracy_low,accuracy_high,trust,trust_low,trust_high,"
-        "paper_ece,paper_accuracy,paper_trust,"
-    )
-    assert ",".join(rows[0]).startswith(header)
+    artifact("show", table1=tmp_path / "table1.csv")
+    terminal = capsys.readouterr().out
     for row in rows:
-        ece, accuracy = by_hand(
-            tmp_path / f"tiny/{row['family']}/csqa/csqa/{row['method']}/1/predictions.parquet"
-        )
+        run = f"tiny/{row['family']}/csqa/csqa/{row['method']}/1/predictions.parquet"
+        ece, accuracy = by_hand(tmp_path / run)
         assert float(row["ece"]) == pytest.approx(ece, abs=1e-6)
         assert float(row["accuracy"]) == pytest.approx(accuracy, abs=1e-6)
         assert float(row["trust"]) == pytest.approx(accuracy - ece, abs=2e-6)
         assert row["paper_ece"] == ""
-    for row in rows:
         value, low, high = (f"{float(row[name]):.1f}" for name in ("ece", "ece_low", "ece_high"))
         assert f"{value} [{low}, {high}]" in page
-        assert f"{low}--{high}" in latex
-    assert "n = 400" in page
+        assert rf"{value}\\{{\tiny {low}--{high}}}" in latex
+        assert value in terminal
+    for text in (page, latex, terminal):
+        assert text.count("FIRST w/ TS") >= 2
+        assert "n = 400" in text
     assert re.search(r"\| chance +\| +\| +20\.0 \|", page)
     assert latex.count("{") == latex.count("}")
-
-
-def test_show_prints_every_method_and_where_the_files_lie(tmp_path, capsys):
-    cells = two_methods(tmp_path)
-    row = table1(tmp_path, cells)[0][0]
-    artifact("show", table1=tmp_path / "table1.csv", intervals=[])
-    text = capsys.readouterr().out
-    assert f"{float(row['ece_low']):.1f}-{float(row['ece_high']):.1f}" in text
-    assert text.count("FIRST w/ TS") == 2
-    assert "n = 400" in text
-    assert "figures/figure2.pdf  (missing)" in text
+    assert "figures/figure2.pdf  (missing)" in terminal
+    with pytest.raises(UserError, match="not among"):
+        artifact("table1", cells=two_methods(tmp_path), methods="finetune", output_prefix="x")
 
 
 def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
@@ -175,25 +159,14 @@ def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
     assert "`c`" in page
 
 
-def test_tables_refuse_mixed_scales_unknown_methods_and_doubles(tmp_path):
-    cells = two_methods(tmp_path)
-    with pytest.raises(UserError, match="twice"):
-        table1(tmp_path, [*cells, cells[0]])
-    with pytest.raises(UserError, match="not among"):
-        table1(tmp_path, cells, methods="finetune")
-    reseal(tmp_path / "other.json", read_json(cells[0]) | {"scale": "paper"})
-    with pytest.raises(UserError, match="scales"):
-        table1(tmp_path, [*cells, tmp_path / "other.json"])
-
-
 def table2(tmp_path, n=120, **options):
     runs = [one_run(tmp_path, method=m, n=n) for m in ("finetune", "distill", "first_ts")]
     write_parquet(tmp_path / "test.parquet", pyarrow.Table.from_pylist(questions("csqa", n)))
     files = {"predictions": [run[0] for run in runs], "metrics": [run[1] for run in runs]}
     files |= {"questions": tmp_path / "test.parquet", "output_prefix": tmp_path / "table2"}
-    artifact("table2", benchmark="csqa", **files, cases=3, **options)
-    with open(tmp_path / "table2.csv", newline="") as stream:
-        return runs, list(csv.DictReader(stream))
+    artifact("table2", benchmark="csqa", **files, **options)
+    text = (tmp_path / "table2.csv").read_text()
+    return runs, list(csv.DictReader(io.StringIO(text)))
 
 
 def test_table2_shows_the_most_confident_errors_of_fine_tuning(tmp_path):
@@ -208,8 +181,7 @@ def test_table2_shows_the_most_confident_errors_of_fine_tuning(tmp_path):
     assert float(first["probability_gold"]) == pytest.approx(expected, abs=1e-6)
     assert first["correct"] == "False"
     latex = (tmp_path / "table2.tex").read_text()
-    assert r"50\% \& more" in latex
-    assert r"x\_1" in latex
+    assert r"50\% \& more" in latex and r"x\_1" in latex
 
 
 def test_table2_puts_the_papers_questions_first_and_says_which_are_missing(tmp_path):
@@ -221,11 +193,10 @@ def test_table2_puts_the_papers_questions_first_and_says_which_are_missing(tmp_p
 
 
 def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):
-    labels = {**LABELS, "method": "finetune", "seed": 1}
     confidence, correct = np.full(20, 0.9), np.arange(20) % 2 == 0
-    rng = np.random.default_rng(0)
-    run = write_run(tmp_path, labels, 20, 0, 0, rng, confidence, correct)
-    assert confident_errors(read_runs(run[0], run[1])[0]) == list(range(1, 20, 2))
+    labels = {**LABELS, "method": "finetune", "seed": 1}
+    run = write_run(tmp_path, labels, 20, 0, 0, np.random.default_rng(0), confidence, correct)
+    assert confident_errors(*read_runs(run[0], run[1])) == list(range(1, 20, 2))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Printed names of methods, data and metrics; METRICS declares the columns of Table 1."""
+"""Printed names of methods, data and families; METRICS declares the columns of Table 1."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ UNTUNED = ("base", "base_teacher")  # they have no training corpus: `none` in pa
 DATASETS = {"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"}
 FAMILIES = {"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"}
 SETTINGS = {"in_domain": "in-domain", "out_of_domain": "out-of-domain"}
+LABELS = ("scale", "family", "method", "setting", "corpus", "benchmark")  # of a cell of Table 1
 ONE_ANSWER = "one answer to all"  # a dead model: its ECE says nothing of calibration
+
+
+def printed(name: str) -> str:
+    """Return the printed name of a method, dataset, family or setting; a new one keeps its own."""
+    return (METHODS | DATASETS | FAMILIES | SETTINGS).get(name, name)
 
 
 @dataclass(frozen=True)
@@ -30,15 +36,16 @@ class Metric:
     """
 
     key: str
-    printed: str
+    name: str
     headline: bool = False
     resampled: bool = False
     interval: bool = False
     form: str = ".1f"  # percent, where it has one decimal
 
-    def columns(self) -> list[str]:
-        """Return the columns of table1.csv that hold its value and, if it has one, its interval."""
-        return [self.key, *(f"{self.key}_{end}" for end in ("low", "high") if self.interval)]
+    def columns(self) -> dict[str, str]:
+        """Return {column of table1.csv: key in the cell} of its value and any interval."""
+        ends = ("low", "high") if self.interval else ()
+        return {self.key: "value"} | {f"{self.key}_{end}": end for end in ends}
 
 
 METRICS = (
@@ -54,25 +61,5 @@ METRICS = (
     Metric("trust_candidates", "Trust over candidates"),
     Metric("candidate_mass", "Candidate mass"),
 )
-HEADLINE = {metric.key: metric.printed for metric in METRICS if metric.headline}
+HEADLINE = {metric.key: metric.name for metric in METRICS if metric.headline}
 SECONDARY = tuple(metric for metric in METRICS if not metric.headline)
-
-
-def method_name(method: str) -> str:
-    """Return a method's printed name; a new method keeps its name in the configuration."""
-    return METHODS.get(method, method)
-
-
-def dataset_name(dataset: str) -> str:
-    """Return a corpus's or benchmark's printed name."""
-    return DATASETS.get(dataset, dataset)
-
-
-def family_name(family: str) -> str:
-    """Return a family's printed name."""
-    return FAMILIES.get(family, family)
-
-
-def setting_of(corpus: str, benchmark: str) -> str:
-    """Return `in_domain` when a model is tested on what it was trained on, else `out_of_domain`."""
-    return "in_domain" if corpus == benchmark else "out_of_domain"

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from scripts.first.reporting.claims.evidence import Evidence, scope
-from scripts.first.reporting.claims.verdicts import Claim, by_column, entry, judge
-from scripts.first.reporting.names import SETTINGS, UNTUNED, method_name
+from scripts.first.reporting.claims.verdicts import Claim, Evidence, by_column, entry, judge, scope
+from scripts.first.reporting.names import UNTUNED, printed
 
 RIVALS = ("finetune", "distill", "distill_ls", "finetune_ts")
-GAP_TEST = (
-    "mean confidence minus accuracy (points) over the cells, 95 % interval over questions: "
-    "above 0 holds, below 0 does not; every family must agree"
-)
 # A difference in accuracy that counts as "not lower" is well below the paper's own +2.3.
 DIFFERENCES = {  # metric: (words, above, threshold, test)
     "ece": ("a lower ECE than", False, 0.0, "ECE of FIRST minus ECE of {}: below 0 holds"),
@@ -30,13 +25,21 @@ NOTES = {
 }
 
 
+def _over_confident(name: str, text: str, method: str, setting: str = "") -> Claim:
+    test = (
+        "mean confidence minus accuracy (points) over the cells, 95 % interval over questions: "
+        "above 0 holds, below 0 does not; every family must agree"
+    )
+    return Claim(name, text, test, (method,), "gap", setting)
+
+
 def _against(rival: str, metric: str, setting: str = "") -> Claim:
     words, above, threshold, test = DIFFERENCES[metric]
-    suffix, where = (f"_{setting}", f", {SETTINGS[setting]}") if setting else ("", "")
+    suffix, where = (f"_{setting}", f", {printed(setting)}") if setting else ("", "")
     return Claim(
         id=f"first_{metric}_against_{rival}{suffix}",
-        text=f"FIRST has {words} {method_name(rival)}{where}.",
-        test=f"{test.format(method_name(rival))}, in the mean over the cells, paired by question; "
+        text=f"FIRST has {words} {printed(rival)}{where}.",
+        test=f"{test.format(printed(rival))}, in the mean over the cells, paired by question; "
         "every family must agree",
         methods=("first_ts", rival),
         metric=metric,
@@ -60,23 +63,21 @@ def _tuning(tuned: str, untuned: str, who: str, name: str) -> Claim:
     )
 
 
-OVER_CONFIDENT = {  # claim: (text, method, setting)
-    "finetune_over_confident": (
+CLAIMS = (
+    _over_confident(
+        "finetune_over_confident",
         "Fine-tuning makes the student over-confident in-domain.",
         "finetune",
         "in_domain",
     ),
-    "teacher_over_confident": ("The fine-tuned teacher is over-confident.", "teacher", ""),
-    "distill_inherits": (
+    _over_confident(
+        "teacher_over_confident", "The fine-tuned teacher is over-confident.", "teacher"
+    ),
+    _over_confident(
+        "distill_inherits",
         "Direct distillation inherits the teacher's over-confidence (in-domain).",
         "distill",
         "in_domain",
-    ),
-}
-CLAIMS = (
-    *(
-        Claim(name, text, GAP_TEST, (method,), "gap", setting)
-        for name, (text, method, setting) in OVER_CONFIDENT.items()
     ),
     *(
         _against(rival, metric, setting)
@@ -125,6 +126,7 @@ def method_claims(evidence: Evidence) -> list[dict]:
             found = judge(claim, evidence, places)
             if found["numbers"]:
                 found["numbers"]["by_column"] = by_column(claim, evidence, places)
-            about = (claim.id, claim.text, claim.test, found, scope(places), claim.note)
-            entries.append(entry(*about))
+            entries.append(
+                entry(claim.id, claim.text, claim.test, found, scope(places), claim.note)
+            )
     return entries

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
-from scripts.first.reporting.claims.evidence import Evidence
 from scripts.first.reporting.claims.verdicts import (
     DIGITS,
     FAILS,
     HOLDS,
     UNDECIDED,
+    Evidence,
     decide,
     entry,
     over_cells,
+    rounded,
 )
-from scripts.first.reporting.names import dataset_name, family_name, method_name
+from scripts.first.reporting.names import printed
 
 NEAR_BEST = 0.01  # ECE on about a thousand rows is noisy by one to two points
 TOP_K, CLAIMED_MASS = 5, 95.0
 NORMAL = 1.959963984540054
-AT_EDGE = "the chosen c lies at the edge of the grid"
 CHOICE_TEST = (
     "each choice {}; outside it the claim fails, unless a c inside has an ECE within "
     f"{100 * NEAR_BEST:g} point of the best (undecided)"
@@ -31,24 +31,21 @@ COVERAGE_NOTE = (
 )
 
 
-def _claim(
-    name: str,
-    text: str,
-    test: str,
-    cells: list[dict],
-    rows: Iterable[dict],
-    note: str = "",
-    ranged: str | None = "value",
-) -> dict:
+def _claim(name: str, text: str, test: str, cells: list[dict], ranged="value", note="") -> dict:
     """A claim judged cell by cell; `ranged`: the number of a cell whose range is reported."""
     numbers = [{**cell, **cell.get("shown", {})}.get(ranged) for cell in cells]
     known = [round(float(number), DIGITS) for number in numbers if number is not None]
     spread = {"range": [min(known), max(known)]} if known else {}
-    families = dict.fromkeys(family_name(row["family"]) for row in rows)
-    corpora = dict.fromkeys(dataset_name(row["corpus"]) for row in rows)
-    scope = f"{', '.join(corpora)}; teachers of {', '.join(families)}" if rows else "no data"
     found = {**over_cells(cells), "numbers": {**spread, "cells": cells}}
-    return entry(name, text, test, found, scope, note)
+    return entry(name, text, test, found, _scope(cells), note)
+
+
+def _scope(rows: list[dict]) -> str:
+    families, corpora = (
+        ", ".join(dict.fromkeys(printed(row[label]) for row in rows))
+        for label in ("family", "corpus")
+    )
+    return f"{corpora}; teachers of {families}" if rows else "no data"
 
 
 def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
@@ -70,7 +67,7 @@ def temperature_claims(searches: list[dict], obstacles: dict[tuple[str, str], st
     obstacles: (family, corpus) whose teacher is at chance, so that its search decides nothing.
     """
 
-    def claim(name: str, text: str, test: str, judged: Callable, found=searches, **options) -> dict:
+    def cells(judged: Callable[[dict], dict], found: list[dict] = searches) -> list[dict]:
         cells = []
         for search in found:
             label = {"family": search["family"], "corpus": search["corpus"]}
@@ -78,40 +75,40 @@ def temperature_claims(searches: list[dict], obstacles: dict[tuple[str, str], st
             if reason := obstacles.get(tuple(label.values())):
                 cell |= {"verdict": UNDECIDED, "obstacle": cell.get("obstacle") or reason}
             cells.append(cell)
-        return _claim(name, text, test, cells, found, **options)
+        return cells
 
+    example = [search for search in searches if search["corpus"] == "csqa"] or searches
     return [
-        claim(
+        _claim(
             "c_around_0.3",
             "The lowest validation ECE of the coarse search (steps of 0.1) is at c = 0.3 "
             "(the paper's example).",
             CHOICE_TEST.format("is 0.3"),
-            lambda search: _choice(search, "coarse_c", 0.3, 0.3, search["coarse"]),
-            [search for search in searches if search["corpus"] == "csqa"] or searches,
-            ranged="c",
+            cells(lambda search: _choice(search, "coarse_c", 0.3, 0.3, search["coarse"]), example),
+            "c",
         ),
-        claim(
+        _claim(
             "c_between_0.2_and_0.4",
             "The chosen c lies between 0.2 and 0.4 for every teacher and corpus.",
             CHOICE_TEST.format("lies in [0.2, 0.4]"),
-            lambda search: _choice(search, "c", 0.2, 0.4, search["coarse"] + search["refined"]),
-            ranged="c",
+            cells(lambda s: _choice(s, "c", 0.2, 0.4, s["coarse"] + s["refined"])),
+            "c",
         ),
-        claim(
+        _claim(
             "c_1_compresses",
             "c = 1 dramatically compresses the top-1 probability.",
             "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
-            _compression,
-            note="Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
+            cells(_compression),
+            "c = 1",
+            "Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
             "teacher says.",
-            ranged="c = 1",
         ),
-        claim(
+        _claim(
             "teacher_over_confident_on_validation",
             "The fine-tuned teacher is over-confident on the validation split, so that there is "
             "something to recalibrate.",
             "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
-            _teacher_gap,
+            cells(_teacher_gap),
         ),
     ]
 
@@ -125,15 +122,13 @@ def _choice(search: dict, key: str, low: float, high: float, points: list[dict])
     return {
         "shown": {"c": value, "near-best from": min(near), "to": max(near)},
         "verdict": UNDECIDED if at_edge else verdict,
-        "obstacle": AT_EDGE if at_edge else None,
+        "obstacle": "the chosen c lies at the edge of the grid" if at_edge else None,
     }
 
 
 def _compression(search: dict) -> dict:
     raw = 100 * search["selected"]["teacher_confidence"]
-    at_one = next((p["confidence"] for p in search["coarse"] if abs(p["c"] - 1) < 1e-9), None)
-    if at_one is None:
-        return {"verdict": UNDECIDED, "shown": {"teacher": raw}}
+    at_one = next(p["confidence"] for p in search["coarse"] if abs(p["c"] - 1) < 1e-9)
     verdict = HOLDS if at_one < raw / 200 else FAILS
     return {"verdict": verdict, "shown": {"teacher": raw, "c = 1": 100 * at_one}}
 
@@ -142,8 +137,8 @@ def _teacher_gap(search: dict) -> dict:
     chosen = search["selected"]
     gap = 100 * (chosen["teacher_confidence"] - chosen["accuracy"])
     half = 100 * _half_width(chosen["accuracy"], chosen["n"])
-    cell = {"value": round(gap, DIGITS), "low": round(gap - half, DIGITS)}
-    cell |= {"high": round(gap + half, DIGITS), "teacher_ece": 100 * chosen["teacher_ece"]}
+    cell = rounded({"value": gap, "low": gap - half, "high": gap + half})
+    cell |= {"teacher_ece": 100 * chosen["teacher_ece"]}
     return cell | {"verdict": decide(gap - half, gap + half, 0, above=True)}
 
 
@@ -154,17 +149,13 @@ def _half_width(share: float, n: int) -> float:
 
 def coverage_claims(figure2) -> list[dict]:
     """Return the claims on the top five tokens' mass, from the data of Figure 2."""
-    rows = figure2[(figure2["positions"] == "all") & (figure2["k"] == TOP_K)].to_dict("records")
+    rows = figure2[(figure2["positions"] == "all") & (figure2["k"] == TOP_K)]
     means, tails = [], []
-    for row in rows:
-        label = {"family": row["family"], "corpus": row["corpus"], "n": row["n_positions"]}
-        mean, half = row["mass_mean"], NORMAL * row["mass_sd"] / math.sqrt(row["n_positions"])
-        means.append(label | _above(mean, mean - half, min(100.0, mean + half)))
-        share = row["share_over_95"] / 100
-        half = _half_width(share, row["n_positions"])
-        tails.append(
-            label | _above(100 * share, 100 * (share - half), 100 * min(1.0, share + half))
-        )
+    for row in rows.to_dict("records"):
+        n, share = row["n_positions"], row["share_over_95"] / 100
+        label = {"family": row["family"], "corpus": row["corpus"], "n": n}
+        means.append(label | _above(row["mass_mean"], NORMAL * row["mass_sd"] / math.sqrt(n)))
+        tails.append(label | _above(share, _half_width(share, n), unit=100.0))
     return [
         _claim(
             "top5_mass",
@@ -172,49 +163,47 @@ def coverage_claims(figure2) -> list[dict]:
             "mean top-5 mass over supervised training positions (%), normal 95 % interval "
             "(positions taken as independent): above 95 holds",
             means,
-            rows,
-            COVERAGE_NOTE,
+            note=COVERAGE_NOTE,
         ),
         _claim(
             "short_tail",
             "Little is left for the tail: what lies beyond the top five tokens is negligible.",
             "share of positions (%) whose top-5 mass is at least 95 %: above 95 holds",
             tails,
-            rows,
-            COVERAGE_NOTE,
+            note=COVERAGE_NOTE,
         ),
     ]
 
 
-def _above(value: float, low: float, high: float) -> dict:
+def _above(value: float, half: float, unit: float = 1.0) -> dict:
+    """A cell in percent; value and half the interval are in `unit` percent."""
+    low, high = unit * (value - half), unit * min(100.0 / unit, value + half)
     verdict = decide(low, high, CLAIMED_MASS, above=True)
-    return {"value": value, "low": low, "high": high, "verdict": verdict}
+    return {"value": unit * value, "low": low, "high": high, "verdict": verdict}
 
 
 def rank_claims(figure3, evidence: Evidence) -> list[dict]:
     """Return the claim of concentrated knowledge, from the data of Figure 3 (mean of families)."""
-    ranks = figure3[(figure3["family"] == "all") & ~figure3["rank"].str.contains("-")]
+    pooled = figure3["family"] == "all"
     cells = []
-    for row in ranks.to_dict("records"):
+    for row in figure3[pooled & ~figure3["rank"].str.contains("-")].to_dict("records"):
         method, column = row["method"], (row["corpus"], row["benchmark"])
         places = [p for p in evidence.places if p[2:] == column and evidence.runs(p, method)]
         stopped = [why for p in places if (why := evidence.obstacle(p, (method,)))]
         obstacle = stopped[0] if stopped and 2 * len(stopped) >= len(places) else None
         verdict = decide(row["gap_low"], row["gap_high"], 0, above=row["rank"] == "1")
-        cell = {"family": "mean of families", "corpus": row["corpus"]}
-        cell |= {"benchmark": row["benchmark"]}
-        cell |= {"method": f"{method_name(method)}, rank {row['rank']}", "n": row["n"]}
-        cell |= {"value": row["gap"], "low": row["gap_low"], "high": row["gap_high"]}
-        cells.append(cell | {"verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle})
-    return [
-        _claim(
-            "concentrated_knowledge",
-            "The top-1 token is over-confident while ranks 2 to 5 are under-confident, in the "
-            "teacher, the fine-tuned and the distilled student.",
-            "mean probability minus frequency (points), interval over questions: rank 1 above 0 "
-            "and each of ranks 2 to 5 below 0, for each model",
-            cells,
-            figure3[figure3["family"] != "all"].to_dict("records"),
-            ranged=None,
-        )
-    ]
+        label = {"family": "mean of families", "corpus": column[0], "benchmark": column[1]}
+        label |= {"method": f"{printed(method)}, rank {row['rank']}", "n": row["n"]}
+        value = {"value": row["gap"], "low": row["gap_low"], "high": row["gap_high"]}
+        verdict = UNDECIDED if obstacle else verdict
+        cells.append({**label, **value, "verdict": verdict, "obstacle": obstacle})
+    claim = _claim(
+        "concentrated_knowledge",
+        "The top-1 token is over-confident while ranks 2 to 5 are under-confident, in the "
+        "teacher, the fine-tuned and the distilled student.",
+        "mean probability minus frequency (points), interval over questions: rank 1 above 0 "
+        "and each of ranks 2 to 5 below 0, for each model",
+        cells,
+        ranged=None,
+    )
+    return [claim | {"scope": _scope(figure3[~pooled].to_dict("records"))}]

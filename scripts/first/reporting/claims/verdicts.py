@@ -8,17 +8,79 @@ reported beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
 from scripts.first.calibration.intervals import Scores, mean_scores
-from scripts.first.reporting.claims.evidence import LABELS, Evidence, Place
-from scripts.first.reporting.names import method_name
+from scripts.first.reporting.names import UNTUNED, printed
+from scripts.first.reporting.runs import Key, Run, score_runs
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 DIGITS = 6
+
+
+class Place(NamedTuple):
+    """One column of Table 1 in one family."""
+
+    family: str
+    setting: str
+    corpus: str
+    benchmark: str
+
+
+@dataclass
+class Evidence:
+    """Scores by place and method, and why some places cannot decide a claim.
+
+    groups: runs as `load_runs` returns them; edges: (family, corpus) whose chosen c lies at the
+    edge of the grid.
+    """
+
+    groups: dict[Key, list[Run]]
+    places: list[Place]
+    edges: set[tuple[str, str]]
+    scores: dict[Key, Scores] = field(default_factory=dict)
+
+    def runs(self, place: Place, method: str) -> list[Run] | None:
+        """Return the seeds of a method at a place, None where it was not evaluated."""
+        corpus = "none" if method in UNTUNED else place.corpus
+        return self.groups.get(Key(place.family, corpus, method, place.benchmark))
+
+    def score(self, place: Place, method: str, minus: str | None = None) -> Scores:
+        """Return the resampled scores of a method at a place, less those of a second one."""
+        if minus:
+            return self.score(place, method).minus(self.score(place, minus))
+        runs = self.runs(place, method)
+        if runs[0].key not in self.scores:
+            self.scores[runs[0].key] = score_runs(runs)
+        return self.scores[runs[0].key]
+
+    def obstacle(self, place: Place, methods: Sequence[str]) -> str | None:
+        """Return why a place cannot decide a claim on these methods, None when it can."""
+        for method in methods:
+            metrics = [run.metrics for run in self.runs(place, method)]
+            floor = max(max(m["chance"], m["majority"]) for m in metrics)
+            if any(m["constant_output"] for m in metrics):
+                return f"{printed(method)} gives one answer to every question"
+            if self.score(place, method).summary("accuracy")["low"] <= floor:
+                return f"{printed(method)} is not above the chance and majority lines"
+        if "first_ts" in methods and (place.family, place.corpus) in self.edges:
+            return "the chosen c lies at the edge of the grid"
+        return None
+
+
+def scope(places: Sequence[Place]) -> str:
+    """Return in words which columns and families a verdict covers."""
+    families = list(dict.fromkeys(printed(place.family) for place in places))
+    columns = [
+        printed(benchmark) + ("" if setting == "in_domain" else f" from {printed(corpus)}")
+        for setting, corpus, benchmark in dict.fromkeys(place[1:] for place in places)
+    ]
+    runs = "1 pretraining run" if len(families) == 1 else f"{len(families)} pretraining runs"
+    return f"{', '.join(columns)}; {runs} ({', '.join(families)})"
 
 
 @dataclass(frozen=True)
@@ -70,13 +132,10 @@ def over_cells(cells: list[dict]) -> dict:
     """
     verdicts = [cell["verdict"] for cell in cells]
     stopped = [cell["obstacle"] for cell in cells if cell.get("obstacle")]
-    counts = {verdict: verdicts.count(verdict) for verdict in (HOLDS, FAILS, UNDECIDED)}
-    reason = ", ".join(f"{count} {v}" for v, count in counts.items() if count) or "no data"
+    counts = [f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED) if v in verdicts]
+    reason = "; ".join([", ".join(counts) or "no data", *sorted(set(stopped))])
     blocked = stopped and 2 * len(stopped) >= len(cells)
-    return {
-        "verdict": UNDECIDED if blocked else combine(verdicts),
-        "reason": "; ".join([reason, *sorted(set(stopped))]),
-    }
+    return {"verdict": UNDECIDED if blocked else combine(verdicts), "reason": reason}
 
 
 def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
@@ -89,30 +148,24 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
     """
     missing = [m for m in claim.methods if any(evidence.runs(p, m) is None for p in places)]
     if missing:
-        names = ", ".join(map(method_name, missing))
+        names = ", ".join(map(printed, missing))
         return {"verdict": UNDECIDED, "reason": f"{names} not evaluated", "numbers": {}}
-
-    def score(place: Place) -> Scores:
-        first, *others = (evidence.score(place, method) for method in claim.methods)
-        return first.minus(others[0]) if others else first
-
-    cells, blocked, free = [], [], []
-    for place in places:
-        numbers = _rounded(score(place).summary(claim.metric))
+    cells, scores = [], {place: evidence.score(place, *claim.methods) for place in places}
+    for place, own in scores.items():
+        numbers = rounded(own.summary(claim.metric))
         obstacle = evidence.obstacle(place, claim.tested or claim.methods)
         verdict = decide(numbers["low"], numbers["high"], claim.threshold, claim.above)
-        cell = {
-            **place._asdict(),
-            "n": len(evidence.runs(place, claim.methods[0])[0].ids),
-            **numbers,
-        }
         if len(claim.methods) == 1:
-            cell |= {"ece": round(score(place).value["ece"], DIGITS)}
-        cells.append({**cell, "verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle})
-        (blocked if obstacle else free).append(obstacle or place)
-    pooled = _pooled(free or places, score, claim.metric)
-    everything = _pooled(places, score, claim.metric)
-    everything.pop("per_family")
+            numbers["ece"] = round(own.value["ece"], DIGITS)
+        n = {"n": len(evidence.runs(place, claim.methods[0])[0].rows)}
+        judged = {"verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle}
+        cells.append({**place._asdict(), **n, **numbers, **judged})
+    blocked = [cell["obstacle"] for cell in cells if cell["obstacle"]]
+    free = [place for place, cell in zip(places, cells, strict=True) if not cell["obstacle"]]
+    pooled = _pooled({place: scores[place] for place in free or places}, claim.metric)
+    everything = _pooled(scores, claim.metric)
+    del everything["per_family"]
+    verdict, reason = _verdict(claim, pooled, blocked, len(places))
     numbers = {
         **pooled,
         "cells_counted": len(free),
@@ -121,26 +174,25 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
         "threshold": claim.threshold,
         "cells": cells,
     }
-    verdict, reason = _verdict(claim, pooled, blocked, len(places))
     return {"verdict": verdict, "reason": reason, "numbers": numbers}
 
 
 def by_column(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> list[dict]:
     """Return judge() for each column by itself, without its cells."""
     rows = []
-    for column in dict.fromkeys(place[1:] for place in places):
-        own = [place for place in places if place[1:] == column]
-        found = judge(claim, evidence, own)
+    for setting, corpus, benchmark in dict.fromkeys(place[1:] for place in places):
+        label = {"setting": setting, "corpus": corpus, "benchmark": benchmark}
+        found = judge(claim, evidence, [p for p in places if p[1:] == tuple(label.values())])
         numbers = {k: v for k, v in found.pop("numbers").items() if k not in ("cells", "unit")}
-        rows.append(dict(zip(LABELS[1:], column, strict=True)) | numbers | found)
+        rows.append(label | numbers | found)
     return rows
 
 
-def _pooled(places: Sequence[Place], score: Callable[[Place], Scores], metric: str) -> dict:
+def _pooled(scores: dict[Place, Scores], metric: str) -> dict:
     """Mean over places with its interval, means by family and the t interval over them."""
     means = {
-        family: float(np.mean([score(p).value[metric] for p in places if p.family == family]))
-        for family in dict.fromkeys(place.family for place in places)
+        family: np.mean([s.value[metric] for place, s in scores.items() if place.family == family])
+        for family in dict.fromkeys(place.family for place in scores)
     }
     interval = None
     if len(means) > 1:
@@ -150,8 +202,8 @@ def _pooled(places: Sequence[Place], score: Callable[[Place], Scores], metric: s
         half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
         interval = [round(float(values.mean() + side * half), DIGITS) for side in (-1, 1)]
     return {
-        **_rounded(mean_scores([score(place) for place in places]).summary(metric)),
-        "per_family": _rounded(means),
+        **rounded(mean_scores(list(scores.values())).summary(metric)),
+        "per_family": rounded(means),
         "t_interval_over_families": interval,
     }
 
@@ -173,5 +225,6 @@ def _verdict(claim: Claim, pooled: dict, blocked: list[str], places: int) -> tup
     return verdict, f"the interval lies {side} {threshold:g}; {signs}{note}"
 
 
-def _rounded(numbers: dict[str, float]) -> dict[str, float]:
+def rounded(numbers: dict[str, float]) -> dict[str, float]:
+    """Return the numbers as they stand in claims.json."""
     return {name: round(float(value), DIGITS) for name, value in numbers.items()}

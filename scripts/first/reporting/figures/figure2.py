@@ -17,83 +17,76 @@ import numpy as np
 from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, store_bytes
 from scripts.first.models.batching import scored_positions
 from scripts.first.reporting.figures import style
-from scripts.first.reporting.names import dataset_name, family_name
-from scripts.first.reporting.options import paired
+from scripts.first.reporting.names import printed
+from scripts.first.reporting.output import paired
 
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
+SHARES = {"min": 0, "p5": 0.05, "median": 0.5, "p95": 0.95}
 CLAIMED_MASS = 95.0
 CLAIMED_K = 5
 PLATE = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 PAPER_BYTES_PER_ENTRY = 12.0  # 120 TB / (50k x 100k x 2048), its own example
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `artifacts figure2`."""
-    parser.add_argument("--stores", nargs="+", required=True, help="folders of knowledge stores")
-    parser.add_argument("--families", nargs="+", required=True, help="one for each store")
-    parser.add_argument("--corpora", nargs="+", required=True, help="one for each store")
-    parser.add_argument("--output-prefix", required=True, help="path without .pdf, .png, .csv")
-
-
 def run(args: argparse.Namespace) -> None:
     """Make Figure 2."""
-    rows: list[dict] = []
-    for folder, family, corpus in paired(args, "stores", "families", "corpora"):
-        rows += coverage(KnowledgeStore.open(folder), family, corpus)
+    import pandas
+
+    stores = paired(args, "stores", "families", "corpora")
+    data = pandas.concat([coverage(KnowledgeStore.open(folder), *of) for folder, *of in stores])
     sources = [Path(folder) / MANIFEST for folder in args.stores]
-    style.publish("figure2", rows, draw, args.output_prefix, sources)
+    style.draw_and_publish("figure2", data, draw, args.output_prefix, sources)
 
 
-def coverage(store: KnowledgeStore, family: str, corpus: str) -> list[dict]:
-    """Return one row for each kind of position and k: statistics of the cumulative mass (percent).
+def coverage(store: KnowledgeStore, family: str, corpus: str):
+    """Return a data frame of each kind of position and k: statistics of the top-k mass (percent).
 
     `share_over_95` is the percentage of positions whose top k hold at least 95 %.
     """
+    import pandas
+
     cumulative = 100 * np.minimum(np.cumsum(store.probabilities(store.k), axis=1), 1.0)
     kinds = {"all": slice(None), "answer": scored_positions(np.diff(store.offsets), "answer")}
-    steps = sorted({k for k in STEPS if k <= store.k} | {store.k})
+    steps = np.asarray(sorted({k for k in STEPS if k <= store.k} | {store.k}))
     n, vocabulary_size = len(cumulative), store.manifest["vocabulary_size"]
-    stored = {k: store_bytes(n, len(store), k, vocabulary_size) / n for k in steps}
-    rows = []
+    sizes = [store_bytes(n, len(store), int(k), vocabulary_size) / n for k in steps]
+    frames = []
     for kind, positions in kinds.items():
-        chosen = cumulative[positions]
-        for k in steps:
-            mass = chosen[:, k - 1]
-            row = {"family": family, "corpus": corpus, "positions": kind}
-            row |= {"n_positions": len(mass), "k": k, "mass_mean": mass.mean()}
-            row |= {"mass_sd": mass.std(ddof=1) if len(mass) > 1 else 0.0, "mass_min": mass.min()}
-            for name, share in (("p5", 0.05), ("median", 0.5), ("p95", 0.95)):
-                row[f"mass_{name}"] = np.quantile(mass, share)
-            row |= {"share_over_95": 100 * np.mean(mass >= CLAIMED_MASS)}
-            rows.append(row | {"bytes_per_position": stored[k]})
-    return rows
+        mass = cumulative[positions][:, steps - 1]
+        table = {
+            **{"family": family, "corpus": corpus, "positions": kind},
+            **{"n_positions": len(mass), "k": steps, "mass_mean": mass.mean(axis=0)},
+            "mass_sd": mass.std(axis=0, ddof=1) if len(mass) > 1 else 0.0,
+            **{f"mass_{name}": np.quantile(mass, share, axis=0) for name, share in SHARES.items()},
+            "share_over_95": 100 * np.mean(mass >= CLAIMED_MASS, axis=0),
+            "bytes_per_position": sizes,
+        }
+        frames.append(pandas.DataFrame(table))
+    return pandas.concat(frames)
 
 
 def draw(data):
     """Return the figure: a panel of mass for each corpus, a line for each family; then bytes."""
-    plt = style.start()
-    corpora, families = list(data["corpus"].unique()), list(data["family"].unique())
-    figure, axes = plt.subplots(1, len(corpora) + 1, figsize=(style.TEXT, 2.3))
+    count = data["corpus"].nunique()
+    figure, axes = style.start().subplots(1, count + 1, figsize=(style.TEXT, 2.3))
     everywhere = data[data["positions"] == "all"]
-    floor = min(CLAIMED_MASS, everywhere["mass_p5"].min())
-    floor = max(0.0, math.floor(floor - 0.06 * (100 - floor)))
-    for axis, letter, corpus in zip(axes, "abcdefgh", corpora, strict=False):
-        for i, family in enumerate(families):
-            part = everywhere[(everywhere["corpus"] == corpus) & (everywhere["family"] == family)]
+    floor = math.floor(0.98 * min(CLAIMED_MASS, everywhere["mass_p5"].min()))
+    panels = everywhere.groupby("corpus", sort=False)
+    for axis, letter, (corpus, panel) in zip(axes, "abcdefgh", panels, strict=False):
+        for i, (family, part) in enumerate(panel.groupby("family", sort=False)):
             band = (part["k"], part["mass_p5"], part["mass_p95"])
             axis.fill_between(*band, color=f"C{i}", alpha=0.15, lw=0)
-            axis.plot(part["k"], part["mass_mean"], label=family_name(family), **style.look(i))
+            axis.plot(part["k"], part["mass_mean"], label=printed(family), **style.look(i))
         axis.axhline(CLAIMED_MASS, **style.DASHED)
         axis.axvline(CLAIMED_K, **{**style.DASHED, "linestyle": ":"})
         axis.set_ylim(floor, 100.0 + 0.03 * (100 - floor))
         axis.tick_params(labelleft=axis is axes[0])
-        style.title(axis, letter, dataset_name(corpus))
+        style.title(axis, letter, printed(corpus))
     axes[0].set_ylabel("Mass of the top $k$ (%)")
     axes[0].legend(loc="lower right", handlelength=2.6, borderaxespad=0.2)
     text = "dashed, dotted: the paper's\n> 95 % for the top 5\nband: 5 % to 95 %\nof positions"
-    where, height = (axes[1], 0.04) if len(corpora) > 1 else (axes[0], 0.4)
-    style.note(where, 0.98, height, text, ha="right", bbox=PLATE)
-    style.title(axes[-1], "abcdefgh"[len(corpora)], "Storage")
+    style.note(axes[count // 2], 0.98, 0.4, text, ha="right", bbox=PLATE)
+    style.title(axes[-1], "abcdefgh"[count], "Storage")
     _draw_bytes(axes[-1], everywhere)
     for axis in axes:
         axis.set_xscale("log")

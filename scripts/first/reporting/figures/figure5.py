@@ -8,66 +8,52 @@ from __future__ import annotations
 
 import argparse
 
-import numpy as np
-
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
 from scripts.first.reporting.figures import style
-from scripts.first.reporting.names import dataset_name, family_name, method_name
-from scripts.first.reporting.runs import load_runs, score_runs
+from scripts.first.reporting.names import printed
+from scripts.first.reporting.output import paired
+from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
 
-METHODS = ("teacher", "finetune", "distill", "first_ts")
 WIDTH = 100 / BINS  # percent
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `artifacts figure5`."""
-    parser.add_argument("--predictions", nargs="+", required=True, help="files of one benchmark")
-    parser.add_argument("--metrics", nargs="+", required=True, help="same order as --predictions")
-    parser.add_argument("--benchmark", required=True, help="the benchmark to show, e.g. csqa")
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), help="columns, in order")
-    parser.add_argument("--output-prefix", required=True, help="path without .pdf, .png, .csv")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 5."""
-    groups = load_runs(args.predictions, args.metrics, args.benchmark)
-    if len({(corpus, benchmark) for _, corpus, _, benchmark in groups}) != 1:
-        raise UserError("several corpora or benchmarks: figure5: give the files of one of each")
-    rows = bin_rows(groups, args.methods)
-    style.publish("figure5", rows, draw, args.output_prefix, args.metrics)
+    groups = load_runs(paired(args, "predictions", "metrics"), args.benchmark)
+    data = bin_rows(groups, args.methods)
+    style.draw_and_publish("figure5", data, draw, args.output_prefix, args.metrics)
 
 
-def bin_rows(groups: dict, methods: list[str]) -> list[dict]:
-    """Return one row for each family, method and bin; empty bins have count 0 and no means.
+def bin_rows(groups: dict[Key, list[Run]], methods: list[str]):
+    """Return a data frame, a row for each family, method and bin; empty bins have no means.
 
     `confidence`, `accuracy` (percent) and `count` pool the seeds.
     """
-    rows = []
-    for family in dict.fromkeys(key[0] for key in groups):
+    import pandas
+
+    frames = []
+    one = next(iter(groups))
+    for family in dict.fromkeys(key.family for key in groups):
         for method in methods:
-            found = [runs for key, runs in groups.items() if key[0] == family and key[2] == method]
-            if not found:
+            runs = groups.get(key := one._replace(family=family, method=method))
+            if not runs:
                 raise UserError(f"no predictions: figure5: {method} of {family}: evaluate it first")
-            runs = found[0]
             scores = score_runs(runs)
             ece = scores.summary("ece")
-            ece["low"] = max(0.0, ece["low"])
-            confidence = np.concatenate([r.confidence for r in runs])
-            correct = np.concatenate([r.correct for r in runs])
-            bins = reliability_bins(confidence, correct, BINS)
-            label = {"family": family, "corpus": runs[0].corpus, "benchmark": runs[0].benchmark}
-            label |= {"method": method, "n_questions": len(runs[0].ids), "n_seeds": len(runs)}
-            model = {"ece": ece["value"], "ece_low": ece["low"], "ece_high": ece["high"]}
-            model |= {f"mean_{name}": scores.value[name] for name in ("confidence", "accuracy")}
-            model |= style.dead_mark(run.metrics for run in runs)
-            for b in range(BINS):
-                percent = {name: 100 * bins[name][b] for name in ("lower", "upper")}
-                percent["count"] = int(bins["count"][b])
-                percent |= {name: 100 * bins[name][b] for name in ("confidence", "accuracy")}
-                rows.append(label | percent | model)
-    return rows
+            pooled = pandas.concat([run.rows for run in runs])
+            bins = reliability_bins(pooled["confidence"], pooled["correct"], BINS)
+            table = {**key._asdict(), "n_questions": len(runs[0].rows), "n_seeds": len(runs)}
+            table |= {name: 100 * bins[name] for name in ("lower", "upper")}
+            table |= {"count": bins["count"]}
+            table |= {name: 100 * bins[name] for name in ("confidence", "accuracy")}
+            table |= {"ece": ece["value"], "ece_low": max(0.0, ece["low"]), "ece_high": ece["high"]}
+            table |= {f"mean_{name}": scores.value[name] for name in ("confidence", "accuracy")}
+            frames.append(pandas.DataFrame(table | style.dead_mark(run.metrics for run in runs)))
+    data = pandas.concat(frames)
+    data.insert(2, "benchmark", data.pop("benchmark"))
+    return data
 
 
 def draw(data):
@@ -79,22 +65,18 @@ def draw(data):
         figsize=(style.TEXT, 0.35 + 2.15 * len(families)),
         height_ratios=[3, 1] * len(families),
         sharex=True,
+        sharey="row",
         squeeze=False,
     )
-    for i, family in enumerate(families):
-        for j, method in enumerate(methods):
-            part = data[(data["family"] == family) & (data["method"] == method)]
-            _reliability(axes[2 * i, j], part)
-            _shares(axes[2 * i + 1, j], part)
-            for axis in axes[2 * i : 2 * i + 2, j]:
-                axis.tick_params(labelleft=j == 0)
-        axes[2 * i, 0].set_ylabel(f"{family_name(family)}\nAccuracy (%)")
-        axes[2 * i + 1, 0].set_ylabel("Share (%)")
-    for axis, method in zip(axes[0], methods, strict=True):
-        axis.set_title(method_name(method))
-    row = data.iloc[0]
-    trained = f"{dataset_name(row['corpus'])}-trained, tested on {dataset_name(row['benchmark'])}"
-    caption = f"Confidence (%), {BINS} bins; {trained}, n = {row['n_questions']}"
+    for (family, method), part in data.groupby(["family", "method"]):
+        row, column = 2 * families.index(family), methods.index(method)
+        _panel(axes[row, column], axes[row + 1, column], part)
+        axes[row, 0].set_ylabel(f"{printed(family)}\nAccuracy (%)")
+        axes[row + 1, 0].set_ylabel("Share (%)")
+        axes[0, column].set_title(printed(method))
+    one = data.iloc[0]
+    trained = f"{printed(one['corpus'])}-trained, tested on {printed(one['benchmark'])}"
+    caption = f"Confidence (%), {BINS} bins; {trained}, n = {one['n_questions']}"
     figure.supxlabel(caption, fontsize=8)
     figure.align_ylabels(axes[:, 0])
     handles = [h for axis in axes[:2, 0] for h in axis.get_legend_handles_labels()[0]]
@@ -102,25 +84,20 @@ def draw(data):
     return figure
 
 
-def _reliability(axis, part) -> None:
-    filled = part[part["count"] > 0]
-    middle = filled["lower"] + WIDTH / 2
+def _panel(top, bottom, part) -> None:
+    one, middle = part.iloc[0], part["lower"] + WIDTH / 2
     bar = {"width": 0.94 * WIDTH, "color": "C0", "alpha": 0.75}
-    axis.bar(middle, filled["accuracy"], label="accuracy of the bin", **bar)
+    top.bar(middle, part["accuracy"], label="accuracy of the bin", **bar)
     dash = {"color": "C3", "markersize": 9, "markeredgewidth": 1.6}
-    axis.plot(middle, filled["confidence"], "_", label="mean confidence of the bin", **dash)
-    axis.plot([0, 100], [0, 100], label="calibrated", **style.DASHED)
-    one = part.iloc[0]
+    top.plot(middle, part["confidence"], "_", label="mean confidence of the bin", **dash)
+    top.plot([0, 100], [0, 100], label="calibrated", **style.DASHED)
     text = f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
-    style.note(axis, 0.03, 0.94, text + style.dead_text(part, "\n{}"), va="top", fontsize=8)
+    style.note(top, 0.03, 0.94, text + style.dead_text(part, "\n{}"), va="top", fontsize=8)
     ticks = [0, 25, 50, 75, 100]
-    axis.set(xlim=(0, 100), ylim=(0, 103), xticks=ticks, yticks=ticks)
-
-
-def _shares(axis, part) -> None:
+    top.set(xlim=(0, 100), ylim=(0, 103), xticks=ticks, yticks=ticks)
     share = 100 * part["count"] / part["count"].sum()
-    axis.bar(part["lower"] + WIDTH / 2, share, 0.94 * WIDTH, color="0.55")
-    line, one = {"color": "black", "linewidth": 0.9}, part.iloc[0]
-    axis.axvline(one["mean_confidence"], label="mean confidence", **line)
-    axis.axvline(one["mean_accuracy"], label="accuracy", linestyle=":", **line)
-    axis.set(ylim=(0, 100), yticks=[0, 50, 100])
+    bottom.bar(middle, share, 0.94 * WIDTH, color="0.55")
+    line = {"color": "black", "linewidth": 0.9}
+    bottom.axvline(one["mean_confidence"], label="mean confidence", **line)
+    bottom.axvline(one["mean_accuracy"], label="accuracy", linestyle=":", **line)
+    bottom.set(ylim=(0, 100), yticks=[0, 50, 100])

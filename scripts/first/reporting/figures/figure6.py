@@ -13,69 +13,56 @@ import numpy as np
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.reporting.figures import style
-from scripts.first.reporting.names import dataset_name, family_name
-from scripts.first.reporting.options import paired
-from scripts.first.reporting.runs import metrics_on
+from scripts.first.reporting.names import HEADLINE, printed
+from scripts.first.reporting.output import paired
+from scripts.first.reporting.runs import read_metrics
 
 PAPER_C = 0.3
+COLUMNS = (
+    *("part", "family", "corpus", "benchmark", "seed", "c", "n", "ece", "accuracy", "confidence"),
+    *("trust", "nll", "at_edge", "teacher_ece"),
+)
 STUDENT_COLORS = {"accuracy": "black", "trust": "C4", "ece": "C3"}  # none of a family's
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options of `artifacts figure6`."""
-    parser.add_argument("--coarse", nargs="+", required=True, help="coarse.csv of each family")
-    parser.add_argument("--refined", nargs="+", required=True, help="refined.csv, same order")
-    parser.add_argument("--selected", nargs="+", required=True, help="selected.json, same order")
-    parser.add_argument("--families", nargs="+", required=True, help="names, same order")
-    parser.add_argument("--corpus", required=True, help="the corpus of the search, e.g. csqa")
-    parser.add_argument("--student-metrics", nargs="*", default=[], help="metrics.json of students")
-    parser.add_argument(
-        "--student-c", nargs="*", default=[], help="their c, or the selected.json that holds it"
-    )
-    parser.add_argument("--output-prefix", required=True, help="path without .pdf, .png, .csv")
 
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 6."""
-    rows: list[dict] = []
-    for family, *files, selected in paired(args, "families", "coarse", "refined", "selected"):
-        rows += curve_rows(family, args.corpus, *files, records.read(selected))
-    for path, c in paired(args, "student_metrics", "student_c"):
-        rows.append(student_row(metrics_on(path, args.corpus), temperature(c)))
+    import pandas
+
+    searches = paired(args, "families", "coarse", "refined", "selected")
+    students = paired(args, "student_metrics", "student_c")
+    frames = [curves(args.corpus, *search) for search in searches]
+    rows = [student(read_metrics(path)[args.corpus], c) for path, c in students]
+    data = pandas.concat([*frames, *([pandas.DataFrame(rows)] if rows else [])])
+    data = data.reindex(columns=list(dict.fromkeys([*COLUMNS, *data])))
     chosen = [word for word in args.student_c if word.endswith(".json")]
     sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
-    style.publish("figure6", rows, draw, args.output_prefix, sources)
+    style.draw_and_publish("figure6", data, draw, args.output_prefix, sources)
 
 
-def temperature(word: str) -> float:
-    """A student's c: a number, or the chosen one of a selected.json."""
-    return records.read(word)["c"] if word.endswith(".json") else float(word)
+def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
+    """Return a data frame of one search's points, in percent, and its choice (`part`)."""
+    import pandas
+
+    files = {"coarse": coarse, "refined": refined}
+    parts = [read_csv(records.verified(path)).assign(part=part) for part, path in files.items()]
+    points = pandas.concat(parts).assign(family=family, corpus=corpus)
+    points[["ece", "accuracy", "confidence"]] *= 100
+    points["trust"] = points["accuracy"] - points["ece"]
+    search = records.read(selected)
+    chosen = points[(points["c"] - search["c"]).abs() < 1e-9].tail(1)
+    extra = {"at_edge": search["at_edge"], "teacher_ece": 100 * search["teacher_ece"]}
+    return pandas.concat([points, chosen.assign(part="selected", **extra)])
 
 
-def curve_rows(family: str, corpus: str, coarse: str, refined: str, selected: dict) -> list[dict]:
-    """Return the points of one search, in percent, and its choice (`part` = selected)."""
-    rows = []
-    for part, path in (("coarse", coarse), ("refined", refined)):
-        for point in read_csv(records.verified(path)).to_dict("records"):
-            row = {"part": part, "family": family, "corpus": corpus, "benchmark": None}
-            row |= {"seed": None, "c": point["c"], "n": int(point["n"])}
-            row |= {name: 100 * point[name] for name in ("ece", "accuracy", "confidence")}
-            row |= {"trust": 100 * (point["accuracy"] - point["ece"]), "nll": point["nll"]}
-            rows.append(row | {"at_edge": None, "teacher_ece": None})
-    chosen = next(row for row in reversed(rows) if abs(row["c"] - selected["c"]) < 1e-9)
-    extra = {"at_edge": selected["at_edge"], "teacher_ece": 100 * selected["teacher_ece"]}
-    return [*rows, {**chosen, "part": "selected", **extra}]
-
-
-def student_row(metrics: dict, c: float) -> dict:
-    """Return a student's metrics (already percent) at its c, with intervals where recorded."""
-    row = {"part": "student", "family": metrics["family"], "corpus": metrics["corpus"]}
-    row |= {"benchmark": metrics["benchmark"], "seed": metrics["seed"], "c": c, "n": metrics["n"]}
-    for name in ("ece", "accuracy", "trust"):
-        row[name] = metrics[name]
-        low, high = metrics.get("intervals", {}).get(name, (None, None))
-        row[f"{name}_low"], row[f"{name}_high"] = low, high
-    return row | {"nll": metrics["nll"], **style.dead_mark([metrics])}
+def student(metrics: dict, word: str) -> dict:
+    """Return a student's metrics (already percent), intervals and c (from a selected.json)."""
+    c = records.read(word)["c"] if word.endswith(".json") else float(word)
+    labels = ("family", "corpus", "benchmark", "seed", "n", *HEADLINE, "nll")
+    row = {"part": "student", "c": c, **{name: metrics[name] for name in labels}}
+    for name in HEADLINE:
+        row[f"{name}_low"], row[f"{name}_high"] = metrics["intervals"][name]
+    return row | style.dead_mark([metrics])
 
 
 def draw(data):
@@ -83,21 +70,23 @@ def draw(data):
     panels = [["search", "top"], ["search", "bottom"]]
     size = {"figsize": (style.TEXT, 2.9), "width_ratios": [1.15, 1]}
     figure, axes = style.start().subplot_mosaic(panels, **size)
-    _curves(axes["search"], data)
-    students = data[data["part"] == "student"]
-    top, bottom = axes["top"], axes["bottom"]
-    if students.empty:
-        top.set_axis_off()
-        bottom.set_axis_off()
-        style.note(top, 0.5, 0, "no students at other c", ha="center", fontsize=8)
-        return figure
+    _curves(axes["search"], data[data["part"] != "student"])
+    if (data["part"] == "student").any():
+        _students(axes["top"], axes["bottom"], data[data["part"] == "student"])
+    else:
+        axes["top"].set_axis_off()
+        axes["bottom"].set_axis_off()
+        style.note(axes["top"], 0.5, 0, "no students at other c", ha="center", fontsize=8)
+    return figure
+
+
+def _students(top, bottom, students) -> None:
     several = students["family"].nunique() > 1
     for i, (name, color) in enumerate(STUDENT_COLORS.items()):
         axis = bottom if name == "ece" else top
-        by_family = students.groupby(["family", "c"])[name].mean()
-        for _, part in by_family.groupby("family"):
-            axis.plot(part.index.get_level_values("c"), part, color=color, lw=0.6, alpha=0.45)
-        mean = by_family.groupby("c").mean()
+        table = students.pivot_table(index="c", columns="family", values=name)
+        mean = table.mean(axis=1)
+        axis.plot(table, color=color, lw=0.6, alpha=0.45)
         # Of several families the spread says more than the questions do.
         ends = students.groupby("c")[[f"{name}_low", f"{name}_high"]].mean()
         reach = None if several else np.abs(ends.to_numpy().T - mean.to_numpy())
@@ -115,27 +104,23 @@ def draw(data):
     top.set_ylabel("Student (%)")
     top.legend(loc="lower right", ncol=2, title="thin: one family" if several else None)
     bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
-    if not several:
-        style.note(bottom, 0.98, 0.05, "bars: 95 %", ha="right")
-    corpus, benchmark = students.iloc[0][["corpus", "benchmark"]].map(dataset_name)
-    whose = "Students" if several else f"{family_name(students.iloc[0]['family'])}'s students"
-    style.title(top, "b", f"{whose}, {corpus} → {benchmark}")
-    return figure
+    one = students.iloc[0].map(printed)
+    whose = "Students" if several else f"{one['family']}'s students (bars: 95 %)"
+    style.title(top, "b", f"{whose}, {one['corpus']} → {one['benchmark']}")
 
 
-def _curves(axis, data) -> None:
-    searches = data[data["part"] != "student"]
-    for i, family in enumerate(searches["family"].unique()):
-        own = searches[searches["family"] == family]
-        parts = dict(list(own.groupby("part")))
-        points, chosen = {**style.look(i), "linestyle": "none"}, parts["selected"].iloc[0]
+def _curves(axis, searches) -> None:
+    for i, (family, own) in enumerate(searches.groupby("family", sort=False)):
+        coarse, refined = own[own["part"] == "coarse"], own[own["part"] == "refined"]
+        chosen = own[own["part"] == "selected"].iloc[0]
         edge = ", edge" if chosen["at_edge"] else ""
-        label = f"{family_name(family)} ($c$ = {chosen['c']:.2f}{edge})"
+        label = f"{printed(family)} ($c$ = {chosen['c']:.2f}{edge})"
         line = own.sort_values("c").drop_duplicates("c")
         axis.plot(line["c"], line["ece"], **{**style.look(i), "marker": ""}, linewidth=0.9)
-        axis.plot(parts["coarse"]["c"], parts["coarse"]["ece"], label=label, **points)
+        points = {**style.look(i), "linestyle": "none"}
+        axis.plot(coarse["c"], coarse["ece"], label=label, **points)
         hollow = {"markersize": 2.6, "markerfacecolor": "white", "markeredgewidth": 0.7}
-        axis.plot(parts["refined"]["c"], parts["refined"]["ece"], **points, **hollow)
+        axis.plot(refined["c"], refined["ece"], **points, **hollow)
         star = {"markersize": 9, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 5}
         axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
     axis.axvline(PAPER_C, **style.DASHED)
@@ -144,4 +129,4 @@ def _curves(axis, data) -> None:
     axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
     axis.set_ylim(0, 1.1 * axis.dataLim.y1)
     axis.legend(loc="upper right", title="coarse filled, refined open, star chosen", framealpha=1)
-    style.title(axis, "a", f"Search on {dataset_name(searches.iloc[0]['corpus'])}")
+    style.title(axis, "a", f"Search on {printed(searches.iloc[0]['corpus'])}")

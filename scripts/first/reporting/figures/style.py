@@ -5,10 +5,13 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from scripts.first.files import atomic_path, write_csv
-from scripts.first.provenance.made_by import FIGURE, seal
 from scripts.first.reporting.names import ONE_ANSWER
+from scripts.first.reporting.output import publish
+
+if TYPE_CHECKING:
+    import pandas
 
 TEXT = 7.0  # inches, the whole text width
 DPI = 300
@@ -34,12 +37,10 @@ THEME = {
 
 def start():
     """Set the theme on the file-only backend; return pyplot."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     import seaborn
 
+    plt.switch_backend("Agg")
     seaborn.set_theme(context="paper", style="ticks", palette="colorblind", rc=THEME)
     return plt
 
@@ -70,19 +71,13 @@ def dead_text(rows, form: str = "{}") -> str:
     return form.format(ONE_ANSWER) if dead else ""
 
 
-def publish(
-    name: str, rows: list[dict], draw: Callable, prefix: str, sources: Iterable[str | Path]
+def draw_and_publish(
+    name: str, data: pandas.DataFrame, draw: Callable, prefix: str, sources: Iterable[str | Path]
 ) -> None:
     """Write prefix.csv, .pdf and .png of a figure, each whole or not at all, and their record."""
-    import pandas
-
-    plt, data = start(), pandas.DataFrame(rows)
     figure = draw(data)
-    write_csv(prefix + ".csv", data)
-    for kind, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
-        drawn = io.BytesIO()  # on a full disk matplotlib's own writing hides the reason
-        figure.savefig(drawn, format=kind, dpi=DPI, metadata=metadata)
-        with atomic_path(f"{prefix}.{kind}") as temporary:
-            temporary.write_bytes(drawn.getvalue())
-    plt.close(figure)
-    seal(prefix, name, FIGURE, sources)
+    kinds = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    drawn = {kind: io.BytesIO() for kind in kinds}
+    for kind, metadata in kinds.items():
+        figure.savefig(drawn[kind], format=kind, dpi=DPI, metadata=metadata)
+    publish(prefix, name, sources, csv=data, **{kind: drawn[kind].getvalue() for kind in kinds})
