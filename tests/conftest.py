@@ -40,22 +40,22 @@ for number, handler in (
         signal.signal(number, handler)
 
 
-LONG = ("workflow/test_readme", "faults/", "slurm/", "hub/", "workflow/")  # the longest first
+# Science first. Then, for an even end with two workers, the longest files of system first.
+ORDER = ("science/", "engineering/", "system/workflow/", "system/faults/", "system/slurm/")
 
 
 def pytest_collection_modifyitems(items):
-    """With two workers the long files come first, and short ones fill what is left at the end."""
+    """Sort the tests by ORDER."""
 
     def place(item) -> int:
-        path = str(item.path.relative_to(Path(ROOT) / "tests"))
-        return next((i for i, start in enumerate(LONG) if path.startswith(start)), len(LONG))
+        path = item.path.relative_to(f"{ROOT}/tests").as_posix()
+        return next((i for i, start in enumerate(ORDER) if path.startswith(start)), len(ORDER))
 
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        items.sort(key=place)
+    items.sort(key=place)
 
 
 def finished(factory, line):
-    """A copy of a reduced repository in which `line` has run: once for all workers of the tests."""
+    """A copy of a reduced repository in which `line` has run, once for all workers and modules."""
     base = factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
         base = base.parent
@@ -71,13 +71,13 @@ def finished(factory, line):
     return shutil.copytree(made, factory.mktemp("finished") / "run", symlinks=True) / "first"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tiny_run(tmp_path_factory):
     """`make demo`, finished."""
     return finished(tmp_path_factory, "make demo")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def smoke_run(tmp_path_factory):
     """`make smoke` on the real datasets, finished."""
     if not copies.MIRROR.is_dir():

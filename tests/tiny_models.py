@@ -17,7 +17,6 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-LETTERS = {"csqa": "abcde", "obqa": "ABCD"}
 BOS, EOS = 0, 1
 WORDS = "ink pen desk blot well hand pool rain stone fish lamp road tree".split()
 

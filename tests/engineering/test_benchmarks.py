@@ -6,32 +6,20 @@ import importlib
 import json
 
 import numpy as np
-import pytest
 
 from benchmarks import __main__ as benchmarks
 from benchmarks.extraction import K, released_loop, supervised_of
 from benchmarks.harness import (
     Row,
     costs,
-    interleave,
     isolated,
     load_results,
     rates,
     save_results,
     table,
 )
-from benchmarks.isolated import Peak
-from benchmarks.padding import padding
-from benchmarks.points import machine_name, run_script
-from scripts.first.errors import UserError
+from benchmarks.points import machine_name
 from tests import tiny_models as tiny
-
-
-def test_calls_are_warmed_up_and_taken_in_turn():
-    calls = []
-    seconds = interleave({name: (lambda n=name: calls.append(n)) for name in "ab"}, 3)
-    assert calls == list("ab" * 4)
-    assert all(len(values) == 3 and min(values) >= 0 for values in seconds.values())
 
 
 def test_ratios_are_of_neighbours_in_time():
@@ -58,14 +46,6 @@ def test_results_keep_the_rows_of_other_benchmarks(tmp_path):
     assert "third" not in table(load_results(path)["rows"])
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"rows": [{}], "machine": {}}', '{"rows": [{"ou'])
-def test_damaged_results_are_a_line(tmp_path, text):
-    path = tmp_path / "machine.json"
-    path.write_text(text)
-    with pytest.raises(UserError, match="machine.json: delete or restore it"):
-        load_results(path)
-
-
 def test_another_process_tells_its_memory():
     found = isolated("tests.engineering.test_benchmarks:hold", megabytes=256)
     assert found["length"] == 256 * 2**20
@@ -76,17 +56,6 @@ def hold(megabytes: int) -> dict:
     """Touch so much memory."""
     block = np.ones(megabytes * 2**20, dtype=np.uint8)
     return {"length": len(block)}
-
-
-def test_a_peak_is_above_what_was_there():
-    with Peak() as peak:
-        np.ones(2**25, dtype=np.uint8).sum()
-    assert peak.above >= 0
-
-
-def test_padding_is_its_share():
-    lengths = np.asarray([4, 2, 3, 3])
-    assert padding(lengths, [np.asarray([0, 1]), np.asarray([2, 3])]) == pytest.approx(2 / 14)
 
 
 def test_the_released_loop_finds_what_extraction_finds():
@@ -108,12 +77,3 @@ def test_every_topic_makes_rows_and_a_machine_has_a_plain_name():
         assert callable(importlib.import_module(f"benchmarks.{topic}").rows)
     name = machine_name({"cpu": "Some(R) CPU @ 2.80GHz", "cores": 2})
     assert name == "some-cpu-2.80ghz-2-cores"
-
-
-def test_a_mistake_is_told_in_the_words_of_the_script():
-    with pytest.raises(UserError, match="^.*no-such-folder"):
-        run_script(
-            "scripts.evaluation",
-            *"--model no-such-folder --tests x --output-dir y".split(),
-            *"--scale s --family f --corpus c --method m --seed 1 --benchmarks b".split(),
-        )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
-from pathlib import Path
 
 import pytest
 
 from scripts.first.errors import UserError
+from scripts.first.files import write_json
 from scripts.first.plan.architecture import SHIPPED, architecture_of, from_config
 from tests import tiny_models as tiny
 
@@ -55,27 +54,6 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-COMMIT = "1" * 40
-
-
-def fetched(tmp_path, kind="hub", **changes) -> Path:
-    """A record of a fetched model whose config.json differs from the shipped facts in `changes`.
-
-    The folder of its files: in the hub cache, at another commit than the pinned revision's name, or
-    in a mirror.
-    """
-    config = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text()) | changes
-    snapshots = tmp_path / "cache" / "models--huggyllama--llama-7b" / "snapshots"
-    files = snapshots / COMMIT if kind == "hub" else tmp_path / "mirror" / HUB["repo"]
-    folder = tmp_path / "results" / "paper" / "models" / "m"
-    for place in (files, folder):
-        place.mkdir(parents=True)
-    (files / "config.json").write_text(json.dumps(config))
-    record = {"kind": kind, "repo": HUB["repo"], "commit": COMMIT, "files": {"config.json": {}}}
-    (folder / "record.json").write_text(json.dumps(record))
-    return files
-
-
 def test_shipped_facts_stand_in_for_what_was_not_fetched(tmp_path, cache):
     model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
     assert model.source == "config/architectures/huggyllama--llama-7b.json"
@@ -83,33 +61,15 @@ def test_shipped_facts_stand_in_for_what_was_not_fetched(tmp_path, cache):
 
 
 def test_what_was_fetched_comes_first(tmp_path, cache):
-    fetched(tmp_path, num_hidden_layers=30, vocab_size=32001)
+    config = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text())
+    config |= {"num_hidden_layers": 30, "vocab_size": 32001}
+    commit = "1" * 40  # another than the pinned revision's name
+    write_json(cache / "models--huggyllama--llama-7b/snapshots" / commit / "config.json", config)
+    record = {"kind": "hub", "repo": HUB["repo"], "commit": commit, "files": {"config.json": {}}}
+    write_json(tmp_path / "results/paper/models/m/record.json", record)
     model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
     assert model.source == str(tmp_path / "results/paper/models/m")
     assert (model.layers, model.vocabulary) == (30, 32001)
-
-
-def test_a_mirrors_model_is_read_there(tmp_path, cache, monkeypatch):
-    fetched(tmp_path, "mirror", num_hidden_layers=30)
-    monkeypatch.setenv("FIRST_MODEL_MIRROR", str(tmp_path / "mirror"))
-    assert architecture_of("paper", "m", SETTINGS, tmp_path / "results").layers == 30
-    monkeypatch.delenv("FIRST_MODEL_MIRROR")
-    assert architecture_of("paper", "m", SETTINGS, tmp_path / "results").layers == 32
-
-
-def test_what_left_the_cache_was_not_fetched(tmp_path, cache):
-    shutil.rmtree(fetched(tmp_path, num_hidden_layers=30))
-    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
-    assert (model.layers, model.source) == (32, "config/architectures/huggyllama--llama-7b.json")
-
-
-def test_the_hub_cache_is_read(tmp_path, cache):
-    snapshot = cache / "models--huggyllama--llama-7b" / "snapshots" / HUB["revision"]
-    snapshot.mkdir(parents=True)
-    shipped = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text())
-    (snapshot / "config.json").write_text(json.dumps(shipped | {"num_hidden_layers": 2}))
-    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
-    assert (model.layers, model.source) == (2, "the hub cache")
 
 
 def test_an_unknown_model_is_one_line(tmp_path, cache):

@@ -19,7 +19,6 @@ from scripts.first.plan.memory import (
     Batch,
     Training,
     kept_of_layer,
-    reading_memory,
     training_memory,
 )
 from tests import tiny_models as tiny
@@ -184,22 +183,7 @@ def test_copies_of_the_logits_without_gradients(stage):
     assert peak_of(work) == pytest.approx(READING_COPIES[stage.__name__] * copy, rel=0.1)
 
 
-def test_training_keeps_no_copy_beyond_those_of_the_loss():
-    from scripts.first.training.cross_entropy import CrossEntropy
-    from scripts.first.training.loop import train
-    from scripts.first.training.settings import Settings
-
-    encoded = tiny.encode(tiny.instruction_rows(60))
-    model = tiny.random_llama(vocabulary=16000)
-    copy = 4 * 16000 * sum(len(row.labels) for row in encoded)
-    settings = Settings(
-        epochs=1, batch_size=60, learning_rate=1e-3, seed=0, gradient_checkpointing=True
-    )
-    loss = CrossEntropy()
-    peak = peak_of(lambda: train(model, encoded, loss, settings, tiny.EOS, "test"))
-    assert peak == pytest.approx(LOSS_COPIES["labels"] * copy, rel=0.05)
-
-
+@pytest.mark.slow
 def test_formula_against_resident_memory():
     """A real training in a process of its own, within 10 %; `check` measures all three."""
     logits = CONFIGURATIONS[2]
@@ -234,30 +218,3 @@ def test_offloaded_shards_are_pinned_in_powers_of_two():
     assert training_host(model, training, 1, True) == 8 * 3.5e9 + held
     # Without a GPU nothing is pinned; weights and gradients are there all the same.
     assert training_host(model, training, 1, False) == 8 * 1e9 + 18 * model.parameters
-
-
-@pytest.mark.parametrize(
-    "smaller, larger",
-    [
-        ({"checkpointing": True}, {"checkpointing": False}),
-        ({"micro_batches": 1}, {"micro_batches": 2}),
-        ({"processes": 8}, {"processes": 2}),
-        ({"offload": True}, {"offload": False}),
-        ({"dtype": "bfloat16"}, {"dtype": "float32"}),
-    ],
-)
-def test_what_saves_memory_saves_memory(smaller, larger):
-    model, batch = thirty(), Batch(32, 512, 16000)
-    usual = {"dtype": "float32", "processes": 8}
-    small, large = (
-        training_memory(model, batch, Training(**{**usual, **settings})).total
-        for settings in (smaller, larger)
-    )
-    assert small < large
-
-
-def test_reading_holds_the_weights_once():
-    memory = reading_memory(thirty(), Batch(8, 512, 2000), "bfloat16", "extraction")
-    assert memory.weights == 2 * 32_528_943_616
-    assert memory.logits == 1.5 * 4 * 2000 * 32000
-    assert memory.gradients == memory.optimizer == 0

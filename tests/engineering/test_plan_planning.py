@@ -5,9 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
-import subprocess
-import sys
 from argparse import Namespace
 from functools import cache
 from pathlib import Path
@@ -15,13 +12,11 @@ from pathlib import Path
 import pytest
 
 from scripts.first.config.load import load, own_files
-from scripts.first.files import write_json
+from scripts.first.errors import UserError
 from scripts.first.plan.jobs import jobs_of
 from scripts.first.plan.planning import Machine, make_plan
 from scripts.first.plan.printing import print_plan
-from scripts.first.provenance import records
 from scripts.plan import main
-from tests import tiny_models as tiny
 
 NOWHERE = Path("/nonexistent")
 DEFAULTS = {
@@ -36,22 +31,21 @@ DEFAULTS = {
 
 def plan(scale: str, change=None, **options) -> dict:
     """A plan in which nothing was fetched or prepared; `change` alters the scale's settings."""
-    config = copy.deepcopy(_config())
+    config = copy.deepcopy(whole_config())
     if change:
         change(config["scales"][scale])
     machine = Machine.of(config["scales"][scale], Namespace(**{**DEFAULTS, **options}))
-    return make_plan(config, scale, machine, NOWHERE, jobs_of(scale))
+    return make_plan(config, scale, machine, NOWHERE, jobs_of(scale, ()))
 
 
 @cache
-def _config() -> dict:
+def whole_config() -> dict:
     return load(own_files())
 
 
 @pytest.fixture(autouse=True)
 def nothing_fetched(tmp_path, monkeypatch):
-    """An empty hub cache, for subprocesses too."""
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
+    """An empty hub cache."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
 
 
@@ -65,13 +59,6 @@ def flags(found: dict) -> list[str]:
 @pytest.mark.parametrize("scale", ["paper", "small", "smoke", "tiny"])
 def test_every_scale_fits_what_it_declares(scale):
     assert flags(plan(scale)) == []
-
-
-def test_small_fits_one_24_gb_gpu_in_a_few_hours():
-    found = plan("small")
-    assert found["machine"]["gpu_memory_gb"] == 24
-    assert max(row["gpu_gb"] for row in found["rows"]) < 20
-    assert found["totals"]["gpu_hours"] < 8
 
 
 def test_the_33b_does_not_fit_40_gb_gpus():
@@ -103,22 +90,11 @@ def test_host_memory_and_time_are_flagged():
     assert any("teacher llama1 alpaca: needs" in f and "minutes, declared 20" in f for f in found)
 
 
-def test_more_machines_share_the_states():
-    def change(settings):
-        without_offloading(settings)
-        settings["resources"]["teacher"] |= {"nodes": 2, "gpu": 8}
-
-    row = next(r for r in plan("paper", change)["rows"] if r["rule"] == "teacher")
-    assert (row["gpus"], row["flags"]) == (16, [])
-    assert row["optimizer_gb"] == pytest.approx(12 * 32.528943616 / 16)
-
-
-@pytest.mark.parametrize("need", [{"gpu": 4}, {"gpu": 4, "processes": 4}])
-def test_gpus_are_those_of_each_machine(need):
+def test_gpus_are_those_of_each_machine():
     """Two machines with four GPUs each: the states of eight, on each host half of them."""
 
     def change(settings):
-        settings["resources"]["teacher"] |= {"nodes": 2, **need}
+        settings["resources"]["teacher"] |= {"nodes": 2, "gpu": 4}
 
     one, two = (
         next(r for r in plan("paper", c)["rows"] if r["rule"] == "teacher") for c in (None, change)
@@ -126,14 +102,6 @@ def test_gpus_are_those_of_each_machine(need):
     same = ("gpus", "gpu_gb", "gpus_gb", "hours", "gpu_hours", "flags")
     assert [two[name] for name in same] == [one[name] for name in same]
     assert two["host_gb"] < 0.7 * one["host_gb"]
-
-
-def test_gpus_without_a_process_are_flagged():
-    def change(settings):
-        settings["resources"]["teacher"] |= {"nodes": 2, "processes": 2}
-
-    found = flags(plan("paper", change))
-    assert any(f == "teacher llama1 csqa: 16 GPUs for 4 processes" for f in found)
 
 
 def test_shared_extraction_is_merged_by_one_job():
@@ -170,32 +138,6 @@ def test_numbers_of_one_row_by_hand():
     assert row["gpu_hours"] == pytest.approx(8 * row["hours"])
 
 
-def test_saves_take_time():
-    """Every 30 minutes 12 bytes a parameter are written and hashed at the disk's speed."""
-    slow, fast = (
-        next(r for r in plan("paper", disk_gb_per_s=d)["rows"] if r["what"] == "alpaca")
-        for d in (1, 1e9)
-    )
-    p, saves = 32.528943616, int(fast["hours"] / 0.5)
-    assert saves >= 2
-    assert 3600 * (slow["hours"] - fast["hours"]) == pytest.approx(saves * 24 * p + 8 * p)
-
-
-def test_totals_and_columns_add_up():
-    found = plan("small")
-    for name in ("jobs", "tokens", "flops", "gpu_hours", "checkpoint_gb"):
-        assert found["totals"][name] == pytest.approx(sum(row[name] for row in found["rows"]))
-    for row in found["rows"]:
-        parts = ("weights", "gradients", "optimizer", "activations", "logits")
-        assert row["gpu_gb"] == pytest.approx(sum(row[f"{part}_gb"] for part in parts))
-
-
-def test_utilisation_moves_hours_and_nothing_else():
-    slow, fast = plan("small", utilisation=0.2), plan("small", utilisation=0.4)
-    assert slow["totals"]["gpu_hours"] > fast["totals"]["gpu_hours"]
-    assert slow["totals"]["flops"] == fast["totals"]["flops"]
-
-
 def test_the_table_has_a_line_for_every_row(capsys):
     found = plan("paper", gpu_memory_gb=40)
     print_plan(found)
@@ -209,46 +151,9 @@ def test_the_table_has_a_line_for_every_row(capsys):
     assert printed.strip().endswith(f"{len(flags(found))} flags")
 
 
-def test_a_plan_of_what_was_fetched_and_prepared(tmp_path, capsys):
-    """Scale small with a model in the hub cache, whose record names no path, and real rows."""
-    student = _config()["scales"]["small"]["models"]["smollm2-360m"]["hub"]
-    repository = "models--" + student["repo"].replace("/", "--")
-    files = tmp_path / repository / "snapshots" / student["revision"]
-    shutil.copytree(tiny.checkpoint(), files, ignore=shutil.ignore_patterns("record.json"))
-    names = dict.fromkeys(path.name for path in files.iterdir())
-    record = {"kind": "hub", "repo": student["repo"], "commit": student["revision"], "files": names}
-    results = tmp_path / "results"
-    write_json(results / "small/models/smollm2-360m/record.json", record)
-    for split in ("train", "validation", "test"):
-        tiny.write_table(results / f"small/data/csqa/{split}.parquet", tiny.choice_rows(12))
-    files = [f"{split}.parquet" for split in ("train", "validation", "test")]
-    records.write(results / "small/data/csqa/report.json", {}, files)
-    assert main(["--scale", "small", "--results", str(results)]) == 0
-    printed = capsys.readouterr().out
-    assert f"source of model smollm2-360m: {results}/small/models/smollm2-360m" in printed
-
-
-def run(*words: str):
-    """The command line, in a process of its own."""
-    return subprocess.run(
-        [sys.executable, "-m", "scripts.plan", *words],
-        cwd=tiny.REPOSITORY,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_flags_are_an_error_only_when_asked_for(tmp_path, capsys):
-    words = ("--scale", "small", "--gpu-memory-gb", "8", "--json", str(tmp_path / "plan.json"))
+def test_flags_are_an_error_only_when_asked_for(tmp_path):
+    words = ["--scale", "small", "--gpu-memory-gb", "8", "--json", str(tmp_path / "plan.json")]
     assert main(words) == 0
     assert flags(json.loads((tmp_path / "plan.json").read_text()))
-    strict = run(*words, "--strict")
-    assert strict.returncode == 2 and strict.stdout == capsys.readouterr().out
-    assert strict.stderr.startswith("error: ") and strict.stderr.count("\n") == 1
-
-
-def test_an_unknown_scale_is_one_line():
-    process = run("--scale", "huge")
-    assert process.returncode == 2
-    assert process.stderr.startswith("error: --scale huge: no such scale")
+    with pytest.raises(UserError, match="scale small: resources cannot hold student"):
+        main([*words, "--strict"])

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.first.config.load import load, own_files
-from scripts.first.plan import jobs, work
+from scripts.first.plan import work
 from scripts.first.plan.architecture import from_config
 from scripts.first.plan.corpora import count
 from tests import tiny_models as tiny
@@ -51,19 +50,3 @@ def test_operations_are_those_that_torch_counts(backward):
         ours = sum(work.forward_flops(model, counts))
     # torch counts the rotary embedding's small product of positions and frequencies too.
     assert counted_by_torch(encoded, backward) == pytest.approx(ours, rel=1e-3)
-
-
-def test_checkpointing_runs_the_layers_once_more():
-    model, counts = from_config(SHAPE, "test"), count(tiny.encode(tiny.choice_rows(3)))
-    plain, recomputed = (work.training_flops(model, counts, 2, c) for c in (False, True))
-    assert recomputed - plain == 2 * work.forward_flops(model, counts)[0]
-
-
-def test_jobs_of_table_1_by_hand():
-    """Four trained methods on three corpora; one evaluation a model, of untuned ones once."""
-    found, methods = jobs.jobs_of("paper"), load(own_files())["methods"]
-    # csqa and obqa are asked of one student trained on alpaca; finetune_ts is a student again.
-    assert jobs.students(found, methods, "llama2").total() == 3 * 4
-    each = {"csqa": 1, "boolq": 1, "alpaca": 1, "none": 1}
-    roles = jobs.evaluations(found, methods, "llama2")
-    assert roles == {"teacher": each, "student": {**dict.fromkeys(each, 5), "none": 1}}

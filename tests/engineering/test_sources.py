@@ -10,7 +10,7 @@ import yaml
 
 from scripts.first.data import sources
 from scripts.first.errors import UserError
-from scripts.first.hub.mirror import CHECKSUMS, given_mirror, mirrored
+from scripts.first.hub.mirror import CHECKSUMS
 from tests.questions import REPO, make_mirror, question
 from tests.system.workflow.copies import REDUCED
 
@@ -20,16 +20,6 @@ WORLD = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]["d
 
 def read(mirror: Path, **options):
     return sources.from_repository("csqa", REPO, mirror=mirror, **options)
-
-
-def test_mirror_option_wins_over_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("FIRST_DATA_MIRROR", str(tmp_path))
-    assert given_mirror("dataset") == tmp_path
-    assert given_mirror("dataset", tmp_path / "b") == tmp_path / "b"
-    with pytest.raises(UserError, match="dataset not in the mirror: .*/b/tau/commonsense_qa"):
-        mirrored("dataset", tmp_path / "b", REPO)
-    monkeypatch.setenv("FIRST_DATA_MIRROR", "")
-    assert given_mirror("dataset") is None
 
 
 def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
@@ -65,17 +55,6 @@ def test_a_changed_mirror_is_read_anew(tmp_path, monkeypatch):
     assert sources.rows_sha256(before.splits["train"]) != sources.rows_sha256(after.splits["train"])
 
 
-def test_unknown_configuration(tmp_path):
-    make_mirror(tmp_path)
-    (tmp_path / REPO / "README.md").write_text(
-        "---\nconfigs:\n- config_name: main\n  data_files:\n  - split: train\n"
-        "    path: data/train-*\n---\n"
-    )
-    with pytest.raises(UserError, match=r"'other' not found. Available: \['main'\]") as caught:
-        read(tmp_path, name="other")
-    assert "\n" not in str(caught.value)
-
-
 def test_mirror_checksums_are_compared(tmp_path):
     make_mirror(tmp_path)
     name = f"{REPO}/data/train-00000-of-00001.parquet"
@@ -96,16 +75,6 @@ def test_world_rows_have_the_columns_of_the_official_ones():
     assert found.identity == {"kind": "world", "settings": WORLD}
 
 
-def test_world_pretraining_text_depends_on_size_and_seed():
-    found = sources.from_world("pretraining", WORLD, rows=12, seed=5)
-    assert list(found.splits) == ["train"] and len(found.splits["train"]) == 12
-    assert tuple(found.splits["train"][1]) == sources.COLUMNS["pretraining"]
-    assert (found.identity["rows"], found.identity["seed"]) == (12, 5)
-    assert sources.from_world("pretraining", WORLD, rows=12, seed=6).splits != found.splits
-    with pytest.raises(UserError, match="set --max-train-rows"):
-        sources.from_world("pretraining", WORLD)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -117,10 +86,3 @@ def test_world_pretraining_text_depends_on_size_and_seed():
 def test_world_settings_that_make_no_world(change, message):
     with pytest.raises(UserError, match=f"world settings: boolq: {message}"):
         sources.from_world("boolq", {**WORLD, **change})
-
-
-def test_rows_hash_ignores_the_order_of_columns_only():
-    rows = [{"a": 1, "b": {"x": 2, "y": 3}}, {"a": 2, "b": None}]
-    moved = [{"b": {"y": 3, "x": 2}, "a": 1}, {"b": None, "a": 2}]
-    assert sources.rows_sha256(rows) == sources.rows_sha256(moved)
-    assert sources.rows_sha256(rows) != sources.rows_sha256(rows[::-1])

@@ -50,12 +50,6 @@ class TestOneModel:
         assert ends == pytest.approx(np.multiply(100, expected.confidence_interval), abs=0.3)
         assert draws.std() == pytest.approx(100 * expected.standard_error, rel=0.1)
 
-    def test_accuracy_agrees_with_wilson(self):
-        confidence, correct = answers(3000)
-        found = scored(confidence, correct).summary("accuracy")
-        wilson = stats.binomtest(int(correct.sum()), 3000).proportion_ci(method="wilson")
-        assert [found["low"], found["high"]] == pytest.approx(np.multiply(100, wilson), abs=0.2)
-
     def test_each_resample_is_scored_like_the_metric(self):
         confidence, correct = answers(50)
         weights = question_weights("csqa", 50, 6)
@@ -91,18 +85,6 @@ class TestOneModel:
         assert (found["low"] + found["high"]) / 2 == pytest.approx(found["value"], abs=0.4)
         assert interval(1.0, np.arange(3, 4, 0.01)) == pytest.approx((0.5297, 1.4703), abs=0.01)
 
-    def test_constant_and_single_rows(self):
-        found = scored(np.full(9, 0.7), np.ones(9)).summary("ece")
-        assert found == pytest.approx({"value": 30, "low": 30, "high": 30})
-        assert scored(np.array([0.7]), np.array([0])).value["trust"] == pytest.approx(-70)
-
-    @pytest.mark.parametrize(
-        "rows", [([], []), ([0.5, 1.5], [1, 0]), ([0.5, np.nan], [1, 0]), ([0.5, 0.5], [1, 2])]
-    )
-    def test_refuses(self, rows):
-        with pytest.raises(ValueError):
-            score(*rows, np.ones((1, 2)))
-
 
 class TestWeights:
     def test_first_row_is_the_questions_themselves(self):
@@ -134,14 +116,6 @@ class TestDifferences:
         assert found["value"] == pytest.approx(difference.mean())
         assert found["low"] == pytest.approx(difference.mean() - half, abs=0.25)
         assert found["high"] == pytest.approx(difference.mean() + half, abs=0.25)
-
-    def test_signs(self):
-        _, correct = answers()
-        better = scored(np.full(800, correct.mean()), correct)
-        worse = scored(np.full(800, 0.99), correct)
-        difference = better.minus(worse)
-        assert difference.summary("ece")["high"] < 0 < difference.summary("trust")["low"]
-        assert difference.value["trust"] == pytest.approx(-difference.value["ece"])
 
 
 class TestMeans:

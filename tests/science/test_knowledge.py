@@ -9,7 +9,7 @@ import torch
 from scripts import knowledge
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file
-from scripts.first.knowledge.extraction import extract, gold_ranks
+from scripts.first.knowledge.extraction import extract
 from scripts.first.knowledge.store import LOG_TAIL_FLOOR, MANIFEST, KnowledgeStore
 from scripts.first.knowledge.topk import top_k
 from tests import tiny_models as tiny
@@ -49,17 +49,6 @@ def test_top_k_is_that_of_a_plain_forward_pass(model, reference, k):
     assert arrays["ids"].dtype == np.uint16 and arrays["log_probs"].dtype == np.float16
 
 
-def test_tail_is_the_mass_outside_the_k(model, reference):
-    for k in (1, 5, 100):
-        arrays = extract(model, ENCODED, k, tiny.EOS, 400)
-        outside = reference.copy()
-        np.put_along_axis(outside, arrays["ids"].astype(np.int64), -np.inf, axis=1)
-        expected = torch.from_numpy(outside).logsumexp(-1).numpy()
-        np.testing.assert_allclose(arrays["log_tail"].astype(float), expected, rtol=6e-4, atol=1e-4)
-    arrays = extract(model, ENCODED, V, tiny.EOS, 400)
-    assert (arrays["log_tail"] == np.float16(LOG_TAIL_FLOOR)).all()
-
-
 def test_tail_of_a_saturated_position_keeps_its_digits():
     """1 - 0.9999999 in float16 or float32 would be 0 or noise."""
     logits = torch.zeros(1, 1000)
@@ -69,42 +58,13 @@ def test_tail_of_a_saturated_position_keeps_its_digits():
     assert float(log_tail[0]) == pytest.approx(np.log(999) - 30, rel=1e-3)
 
 
-def test_offsets_and_hashes_follow_the_rows(model):
-    arrays = extract(model, ENCODED, 2, tiny.EOS, 400)
-    counts = [len(row.labels) for row in ENCODED]
-    assert np.diff(arrays["offsets"]).tolist() == counts
-    assert [h.tobytes() for h in arrays["row_hashes"]] == [row.row_hash for row in ENCODED]
-
-
-def test_gold_rank_by_hand(model, reference):
+def test_rows_and_gold_ranks_by_hand(model, reference):
     arrays = extract(model, ENCODED, 20, tiny.EOS, 400)
+    assert np.diff(arrays["offsets"]).tolist() == [len(row.labels) for row in ENCODED]
+    assert [h.tobytes() for h in arrays["row_hashes"]] == [row.row_hash for row in ENCODED]
     for position, label in enumerate(labels()):
         rank = int((reference[position] > reference[position][label]).sum())
         assert arrays["gold_rank"][position] == (rank if rank < 20 else 255)
-
-
-def test_gold_rank_without_label():
-    ids = np.asarray([[4, 2, 9], [4, 2, 9], [4, 2, 9]])
-    assert gold_ranks(ids, np.asarray([9, 7, -100])).tolist() == [2, 255, 255]
-
-
-def test_equal_logits_keep_the_lower_id_first():
-    logits = torch.tensor([[0.0, 3.0, 1.0, 3.0, 2.0, 3.0]])
-    assert top_k(logits, 4)[0].tolist() == [[1, 3, 5, 4]]
-    # A tie across the k-th place: also the lower ids.
-    assert top_k(logits, 2)[0].tolist() == [[1, 3]]
-    assert top_k(torch.zeros(2, 5000), 3)[0].tolist() == [[0, 1, 2]] * 2
-
-
-@pytest.mark.parametrize("max_tokens", [1, 130, 100_000])
-def test_batching_does_not_change_the_knowledge(model, max_tokens):
-    one = extract(model, ENCODED, 5, tiny.EOS, 400)
-    other = extract(model, ENCODED, 5, tiny.EOS, max_tokens)
-    for name in ("ids", "gold_rank", "offsets", "row_hashes"):
-        np.testing.assert_array_equal(one[name], other[name])
-    np.testing.assert_allclose(
-        one["log_probs"].astype(float), other["log_probs"].astype(float), rtol=1e-3, atol=1e-4
-    )
 
 
 def run(tmp_path, rows, *extra, k=8, model=None, block=400):
@@ -137,30 +97,14 @@ def test_stage_scores_responses_of_instruction_rows(tmp_path):
     assert run(tmp_path, tiny.instruction_rows(3)).manifest["scored"] == "response"
 
 
-@pytest.mark.parametrize("k", [0, -3, V + 1, 256])
+@pytest.mark.parametrize("k", [0, V + 1, 256])
 def test_stage_refuses_k_out_of_range(tmp_path, k):
     with pytest.raises(UserError, match="--k"):
         run(tmp_path, tiny.choice_rows(2), k=k)
     assert not (tmp_path / "store").exists()
 
 
-def test_stage_refuses_a_split_of_which_nothing_fits(tmp_path):
-    with pytest.raises(UserError, match="no row fits"):
-        run(tmp_path, tiny.instruction_rows(3), block=5)
-    assert not (tmp_path / "store").exists()
-
-
-def test_slice_of_a_large_store_equals_a_small_extraction(tmp_path, model):
-    store = run(tmp_path, tiny.choice_rows(4), k=50)
-    direct = extract(model, tiny.encode(tiny.choice_rows(4)), 5, tiny.EOS, 8192)
-    for name in ("ids", "log_probs"):
-        np.testing.assert_array_equal(store.arrays[name][:, :5], direct[name])
-    beyond = np.exp(store.arrays["log_probs"][:, 5:].astype(float)).sum(axis=1)
-    tail = np.log(np.exp(store.arrays["log_tail"].astype(float)) + beyond)
-    assert np.abs(tail - direct["log_tail"].astype(float)).max() < 5e-3
-
-
-@pytest.mark.parametrize("vocabulary", [5, 63, 64, 200, 1000, 4097])
+@pytest.mark.parametrize("vocabulary", [5, 64, 200, 4097])
 @pytest.mark.parametrize("kind", ["distinct", "few values", "bfloat16", "zeros of both signs"])
 def test_top_k_is_a_stable_sort_of_all_logits(vocabulary, kind):
     """Ties or none, within a block, across blocks and where the last block is not full."""

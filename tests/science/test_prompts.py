@@ -9,7 +9,6 @@ from scripts.first.data.prompts import (
     boolq_row,
     csqa_row,
     obqa_row,
-    pretraining_row,
     uniform_row,
 )
 from scripts.first.errors import UserError
@@ -107,20 +106,6 @@ def test_alpaca_with_and_without_input():
     assert (row.response, row.answer, row.candidates) == (" 3\n", None, ())
 
 
-def test_alpaca_keeps_an_empty_response():
-    assert alpaca_row({"instruction": "Say nothing.", "input": "", "output": ""}).response == ""
-
-
-def test_pretraining_text_is_taken_as_it_is():
-    row = pretraining_row({"prompt": "memo\n(a) x\npick (", "response": "a)."})
-    assert (row.prompt, row.response, row.answer) == ("memo\n(a) x\npick (", "a).", None)
-
-
-def test_texts_go_in_unchanged():
-    raw = {**CSQA, "question": "  two  spaces?\n"}
-    assert csqa_row(raw).prompt.startswith("Q:   two  spaces?\n\nAnswer")
-
-
 def choices(labels, texts):
     return {"choices": {"label": list(labels), "text": texts}}
 
@@ -133,12 +118,9 @@ def choices(labels, texts):
         ("csqa", {**CSQA, "question": None}, "question is NoneType, not text"),
         ("csqa", {**CSQA, "answerKey": ""}, "no answer"),
         ("csqa", {**CSQA, "answerKey": "F"}, "answer 'F' is not one of A, B, C, D, E"),
-        ("csqa", {**CSQA, "answerKey": "a"}, "answer 'a' is not one of"),
         ("csqa", {**CSQA, "question": "\u200b\u2060"}, "empty question"),
-        ("csqa", {**CSQA, **choices("", [])}, "0 choices labelled"),
         ("csqa", {**CSQA, **choices("BACDE", list("vwxyz"))}, "labelled B, A, C, D, E, not 5"),
         ("csqa", {**CSQA, **choices("ABCD", list("wxyz"))}, "4 choices labelled A, B, C, D, not 5"),
-        ("csqa", {**CSQA, **choices("12345", list("vwxyz"))}, "labelled 1, 2, 3, 4, 5, not 5"),
         ("csqa", {**CSQA, **choices("ABCDE", list("vwxy"))}, "4 choices labelled"),
         ("csqa", {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])}, "choice E is empty"),
         ("csqa", {**CSQA, "choices": ["a"]}, "choices lack label or text"),

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from scipy.special import softmax
 
 from scripts.first.calibration.recalibration import (
-    RECALIBRATIONS,
     label_smoothing,
     normalise,
     prob_softmax,
@@ -48,25 +47,11 @@ class TestLabelSmoothing:
         close(q[0], 0.945842)
         np.testing.assert_allclose(q, released / 0.910632, atol=1e-6)
 
-    def test_printed_tops_of_the_released_code(self):
-        for top, expected in ((0.95, 0.944), (0.90, 0.888)):
-            p = np.array([top, *[(1 - top) / 4] * 4])
-            close(label_smoothing(p, space="log")[0], expected, 3)
-            close(label_smoothing(p)[0], top - 0.1, 4)
-
-    def test_ranking_may_flip(self):
-        p = [0.05, 0.04, 0.03, 0.02, 0.01]
-        close(normalise(p), [0.3333, 0.2667, 0.2, 0.1333, 0.0667], 4)
-        close(label_smoothing(p), [0.2333, 0.2917, 0.2250, 0.1583, 0.0917], 4)
-
     @pytest.mark.parametrize("gap", [0.10, 0.1249, 0.1251, 0.2])
     def test_top_two_swap_below_a_gap_of_an_eighth(self, gap):
         p = np.array([0.4 + gap / 2, 0.4 - gap / 2, 0.1, 0.06, 0.04])
         q = label_smoothing(p, eps=0.0)
         assert (q[0] < q[1]) == (gap < 0.125)
-
-    def test_guard_never_fires_at_the_defaults(self):
-        close(label_smoothing(np.full(5, 1e-5)), [0.1, 0.225, 0.225, 0.225, 0.225], 12)
 
     def test_guard_keeps_a_large_delta_a_distribution(self):
         q = label_smoothing(np.full(5, 0.2), delta=0.3)  # 0.2 - 0.3 is negative
@@ -104,23 +89,11 @@ class TestProbSoftmax:
     def test_full_vector(self):
         close(prob_softmax(PT, 0.28), [0.876854, 0.032806, 0.030545, 0.030004, 0.029791])
 
-    def test_large_c_is_uniform(self):
-        close(prob_softmax(PT, 1e9), [0.2] * 5, 8)
-
-    @pytest.mark.parametrize(("c", "cap"), [(0.30, 0.8751), (0.28, 0.8989), (0.34, 0.8256)])
-    def test_cap(self, c, cap):
-        close(1 / (1 + 4 * np.exp(-1 / c)), cap, 4)
-        close(prob_softmax(SATURATED, c)[0], cap, 4)
-
     def test_junk_slots_of_two_candidates(self):
         q = prob_softmax([0.95, 0.05, 0, 0, 0], 0.28)
         close(q, [0.876, 0.035, 0.0295, 0.0295, 0.0295], 3)
         close(q[0] / (q[0] + q[1]), 0.961, 3)
         assert q[2:].sum() == pytest.approx(0.09, abs=0.005)
-
-    def test_acts_on_probabilities_not_on_logits(self):
-        # On log-probabilities c = 1 would be the identity.
-        assert abs(prob_softmax(PT, 1.0)[0] - 0.95) > 0.5
 
     def test_a_minute_c_is_a_hard_maximum_without_warning(self, recwarn):
         for c in (1e-3, 1e-300):
@@ -171,28 +144,15 @@ class TestRecalibrate:
             for other in targets[:i]:
                 assert np.abs(one - other).max() > 1e-3
 
-    def test_input_is_not_modified(self):
-        p = PT.copy()
-        for name, settings in SETTINGS.items():
-            recalibrate(p, name, **settings)
-        np.testing.assert_array_equal(p, PT)
-
-    def test_empty_batch(self):
-        for name, settings in SETTINGS.items():
-            assert recalibrate(np.zeros((0, 5)), name, **settings).shape == (0, 5)
-
     @pytest.mark.parametrize(
         ("name", "settings", "error", "message"),
         [
             ("temperature", {}, ValueError, "unknown recalibration"),
             ("prob_softmax", {}, TypeError, "'c'"),
             ("prob_softmax", {"c": 0.3, "delta": 0.1}, TypeError, "'delta'"),
-            ("none", {"c": 0.3}, TypeError, "'c'"),
-            ("label_smoothing", {"temperature": 0.3}, TypeError, "'temperature'"),
         ],
     )
     def test_unknown_and_unused_settings(self, name, settings, error, message):
-        assert set(RECALIBRATIONS) == set(SETTINGS)
         with pytest.raises(error, match=message):
             recalibrate(PT, name, **settings)
 

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.first.data import report, sources, splits, tables
-from scripts.first.data.prompts import Row
+from scripts.first.data import sources, splits, tables
 from scripts.first.errors import UserError
 from tests.questions import question
 from tests.questions import splits as official_rows
@@ -75,14 +74,6 @@ def test_subsets_are_ordered_nested_and_independent():
             splits.subset(rows, limit, 7, 1)
 
 
-def test_disjointness_is_asserted():
-    splits.assert_disjoint({"train": ["a", "b"], "test": ["c"]}, "row")
-    with pytest.raises(UserError, match="row 'b' is in train and in test"):
-        splits.assert_disjoint({"train": ["a", "b"], "test": ["c", "b"]}, "row")
-    with pytest.raises(UserError, match="row 'a' is in train and in train"):
-        splits.assert_disjoint({"train": ["a", "a"]}, "row")
-
-
 def test_a_test_question_that_was_trained_on_is_refused():
     again = [{**question(3), "id": "other"}]
     with pytest.raises(UserError, match="prompt 'Q: why 3.* is in train or validation and in test"):
@@ -127,11 +118,6 @@ def test_bad_data_is_one_line(changes, message):
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_official_split():
-    with pytest.raises(UserError, match="no rows in split validation: boolq: found train: check"):
-        tables.build("boolq", sources.Official({"train": [{}]}))
-
-
 def test_duplicates_and_subsets_are_counted():
     twice = [question(i) for i in range(40)] + [{**question(7), "id": "again"}]
     part, of_part = tables.build("csqa", small(train=twice), limits={"train": 20, "test": 4})
@@ -146,14 +132,3 @@ def test_duplicates_and_subsets_are_counted():
     counted = sum(part["duplicate_prompts"] for part in of_whole["splits"].values())
     assert counted + of_whole["shared_prompts"]["train and validation"] == 1
     assert set(part["train"]["id"].to_pylist()) < set(whole["train"]["id"].to_pylist())
-
-
-def test_answers_of_rows_with_different_numbers_of_candidates():
-    rows = [Row("p", "a", ("a", "b"), "a"), Row("p", "b", ("a", "b"), "b"), Row("p", "x")]
-    found = report.answers(rows)
-    assert found == {
-        "counts": {"a": 1, "b": 1},
-        "majority": "a",
-        "majority_share": 0.5,
-        "chance_share": 0.5,
-    }

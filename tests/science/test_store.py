@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from scripts.first.errors import UserError
@@ -69,30 +67,11 @@ def test_anyone_reads_the_file(tmp_path, vocabulary, bytes_a_position):
     assert 0 < (tmp_path / "s" / FILE).stat().st_size - size < 1000
 
 
-def test_no_id_is_a_sentinel(tmp_path):
-    arrays = make_arrays(vocabulary=152_064)
-    arrays["ids"][0] = [131_071, 152_062, 65_536, 65_535, 0]
-    write(tmp_path / "s", arrays, vocabulary_size=152_064)
-    assert load_file(tmp_path / "s" / FILE)["ids"][0].tolist() == [
-        131_071,
-        152_062,
-        65_536,
-        65_535,
-        0,
-    ]
-
-
 def test_manifest(tmp_path):
     store = KnowledgeStore.open(write(tmp_path / "s", teacher="abc"))
     assert (len(store), store.k, store.manifest["teacher"]) == (3, 5, "abc")
     assert [store.manifest[name] for name in ("format", "positions", "rows")] == [3, 6, 3]
     assert store.manifest["files"][FILE]["sha256"] == sha256_file(tmp_path / "s" / FILE)
-
-
-def test_same_knowledge_gives_the_same_bytes(tmp_path):
-    one, other = write(tmp_path / "a"), write(tmp_path / "b")
-    for name in (FILE, MANIFEST):
-        assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_rows_and_their_hashes(tmp_path):
@@ -135,28 +114,15 @@ def flip(path):
     path.write_bytes(content)
 
 
-def cut(path):
-    path.write_bytes(path.read_bytes()[:-1])
-
-
-def swap(path):
-    shutil.copyfile(write(path.parent / "other", make_arrays(seed=1)) / FILE, path)
-
-
 @pytest.mark.parametrize(
     "name, damage, match",
     [
         (FILE, flip, "altered file: .*knowledge.safetensors"),
-        (FILE, cut, "altered file: .*knowledge.safetensors"),
-        (FILE, swap, "altered file: .*knowledge.safetensors"),
         (FILE, lambda path: path.unlink(), "file not found: .*knowledge.safetensors"),
         (MANIFEST, lambda path: path.unlink(), "no record: .*manifest.json"),
         (MANIFEST, flip, "manifest.json: wrong seal"),
-        (MANIFEST, cut, "manifest.json: wrong seal"),
         (MANIFEST, lambda path: reseal(path, files={}), "knowledge.safetensors"),
-        (MANIFEST, lambda path: reseal(path, files={FILE: {"bytes": 3}}), "altered file"),
         (MANIFEST, lambda path: reseal(path, format=2), "format 2 instead of 3: extract"),
-        (MANIFEST, lambda path: reseal(path, format=None), "format None instead"),
         (MANIFEST, lambda path: reseal(path, vocabulary_size="50"), "unusable knowledge store"),
     ],
 )
@@ -166,37 +132,19 @@ def test_damage_is_named(tmp_path, name, damage, match):
         KnowledgeStore.open(tmp_path / "s")
 
 
-@pytest.mark.parametrize(
-    "place",
-    [
-        "scripts.first.knowledge.store.check_arrays",
-        "scripts.first.knowledge.store.save_file",
-        "scripts.first.provenance.records.write",
-    ],
-)
-def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch, place):
+def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch):
     """An old manifest beside new arrays would vouch for the wrong knowledge."""
     folder = write(tmp_path / "s")
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(place, interrupt)
+    monkeypatch.setattr("scripts.first.provenance.records.write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(folder, make_arrays(seed=1))
     assert [p.name for p in folder.iterdir()] == [FILE]  # and no temporary file
     with pytest.raises(UserError, match="no record"):
         KnowledgeStore.open(folder)
-
-
-def test_a_full_disk_is_one_line_and_leaves_no_store(tmp_path, monkeypatch):
-    def full(*_):
-        raise SafetensorError("I/O error: No space left on device (os error 28)")
-
-    monkeypatch.setattr("scripts.first.knowledge.store.save_file", full)
-    with pytest.raises(OSError, match=r"No space left on device: .*knowledge\.safetensors"):
-        write(tmp_path / "s")
-    assert not list((tmp_path / "s").iterdir())
 
 
 MEMORY = """

@@ -12,13 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.first.config.load import load, own_files, validated
-from scripts.first.errors import UserError
 from scripts.first.files import describe_files, read_json, sha256_file, write_json
 from scripts.first.models.checkpoints import save_checkpoint
 from tests import tiny_models as tiny
 from tests.sealed import reseal
-from tests.system.faults import WHOLE, tried
+from tests.system.faults import tried
 from tests.system.faults.forked import ROOT, refusal, script
 
 SOURCES = [p for d in ("scripts", "benchmarks") for p in sorted((ROOT / d).rglob("*.py"))]
@@ -53,7 +51,6 @@ def test_no_source_has_a_way_to_run_what_it_reads():
     "line",
     """\
 import pickle
-from dill import load
 torch.load(path)
 np.load(p, allow_pickle=True)
 yaml.load(text)
@@ -204,28 +201,3 @@ def test_remote_code_is_never_run(tmp_path, planted, kind):
         assert str(model) in saw
     assert not list((tmp_path / "modules").rglob("*modeling*"))
     tried(f"auto_map with code, model type {kind}", 3, 3, 0, saw)
-
-
-def test_configuration_cannot_switch_it_on():
-    """At every place where the configuration has a mapping."""
-    places = [*_mappings(load(own_files()), ())]
-    assert len(places) > 100
-    places = places if WHOLE else places[:: len(places) // 12]
-    for place in places:
-        config = load(own_files())
-        target = config
-        for key in place:
-            target = target[key]
-        target["trust_remote_code"] = True
-        with pytest.raises(UserError, match="trust_remote_code") as caught:
-            validated(config)
-        assert "\n" not in str(caught.value)
-    count = len(places)
-    tried("trust_remote_code in the configuration", count, count, 0, str(caught.value))
-
-
-def _mappings(value, place: tuple):
-    if isinstance(value, dict):
-        yield place
-        for key, inner in value.items():
-            yield from _mappings(inner, (*place, key))

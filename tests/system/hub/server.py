@@ -10,8 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import socket
-import struct
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -53,9 +51,8 @@ class Repository:
 class Fault:
     """A failure of the next `times` requests on a route whose path contains `match`.
 
-    what: a status code; `cut N` / `reset N`: the connection ends after N bytes of the body, with
-    FIN or RST; `wrong`: one bit is flipped; `short`: one byte is missing, and the headers agree;
-    `other commit`: the response is that of another commit.
+    what: a status code; `cut`: the connection ends after 100 bytes of the body; `wrong`: one bit is
+    flipped; `other commit`: the response is that of another commit.
     """
 
     route: str
@@ -63,7 +60,6 @@ class Fault:
     times: int = 1
     match: str = ""
     method: str = "GET"
-    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -151,7 +147,7 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(what, int):
             # Some proxies return what they were sent.
             text = f"sorry; you sent {self.headers.get('authorization')}"
-            self._refuse(what, "", text, fault.headers)
+            self._refuse(what, "", text)
         elif route == "unknown":
             self._refuse(404, "", "not found")
         elif route == "store":
@@ -228,29 +224,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, body: bytes, what, headers: dict | None = None, status: int = 200) -> None:
         if what == "wrong":
             body = body[:-9] + bytes([body[-9] ^ 1]) + body[-8:]
-        if what == "short":
-            body = body[:-1]
-        kept = {"Accept-Ranges": "bytes", **(headers or {})}
-        wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("range") or "")
-        if wanted and status == 200:
-            kept["Content-Range"] = f"bytes {wanted[1]}-{len(body) - 1}/{len(body)}"
-            body, status = body[int(wanted[1]) :], 206
         self.send_response(status)
-        for key, value in {**kept, "Content-Length": str(len(body))}.items():
+        for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
         if self.command == "HEAD":
             return
-        end, _, count = what.partition(" ") if isinstance(what, str) else ("", "", "")
-        if end not in ("cut", "reset"):
-            self.wfile.write(body)
-            return
-        self.wfile.write(body[: int(count)])
-        self.wfile.flush()
-        if end == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        self.close_connection = True
+        self.wfile.write(body[:100] if what == "cut" else body)
+        self.close_connection |= what == "cut"
 
 
 def sha256(content: bytes) -> str:

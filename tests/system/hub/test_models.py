@@ -33,32 +33,6 @@ def test_record_and_files(user, hub, whole, whole_files):
     assert verified(user, "whole").returncode == 0
 
 
-def test_second_run_sends_no_request_and_writes_the_same(user, hub, whole):
-    repository, commit = whole
-    user.model("acme/whole", commit)
-    first, asked = user.record("whole"), len(hub.seen)
-    shutil.rmtree(user.out)
-    assert user.model("acme/whole", commit).returncode == 0
-    assert user.record("whole") == first
-    assert hub.seen[asked:] == []
-
-
-def test_offline_once_fetched(user, hub, sharded):
-    repository, commit = sharded
-    line = last_line(user.model("acme/sharded", commit, HF_HUB_OFFLINE="1"))
-    assert "no connection to the Hub: model acme/sharded" in line
-    assert "offline mode is enabled" in line and "FIRST_MODEL_MIRROR" in line
-    assert hub.seen == []
-    user.model("acme/sharded", commit)
-    first = user.record("sharded")
-    hub.close()
-    for changes in ({"HF_HUB_OFFLINE": "1"}, {}):
-        shutil.rmtree(user.out)
-        assert user.model("acme/sharded", commit, **changes).returncode == 0
-        assert user.record("sharded") == first
-        assert verified(user, "sharded", **changes).returncode == 0
-
-
 def test_files_that_left_the_cache(user, sharded):
     repository, commit = sharded
     user.model("acme/sharded", commit)
@@ -85,7 +59,7 @@ def test_gated(user, hub, token, sharded_files):
     assert hub.asked("store") and not any("authorization" in s.headers for s in hub.asked("store"))
 
 
-@pytest.mark.parametrize("revision", ["main", "v1.0", "abc1234", "refs/pr/1"])
+@pytest.mark.parametrize("revision", ["main", "abc1234"])
 def test_only_a_commit_is_a_revision(user, hub, whole, revision):
     line = last_line(user.model("acme/whole", revision))
     assert f"revision is not pinned: model acme/whole at {revision}" in line
@@ -124,18 +98,12 @@ def test_mirror(user, hub, sharded, sharded_files, tmp_path):
     assert hub.seen == [] and str(tmp_path) not in user.record("sharded").decode()
     assert not any(re.search(r"pickle|\.bin|\.py", name) for name in record["files"])
     assert verified(user, "sharded", **mirror).returncode == 0
-    assert user.model("acme/sharded", commit).returncode == 0
-    assert json.loads(user.record("sharded"))["files"] == record["files"]
-
-    user.model("acme/sharded", commit, **mirror)
     line = last_line(verified(user, "sharded"))
     assert "no mirror given: model acme/sharded: set --mirror or FIRST_MODEL_MIRROR" in line
-    line = last_line(verified(user, "sharded", FIRST_MODEL_MIRROR="out"))
-    assert "model not in the mirror" in line and "FIRST_MODEL_MIRROR" in line
     (folder / "config.json").write_text("{}")
     assert "altered file" in last_line(verified(user, "sharded", **mirror))
     (tmp_path / "mirror" / "SHA256SUMS").write_text(f"{'0' * 64}  ./acme/sharded/config.json\n")
     line = last_line(user.model("acme/sharded", commit, **mirror))
     assert "SHA256SUMS: acme/sharded/config.json" in line and "config.json" in line
     line = last_line(user.model("acme/other", commit, **mirror))
-    assert "model not in the mirror" in line
+    assert "model not in the mirror" in line and "FIRST_MODEL_MIRROR" in line

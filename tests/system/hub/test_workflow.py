@@ -10,12 +10,10 @@ import yaml
 
 from tests.system.hub.conftest import OTHERS
 from tests.system.hub.server import Repository
-from tests.system.slurm.runs import QUICK
 from tests.system.workflow.copies import copy_repository, environment, output, snakemake
 
-CELL = "results/small/tables/table1/cells/smollm2/first_ts/in_domain-csqa.json"
-FETCHED = [f"results/small/models/smollm2-{size}/record.json" for size in ("1b7", "360m")]
-FETCHED += [f"results/small/data/csqa/{split}.parquet" for split in ("train", "test")]
+CELL = "results/small/tables/table1/cells/smollm2/teacher/in_domain-csqa.json"
+FETCHED = ["results/small/models/smollm2-1b7/record.json", "results/small/data/csqa/report.json"]
 
 
 def point_at(hub, folder, model_files, dataset_files) -> None:
@@ -69,32 +67,27 @@ def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset
 def test_where_fetch_rules_run(tmp_path):
     """Where snakemake runs, or in the partition that the configuration names.
 
-    The cluster accepts no job: rules that succeed were not submitted.
+    The cluster accepts no job: a rule that succeeds was not submitted.
     """
     folder = copy_repository(tmp_path / "first")
-    closed = folder / "closed"
+    closed = tmp_path / "closed"
     closed.mkdir()
     for command in ("sbatch", "sacctmgr", "sshare"):
         (closed / command).write_text("#!/bin/sh\necho no jobs today >&2\nexit 1\n")
         (closed / command).chmod(0o755)
-    path = f"{closed}{os.pathsep}{environment(folder)['PATH']}"
 
     def run(*words):
-        options = ["--profile", "slurm", "--retries", "0", *QUICK, *words]
-        return snakemake(
-            folder, *options, SLURM_PARTITION="compute", SLURM_ACCOUNT="lab", PATH=path
-        )
+        variables = {"SLURM_PARTITION": "compute", "SLURM_ACCOUNT": "lab"}
+        variables["PATH"] = f"{closed}{os.pathsep}{environment(folder)['PATH']}"
+        options = ("--profile", "slurm", "--quiet", "host", "--retries", "0", *words)
+        return output(snakemake(folder, *options, **variables))
 
-    fetched = [f"results/tiny/data/{name}/report.json" for name in ("obqa", "alpaca")]
+    fetched = ["results/tiny/data/obqa/report.json"]
     fetched.append("results/tiny/models/alder-student/record.json")
     other = "results/tiny/data/pretraining/report.json"
-    away = ("--config", "fetch={partition: internet}", "--")
-    done = run("-n", *away, *fetched, other)
-    assert output(done).count("slurm_partition=internet") == 3
-    assert output(done).count("slurm_partition=compute") == 1
-    done = run(*away, *fetched)
-    assert done.returncode != 0 and output(done).count("Job submission failed") == 3, output(done)
-    done = run("--", *fetched, other)
-    assert output(done).count("Job submission failed") == 1, output(done)
-    assert "Error in rule pretraining_data" in output(done)
+    plan = run("-n", "--config", "fetch={partition: internet}", "--", *fetched, other)
+    assert plan.count("slurm_partition=internet") == 2
+    assert plan.count("slurm_partition=compute") == 1
+    text = run("--", *fetched, other)
+    assert text.count("Job submission failed") == 1, text
     assert all((folder / name).is_file() for name in fetched)

@@ -50,7 +50,6 @@ def test_three_jobs_make_the_store_of_one(tiny_run, shared):
     ("jobs", "change", "remade"),
     [
         (1, ("", ""), {"knowledge": 1}),
-        (4, ("", ""), {"knowledge_part": 4, "knowledge_merge": 1}),
         (3, ("stored_k: 20", "stored_k: 21"), {"knowledge_part": 3, "knowledge_merge": 1}),
         (3, ("dtype: float32", "dtype: bfloat16"), {"knowledge_part": 3, "knowledge_merge": 1}),
     ],
@@ -65,14 +64,3 @@ def test_merged_parts_are_not_reused_for_other_settings(shared, jobs, change, re
     config.write_text(text)
     assert {name: counts.get(name) for name in remade} == remade
     assert not {"knowledge", "knowledge_part", "knowledge_merge"} & set(counts) - set(remade)
-
-
-@pytest.mark.parametrize(
-    ("jobs", "expected"),
-    [(1, {"knowledge": 18}), (4, {"knowledge_part": 72, "knowledge_merge": 18})],
-)
-def test_jobs_at_paper_scale(shared, jobs, expected):
-    """Nine teachers, two splits each."""
-    set_jobs(shared, jobs, "paper")
-    counts = job_counts(snakemake(shared, *DRY, "--config", "scale=paper", "--", "table1"))
-    assert {name: n for name, n in counts.items() if name.startswith("knowledge")} == expected

@@ -1,4 +1,4 @@
-"""The whole workflow on a smaller world: what it makes, what it reruns, and that it repeats."""
+"""The whole workflow on a smaller world: what it makes, and what it reruns."""
 
 import json
 import re
@@ -9,10 +9,8 @@ import pytest
 
 from tests.system.workflow.copies import (
     copy_repository,
-    digests,
     job_counts,
     output,
-    reduce_scales,
     snakemake,
 )
 
@@ -28,12 +26,6 @@ def test_everything_is_made(tiny_run):
     claims = json.loads((tiny_run / "results/tiny/claims.json").read_text())
     assert isinstance(claims, list)
     assert {c["verdict"] for c in claims} <= {"holds", "does not hold", "undecided"}
-
-
-def test_nothing_is_left_unfinished(tiny_run):
-    """No temporary file survives a run."""
-    leftovers = [p for p in (tiny_run / "results").rglob("*") if p.name.startswith(".")]
-    assert leftovers == []
 
 
 def test_table_matches_predictions(tiny_run):
@@ -95,45 +87,6 @@ def test_another_model_in_a_family(tiny_run, role, kept, remade):
     assert {name: counts[name] for name in remade} == remade
 
 
-def test_another_loss_retrains_students_and_fetches_nothing(tiny_run):
-    """Logic counts, comments do not."""
-    losses = tiny_run / "scripts/first/training/losses.py"
-    text = losses.read_text()
-    losses.write_text(text + "\n# a comment\n")
-    assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
-    losses.write_text(text + "\nANOTHER = 1\n")
-    counts = job_counts(snakemake(tiny_run, *DRY))
-    losses.write_text(text)
-    assert (counts["student_labels"], counts["student_knowledge"]) == (6, 22)
-    assert not {"teacher", "knowledge", "base_model", "benchmark_data"} & set(counts)
-
-
-@pytest.mark.slow
-def test_run_repeats_byte_for_byte(tiny_run, tmp_path):
-    """Another clone, one job at a time, no warm server, another hash seed: the same bytes.
-
-    One family's Table 1 column is enough to cover every kind of job but the figures.
-    """
-    clone = reduce_scales(copy_repository(tmp_path / "clone"))
-    cell = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
-    process = snakemake(clone, "-c1", "--", cell, PYTHONHASHSEED="7")
-    assert process.returncode == 0, output(process)[-3000:]
-    first, second = digests(tiny_run), digests(clone)
-    assert len(second) > 20
-    assert {name: first[name] for name in second} == second
-
-
-def test_jobs_repeat_byte_for_byte(tiny_run, tmp_path):
-    """The short form: a student and its evaluation, in a copy of the finished run."""
-    copy = shutil.copytree(tiny_run, tmp_path / "copy", symlinks=True)
-    for name in ("student/alder/csqa/first_ts", "evaluation/alder/csqa/first_ts"):
-        shutil.rmtree(copy / "results/tiny" / name / "seed1235")
-    target = "results/tiny/evaluation/alder/csqa/first_ts/seed1235/metrics.json"
-    process = snakemake(copy, "-c1", "--", target, PYTHONHASHSEED="7")
-    assert process.returncode == 0, output(process)[-3000:]
-    assert digests(copy) == digests(tiny_run)
-
-
 def test_cell_builds_only_its_ancestors(tmp_path):
     """One cell of FIRST in-domain: one teacher, one corpus, and no other method."""
     clone = copy_repository(tmp_path / "clone")
@@ -152,16 +105,16 @@ def test_cell_builds_only_its_ancestors(tmp_path):
     }
 
 
-def test_interrupted_job_leaves_nothing_finished(tiny_run):
+def test_interrupted_job_leaves_nothing_finished(tiny_run, tmp_path):
     """A failing job removes what it declared; the log ends in one line for the user."""
-    config = tiny_run / "config/scales/tiny.yaml"
+    copy = shutil.copytree(tiny_run, tmp_path / "copy", symlinks=True)
+    config = copy / "config/scales/tiny.yaml"
     text = config.read_text()
     config.write_text(text.replace("block_length: 160", "block_length: 9"))
     target = "results/tiny/teacher/alder/boolq/record.json"
-    process = snakemake(tiny_run, "-c1", "--", target)
-    config.write_text(text)
+    process = snakemake(copy, "-c1", "--", target)
     assert process.returncode != 0
-    assert not (tiny_run / target).exists()
-    log = (tiny_run / "logs/tiny/teacher/alder/boolq.log").read_text()
+    assert not (copy / target).exists()
+    log = (copy / "logs/tiny/teacher/alder/boolq.log").read_text()
     assert re.fullmatch(r"error: .*block_length.*", log.strip().splitlines()[-1])
     assert "Traceback" not in log
