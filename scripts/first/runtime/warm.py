@@ -1,4 +1,4 @@
-"""Warm server (Linux): fork jobs from a process that has imported torch, but no code of ours."""
+"""Warm server (Linux): fork jobs from a process that has imported torch, but no stage's code."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ from scripts.first.runtime.launch import SOCKET
 
 PRELOAD = "numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch".split()
 PRELOAD += "transformers.models.llama.modeling_llama transformers.optimization".split()
-FINGERPRINT = "scripts.first.provenance.fingerprint"  # kept for jobs: the sources it has parsed
+FINGERPRINT = "scripts.first.provenance.fingerprint"  # jobs inherit the sources that it has parsed
 
 
 @contextlib.contextmanager
@@ -76,11 +76,9 @@ def work(listener, connection: socket.socket, streams: list[int], request: dict)
         os.chdir(request["cwd"])
         os.umask(request["umask"])
         os.environ.clear()
-        os.environ |= request["environ"]
+        os.environ.update(request["environ"])
         tempfile.tempdir = None  # chosen again, by the job's TMPDIR
         sys.path[:], sys.argv = request["path"], [request["module"], *request["argv"]]
-        for name in [n for n in sys.modules if n.split(".")[0] == "scripts" and n != FINGERPRINT]:
-            del sys.modules[name]
         if (threads := os.environ.get("OMP_NUM_THREADS", "")).isdecimal():
             importlib.import_module("torch").set_num_threads(int(threads))
         main = importlib.import_module(request["module"]).main
