@@ -54,12 +54,6 @@ def cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-def test_shipped_facts_stand_in_for_what_was_not_fetched(tmp_path, cache):
-    model = architecture_of("paper", "m", SETTINGS, tmp_path / "results")
-    assert model.source == "config/architectures/huggyllama--llama-7b.json"
-    assert model.hidden == 4096
-
-
 def test_what_was_fetched_comes_first(tmp_path, cache):
     config = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text())
     config |= {"num_hidden_layers": 30, "vocab_size": 32001}
