@@ -4,7 +4,6 @@ Scripts never read the configuration; the rules hand every value that changes a 
 option, through `params`, so that Snakemake reruns just what a change touches.
 """
 
-import gc
 import json
 import os
 import re
@@ -12,21 +11,16 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from scripts.first.errors import UserError
 from scripts.first.provenance.fingerprint import fingerprint
 from scripts.first.provenance.lineage import ARTIFACTS
-
-# Rules and jobs are many objects and no garbage: rarer collections, a tenth of a dry run's time.
-gc.set_threshold(100_000, 50, 100)
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:
         os.environ[variable] = config[kind]["mirror"]
 
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
-inherited = os.getenv("PYTHONPATH", "").split(os.pathsep)
-places = dict.fromkeys(filter(None, [str(workflow.basedir), *inherited]))
-os.environ.update(PYTHONPATH=os.pathsep.join(places))
+places = [str(workflow.basedir), os.getenv("PYTHONPATH", "")]
+os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, places)))
 
 # Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
 # trap bash would exit at once and end the job before training has saved its state.
