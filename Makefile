@@ -10,8 +10,9 @@ export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
 # Every job imports this project's modules: compiled once, not by each of them.
 unexport PYTHONDONTWRITEBYTECODE
-# Snakemake with profiles/default; killed, the same command continues.
-RUN := $(BIN)/python -m scripts.first.runtime.run --cores $(CORES)
+# Snakemake with profiles/default; killed, the same command continues. GPU jobs one after the other:
+# not in the profile, which `--profile slurm` reads too, where it would cut what a job requests.
+RUN := $(BIN)/python -m scripts.first.runtime.run --cores $(CORES) --resources gpu=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # No file whose hash is not in the lock, and nothing that the lock does not name.
 LOCKED := $(PIP) --require-hashes --no-deps
