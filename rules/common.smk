@@ -119,12 +119,6 @@ def source_of(w):
     return here(bundled) if bundled else f"results/{w.scale}/models/pretrained/{w.model}"
 
 
-def world_options(w):
-    """The option with the generated world's settings, where the rows come from it."""
-    data = scale_of(w)["data"]
-    return options(world_settings=data["world"]) if data["source"] == "world" else []
-
-
 def benchmarks_of(w):
     """Benchmarks that models of a corpus are evaluated on; all of them for `none`, the untuned."""
     return list(dict.fromkeys(b for _, b, c in COLUMNS[w.scale] if w.corpus in (c, "none")))
@@ -160,11 +154,6 @@ def models_of(w, methods, corpora, families=None):
     return list(models)
 
 
-def shown(*methods):
-    """A function of wildcards: models of some methods, trained on the corpus that figures show."""
-    return lambda w: models_of(w, methods, [shown_corpus(w)])
-
-
 def table2_runs(w):
     """One model of each method of Table 2, of the family that is shown."""
     methods, family = ("finetune", "distill", "first_ts"), scale_of(w)["figures"]["family"]
@@ -193,41 +182,31 @@ def declared(w, stage):
     return scale_of(w)["resources"][stage]
 
 
-def threads_of(stage):
-    """A function of wildcards: CPU threads of one job of a stage."""
-    return lambda w: declared(w, stage)["threads"]
+def requested(need):
+    """Where a job runs. Snakemake does not request None.
+
+    On several machines it is an MPI job to the Slurm plugin: its program runs outside of any step,
+    so that it can start one on all machines; `gres` counts the GPUs of each, where `gpu` would
+    count and distribute them all, and `tasks_per_gpu` would be `tasks`.
+    """
+    nodes, gpu = need.get("nodes", 1), need["gpu"]
+    if nodes == 1:
+        return {"nodes": 1, "gpu": gpu}
+    gres = f"gpu:{gpu}" if gpu else None
+    return {"nodes": nodes, "tasks": nodes, "tasks_per_gpu": 0, "mpi": "srun", "gres": gres}
 
 
 def resources_of(stage):
     """Resources of one job of a stage, each a function of wildcards or of wildcards and attempt.
 
-    Whatever made the last attempt fail, the next gets more time, and half as much memory again. A
-    job on one machine requests `gpu`. One on several is an MPI job to the Slurm plugin: its program
-    runs outside of any step, so that it can start one on all machines; `gres` counts the GPUs of
-    each, where `gpu` would count and distribute them all. Snakemake does not request None.
+    Whatever made the last attempt fail, the next gets more time, and half as much memory again.
     """
-    common = {
+    several = any(scale["resources"][stage].get("nodes", 1) > 1 for scale in SCALES.values())
+    names = ["nodes", "gpu", "gres", "mpi", "tasks", "tasks_per_gpu"] if several else ["gpu"]
+    return {
         "mem_mb": lambda w, attempt: int(0.5 * declared(w, stage)["mem_mb"] * (attempt + 1)),
         "runtime": lambda w, attempt: declared(w, stage)["runtime"] * attempt,
-    }
-    if all(scale["resources"].get(stage, {}).get("nodes", 1) == 1 for scale in SCALES.values()):
-        return {**common, "gpu": lambda w: declared(w, stage)["gpu"]}
-
-    def machines(value, one=lambda need: None):
-        def resolve(w):
-            need = declared(w, stage)
-            return value(need) if need.get("nodes", 1) > 1 else one(need)
-
-        return resolve
-
-    return {
-        **common,
-        "nodes": machines(lambda need: need["nodes"], one=lambda need: 1),
-        "gpu": machines(lambda need: None, one=lambda need: need["gpu"]),
-        "gres": machines(lambda need: f"gpu:{need['gpu']}" if need["gpu"] else None),
-        "mpi": machines(lambda need: "srun"),
-        "tasks": machines(lambda need: need["nodes"]),
-        "tasks_per_gpu": machines(lambda need: 0),  # else it would be `tasks` of each GPU
+        **{name: lambda w, name=name: requested(declared(w, stage)).get(name) for name in names},
     }
 
 
@@ -249,14 +228,12 @@ def launched(stage):
 def warned(stage):
     """A function of wildcards: options of sbatch; a signal before the time limit of a stage's job.
 
-    The job saves its state, exits and is retried with more time; KillWait alone, 30 s by default,
-    is short for large optimizers. The longer a job may run, the larger its state. Jobs of less than
-    an hour get no signal: they lose little, and have no minutes to give away.
+    The job saves its state, exits and is retried with more time; Slurm's KillWait, 30 s by default,
+    is short for large optimizers. Jobs of less than an hour have no minutes to give away.
     """
-    runtime = resources_of(stage)["runtime"]
 
     def resolve(w, attempt):
-        minutes = runtime(w, attempt)
+        minutes = declared(w, stage)["runtime"] * attempt
         seconds = 1800 if minutes >= 240 else 600 if minutes >= 60 else 0
         return f"{APPENDED} --signal=TERM@{seconds}" if seconds else APPENDED
 

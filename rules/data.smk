@@ -29,7 +29,7 @@ rule benchmark_data:
         split_seed=lambda w: scale_of(w)["data"]["split_seed"],
         validation_share=lambda w: scale_of(w)["data"]["validation_share"],
         rows=lambda w: options(**scale_of(w)["data"]["datasets"][w.dataset]),
-        world=world_options,
+        world=lambda w: options(world_settings=scale_of(w)["data"].get("world")),
         folder=subpath(output.report, parent=True),
         code=fingerprint("data"),
     shell:

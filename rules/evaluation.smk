@@ -38,7 +38,7 @@ rule evaluation:
         "benchmarks/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}.tsv"
     conda:
         environment("train")
-    threads: threads_of("evaluation")
+    threads: lambda w: declared(w, "evaluation")["threads"]
     resources:
         **resources_of("evaluation"),
     params:

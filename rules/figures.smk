@@ -1,7 +1,9 @@
 """Stage artifacts, continued: Figures 2, 3, 5 and 6, each with the data behind it as CSV."""
 
-figure3_runs = shown("teacher", "finetune", "distill")
-figure5_runs = shown("teacher", "finetune", "distill", "first_ts")
+FIGURE5 = ["teacher", "finetune", "distill", "first_ts"]  # Figure 3 has the first three
+
+figure3_runs = lambda w: models_of(w, FIGURE5[:3], [shown_corpus(w)])
+figure5_runs = lambda w: models_of(w, FIGURE5, [shown_corpus(w)])
 shown_searches = lambda w: [f"{family}/{shown_corpus(w)}" for family in scale_of(w)["families"]]
 
 
@@ -72,7 +74,7 @@ rule figure5:
     conda:
         environment("artifacts")
     params:
-        methods=["teacher", "finetune", "distill", "first_ts"],
+        methods=FIGURE5,
         benchmark=shown_corpus,
         code=fingerprint("figure5"),
     shell:

@@ -25,7 +25,7 @@ rule knowledge:
         scale=one_of(SCALES.keys() - SHARED),
     conda:
         environment("train")
-    threads: threads_of("knowledge")
+    threads: lambda w: declared(w, "knowledge")["threads"]
     resources:
         **resources_of("knowledge"),
         slurm_extra=warned("knowledge"),

@@ -22,7 +22,7 @@ rule tokenizer:
         **resources_of("data"),
     params:
         settings=lambda w: options(**scale_of(w)["tokenizers"][w.tokenizer] | {"text": None}),
-        world=world_options,
+        world=lambda w: options(world_settings=scale_of(w)["data"].get("world")),
         folder=subpath(output.tokenizer, parent=True),
         code=fingerprint("models"),
     shell:
@@ -57,7 +57,7 @@ rule pretrained_model:
         "benchmarks/{scale}/models/pretrained/{model}.tsv"
     conda:
         environment("train")
-    threads: threads_of("models")
+    threads: lambda w: declared(w, "models")["threads"]
     resources:
         **resources_of("models"),
     params:

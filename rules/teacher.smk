@@ -18,7 +18,7 @@ rule teacher:
         "benchmarks/{scale}/teacher/{family}/{corpus}.tsv"
     conda:
         environment("train")
-    threads: threads_of("teacher")
+    threads: lambda w: declared(w, "teacher")["threads"]
     resources:
         **resources_of("teacher"),
         slurm_extra=warned("teacher"),

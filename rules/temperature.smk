@@ -16,7 +16,7 @@ rule temperature:
         "benchmarks/{scale}/temperature/{family}/{corpus}.tsv"
     conda:
         environment("artifacts")
-    threads: threads_of("temperature")
+    threads: lambda w: declared(w, "temperature")["threads"]
     resources:
         **resources_of("temperature"),
     params:
