@@ -16,6 +16,8 @@ from scripts.first.runtime.launch import launch
 def build_parser():
     """Options of one student's training."""
     from scripts.first import cli
+    from scripts.first.calibration.recalibration import RECALIBRATIONS
+    from scripts.first.training.losses import STUDENT_SIDES
     from scripts.first.training.settings import add_training_options
 
     options = cli.parser("scripts.student", __doc__)
@@ -31,10 +33,7 @@ def build_parser():
     group.add_argument("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
     group.add_argument("--k", type=int, default=5, help="tokens a position that are matched")
     group.add_argument(
-        "--recalibration",
-        choices=("none", "label_smoothing", "prob_softmax"),
-        default="none",
-        help="A.1, Eq. 3 or Eq. 4",
+        "--recalibration", choices=RECALIBRATIONS, default="none", help="A.1, Eq. 3 or Eq. 4"
     )
     group.add_argument("--delta", type=float, default=0.1, help="Eq. 3's shift")
     group.add_argument("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
@@ -42,7 +41,7 @@ def build_parser():
     group.add_argument("--selected", type=Path, help="Eq. 4's temperature from selected.json")
     group.add_argument(
         "--student-side",
-        choices=("full_vocab", "renorm", "softmax_same_c", "tail_bucket"),
+        choices=STUDENT_SIDES,
         default="full_vocab",
         help="the student's side of Eq. 5; softmax_same_c is renorm where Eq. 4 has no part",
     )
