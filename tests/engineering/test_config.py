@@ -119,7 +119,7 @@ MISTAKES = [
     (f"{TINY}.settings", {}, "tiny.settings: missing key in_domain"),
     (f"{TINY}.settings.in_domain.csqa", "alpaca", "csqa: trained on alpaca is not in_domain"),
     (f"{TINY}.settings.in_domain.mmlu", "csqa", "settings.in_domain: unknown key 'mmlu': one of"),
-    (f"{TINY}.corpora", ["csqa"], "settings.in_domain.boolq: boolq is not in scales.tiny.corpora"),
+    (f"{TINY}.corpora", ["csqa"], "in_domain.boolq: unknown name 'boolq': one of csqa"),
     (f"{TINY}.figures.benchmark", "obqa", "figures.benchmark: unknown name 'obqa': one of csqa"),
     (f"{TINY}.figures.family", "oak", "tiny.figures.family: unknown name 'oak': one of alder"),
     (f"{TINY}.figures.figure6_methods", ["first_c10"] * 2, "figure6_methods: ['first_c10', 'fi"),

@@ -40,9 +40,7 @@ def read(path: str | Path) -> dict:
         if (node := loader.get_single_node()) is not None:
             _check_node(node, set())
         content = node and loader.construct_document(node)
-    except OSError as error:
-        raise UserError(f"config: {path}: {error.strerror}: check the path") from None
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
+    except (OSError, yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)
         line = f", line {mark.line + 1}" if mark else ""
         what = " ".join(str(getattr(error, "problem", None) or error).split())[:200]
@@ -54,15 +52,13 @@ def read(path: str | Path) -> dict:
 
 def _check_node(node: yaml.Node, done: set, above: frozenset = frozenset()) -> None:
     """Refuse keys that occur twice, of which YAML uses the last, and anchors within themselves."""
-    children, problem = [], "anchor contains itself" if node in above else ""
+    problem = "anchor contains itself" if node in above else ""
+    children = node.value if isinstance(node, yaml.SequenceNode) else []
     if isinstance(node, yaml.MappingNode):
-        children, names = [child for _, child in node.value], [key.value for key, _ in node.value]
-        twice = [name for name in names if isinstance(name, str) and names.count(name) > 1]
-        problem = problem or (f"key {twice[0]!r} occurs twice" if twice else "")
-    elif isinstance(node, yaml.SequenceNode):
-        children = node.value
-    elif node.tag.endswith(":int") and len(node.value) > 40:
-        problem = "number too long"
+        children = [child for _, child in node.value]
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        if twice := [name for name in names if names.count(name) > 1]:
+            problem = f"key {twice[0]!r} occurs twice"
     if problem:
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
     if node not in done:
@@ -85,15 +81,11 @@ def validated(content: dict) -> dict:
     try:
         config = Config.model_validate(content).model_dump(exclude_unset=True)
     except ValidationError as error:
-        errors = error.errors(include_url=False)
         # A misspelt key is missing too; what is there says more than what is not.
-        raise UserError(_one_line(min(errors, key=lambda e: not _is_unknown(e)))) from None
+        first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
+        raise UserError(_one_line(first)) from None
     check_references(config)
     return config
-
-
-def _is_unknown(error: dict) -> bool:
-    return error["type"] in ("extra_forbidden", "invalid_key") or "[key]" in error["loc"]
 
 
 def _one_line(error: dict) -> str:
@@ -109,7 +101,7 @@ def _one_line(error: dict) -> str:
     advice = schemas[-1].get("description", GUIDE)
     if error["type"] == "missing":
         what, advice = f"missing key {path.pop()}", GUIDE
-    elif _is_unknown(error):
+    elif error["type"] in ("extra_forbidden", "invalid_key") or "[key]" in error["loc"]:
         name = path.pop()
         key = error["input"] if "[key]" in error["loc"] else name
         known = schemas[-2].get("properties") or schemas[-2].get("propertyNames", {}).get("enum")

@@ -16,13 +16,14 @@ NAMES = {
     "scales.*.figures.family": "scales.*.families",
     "scales.*.figures.benchmark": "scales.*.settings.in_domain",
     "scales.*.corpora.*": "scales.*.data.datasets",
+    "scales.*.settings.*.*": "scales.*.corpora",
     "scales.*.families.*.*": "scales.*.models",
     "scales.*.tokenizers.*.text.*": "scales.*.data.datasets",
     "scales.*.models.*.pretrain.text.*": "scales.*.data.datasets",
     "scales.*.models.*.pretrain.tokenizer": "scales.*.tokenizers",
     "scales.*.models.*.pretrain.start_from": "scales.*.models",
 }
-# Keys that an entry needs, or may have (`?`), where another key has this value.
+# Keys that an entry needs, or may have (`?`), where another key, beside it or not, has this value.
 KEYS = {
     ("methods.*", "objective"): {
         "none": "model?",
@@ -74,70 +75,64 @@ def _checks(config: dict) -> Checks:
         yield not trained, path, f"{name} trains no student"
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
-    for pattern in ("scales.*", "scales.*.tokenizers.*", "scales.*.models.*"):
+    for pattern in ("scales.*.tokenizers.*", "scales.*.models.*"):
         for path, _ in _find(config, pattern):
             yield path.split(".")[-1] in RESERVED, path, "reserved name; choose another"
-    for where, scale in _find(config, "scales.*"):
-        yield from _scale(where, scale)
-        for path, recipe in _find(scale, "models.*.pretrain"):
-            yield from _recipe(f"{where}.{path}", recipe, scale)
+    for name, scale in config["scales"].items():
+        for wrong, path, what in _scale(scale):
+            yield wrong, f"scales.{name}.{path}", what
 
 
-def _scale(where: str, scale: dict) -> Checks:
-    data, knowledge = scale["data"], scale["knowledge"]
-    source = f"source {data['source']}"
-    for name, count in SPLITS.items() if "world" in data else ():
-        splits = get_args(Split)[:count]
-        found = data["world"]["sizes"].get(name, {})
-        yield {*found} != {*splits}, f"{where}.data.world.sizes.{name}", f"needs {splits}"
+def _scale(scale: dict) -> Checks:
+    data, knowledge, models = scale["data"], scale["knowledge"], scale["models"]
+    world = data.get("world")
     for name, dataset in data["datasets"].items():
-        path = f"{where}.data.datasets.{name}"
-        yield from _keys(path, dataset, source, KEYS_OF_DATASET)
+        path = f"data.datasets.{name}"
+        yield from _keys(path, dataset, f"source {data['source']}", KEYS_OF_DATASET)
         if name == "pretraining":
-            yield "world" not in data, path, "needs data of source world"
+            yield not world, path, "needs data of source world"
             yield "max_train_rows" not in dataset, path, "missing key max_train_rows"
+    for name, count in SPLITS.items() if world else ():
+        splits = get_args(Split)[:count]
+        found = {*world["sizes"].get(name, {})}
+        yield found != {*splits}, f"data.world.sizes.{name}", f"needs {splits}"
     for path, kind in _find(scale, "tokenizers.*.kind"):
-        what = "kind world needs data of source world"
-        yield kind == "world" and "world" not in data, f"{where}.{path}", what
-    yield "in_domain" not in scale["settings"], f"{where}.settings", "missing key in_domain"
+        yield kind == "world" and not world, path, "kind world needs data of source world"
+    yield "in_domain" not in scale["settings"], "settings", "missing key in_domain"
     for path, corpus in _find(scale, "settings.*.*"):
         _, setting, benchmark = path.split(".")
         misplaced = (setting == "in_domain") != (benchmark == corpus)
-        yield misplaced, f"{where}.{path}", f"trained on {corpus} is not {setting}"
-        what = f"{corpus} is not in {where}.corpora"
-        yield corpus not in scale["corpora"], f"{where}.{path}", what
-        yield benchmark not in data["datasets"], f"{where}.{path}", f"not in {where}.data.datasets"
+        yield misplaced, path, f"trained on {corpus} is not {setting}"
+        yield benchmark not in data["datasets"], path, "not in data.datasets"
     short = knowledge["stored_k"] < knowledge["k"]
-    yield short, f"{where}.knowledge.stored_k", "should be at least k"
+    yield short, "knowledge.stored_k", "should be at least k"
     for stage in get_args(Stage):
-        yield stage not in scale["resources"], f"{where}.resources", f"missing key {stage}"
-        path = f"{where}.resources.{stage}"
-        yield from _keys(path, scale["resources"][stage], f"stage {stage}", KEYS_OF_STAGE)
-    for name, model in scale["models"].items():
-        path, what = f"{where}.models.{name}", "needs hub, or bundled, pretrain or both of these"
-        yield not model or ("hub" in model and len(model) > 1), path, what
-        seen = {name}
-        while parent := model.get("pretrain", {}).get("start_from"):
-            yield parent in seen, f"{path}.pretrain.start_from", f"{parent} continues from itself"
+        yield stage not in scale["resources"], "resources", f"missing key {stage}"
+        needs = scale["resources"][stage]
+        yield from _keys(f"resources.{stage}", needs, f"stage {stage}", KEYS_OF_STAGE)
+    for name, model in models.items():
+        what = "needs hub, or bundled, pretrain or both of these"
+        yield not model or ("hub" in model and len(model) > 1), f"models.{name}", what
+    for path, parent in _find(scale, "models.*.pretrain.start_from"):
+        seen = {path.split(".")[1]}
+        while parent:
+            yield parent in seen, path, f"{parent} continues from itself"
+            yield "pretrain" not in models[parent], path, f"{parent} has no key pretrain"
             seen.add(parent)
-            model = scale["models"][parent]
-            what = f"{parent} has no key pretrain"
-            yield "pretrain" not in model, f"{path}.pretrain.start_from", what
-
-
-def _recipe(where: str, recipe: dict, scale: dict) -> Checks:
-    both = ("architecture" in recipe) == ("start_from" in recipe)
-    yield both, where, "needs one of architecture and start_from"
-    if shape := recipe.get("architecture"):
-        where = f"{where}.architecture"
+            parent = models[parent]["pretrain"].get("start_from")
+    for path, recipe in _find(scale, "models.*.pretrain"):
+        both = ("architecture" in recipe) == ("start_from" in recipe)
+        yield both, path, "needs one of architecture and start_from"
+    for path, shape in _find(scale, "models.*.pretrain.architecture"):
+        recipe = models[path.split(".")[1]]["pretrain"]
         longest = max(scale["encoding"]["block_length"], recipe["block_length"])
         short = shape.get("max_position_embeddings", longest) < longest
-        yield short, f"{where}.max_position_embeddings", f"should be at least {longest}"
+        yield short, f"{path}.max_position_embeddings", f"should be at least {longest}"
         heads, width = shape["num_attention_heads"], shape["hidden_size"]
         what = f"{2 * heads} should divide hidden_size {width}"
-        yield width % (2 * heads), f"{where}.num_attention_heads", what
+        yield width % (2 * heads), f"{path}.num_attention_heads", what
         what = f"should divide num_attention_heads {heads}"
-        yield heads % shape.get("num_key_value_heads", 1), f"{where}.num_key_value_heads", what
+        yield heads % shape.get("num_key_value_heads", 1), f"{path}.num_key_value_heads", what
 
 
 def _keys(where: str, entry: dict, choice: str, table: dict[str, str]) -> Checks:
