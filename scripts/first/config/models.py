@@ -37,7 +37,6 @@ C = Annotated[float, Field(gt=0, le=1), NoBool]
 HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
 ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
-HubName = Annotated[str, Field(pattern=f"^{HUB_NAME}$")]
 HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Partition = Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_.,-]*$")]
@@ -97,7 +96,7 @@ class Dataset(Model):
     max_test_rows: Rows = key("Use a seeded subset of this many test rows.", None)
     repo: HubId = key("Id on the hub; source hub needs it.", None)
     revision: Commit = key("Full commit on the hub; source hub needs it.", None)
-    name: HubName = key("Configuration of the hub dataset.", None)
+    name: str = key("Configuration of the hub dataset.", None, pattern=f"^{HUB_NAME}$")
 
 
 class Data(Model):
@@ -119,7 +118,6 @@ class Architecture(Model):
     intermediate_size: Size = key("Width of the feed-forward layers.")
     num_hidden_layers: Whole = key("Layers.", ge=1, le=4096)
     num_attention_heads: Whole = key("Attention heads; they divide the width.", ge=1, le=4096)
-    num_key_value_heads: Whole = key("Default: as many as attention heads.", None, ge=1, le=4096)
     max_position_embeddings: Size = key("Longest input in tokens.", None)
     tie_word_embeddings: bool = key("Share the matrix of input and output embeddings.", None)
     attention_bias: bool = key("Biases in the attention projections.", None)

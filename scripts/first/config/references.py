@@ -23,7 +23,7 @@ NAMES = {
     "scales.*.models.*.pretrain.tokenizer": "scales.*.tokenizers",
     "scales.*.models.*.pretrain.start_from": "scales.*.models",
 }
-# Keys that an entry needs, or may have (`?`), where another key, beside it or not, has this value.
+# Keys that an entry needs, or may have (`?`), where another key has this value.
 KEYS = {
     ("methods.*", "objective"): {
         "none": "model?",
@@ -39,8 +39,8 @@ KEYS_OF_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
 # Methods that tables and figures show by name, with their objectives.
 SHOWN = {"teacher": "teacher", "finetune": "hard_labels"}
 SHOWN |= {"distill": "knowledge", "first_ts": "knowledge"}
-# Names that paths of the workflow have in an entry's place.
-RESERVED = {"none", "pretrained", "tokenizers", "pairs"}
+# Folders that the workflow has beside those of a scale's models.
+RESERVED = {"pretrained", "tokenizers", "pairs"}
 # How many of train, validation and test a generated dataset has.
 SPLITS = {"csqa": 2, "boolq": 2, "obqa": 3, "alpaca": 1}
 Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
@@ -75,9 +75,6 @@ def _checks(config: dict) -> Checks:
         yield not trained, path, f"{name} trains no student"
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
-    for pattern in ("scales.*.tokenizers.*", "scales.*.models.*"):
-        for path, _ in _find(config, pattern):
-            yield path.split(".")[-1] in RESERVED, path, "reserved name; choose another"
     for name, scale in config["scales"].items():
         for wrong, path, what in _scale(scale):
             yield wrong, f"scales.{name}.{path}", what
@@ -111,6 +108,7 @@ def _scale(scale: dict) -> Checks:
         needs = scale["resources"][stage]
         yield from _keys(f"resources.{stage}", needs, f"stage {stage}", KEYS_OF_STAGE)
     for name, model in models.items():
+        yield name in RESERVED, f"models.{name}", "reserved name; choose another"
         what = "needs hub, or bundled, pretrain or both of these"
         yield not model or ("hub" in model and len(model) > 1), f"models.{name}", what
     for path, parent in _find(scale, "models.*.pretrain.start_from"):
@@ -131,8 +129,6 @@ def _scale(scale: dict) -> Checks:
         heads, width = shape["num_attention_heads"], shape["hidden_size"]
         what = f"{2 * heads} should divide hidden_size {width}"
         yield width % (2 * heads), f"{path}.num_attention_heads", what
-        what = f"should divide num_attention_heads {heads}"
-        yield heads % shape.get("num_key_value_heads", 1), f"{path}.num_key_value_heads", what
 
 
 def _keys(where: str, entry: dict, choice: str, table: dict[str, str]) -> Checks:

@@ -28,7 +28,7 @@ VALUES = {
 NAMES = ["unicode", "path separators", "shell metacharacters"]
 KINDS = ["removed", "renamed", "key of another type", "entry twice", *VALUES]
 # Numbers that others must fit: drawn apart they would not.
-STEERS = ("hidden_size", "num_attention_heads", "num_key_value_heads", "k", "stored_k")
+STEERS = ("hidden_size", "num_attention_heads", "k", "stored_k")
 STEERS += ("block_length", "max_position_embeddings")
 
 
