@@ -50,8 +50,7 @@ def check_references(config: dict) -> None:
     """Raise UserError, one line, for the first key that does not fit the others."""
     for wrong, where, what in _checks(config):
         if wrong:
-            advice = "" if what.endswith("?") else ": see config/README.md"
-            raise UserError(f"config: {where}: {what}{advice}")
+            raise UserError(f"config: {where}: {what}: see config/README.md")
 
 
 def _checks(config: dict) -> Checks:
