@@ -27,7 +27,6 @@ rule student_labels:
     params:
         launch=launched("student"),
         base=subpath(input.base, parent=True),
-        loss=["--objective", "hard_labels"],
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
@@ -37,13 +36,14 @@ rule student_labels:
         python -m {params.launch:q} scripts.student \
             --model {params.base:q} \
             --train {input.train:q} --validation {input.validation:q} \
-            --method {wildcards.method} {params.loss:q} {params.training:q} \
+            --method {wildcards.method} --objective hard_labels \
+            {params.training:q} \
             --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
         """
 
 
-use rule student_labels as student_knowledge with:
-    # Instead: match the teacher's recalibrated top-k knowledge (Eq. 5).
+rule student_knowledge:
+    """Train one student to match the teacher's recalibrated top-k knowledge (Eq. 5)."""
     input:
         base=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
         train="results/{scale}/data/{corpus}/train.parquet",
@@ -55,16 +55,48 @@ use rule student_labels as student_knowledge with:
             lambda w: METHODS[w.method].get("c") == "selected",
             then="results/{scale}/temperature/{family}/{corpus}/selected.json",
         ),
+    output:
+        model="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/model.safetensors",
+        config="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/config.json",
+        validation="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/validation.json",
+        record="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/record.json",
+    log:
+        "logs/{scale}/student/{family}/{corpus}/{method}/seed{seed}.log",
+    benchmark:
+        "benchmarks/{scale}/student/{family}/{corpus}/{method}/seed{seed}.tsv"
     wildcard_constraints:
         method=one_of(of_objective("knowledge")),
+    conda:
+        environment("train")
+    threads: lambda w: declared(w, "student")["threads"]
+    resources:
+        **resources_of("student"),
+        slurm_extra=warned("student"),
     params:
-        # --objective, --recalibration and its --c, --delta or --ls-space are keys of the method,
-        # which may have its own --student-side and --ts-positions too.
-        loss=lambda w, input: options(
-            knowledge=os.path.dirname(input.manifest),
-            pair=input.pair,
-            k=scale_of(w)["knowledge"]["k"],
-            **{key: scale_of(w)["student"][key] for key in ("student_side", "ts_positions")}
-            | METHODS[w.method]
-            | ({"c": None, "selected": input.selected} if input.selected else {}),
+        launch=launched("student"),
+        base=subpath(input.base, parent=True),
+        knowledge=subpath(input.manifest, parent=True),
+        k=lambda w: scale_of(w)["knowledge"]["k"],
+        student_side=lambda w: scale_of(w)["student"]["student_side"],
+        ts_positions=lambda w: scale_of(w)["student"]["ts_positions"],
+        # Keys of the method: --objective, --recalibration with its --c (or --selected with a file),
+        # --delta or --ls-space; its own --student-side and --ts-positions take precedence.
+        method=lambda w, input: options(
+            **METHODS[w.method]
+            | ({"c": None, "selected": input.selected} if input.selected else {})
         ),
+        training=lambda w: training_options(w, "student", w.seed),
+        folder=subpath(output.record, parent=True),
+        state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
+        code=fingerprint("student"),
+    shell:
+        """
+        python -m {params.launch:q} scripts.student \
+            --model {params.base:q} \
+            --train {input.train:q} --validation {input.validation:q} \
+            --knowledge {params.knowledge:q} --pair {input.pair:q} --k {params.k} \
+            --student-side {params.student_side} --ts-positions {params.ts_positions} \
+            --method {wildcards.method} {params.method:q} \
+            {params.training:q} \
+            --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
+        """
