@@ -24,13 +24,12 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     import torch
 
     from scripts.first.models.chunking import CACHED, rows_at_once, spans
-    from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_questions
+    from scripts.first.models.encoding import candidate_ids, encode_prompts
     from scripts.first.models.inference import check_finite, iterate_logits
 
-    known = encode_questions(rows, tokenizer)
-    ids = candidate_ids(rows, tokenizer, known)
+    ids = candidate_ids(rows, tokenizer)
     gold = ids[np.arange(len(rows)), [list(r["candidates"]).index(r["answer"]) for r in rows]]
-    encoded = encode_prompts(rows, tokenizer, known)
+    encoded = encode_prompts(rows, tokenizer)
     log_probs = np.zeros(ids.shape)
     top = np.zeros((len(rows), RANKS))
     hit = np.zeros((len(rows), RANKS), dtype=bool)

@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> int:
         weights_digest,
     )
     from scripts.first.models.determinism import seed_everything
-    from scripts.first.models.encoding import check_candidates, encode_rows
+    from scripts.first.models.encoding import encode_rows
     from scripts.first.models.tokenizer import load_tokenizer
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
@@ -54,10 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     location, record = verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.data)
-    known = check_candidates(rows, tokenizer)
-    encoded, report = encode_rows(
-        rows, tokenizer, arguments.block_length, arguments.append_eos, known
-    )
+    encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
     config = load_config(location)

@@ -12,7 +12,6 @@ from scripts.first.errors import UserError
 from scripts.first.models.encoding import (
     NO_LABEL,
     candidate_ids,
-    check_candidates,
     encode_prompts,
     encode_rows,
     row_hash,
@@ -128,7 +127,7 @@ def test_unusable_candidates_are_refused():
     refused({**row, **good, "candidates": ["a", "", "c", "d", "e"]}, "is 0 tokens")
     refused({**row, **good, "candidates": ["a", "b", "c", "d", "d"]}, "share a token")
     refused({**row, "answer": "a", "response": "b)."}, "does not begin with")
-    refused({**row, **good, "candidates": []}, "no candidates")
+    refused({**row, **good, "candidates": []}, "number of candidates")
     refused({**row, **good, "candidates": list("abcd")}, "candidates")  # rows differ in number
     refused({**row, "answer": None}, "answer")
     refused({**row, "answer": "f"}, "answer")
@@ -162,5 +161,4 @@ def test_candidates_are_checked_before_training():
     """A training table whose answer is not a candidate is refused before a model is loaded."""
     row = {**tiny.choice_rows(1)[0], "answer": "z"}
     with pytest.raises(UserError, match="train/000000"):
-        check_candidates([row], tiny.tokenizer())
-    assert check_candidates([{**row, "candidates": []}], tiny.tokenizer()) == {}
+        encode_rows([row], tiny.tokenizer(), 512)

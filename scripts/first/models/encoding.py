@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -19,7 +18,6 @@ from scripts.first.errors import UserError
 from scripts.first.models.tokenizer import TextTokenizer
 
 NO_LABEL = -100
-Encodings = dict[str, list[int]]  # ids by text, of one tokenizer
 
 
 @dataclass(frozen=True)
@@ -61,35 +59,24 @@ def row_hash(input_ids: np.ndarray, prompt_length: int) -> bytes:
     return hashlib.blake2b(content, digest_size=16).digest()
 
 
-def encode_texts(
-    texts: Iterable[str], tokenizer: TextTokenizer, known: Encodings | None = None
-) -> Encodings:
-    """`known` and the ids of each other distinct text, encoded in one call."""
-    known = known or {}
-    new = [text for text in dict.fromkeys(texts) if text not in known]
-    return {**known, **dict(zip(new, tokenizer.encode_many(new), strict=True))}
-
-
 def encode_rows(
-    rows: list[dict],
-    tokenizer: TextTokenizer,
-    block_length: int,
-    append_eos: bool = True,
-    known: Encodings | None = None,
+    rows: list[dict], tokenizer: TextTokenizer, block_length: int, append_eos: bool = True
 ) -> tuple[list[EncodedRow], EncodingReport]:
     """Encode training rows, at most `block_length` ids each (EOS counted if it is appended).
 
     In rows that are too long, the part of the prompt between shorten_start and shorten_end is
     shortened; without such a part the response is cut and loses its EOS; a row whose prompt alone
-    fills the block is dropped. All three are counted in the report.
+    fills the block is dropped. All three are counted in the report. Raises UserError for candidates
+    that cannot be scored, before anything is trained on them.
     """
-    texts = (text for row in rows for text in (row["prompt"], row["prompt"] + row["response"]))
-    encodings = encode_texts(texts, tokenizer, known)
+    encodings = _encode(rows, tokenizer)
     report = EncodingReport()
     encoded = []
     for row in rows:
         prompt_ids, ids = encodings[row["prompt"]], encodings[row["prompt"] + row["response"]]
         _require_prefix(row, prompt_ids, ids)
+        if row["candidates"]:
+            _candidate_ids(row, encodings)
         last_label = tokenizer.eos_id if append_eos else NO_LABEL
         if len(ids) + append_eos > block_length:
             if row["shorten_start"] >= 0:
@@ -108,13 +95,32 @@ def encode_rows(
     return encoded, report
 
 
-def encode_prompts(
-    rows: list[dict], tokenizer: TextTokenizer, known: Encodings | None = None
-) -> list[EncodedRow]:
+def encode_prompts(rows: list[dict], tokenizer: TextTokenizer) -> list[EncodedRow]:
     """Encode test prompts, never truncated; one supervised position each, the answer's."""
-    encodings = encode_texts((row["prompt"] for row in rows), tokenizer, known)
-    prompts = [encodings[row["prompt"]] for row in rows]
+    prompts = tokenizer.encode_many([row["prompt"] for row in rows])
     return [_row(row, ids, len(ids), NO_LABEL) for row, ids in zip(rows, prompts, strict=True)]
+
+
+def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
+    """(rows, candidates) int64: token id of each candidate in the context of its row's prompt.
+
+    Derived from encode(prompt + candidate) and encode(prompt), never from a table. Raises UserError
+    if a candidate is not exactly one token after the prompt, two candidates share an id, the answer
+    is not a candidate, the response does not begin with its token, or rows differ in their number
+    of candidates.
+    """
+    for row in rows:
+        if len(row["candidates"]) != len(rows[0]["candidates"]):
+            raise UserError(f"another number of candidates: row {row['id']}: use one benchmark")
+    encodings = _encode(rows, tokenizer)
+    return np.asarray([_candidate_ids(row, encodings) for row in rows], dtype=np.int64)
+
+
+def _encode(rows: list[dict], tokenizer: TextTokenizer) -> dict[str, list[int]]:
+    """Ids by text: each prompt, alone, with its response and with each candidate."""
+    parts = ((row, end) for row in rows for end in ("", row["response"], *row["candidates"]))
+    texts = list(dict.fromkeys(row["prompt"] + end for row, end in parts))
+    return dict(zip(texts, tokenizer.encode_many(texts), strict=True))
 
 
 def _row(row: dict, ids: list[int], prompt_length: int, last_label: int) -> EncodedRow:
@@ -124,42 +130,17 @@ def _row(row: dict, ids: list[int], prompt_length: int, last_label: int) -> Enco
     return EncodedRow(row["id"], input_ids, prompt_length, labels, identity)
 
 
-def encode_questions(rows: list[dict], tokenizer: TextTokenizer) -> Encodings:
-    """Ids of all texts of questions: prompts, with their response and with each candidate."""
-    parts = ((row, end) for row in rows for end in ("", row["response"], *row["candidates"]))
-    return encode_texts((row["prompt"] + end for row, end in parts), tokenizer)
-
-
-def candidate_ids(
-    rows: list[dict], tokenizer: TextTokenizer, known: Encodings | None = None
-) -> np.ndarray:
-    """(rows, candidates) int64: token id of each candidate in the context of its row's prompt.
-
-    Derived from encode(prompt + candidate) and encode(prompt), never from a table. Raises UserError
-    if a candidate is not exactly one token after the prompt, two candidates share an id, the answer
-    is not a candidate, the response does not begin with its token, or rows differ in their number
-    of candidates.
-    """
-    for row in rows:
-        if row["answer"] not in row["candidates"]:
-            raise UserError(
-                f"no candidates, or the answer is none of them: row {row['id']}: answer "
-                f"{row['answer']!r}: use the test split of a benchmark"
-            )
-        if len(row["candidates"]) != len(rows[0]["candidates"]):
-            raise UserError(f"another number of candidates: row {row['id']}: use one benchmark")
-    encodings = encode_questions(rows, tokenizer) if known is None else known
-    return np.asarray([_candidate_ids(row, encodings) for row in rows], dtype=np.int64)
-
-
-def _candidate_ids(row: dict, encodings: Encodings) -> list[int]:
-    prompt, where = row["prompt"], f"row {row['id']}"
-    prompt_ids, response_ids = encodings[prompt], encodings[prompt + row["response"]]
-    n = len(prompt_ids)
-    ids = []
+def _candidate_ids(row: dict, encodings: dict[str, list[int]]) -> list[int]:
+    prompt, where, answer = row["prompt"], f"row {row['id']}", row["answer"]
+    if answer not in row["candidates"]:
+        raise UserError(
+            f"no candidates, or the answer is none of them: {where}: answer {answer!r}: "
+            "use the questions of a benchmark"
+        )
+    n, ids = len(encodings[prompt]), []
     for candidate in row["candidates"]:
         with_candidate = encodings[prompt + candidate]
-        _require_prefix(row, prompt_ids, with_candidate)
+        _require_prefix(row, encodings[prompt], with_candidate)
         if len(with_candidate) != n + 1:
             raise UserError(
                 f"candidate {candidate!r} is {len(with_candidate) - n} tokens: {where}: each must "
@@ -168,24 +149,12 @@ def _candidate_ids(row: dict, encodings: Encodings) -> list[int]:
         ids.append(with_candidate[n])
     if len(set(ids)) != len(ids):
         raise UserError(f"two candidates share a token id: {where}: {ids}: use another tokenizer")
-    if response_ids[n : n + 1] != [ids[list(row["candidates"]).index(row["answer"])]]:
+    if encodings[prompt + row["response"]][: n + 1] != encodings[prompt + answer]:
         raise UserError(
             f"the response does not begin with the answer's token: {where}: "
-            f"answer {row['answer']!r}, response {row['response'][:40]!r}: correct the row"
+            f"answer {answer!r}, response {row['response'][:40]!r}: correct the row"
         )
     return ids
-
-
-def check_candidates(rows: list[dict], tokenizer: TextTokenizer) -> Encodings:
-    """Raise UserError before training if the candidates of questions cannot be scored.
-
-    Returns the encodings that it needed, none for instruction rows.
-    """
-    if not rows[0]["candidates"]:
-        return {}
-    known = encode_questions(rows, tokenizer)
-    candidate_ids(rows, tokenizer, known)
-    return known
 
 
 def _require_prefix(row: dict, prompt_ids: list[int], ids: list[int]) -> None:

@@ -25,7 +25,7 @@ from scripts.first.models.checkpoints import (
     weights_digest,
 )
 from scripts.first.models.determinism import seed_everything
-from scripts.first.models.encoding import EncodedRow, EncodingReport, check_candidates, encode_rows
+from scripts.first.models.encoding import EncodedRow, EncodingReport, encode_rows
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
 from scripts.first.provenance.made_by import provenance
 from scripts.first.runtime.state import remove_state
@@ -114,8 +114,7 @@ def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
     """Encode the train and validation splits with the base checkpoint's tokenizer."""
     tokenizer = load_tokenizer(base)
     rows, validation_rows = read_rows(arguments.train), read_rows(arguments.validation)
-    known = check_candidates([*rows, *validation_rows], tokenizer)
-    how = (tokenizer, arguments.block_length, arguments.append_eos, known)
+    how = (tokenizer, arguments.block_length, arguments.append_eos)
     encoded, report = encode_rows(rows, *how)
     validation, _ = encode_rows(validation_rows, *how)
     if not encoded or not validation:
