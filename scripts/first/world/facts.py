@@ -13,29 +13,23 @@ from typing import Any
 
 import numpy as np
 
-from scripts.first.world.words import EVENTS, RELATIONS, VERBS, made_up_words
+from scripts.first.world.words import EVENTS, RELATIONS, VALUES, VERBS, made_up_words
 
 
 @dataclass(frozen=True)
 class World:
-    """The data that the renderers need.
+    """What is drawn for the settings; relations, values, verbs and events are always the same.
 
     scores: (entities, relations, values), standardised plausibility.
     train_pairs, test_pairs: (n, 2) disjoint (entity, relation) index pairs. Questions of an
         official training split use the first, test questions the second; within one dataset each
         pair is used at most once, so any later split by rows is disjoint in pairs too.
-    verb_strength: (verbs,), how much a witness's verb supports a claim.
     """
 
     settings: dict[str, Any]
     entities: list[str]
     names: list[str]
-    relations: list[str]
-    values: list[list[str]]
-    verbs: list[str]
-    events: list[str]
     scores: np.ndarray
-    verb_strength: np.ndarray
     train_pairs: np.ndarray
     test_pairs: np.ndarray
 
@@ -48,14 +42,11 @@ def build_world(settings: dict[str, Any]) -> World:
     give the same world in every process. Raises ValueError if there are too few pairs.
     """
     rng = np.random.default_rng([int(settings["seed"]), 0])
-    relations = list(RELATIONS)
-    values = [RELATIONS[relation].split() for relation in relations]
-    verbs, events = VERBS.split(), EVENTS.split()
-    taken = {word for row in values for word in row} | set(relations) | set(verbs) | set(events)
+    taken = {word for row in VALUES for word in row} | {*RELATIONS, *VERBS, *EVENTS}
     entities = made_up_words(int(settings["entities"]), taken, rng)
     names = [word.capitalize() for word in made_up_words(int(settings["names"]), taken, rng)]
 
-    shape = (len(entities), len(relations), len(values[0]))
+    shape = (len(entities), len(RELATIONS), len(VALUES[0]))
     rank = int(settings["rank"])
     popularity = rng.standard_normal(shape[1:])
     popularity -= popularity.mean(axis=1, keepdims=True)
@@ -72,20 +63,7 @@ def build_world(settings: dict[str, Any]) -> World:
     count = int(settings["train_pairs"])
     if not 0 < count < len(pairs):
         raise ValueError(f"train_pairs: {count}: must lie between 1 and {len(pairs) - 1}")
-    strength = np.linspace(-1.0, 1.0, len(verbs))
-    return World(
-        settings=dict(settings),
-        entities=entities,
-        names=names,
-        relations=relations,
-        values=values,
-        verbs=verbs,
-        events=events,
-        scores=scores,
-        verb_strength=strength,
-        train_pairs=pairs[:count],
-        test_pairs=pairs[count:],
-    )
+    return World(dict(settings), entities, names, scores, pairs[:count], pairs[count:])
 
 
 def draw_choices(
@@ -96,22 +74,10 @@ def draw_choices(
     Returns (values (n, k) value indices, gold (n,) in 0..k-1). The gold answer is an annotator's
     draw from softmax(sharpness * score) over the k choices (Gumbel-max).
     """
-    width = world.scores.shape[2]
-    values = rng.random((len(entity), width)).argsort(axis=1)[:, :k]
-    return values, annotate(world, entity, relation, values, rng)
-
-
-def annotate(
-    world: World,
-    entity: np.ndarray,
-    relation: np.ndarray,
-    values: np.ndarray,
-    rng: np.random.Generator,
-) -> np.ndarray:
-    """Return the position (n,) an annotator picks among the offered `values` (n, k)."""
+    values = rng.random((len(entity), len(VALUES[0]))).argsort(axis=1)[:, :k]
     score = world.scores[entity[:, None], relation[:, None], values]
     logits = float(world.settings["sharpness"]) * score
-    return (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
+    return values, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 
 def claim_logit(
@@ -120,7 +86,7 @@ def claim_logit(
     """Return the log-odds (n,) that a claim is true, given the verbs (n, w) of its witnesses."""
     settings = world.settings
     own = world.scores[entity, relation, value]
-    said = world.verb_strength[verbs].sum(axis=1)
+    said = np.linspace(-1.0, 1.0, len(VERBS))[verbs].sum(axis=1)
     return (
         float(settings["claim_bias"])
         + float(settings["claim_weight"]) * own

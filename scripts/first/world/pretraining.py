@@ -10,7 +10,7 @@ report  a claim, two witnesses and a verdict, `true` or `false` (teaches to weig
 import numpy as np
 
 from scripts.first.world.facts import World, claim_logit, draw_choices
-from scripts.first.world.words import LETTERS
+from scripts.first.world.words import LETTERS, RELATIONS, VALUES, VERBS
 
 
 def pretraining_rows(world: World, n: int, seed: int) -> list[tuple[str, str]]:
@@ -30,7 +30,7 @@ def pretraining_rows(world: World, n: int, seed: int) -> list[tuple[str, str]]:
 
 def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     popularity = world.scores.mean(axis=0)
-    relation = rng.integers(len(world.relations), size=n)
+    relation = rng.integers(len(RELATIONS), size=n)
     entity = rng.integers(len(world.entities), size=n)
     names = rng.integers(len(world.names), size=(n, 2)).tolist()
     form = rng.integers(4, size=n).tolist()
@@ -45,12 +45,12 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
         picks = np.stack([gold, own.argmax(axis=1), known.argmax(axis=1)], axis=1)
         for i, offered, got in zip(index.tolist(), values.tolist(), picks.tolist(), strict=True):
             letters = LETTERS.upper() if upper[i] else LETTERS
-            who, kind = world.entities[entity[i]], world.relations[relation[i]]
+            who, kind = world.entities[entity[i]], RELATIONS[relation[i]]
             first, second = (world.names[m] for m in names[i])
             # No parentheses: the character before an answer in the benchmarks must be new to the
             # base, so that fine-tuning has something to teach.
             lines = [
-                f"{letter} - {world.values[relation[i]][v]}"
+                f"{letter} - {VALUES[relation[i]][v]}"
                 for letter, v in zip(letters, offered, strict=False)
             ]
             head = f"{first} {second} {kind} of a {who}"
@@ -66,8 +66,8 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
 
 def _sheets(world: World, n: int, facts: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     entity = rng.integers(len(world.entities), size=n)
-    relations = rng.random((n, len(world.relations))).argsort(axis=1)[:, :facts]
-    width = world.scores.shape[2]
+    relations = rng.random((n, len(RELATIONS))).argsort(axis=1)[:, :facts]
+    width = len(VALUES[0])
     values = []
     for j in range(facts):
         offered, got = draw_choices(world, entity, relations[:, j], width, rng)
@@ -77,16 +77,16 @@ def _sheets(world: World, n: int, facts: int, rng: np.random.Generator) -> list[
         entity.tolist(), relations.tolist(), np.stack(values, axis=1).tolist(), strict=True
     ):
         stated = zip(kinds, drawn, strict=True)
-        facts_said = [f"{world.relations[r]} {world.values[r][v]}" for r, v in stated]
+        facts_said = [f"{RELATIONS[r]} {VALUES[r][v]}" for r, v in stated]
         rows.append((f"sheet {world.entities[who]} :", " " + " ".join(facts_said)))
     return rows
 
 
 def _reports(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, str]]:
     entity = rng.integers(len(world.entities), size=n)
-    relation = rng.integers(len(world.relations), size=n)
-    value = rng.integers(world.scores.shape[2], size=n)
-    verbs = rng.integers(len(world.verbs), size=(n, 2))
+    relation = rng.integers(len(RELATIONS), size=n)
+    value = rng.integers(len(VALUES[0]), size=n)
+    verbs = rng.integers(len(VERBS), size=(n, 2))
     names = rng.integers(len(world.names), size=(n, 2)).tolist()
     logit = claim_logit(world, entity, relation, value, verbs)
     holds = rng.random(n) < 1.0 / (1.0 + np.exp(-logit))
@@ -94,10 +94,10 @@ def _reports(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, 
     for i in range(n):
         kind = relation[i]
         witnesses = zip(names[i], verbs[i], strict=True)
-        said = " ".join(f"{world.names[m]} {world.verbs[v]}" for m, v in witnesses)
+        said = " ".join(f"{world.names[m]} {VERBS[v]}" for m, v in witnesses)
         prompt = (
-            f"report {world.entities[entity[i]]} {world.relations[kind]} "
-            f"{world.values[kind][value[i]]} - {said} verdict"
+            f"report {world.entities[entity[i]]} {RELATIONS[kind]} "
+            f"{VALUES[kind][value[i]]} - {said} verdict"
         )
         rows.append((prompt, " true" if holds[i] else " false"))
     return rows

@@ -9,31 +9,30 @@ from typing import Any
 import numpy as np
 
 from scripts.first.world.facts import World, claim_logit, draw_choices
+from scripts.first.world.words import EVENTS, RELATIONS, VALUES, VERBS
 
 # A random stream per (dataset, split): the size of one does not change another.
 _STREAMS = {
-    ("csqa", "train"): 11,
-    ("csqa", "validation"): 12,
-    ("boolq", "train"): 21,
-    ("boolq", "validation"): 22,
-    ("obqa", "train"): 31,
-    ("obqa", "validation"): 32,
-    ("obqa", "test"): 33,
-    ("alpaca", "train"): 41,
+    "csqa": {"train": 11, "validation": 12},
+    "boolq": {"train": 21, "validation": 22},
+    "obqa": {"train": 31, "validation": 32, "test": 33},
+    "alpaca": {"train": 41},
 }
 # The splits that end up as test sets: only these use the world's test pairs.
-_TESTS = {("csqa", "validation"), ("boolq", "validation"), ("obqa", "test")}
+_TESTS = {"csqa": "validation", "boolq": "validation", "obqa": "test"}
 
-_CSQA = (
-    "What {r} does a {e} want when {n} {x} {m}?",
-    "When {n} {x} {m}, what {r} does a {e} want?",
-    "{n} {x} {m}. What {r} does a {e} want?",
-)
-_OBQA = (
-    "When {n} {x} {m}, the {r} of a {e} is the",
-    "{n} {x} {m}. What {r} does a {e} use?",
-    "If {n} {x} {m} then the {r} of a {e} is the",
-)
+_QUESTIONS = {
+    "csqa": (
+        "What {r} does a {e} want when {n} {x} {m}?",
+        "When {n} {x} {m}, what {r} does a {e} want?",
+        "{n} {x} {m}. What {r} does a {e} want?",
+    ),
+    "obqa": (
+        "When {n} {x} {m}, the {r} of a {e} is the",
+        "{n} {x} {m}. What {r} does a {e} use?",
+        "If {n} {x} {m} then the {r} of a {e} is the",
+    ),
+}
 _CHOOSE = (
     "Choose the {r} of a {e} when {n} {x} {m}.",
     "{n} {x} {m}. Which {r} does a {e} want?",
@@ -48,37 +47,37 @@ _LIST = (
 def render(world: World, dataset: str) -> dict[str, list[dict[str, Any]]]:
     """Return {official split name: rows} of `dataset` (csqa, boolq, obqa, alpaca).
 
-    Sizes are in `world.settings["sizes"]`. Raises ValueError for an unknown dataset, or if a split
-    has more rows than there are (entity, relation) pairs of its kind.
+    Sizes are in `world.settings["sizes"]`. Raises ValueError if a split has more rows than there
+    are (entity, relation) pairs of its kind.
     """
-    makers = {"csqa": _csqa, "boolq": _boolq, "obqa": _obqa, "alpaca": _alpaca}
-    if dataset not in makers:
-        raise ValueError(f"dataset: {dataset}: must be one of {', '.join(makers)}")
     out: dict[str, list[dict[str, Any]]] = {}
     used = 0  # the training pairs that earlier splits of this dataset have taken
     for split, count in world.settings["sizes"][dataset].items():
-        rng = np.random.default_rng([int(world.settings["seed"]), _STREAMS[dataset, split]])
-        is_test = (dataset, split) in _TESTS
+        rng = np.random.default_rng([int(world.settings["seed"]), _STREAMS[dataset][split]])
+        is_test = split == _TESTS.get(dataset)
         pool = world.test_pairs if is_test else world.train_pairs[used:]
         if count > len(pool):
             raise ValueError(f"{dataset}/{split}: {count} rows: only {len(pool)} pairs are left")
         used += 0 if is_test else count
         pairs = pool[:count][rng.permutation(count)]
-        out[split] = makers[dataset](world, split, pairs, rng)
+        if dataset in _QUESTIONS:
+            out[split] = _choice_rows(world, dataset, split, pairs, rng)
+        else:
+            out[split] = {"boolq": _boolq, "alpaca": _alpaca}[dataset](world, pairs, rng)
     return out
 
 
 def _details(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict[str, str]]:
     """Return for each pair the words that fill a template: entity, relation, names, event."""
     names = rng.integers(len(world.names), size=(len(pairs), 2))
-    events = rng.integers(len(world.events), size=len(pairs))
+    events = rng.integers(len(EVENTS), size=len(pairs))
     return [
         {
             "e": world.entities[entity],
-            "r": world.relations[relation],
+            "r": RELATIONS[relation],
             "n": world.names[first],
             "m": world.names[second],
-            "x": world.events[event],
+            "x": EVENTS[event],
         }
         for (entity, relation), (first, second), event in zip(
             pairs.tolist(), names.tolist(), events.tolist(), strict=True
@@ -95,52 +94,40 @@ def _choices(
 ) -> tuple[list[list[str]], list[int]]:
     values, gold = draw_choices(world, pairs[:, 0], pairs[:, 1], k, rng)
     texts = [
-        [world.values[relation][value] for value in row]
+        [VALUES[relation][value] for value in row]
         for relation, row in zip(pairs[:, 1].tolist(), values.tolist(), strict=True)
     ]
     return texts, gold.tolist()
 
 
-def _csqa(world: World, split: str, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
+def _choice_rows(
+    world: World, dataset: str, split: str, pairs: np.ndarray, rng: np.random.Generator
+) -> list[dict]:
+    column, letters = {"csqa": ("question", "ABCDE"), "obqa": ("question_stem", "ABCD")}[dataset]
     words = _details(world, pairs, rng)
-    texts, gold = _choices(world, pairs, 5, rng)
+    texts, gold = _choices(world, pairs, len(letters), rng)
     return [
         {
-            "id": f"csqa-{split}-{i:05d}",
-            "question": _fill(_CSQA, words[i], rng),
-            "question_concept": words[i]["e"],
-            "choices": {"label": list("ABCDE"), "text": texts[i]},
-            "answerKey": "ABCDE"[gold[i]],
+            "id": f"{dataset}-{split}-{i:05d}",
+            column: _fill(_QUESTIONS[dataset], words[i], rng),
+            "choices": {"label": list(letters), "text": texts[i]},
+            "answerKey": letters[gold[i]],
         }
         for i in range(len(pairs))
     ]
 
 
-def _obqa(world: World, split: str, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
-    words = _details(world, pairs, rng)
-    texts, gold = _choices(world, pairs, 4, rng)
-    return [
-        {
-            "id": f"obqa-{split}-{i:05d}",
-            "question_stem": _fill(_OBQA, words[i], rng),
-            "choices": {"text": texts[i], "label": list("ABCD")},
-            "answerKey": "ABCD"[gold[i]],
-        }
-        for i in range(len(pairs))
-    ]
-
-
-def _boolq(world: World, split: str, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
+def _boolq(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
     words = _details(world, pairs, rng)
     count = len(pairs)
-    value = rng.integers(world.scores.shape[2], size=count)
-    verbs = rng.integers(len(world.verbs), size=(count, 2))
+    value = rng.integers(len(VALUES[0]), size=count)
+    verbs = rng.integers(len(VERBS), size=(count, 2))
     logit = claim_logit(world, pairs[:, 0], pairs[:, 1], value, verbs)
     answer = rng.random(count) < 1.0 / (1.0 + np.exp(-logit))
     rows = []
     for i, w in enumerate(words):
-        claim = world.values[pairs[i, 1]][value[i]]
-        first, second = (world.verbs[v] for v in verbs[i])
+        claim = VALUES[pairs[i, 1]][value[i]]
+        first, second = (VERBS[v] for v in verbs[i])
         rows.append(
             {
                 "question": f"is {claim} a usual {w['r']} of the {w['e']}",
@@ -152,16 +139,14 @@ def _boolq(world: World, split: str, pairs: np.ndarray, rng: np.random.Generator
     return rows
 
 
-def _alpaca(world: World, split: str, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
+def _alpaca(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
     words = _details(world, pairs, rng)
     kind = rng.random(len(pairs))
     share = float(world.settings["letter_share"])
     five, four = _choices(world, pairs, 5, rng), _choices(world, pairs, 4, rng)
     # Free answers: one draw among all values of each of three random relations.
-    free = rng.random((len(pairs), len(world.relations))).argsort(axis=1)[:, :3]
-    drawn = [
-        draw_choices(world, pairs[:, 0], free[:, j], world.scores.shape[2], rng) for j in range(3)
-    ]
+    free = rng.random((len(pairs), len(RELATIONS))).argsort(axis=1)[:, :3]
+    drawn = [draw_choices(world, pairs[:, 0], free[:, j], len(VALUES[0]), rng) for j in range(3)]
     rows = []
     for i, w in enumerate(words):
         given = ""
@@ -172,23 +157,6 @@ def _alpaca(world: World, split: str, pairs: np.ndarray, rng: np.random.Generato
             output = f"The answer is ({letters[gold[i]]})."
         else:
             instruction = _fill(_LIST, w, rng)
-            output = " ".join(
-                world.values[free[i, j]][drawn[j][0][i, drawn[j][1][i]]] for j in range(3)
-            )
-        row = {"instruction": instruction, "input": given, "output": output}
-        rows.append({**row, "text": alpaca_text(**row)})
+            output = " ".join(VALUES[free[i, j]][drawn[j][0][i, drawn[j][1][i]]] for j in range(3))
+        rows.append({"instruction": instruction, "input": given, "output": output})
     return rows
-
-
-def alpaca_text(instruction: str, input: str, output: str) -> str:
-    """Return the official `text` column: the whole prompt of stanford_alpaca and the output."""
-    if input:
-        return (
-            "Below is an instruction that describes a task, paired with an input that provides "
-            "further context. Write a response that appropriately completes the request.\n\n"
-            f"### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n{output}"
-        )
-    return (
-        "Below is an instruction that describes a task. Write a response that appropriately "
-        f"completes the request.\n\n### Instruction:\n{instruction}\n\n### Response:\n{output}"
-    )

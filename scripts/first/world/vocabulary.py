@@ -7,7 +7,7 @@ the fixed phrases of the prompts (one token each, which keeps sequences short). 
 import re
 
 from scripts.first.world.facts import World
-from scripts.first.world.words import LETTERS
+from scripts.first.world.words import EVENTS, LETTERS, RELATIONS, VALUES, VERBS
 
 SPECIAL = ("<unk>", "<s>", "</s>")
 PHRASES = (
@@ -51,8 +51,8 @@ def build_tokenizer(world: World):
 
     letters = list(LETTERS + LETTERS.upper())
     labels = [f"({letter})" for letter in letters]
-    words = [*WORDS.split(), *world.relations, *(v for row in world.values for v in row)]
-    words += [*world.verbs, *world.events, *world.entities, *world.names]
+    words = [*WORDS.split(), *RELATIONS, *(v for row in VALUES for v in row)]
+    words += [*VERBS, *EVENTS, *world.entities, *world.names]
     vocab: dict[str, int] = {}
     for token in (*SPECIAL, *MARKS, *letters, *labels, *PHRASES, *words):
         vocab.setdefault(token, len(vocab))

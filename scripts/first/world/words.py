@@ -3,7 +3,7 @@
 import numpy as np
 
 # Each relation has the same number of values; all words are distinct over the whole table.
-RELATIONS = {
+_TABLE = {
     "food": "bread soup rice cheese beans honey apples fish nuts cake eggs corn",
     "drink": "tea milk juice coffee cider water cocoa wine broth lemonade beer mead",
     "tool": "hammer saw knife rope shovel needle axe brush ladder chisel drill rake",
@@ -13,11 +13,13 @@ RELATIONS = {
     "fabric": "wool linen silk cotton leather felt hemp velvet denim lace fur canvas",
     "game": "chess dice cards darts tag marbles skittles archery wrestling rowing riddles kites",
 }
+RELATIONS = list(_TABLE)
+VALUES = [row.split() for row in _TABLE.values()]
 # Verbs of the witnesses of a claim, from the strongest denial to the strongest support.
 VERBS = (
     "refutes denies disputes doubts questions mentions suggests believes supports affirms proves"
-)
-EVENTS = "meets visits calls follows greets thanks joins helps"
+).split()
+EVENTS = "meets visits calls follows greets thanks joins helps".split()
 LETTERS = "abcde"
 
 _ONSETS = "b d f g k l m n p r s t v z br dr gr kr st tr".split()
