@@ -26,7 +26,6 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "alpaca": ("instruction", "input", "output"),
     "pretraining": ("prompt", "response"),
 }
-TABLES = (".parquet", ".json", ".jsonl", ".csv")
 
 Rows = list[dict[str, Any]]
 
@@ -88,22 +87,15 @@ def from_world(
     identity: dict[str, Any] = {"kind": "world", "settings": settings}
     try:
         world = tiny.build_world(settings)
-        if dataset == "pretraining":
-            if not rows or rows < 1:
-                raise UserError("no size: dataset pretraining: set --max-train-rows")
-            pairs = tiny.pretraining_rows(world, rows, seed)
-            splits = {"train": [{"prompt": prompt, "response": text} for prompt, text in pairs]}
-            identity |= {"rows": rows, "seed": seed}
-        else:
-            splits = tiny.render(world, dataset)
+        if dataset != "pretraining":
+            return Official(tiny.render(world, dataset), identity)
+        pairs = tiny.pretraining_rows(world, rows or 0, seed)
     except KeyError as error:
         raise UserError(f"world settings: {dataset}: no {error}: add it") from None
     except (TypeError, ValueError) as error:
         raise UserError(f"world settings: {dataset}: {error}: correct the settings") from None
-    columns = COLUMNS[dataset]
-    return Official(
-        {s: [{c: r[c] for c in columns} for r in p] for s, p in splits.items()}, identity
-    )
+    splits = {"train": [{"prompt": prompt, "response": text} for prompt, text in pairs]}
+    return Official(splits, {**identity, "rows": rows, "seed": seed})
 
 
 def rows_sha256(rows: Rows) -> str:
@@ -118,16 +110,16 @@ def rows_sha256(rows: Rows) -> str:
 def _read(
     where: str, dataset: str, root: Path, name: str | None
 ) -> tuple[dict[str, Rows], dict[str, str]]:
-    """({split: rows}, {file: sha256}) of a folder in Hub layout.
+    """({split: rows}, {file: sha256}) of a folder in Hub layout; whatever it lists must be Parquet.
 
     Only the folder is resolved, not the files: those of a Hub snapshot are links to its blobs.
     """
     import datasets
+    import pyarrow.parquet
 
-    datasets.disable_progress_bars()
-    columns = list(COLUMNS[dataset])
-    # The loader's copy is temporary: a cached one could outlive files that have changed.
-    with tempfile.TemporaryDirectory() as cache:
+    with (
+        tempfile.TemporaryDirectory() as cache
+    ):  # a builder makes folders, though it builds nothing
         try:
             builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
         except Exception as error:  # the loader's errors share no base class
@@ -135,40 +127,21 @@ def _read(
                 f"cannot open the dataset: {where}, configuration {name}: {_reason(error)}: check "
                 "the repository and its configuration"
             ) from None
-        files = {
-            Path(path).relative_to(root).as_posix(): split
-            for split, paths in builder.config.data_files.items()
-            for path in paths
-        }
-        for file, split in files.items():
-            _check_table(f"{where}, split {split}, file {file}", root / file, columns)
-        try:
-            builder.download_and_prepare()
-            loaded = builder.as_dataset()
-            splits = {s: part.select_columns(columns).to_list() for s, part in loaded.items()}
-        except Exception as error:
-            raise UserError(
-                f"cannot read the dataset: {where}: {_reason(error)}: correct its files, or fetch "
-                "them again"
-            ) from None
-    return splits, {file: sha256_file(root / file) for file in sorted(files)}
-
-
-def _check_table(where: str, path: Path, columns: list[str]) -> None:
-    """Refuse files that are not tables or lack a column; the loader's messages name no file."""
-    import pyarrow
-    import pyarrow.parquet
-
-    if path.suffix not in TABLES:  # a script, an archive, a pickle
-        raise UserError(f"not a table: {where}: expected one of {', '.join(TABLES)}: remove it")
-    if path.suffix == ".parquet":
-        try:
-            present = pyarrow.parquet.read_schema(path).names
-        except (pyarrow.ArrowException, OSError, ValueError) as error:
-            reason = _reason(error)
-            raise UserError(f"not a Parquet file: {where}: {reason}: fetch it again") from None
-        if missing := [column for column in columns if column not in present]:
-            raise UserError(f"no column {', '.join(missing)}: {where}: check the repository")
+    columns, files = list(COLUMNS[dataset]), {}
+    splits: dict[str, Rows] = {split: [] for split in builder.config.data_files}
+    for split, paths in builder.config.data_files.items():
+        for path in map(Path, paths):
+            file = path.relative_to(root).as_posix()
+            try:
+                with pyarrow.parquet.ParquetFile(path) as table:
+                    splits[split] += table.read(columns).to_pylist()
+            except (pyarrow.ArrowException, OSError, ValueError) as error:
+                raise UserError(
+                    f"not a readable Parquet file: {where}, split {split}, file {file}: "
+                    f"{_reason(error)}: fetch it again"
+                ) from None
+            files[file] = sha256_file(path)
+    return splits, dict(sorted(files.items()))
 
 
 def _reason(error: BaseException) -> str:
