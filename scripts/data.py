@@ -11,11 +11,10 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from scripts.first.data.prepare import prepare
 from scripts.first.data.splits import ORIGINS
-from scripts.first.errors import UserError, run_cli
+from scripts.first.errors import run_cli
 
 EXAMPLE = """example:
   python -m scripts.data prepare --dataset csqa --source-kind mirror --mirror ../shared/hub \\
@@ -51,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     add("--name", metavar="CONFIG", help="configuration of the repository, e.g. main for OBQA")
     add("--revision", metavar="COMMIT", help="commit on the Hub; of a mirror it is only recorded")
     add("--mirror", metavar="DIR", help="the mirror (default: FIRST_DATA_MIRROR)")
-    add("--world-settings", type=world_settings, metavar="JSON", help="one JSON object")
+    add("--world-settings", type=json.loads, metavar="JSON", help="one JSON object")
     seed = "seed of the 90/10 division, of subsets and of pretraining text (default: 1234)"
     add("--split-seed", type=int, default=1234, metavar="SEED", help=seed)
     share = "share of the official training split that becomes validation (default: 0.1)"
@@ -62,17 +61,6 @@ def parser() -> argparse.ArgumentParser:
     letters = "letters of OpenBookQA's choices (default: upper)"
     add("--obqa-letters", choices=["upper", "lower"], default="upper", help=letters)
     return top
-
-
-def world_settings(text: str) -> dict[str, Any]:
-    """The settings of the tiny world; UserError unless `text` is one JSON object."""
-    try:
-        settings = json.loads(text)
-    except ValueError as error:
-        raise UserError(f"--world-settings: not JSON: {error}: pass one JSON object") from None
-    if not isinstance(settings, dict):
-        raise UserError("--world-settings: not an object: pass one JSON object")
-    return settings
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -177,8 +177,7 @@ def test_a_failure_while_writing_leaves_no_report(tmp_path, mirror, monkeypatch)
     [
         ("csqa --source-kind hub", "no --repo"),
         ("csqa --source-kind world", "no --world-settings"),
-        ("csqa --source-kind world --world-settings [1]", "pass one JSON object"),
-        ("pretraining --source-kind hub", "only the world makes it"),
+        ("csqa --source-kind world --world-settings [1]", "world settings: csqa: list indices"),
         ("csqa --source-kind hub --repo a/b --revision main", "revision is not pinned"),
     ],
 )

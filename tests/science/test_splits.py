@@ -105,8 +105,8 @@ def test_validation_that_leaks_into_test_is_refused(monkeypatch):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"train": [question(1), question(1)]}, "duplicate id 'q1': csqa, split train, row 0 and"),
-        ({"validation": [question(5)]}, "row 5 and split validation, row 0"),
+        ({"train": [question(1), question(1)]}, "id 'q1' is in csqa, split train, row 0 and"),
+        ({"validation": [question(5)]}, "row 5 and in csqa, split validation, row 0"),
         ({"validation": []}, "no rows in split validation: csqa"),
         ({"train": [question(1)]}, "a part without rows"),
     ],

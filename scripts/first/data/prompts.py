@@ -72,8 +72,8 @@ def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:
 
     The preamble is the one without an input although an input follows: as printed in the paper.
     """
-    question = _text(raw, "question", where)
-    passage = _text(raw, "passage", where)
+    question = text(raw, "question", where)
+    passage = text(raw, "passage", where)
     answer = _column(raw, "answer", where)
     if not isinstance(answer, bool):
         raise UserError(f"answer {answer!r} is neither true nor false: {where}: {REPAIR}")
@@ -91,16 +91,16 @@ def alpaca_row(raw: Mapping[str, Any], where: str = "alpaca") -> Row:
 
     An empty response is kept (28 official rows have one): its end is still supervised.
     """
-    instruction = _text(raw, "instruction", where)
-    given = _text(raw, "input", where, may_be_empty=True)
-    output = _text(raw, "output", where, may_be_empty=True)
+    instruction = text(raw, "instruction", where)
+    given = text(raw, "input", where, may_be_empty=True)
+    output = text(raw, "output", where, may_be_empty=True)
     preamble, block = (PREAMBLE_WITH_INPUT, f"### Input:\n{given}\n\n") if given else (PREAMBLE, "")
     return Row(f"{preamble}### Instruction:\n{instruction}\n\n{block}### Response:\n", output)
 
 
 def pretraining_row(raw: Mapping[str, Any], where: str = "pretraining") -> Row:
     """Plain text of the generated world, already a prompt and a response."""
-    return Row(_text(raw, "prompt", where), _text(raw, "response", where, may_be_empty=True))
+    return Row(text(raw, "prompt", where), text(raw, "response", where, may_be_empty=True))
 
 
 MAKERS: dict[str, Callable[..., Row]] = {
@@ -113,7 +113,7 @@ MAKERS: dict[str, Callable[..., Row]] = {
 
 
 def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -> Row:
-    question = _text(raw, column, where)
+    question = text(raw, column, where)
     labels, texts = _choices(raw, len(letters), where)
     key = _column(raw, "answerKey", where)
     if not key:
@@ -121,7 +121,7 @@ def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -
     if key not in labels:
         raise UserError(f"answer {key!r} is not one of {', '.join(labels)}: {where}: {REPAIR}")
     answer = letters[labels.index(key)]
-    lines = "".join(f"({x}) {text}\n" for x, text in zip(letters, texts, strict=True))
+    lines = "".join(f"({x}) {choice}\n" for x, choice in zip(letters, texts, strict=True))
     prompt = f"Q: {question}\nAnswer Choices:\n{lines}A: The answer is ("
     return Row(prompt, f"{answer}).", tuple(letters), answer)
 
@@ -137,9 +137,8 @@ def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str],
             f"{len(texts)} choices labelled {', '.join(map(str, labels))}, "
             f"not {count} labelled {', '.join(expected)}: {where}: {REPAIR}"
         )
-    for label, text in zip(labels, texts, strict=True):
-        if not isinstance(text, str) or not _is_visible(text):
-            raise UserError(f"choice {label} is empty: {where}: {REPAIR}")
+    for label, choice in zip(labels, texts, strict=True):
+        text({f"choice {label}": choice}, f"choice {label}", where)
     return labels, texts
 
 
@@ -149,15 +148,12 @@ def _column(raw: Mapping[str, Any], name: str, where: str) -> Any:
     return raw[name]
 
 
-def _text(raw: Mapping[str, Any], name: str, where: str, may_be_empty: bool = False) -> str:
+def text(raw: Mapping[str, Any], name: str, where: str, may_be_empty: bool = False) -> str:
+    """A column of a row as text; UserError if it is missing, of another type or invisible."""
     value = _column(raw, name, where)
     if not isinstance(value, str):
         raise UserError(f"{name} is {type(value).__name__}, not text: {where}: {REPAIR}")
-    if not may_be_empty and not _is_visible(value):
+    # Zero-width characters are not a question.
+    if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in value):
         raise UserError(f"empty {name}: {where}: {REPAIR}")
     return value
-
-
-def _is_visible(text: str) -> bool:
-    """Whether any character can be seen: zero-width characters are not a question."""
-    return any(character.isprintable() and not character.isspace() for character in text)

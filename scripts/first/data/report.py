@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -50,18 +49,16 @@ def answers(rows: Sequence[Row]) -> dict[str, Any] | None:
     majority_share is the accuracy of always giving the most frequent answer, chance_share that of
     a random candidate, both as fractions. On a tie the earlier candidate is the majority.
     """
-    labelled = [row for row in rows if row.answer is not None]
-    if not labelled:
+    if not rows or rows[0].answer is None:
         return None
-    found = Counter(row.answer for row in labelled)
-    counts = {candidate: found[candidate] for candidate in labelled[0].candidates}
-    chances = Counter(len(row.candidates) for row in labelled)
+    found = Counter(row.answer for row in rows)
+    counts = {candidate: found[candidate] for candidate in rows[0].candidates}
     majority = max(counts, key=counts.__getitem__)
     return {
         "counts": counts,
         "majority": majority,
-        "majority_share": counts[majority] / len(labelled),
-        "chance_share": float(sum(Fraction(n, k) for k, n in chances.items()) / len(labelled)),
+        "majority_share": counts[majority] / len(rows),
+        "chance_share": 1 / len(counts),
     }
 
 
@@ -70,30 +67,28 @@ def overlaps(official: Mapping[str, Sequence[Row]], rows: Mapping[str, Sequence[
 
     Passages are the parts of prompts that may be shortened; None for datasets without.
     """
+
+    def passage(row: Row) -> str:
+        return row.prompt[row.shorten_start : row.shorten_end]
+
     has_passages = any(row.shorten_end > 0 for part in rows.values() for row in part)
     return {
-        "shared_prompts": _shared({split: {r.prompt for r in p} for split, p in rows.items()}),
-        "shared_passages": _shared(_passages(rows)) if has_passages else None,
-        "official_shared_passages": _shared(_passages(official)) if has_passages else None,
+        "shared_prompts": _shared(rows, lambda row: row.prompt),
+        "shared_passages": _shared(rows, passage) if has_passages else None,
+        "official_shared_passages": _shared(official, passage) if has_passages else None,
     }
 
 
-def _passages(parts: Mapping[str, Sequence[Row]]) -> dict[str, set[str]]:
-    return {
-        split: {row.prompt[row.shorten_start : row.shorten_end] for row in part}
-        for split, part in parts.items()
-    }
-
-
-def _shared(texts: Mapping[str, set[str]]) -> dict[str, int]:
+def _shared(parts: Mapping[str, Sequence[Row]], text: Callable[[Row], str]) -> dict[str, int]:
     """{"train and test": number of distinct texts in both, ...}."""
+    texts = {split: {text(row) for row in part} for split, part in parts.items()}
     return {f"{a} and {b}": len(texts[a] & texts[b]) for a, b in combinations(texts, 2)}
 
 
 def left_out(
     official: Mapping[str, Sequence[dict]],
     origins: Mapping[str, str],
-    used: Mapping[str, int],
+    used: Mapping[str, Sequence[Row]],
     limits: Mapping[str, int | None],
 ) -> list[dict[str, Any]]:
     """Official rows that are in no split of ours: how many, from where, and why.
@@ -103,14 +98,12 @@ def left_out(
     out = []
     for origin, rows in official.items():
         splits = [split for split in used if origins[split] == origin]
-        missing = len(rows) - sum(used[split] for split in splits)
+        missing = len(rows) - sum(len(used[split]) for split in splits)
+        asked = [f"{split} {limits[split]}" for split in splits if limits.get(split)]
+        reason = f"random subset asked for: {', '.join(asked)}"
         if not splits:
-            unlabelled = sum(row.get("answerKey") == "" for row in rows)
-            labels = "unlabelled" if unlabelled == len(rows) else f"{unlabelled} unlabelled"
-            reason = f"official split {origin} is not used: {labels}"
-        else:
-            asked = [f"{split} {limits[split]}" for split in splits if limits.get(split)]
-            reason = f"random subset asked for: {', '.join(asked)}"
-        if missing or not splits:
+            labelled = any(row.get("answerKey") != "" for row in rows)
+            reason = f"official split {origin} is not used{'' if labelled else ': unlabelled'}"
+        if missing:
             out.append({"official_split": origin, "rows": missing, "reason": reason})
     return out

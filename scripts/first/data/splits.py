@@ -72,7 +72,7 @@ def assert_disjoint(splits: Mapping[str, Iterable[str]], what: str) -> None:
         for value in values:
             if value in seen:
                 raise UserError(
-                    f"splits are not disjoint: {what} {value!r} is in {seen[value]} and in {split}:"
-                    " correct the source, or report a defect of the split"
+                    f"not disjoint: {what} {value!r} is in {seen[value]} and in {split}: "
+                    "correct the source"
                 )
             seen[value] = split

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scripts.first.data import report, sources, splits
-from scripts.first.data.prompts import Row, uniform_row
+from scripts.first.data.prompts import Row, text, uniform_row
 from scripts.first.errors import UserError
 
 if TYPE_CHECKING:
@@ -54,7 +54,11 @@ def build(
     share ids; test questions (prompts) must not occur in the other two either.
     """
     limits, origins = limits or {}, splits.ORIGINS[dataset]
-    _require_rows(dataset, official.splits, origins)
+    if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
+        raise UserError(
+            f"no rows in split {', '.join(empty)}: {dataset}: found "
+            f"{', '.join(official.splits) or 'none'}: check the repository and its configuration"
+        )
     unique_ids = _count_unique_ids(dataset, official.splits)
     uniform = {
         origin: [
@@ -63,17 +67,20 @@ def build(
         ]
         for origin in dict.fromkeys(origins.values())
     }
-    sizes = {origin: len(part) for origin, part in uniform.items()}
-    chosen = _choose_rows(dataset, sizes, seed, validation_share, limits)
-    rows = {split: [uniform[origins[split]][i] for i in part] for split, part in chosen.items()}
-    ids = {split: [f"{origins[split]}/{i:06d}" for i in part] for split, part in chosen.items()}
-    _assert_no_leak(ids, rows)
-    division = {"rule": "official splits", "seed": seed}
-    if splits.is_divided(dataset):
+    division, is_divided = {"rule": "official splits", "seed": seed}, splits.is_divided(dataset)
+    if is_divided:
         rule = "floor((1 - validation_share) * n) rows of default_rng(seed).permutation(n) train"
         division |= {"rule": rule, "validation_share": validation_share}
-    used = {split: len(part) for split, part in chosen.items()}
-    numbers = {split: ",".join(map(str, part.tolist())) for split, part in chosen.items()}
+    chosen, rows, ids = {}, {}, {}
+    for stream, (split, origin) in enumerate(origins.items(), start=1):
+        part = np.arange(len(uniform[origin]))
+        if is_divided and split != "test":
+            part = splits.divide(len(part), validation_share, seed)[split == "validation"]
+        chosen[split] = splits.subset(part, limits.get(split), seed, stream).tolist()
+        rows[split] = [uniform[origin][i] for i in chosen[split]]
+        ids[split] = [f"{origin}/{i:06d}" for i in chosen[split]]
+    _assert_no_leak(ids, rows)
+    numbers = {split: ",".join(map(str, part)).encode() for split, part in chosen.items()}
     content = {
         "dataset": dataset,
         "source": official.identity,
@@ -82,12 +89,12 @@ def build(
         "splits": {
             split: {
                 "official_split": origins[split],
-                "row_numbers_sha256": hashlib.sha256(numbers[split].encode()).hexdigest(),
+                "row_numbers_sha256": hashlib.sha256(numbers[split]).hexdigest(),
                 **report.describe(part),
             }
             for split, part in rows.items()
         },
-        "left_out": report.left_out(official.splits, origins, used, limits),
+        "left_out": report.left_out(official.splits, origins, rows, limits),
         "official_splits": {
             split: {"rows": len(part), "rows_sha256": sources.rows_sha256(part)}
             for split, part in official.splits.items()
@@ -99,23 +106,6 @@ def build(
     return {split: table(ids[split], part) for split, part in rows.items()}, content
 
 
-def _choose_rows(
-    dataset: str,
-    sizes: dict[str, int],
-    seed: int,
-    validation_share: float,
-    limits: dict[str, int | None],
-) -> dict[str, np.ndarray]:
-    """{split: sorted row numbers of its official split}; sizes: {official split: rows}."""
-    chosen = {}
-    for stream, (split, origin) in enumerate(splits.ORIGINS[dataset].items(), start=1):
-        rows = np.arange(sizes[origin])
-        if splits.is_divided(dataset) and split in ("train", "validation"):
-            rows = splits.divide(len(rows), validation_share, seed)[split == "validation"]
-        chosen[split] = splits.subset(rows, limits.get(split), seed, stream)
-    return chosen
-
-
 def _assert_no_leak(ids: dict[str, list[str]], rows: dict[str, list[Row]]) -> None:
     splits.assert_disjoint(ids, "row")
     if "test" in rows:
@@ -125,26 +115,14 @@ def _assert_no_leak(ids: dict[str, list[str]], rows: dict[str, list[Row]]) -> No
         splits.assert_disjoint({"train or validation": seen, "test": asked}, "prompt")
 
 
-def _require_rows(dataset: str, found: dict[str, Any], origins: dict[str, str]) -> None:
-    if empty := sorted({origin for origin in origins.values() if not found.get(origin)}):
-        raise UserError(
-            f"no rows in split {', '.join(empty)}: {dataset}: found {', '.join(found) or 'none'}: "
-            "check the repository and its configuration"
-        )
-
-
 def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
     """Number of official ids, 0 for datasets without; UserError if one is missing or repeated."""
     if "id" not in sources.COLUMNS[dataset]:
         return 0
-    seen: dict[str, str] = {}
+    ids = {}
     for split, rows in official.items():
         for i, row in enumerate(rows):
-            name, where = row.get("id"), f"split {split}, row {i}"
-            if not isinstance(name, str) or not name.strip():
-                raise UserError(f"no id: {dataset}, {where}: correct the source")
-            if name in seen:
-                message = f"duplicate id {name!r}: {dataset}, {seen[name]} and {where}"
-                raise UserError(f"{message}: correct the source")
-            seen[name] = where
-    return len(seen)
+            where = f"{dataset}, split {split}, row {i}"
+            ids[where] = [text(row, "id", where)]
+    splits.assert_disjoint(ids, "id")
+    return len(ids)
