@@ -104,7 +104,7 @@ def test_interrupted_rewrite_leaves_no_record(folder, monkeypatch, moment):
         monkeypatch.setattr(model, "save_pretrained", interrupt)
     else:
         name = {
-            "tokenizer": "models.checkpoints.copy_tokenizer",
+            "tokenizer": "models.checkpoints.copy_files",
             "record": "provenance.records.write",
         }[moment]
         monkeypatch.setattr(f"scripts.first.{name}", interrupt)

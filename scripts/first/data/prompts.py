@@ -8,7 +8,7 @@ is no instruction around a question.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,8 @@ def uniform_row(
     """
     if dataset == "obqa":
         return obqa_row(raw, where, obqa_letters)
-    return MAKERS[dataset](raw, where)
+    makers = {"csqa": csqa_row, "boolq": boolq_row, "alpaca": alpaca_row}
+    return makers.get(dataset, pretraining_row)(raw, where)
 
 
 def csqa_row(raw: Mapping[str, Any], where: str = "csqa") -> Row:
@@ -103,18 +104,19 @@ def pretraining_row(raw: Mapping[str, Any], where: str = "pretraining") -> Row:
     return Row(text(raw, "prompt", where), text(raw, "response", where, may_be_empty=True))
 
 
-MAKERS: dict[str, Callable[..., Row]] = {
-    "csqa": csqa_row,
-    "boolq": boolq_row,
-    "obqa": obqa_row,
-    "alpaca": alpaca_row,
-    "pretraining": pretraining_row,
-}
-
-
 def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -> Row:
-    question = text(raw, column, where)
-    labels, texts = _choices(raw, len(letters), where)
+    question, choices = text(raw, column, where), _column(raw, "choices", where)
+    if not isinstance(choices, Mapping) or not {"label", "text"} <= choices.keys():
+        raise UserError(f"choices lack label or text: {where}: {REPAIR}")
+    labels, texts = list(choices["label"] or ()), list(choices["text"] or ())
+    expected = list(letters.upper())
+    if labels != expected or len(texts) != len(expected):
+        raise UserError(
+            f"{len(texts)} choices labelled {', '.join(map(str, labels))}, "
+            f"not {len(expected)} labelled {', '.join(expected)}: {where}: {REPAIR}"
+        )
+    for label, choice in zip(labels, texts, strict=True):
+        text({f"choice {label}": choice}, f"choice {label}", where)
     key = _column(raw, "answerKey", where)
     if not key:
         raise UserError(f"no answer (unlabelled row): {where}: use a labelled split")
@@ -124,22 +126,6 @@ def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -
     lines = "".join(f"({x}) {choice}\n" for x, choice in zip(letters, texts, strict=True))
     prompt = f"Q: {question}\nAnswer Choices:\n{lines}A: The answer is ("
     return Row(prompt, f"{answer}).", tuple(letters), answer)
-
-
-def _choices(raw: Mapping[str, Any], count: int, where: str) -> tuple[list[str], list[str]]:
-    choices = _column(raw, "choices", where)
-    if not isinstance(choices, Mapping) or not {"label", "text"} <= choices.keys():
-        raise UserError(f"choices lack label or text: {where}: {REPAIR}")
-    labels, texts = list(choices["label"] or ()), list(choices["text"] or ())
-    expected = list("ABCDE"[:count])
-    if labels != expected or len(texts) != count:
-        raise UserError(
-            f"{len(texts)} choices labelled {', '.join(map(str, labels))}, "
-            f"not {count} labelled {', '.join(expected)}: {where}: {REPAIR}"
-        )
-    for label, choice in zip(labels, texts, strict=True):
-        text({f"choice {label}": choice}, f"choice {label}", where)
-    return labels, texts
 
 
 def _column(raw: Mapping[str, Any], name: str, where: str) -> Any:

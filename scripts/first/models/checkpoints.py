@@ -41,8 +41,6 @@ def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Pat
             "delete the folder and run its rule again"
         )
     record = records.read(path)
-    if not record.get("files"):
-        raise UserError(f"incomplete record: {path}: no files: delete {folder} and remake it")
     location = locate(folder, record)
     for name, expected in record["files"].items():
         if not only or name in only:
@@ -66,8 +64,7 @@ def weights_digest(record: dict) -> str:
 
 def load_model(folder: str | Path, dtype: str = "float32", device: str | None = None):
     """Load a verified causal language model for `device` (default: CUDA if there is one)."""
-    location, _ = verify_checkpoint(folder)
-    return load_weights(location, dtype, device)
+    return load_weights(verify_checkpoint(folder)[0], dtype, device)
 
 
 def load_weights(location: Path, dtype: str = "float32", device: str | None = None):
@@ -125,14 +122,8 @@ def default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def copy_tokenizer(source: str | Path, target: str | Path) -> list[str]:
-    """Copy the tokenizer files of a folder beside a model; return their names."""
-    names = [name for name in TOKENIZER_COPIES if (Path(source) / name).is_file()]
-    _copy(Path(source), Path(target), names)
-    return names
-
-
-def _copy(source: Path, target: Path, names: Iterable[str]) -> None:
+def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
+    """Copy the named files of a folder, each atomically."""
     for name in names:
         with atomic_path(target / name) as temporary:
             shutil.copyfile(source / name, temporary)
@@ -150,18 +141,17 @@ def save_checkpoint(
 
     `others`: files already in the folder that the record describes too.
     """
-    folder = Path(folder)
+    folder, source = Path(folder), Path(tokenizer_folder)
     (folder / RECORD).unlink(missing_ok=True)
     with writing(folder / WEIGHTS), scratch_folder(folder / "checkpoint") as saved:
         model.save_pretrained(saved, max_shard_size="1000GB")
-        names = sorted(path.name for path in saved.iterdir())
-        if WEIGHTS not in names:
-            raise RuntimeError(f"expected one {WEIGHTS}, transformers wrote {names}")
+        names = [path.name for path in saved.iterdir()]
         for name in names:
             with atomic_path(folder / name) as temporary:
                 (saved / name).replace(temporary)
-    names += [*copy_tokenizer(tokenizer_folder, folder), *others]
-    records.write(folder / RECORD, record, names, made_from)
+    tokenizer = [name for name in TOKENIZER_COPIES if (source / name).is_file()]
+    copy_files(source, folder, tokenizer)
+    records.write(folder / RECORD, record, [*names, *tokenizer, *others], made_from)
 
 
 def copy_checkpoint(source: str | Path, target: str | Path) -> None:
@@ -172,7 +162,7 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
     location, record = verify_checkpoint(source)
     target = Path(target)
     (target / RECORD).unlink(missing_ok=True)
-    _copy(location, target, record["files"])
+    copy_files(location, target, record["files"])
     content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
     content.setdefault("pretrained_by", record.get("provenance"))
     content["provenance"] = provenance("models")

@@ -80,15 +80,17 @@ def draw_choices(
     return values, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 
-def claim_logit(
-    world: World, entity: np.ndarray, relation: np.ndarray, value: np.ndarray, verbs: np.ndarray
+def draw_verdicts(
+    world: World,
+    entity: np.ndarray,
+    relation: np.ndarray,
+    value: np.ndarray,
+    verbs: np.ndarray,
+    rng: np.random.Generator,
 ) -> np.ndarray:
-    """Return the log-odds (n,) that a claim is true, given the verbs (n, w) of its witnesses."""
+    """Draw whether each claim is true, (n,) bool, given the verbs (n, w) of its witnesses."""
     settings = world.settings
     own = world.scores[entity, relation, value]
     said = np.linspace(-1.0, 1.0, len(VERBS))[verbs].sum(axis=1)
-    return (
-        float(settings["claim_bias"])
-        + float(settings["claim_weight"]) * own
-        + float(settings["verb_weight"]) * said
-    )
+    logit = settings["claim_bias"] + settings["claim_weight"] * own + settings["verb_weight"] * said
+    return rng.random(len(logit)) < 1.0 / (1.0 + np.exp(-logit))

@@ -9,7 +9,7 @@ report  a claim, two witnesses and a verdict, `true` or `false` (teaches to weig
 
 import numpy as np
 
-from scripts.first.world.facts import World, claim_logit, draw_choices
+from scripts.first.world.facts import World, draw_choices, draw_verdicts
 from scripts.first.world.words import LETTERS, RELATIONS, VALUES, VERBS
 
 
@@ -88,8 +88,7 @@ def _reports(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, 
     value = rng.integers(len(VALUES[0]), size=n)
     verbs = rng.integers(len(VERBS), size=(n, 2))
     names = rng.integers(len(world.names), size=(n, 2)).tolist()
-    logit = claim_logit(world, entity, relation, value, verbs)
-    holds = rng.random(n) < 1.0 / (1.0 + np.exp(-logit))
+    holds = draw_verdicts(world, entity, relation, value, verbs, rng)
     rows = []
     for i in range(n):
         kind = relation[i]

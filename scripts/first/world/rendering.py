@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from scripts.first.world.facts import World, claim_logit, draw_choices
+from scripts.first.world.facts import World, draw_choices, draw_verdicts
 from scripts.first.world.words import EVENTS, RELATIONS, VALUES, VERBS
 
 # A random stream per (dataset, split): the size of one does not change another.
@@ -69,19 +69,12 @@ def render(world: World, dataset: str) -> dict[str, list[dict[str, Any]]]:
 
 def _details(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict[str, str]]:
     """Return for each pair the words that fill a template: entity, relation, names, event."""
-    names = rng.integers(len(world.names), size=(len(pairs), 2))
-    events = rng.integers(len(EVENTS), size=len(pairs))
+    drawn = rng.integers(len(world.names), size=(len(pairs), 2)).tolist()
+    events = rng.integers(len(EVENTS), size=len(pairs)).tolist()
+    names = world.names
     return [
-        {
-            "e": world.entities[entity],
-            "r": RELATIONS[relation],
-            "n": world.names[first],
-            "m": world.names[second],
-            "x": EVENTS[event],
-        }
-        for (entity, relation), (first, second), event in zip(
-            pairs.tolist(), names.tolist(), events.tolist(), strict=True
-        )
+        {"e": world.entities[e], "r": RELATIONS[r], "n": names[n], "m": names[m], "x": EVENTS[x]}
+        for (e, r), (n, m), x in zip(pairs.tolist(), drawn, events, strict=True)
     ]
 
 
@@ -122,8 +115,7 @@ def _boolq(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[di
     count = len(pairs)
     value = rng.integers(len(VALUES[0]), size=count)
     verbs = rng.integers(len(VERBS), size=(count, 2))
-    logit = claim_logit(world, pairs[:, 0], pairs[:, 1], value, verbs)
-    answer = rng.random(count) < 1.0 / (1.0 + np.exp(-logit))
+    answer = draw_verdicts(world, pairs[:, 0], pairs[:, 1], value, verbs, rng)
     rows = []
     for i, w in enumerate(words):
         claim = VALUES[pairs[i, 1]][value[i]]
