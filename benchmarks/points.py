@@ -74,7 +74,7 @@ class Bench:
                 "smoke"
             ]
             source = smoke["data"]["datasets"][dataset]
-            words = ["prepare", "--dataset", dataset, "--source-kind", "hub"]
+            words = ["--dataset", dataset, "--source-kind", "hub"]
             for key in ("repo", "name", "revision"):
                 words += [f"--{key}", source[key]] if key in source else []
             run_script("scripts.data", *words, "--output-dir", folder)
@@ -153,7 +153,7 @@ class TinyBench(Bench):
     def data_words(self, dataset: str) -> list[object]:
         """Options of `scripts.data` that make it, but for the folder."""
         data = self.settings["data"]
-        words = ["prepare", "--dataset", dataset, "--source-kind", "world"]
+        words = ["--dataset", dataset, "--source-kind", "world"]
         words += ["--world-settings", json.dumps(data["world"])]
         return [*words, "--validation-share", data["validation_share"]]
 

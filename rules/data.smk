@@ -34,7 +34,7 @@ rule benchmark_data:
         code=fingerprint("data"),
     shell:
         """
-        python -m scripts.data prepare \
+        python -m scripts.data \
             --dataset {wildcards.dataset} --source-kind {params.source} \
             --split-seed {params.split_seed} --validation-share {params.validation_share} \
             {params.rows:q} {params.world:q} \

@@ -1,8 +1,12 @@
 """Stage data: one dataset as uniform tables train / validation / test, and a report on them.
 
 Reads official rows from the Hub, a local mirror or the tiny world. Writes OUTPUT_DIR/train.parquet,
-validation.parquet, test.parquet (if the dataset has them) and, last, report.json. Columns: id
-(official split/row number), prompt, response, candidates, answer, shorten_start, shorten_end.
+validation.parquet, test.parquet and, last, report.json. Columns: id (official split/row number),
+prompt, response, candidates, answer, shorten_start, shorten_end.
+
+CommonsenseQA, BoolQ and Alpaca: 10 percent of the official training split becomes the validation
+split; the official validation split is the test set. OpenBookQA keeps its official splits. Alpaca
+has no test set, pretraining text only a train set.
 """
 
 from __future__ import annotations
@@ -17,7 +21,7 @@ from scripts.first.data.splits import ORIGINS
 from scripts.first.errors import run_cli
 
 EXAMPLE = """example:
-  python -m scripts.data prepare --dataset csqa --source-kind mirror --mirror ../shared/hub \\
+  python -m scripts.data --dataset csqa --source-kind mirror --mirror ../shared/hub \\
       --repo tau/commonsense_qa --output-dir results/smoke/data/csqa
 """
 
@@ -26,21 +30,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(
         prog="python -m scripts.data",
-        description="Prepare the datasets of FIRST.",
+        description=__doc__,
         epilog=EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = top.add_subparsers(required=True, metavar="COMMAND")
-    add = commands.add_parser(
-        "prepare",
-        help="write one dataset as uniform tables and a report",
-        description=(
-            "Write train.parquet, validation.parquet, test.parquet and report.json of one dataset. "
-            "CommonsenseQA, BoolQ and Alpaca: 10 percent of the official training split becomes "
-            "the validation split; the official validation split is the test set. OpenBookQA "
-            "keeps its official splits. Alpaca has no test set, pretraining text only a train set."
-        ),
-    ).add_argument
+    add = top.add_argument
     add("--dataset", required=True, choices=list(ORIGINS), help="which dataset to prepare")
     add("--output-dir", required=True, type=Path, metavar="DIR", help="folder to write to")
     kinds = "hub: the Hugging Face Hub, or its mirror if one is given; mirror: a local folder in "

@@ -128,7 +128,7 @@ def mirror(tmp_path):
 
 
 def words(output_dir: Path, *more: str, kind: str = "mirror") -> list[str]:
-    line = f"prepare --dataset csqa --source-kind {kind} --repo tau/commonsense_qa --output-dir"
+    line = f"--dataset csqa --source-kind {kind} --repo tau/commonsense_qa --output-dir"
     return [*line.split(), str(output_dir), *more]
 
 
@@ -184,13 +184,13 @@ def test_a_failure_while_writing_leaves_no_report(tmp_path, mirror, monkeypatch)
 def test_options_that_do_not_fit_together(tmp_path, monkeypatch, line, message):
     monkeypatch.delenv("FIRST_DATA_MIRROR", raising=False)
     with pytest.raises(UserError, match=message):
-        data.main(["prepare", "--dataset", *line.split(), "--output-dir", str(tmp_path)])
+        data.main(["--dataset", *line.split(), "--output-dir", str(tmp_path)])
 
 
 def test_pretraining_text_has_a_training_split_only(tmp_path):
     scale = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]
     (tmp_path / "test.parquet").write_bytes(b"of an earlier run")
-    line = "prepare --dataset pretraining --source-kind world --max-train-rows 6 --split-seed 9"
+    line = "--dataset pretraining --source-kind world --max-train-rows 6 --split-seed 9"
     world = json.dumps(scale["data"]["world"])
     data.main([*line.split(), "--world-settings", world, "--output-dir", str(tmp_path)])
     assert {*contents(tmp_path)} == {"report.json", "train.parquet"}

@@ -43,11 +43,10 @@ def load(
     mirror: str | Path | None = None,
     world_settings: dict[str, Any] | None = None,
     split_seed: int = 1234,
-    validation_share: float = 0.1,
     max_train_rows: int | None = None,
     max_validation_rows: int | None = None,
     max_test_rows: int | None = None,
-    obqa_letters: str = "upper",
+    **options: Any,
 ) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
     """({split: uniform table}, report) of a dataset; nothing is written.
 
@@ -68,7 +67,6 @@ def load(
         dataset,
         official,
         seed=split_seed,
-        validation_share=validation_share,
         limits={"train": max_train_rows, "validation": max_validation_rows, "test": max_test_rows},
-        obqa_letters=obqa_letters,
+        **options,
     )

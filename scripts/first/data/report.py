@@ -1,7 +1,4 @@
-"""The report on a prepared dataset: counts, answers, duplicates, overlaps, unusual texts.
-
-Pure functions on uniform rows: nothing is read or written.
-"""
+"""The report on a prepared dataset: counts, answers, duplicates, overlaps, unusual texts."""
 
 from __future__ import annotations
 

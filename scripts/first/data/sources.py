@@ -32,11 +32,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Official:
-    """The official rows of one dataset.
-
-    splits: {official split: rows}, each row a dict of the columns in COLUMNS.
-    identity: where the rows are from, for the report.
-    """
+    """The rows of each official split (columns in COLUMNS), and where they are from."""
 
     splits: dict[str, Rows]
     identity: dict[str, Any] = field(default_factory=dict)
@@ -66,7 +62,7 @@ def from_repository(
     splits, files = _read(f"{dataset}: {root}", dataset, root, name)
     compare_checksums(folder, repo, files)
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
-    identity["files"] = files
+    identity |= {"files": files}
     # Tables of another configuration, or of a split that the loader does not recognise.
     present = {path.relative_to(root).as_posix() for path in root.rglob("*.parquet")}
     if unread := sorted(present - files.keys()):

@@ -1,7 +1,4 @@
-"""Which rows are trained on, tune the temperature, and test: seeded, disjoint, recorded.
-
-Pure functions on row numbers and texts: nothing is read or written.
-"""
+"""Which rows are trained on, tune the temperature, and test: seeded, disjoint, recorded."""
 
 from __future__ import annotations
 
@@ -22,12 +19,6 @@ ORIGINS: dict[str, dict[str, str]] = {
     "alpaca": {"train": "train", "validation": "train"},
     "pretraining": {"train": "train"},
 }
-
-
-def is_divided(dataset: str) -> bool:
-    """Whether train and validation of `dataset` are two parts of one official split."""
-    origins = ORIGINS[dataset]
-    return origins.get("validation") == origins["train"]
 
 
 def divide(n: int, validation_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,12 +1,8 @@
-"""Official rows to the uniform tables of stage data, with a report.
-
-Pure functions: official rows in, Arrow tables and a report out; nothing is read or written.
-"""
+"""Official rows to the uniform tables of stage data, with a report; nothing is read or written."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -30,14 +26,6 @@ def schema() -> pyarrow.Schema:
     return pa.schema([pa.field(name, kinds[name], name == "answer") for name in kinds])
 
 
-def table(ids: Sequence[str], rows: Sequence[Row]) -> pyarrow.Table:
-    """Rows as a uniform table."""
-    import pyarrow as pa
-
-    records = [{"id": name, **asdict(row)} for name, row in zip(ids, rows, strict=True)]
-    return pa.Table.from_pylist(records, schema=schema())
-
-
 def build(
     dataset: str,
     official: sources.Official,
@@ -53,6 +41,8 @@ def build(
     missing splits, missing or repeated official ids, and train, validation and test sets that
     share ids; test questions (prompts) must not occur in the other two either.
     """
+    import pyarrow as pa
+
     limits, origins = limits or {}, splits.ORIGINS[dataset]
     if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
         raise UserError(
@@ -67,7 +57,8 @@ def build(
         ]
         for origin in dict.fromkeys(origins.values())
     }
-    division, is_divided = {"rule": "official splits", "seed": seed}, splits.is_divided(dataset)
+    division = {"rule": "official splits", "seed": seed}
+    is_divided = origins.get("validation") == origins["train"]
     if is_divided:
         rule = "floor((1 - validation_share) * n) rows of default_rng(seed).permutation(n) train"
         division |= {"rule": rule, "validation_share": validation_share}
@@ -103,7 +94,11 @@ def build(
         "official_ids": {"unique": unique_ids, "duplicate": 0} if unique_ids else None,
         **report.overlaps(uniform, rows),
     }
-    return {split: table(ids[split], part) for split, part in rows.items()}, content
+    tables = {}
+    for split, part in rows.items():
+        named = [{"id": i, **asdict(row)} for i, row in zip(ids[split], part, strict=True)]
+        tables[split] = pa.Table.from_pylist(named, schema=schema())
+    return tables, content
 
 
 def _assert_no_leak(ids: dict[str, list[str]], rows: dict[str, list[Row]]) -> None:

@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from scripts.first.errors import UserError
@@ -84,11 +85,9 @@ def _from_sentencepiece(path: Path) -> TextTokenizer:
         if token_id < 0:  # sentencepiece's value for none
             raise UserError(f"no {name}: {path}: use a tokenizer that has one")
 
-    def encode_many(texts):
-        return model.encode(texts, out_type=int)
-
     pieces = {model.id_to_piece(i): i for i in range(model.vocab_size())}
-    return TextTokenizer(encode_many, pieces, model.bos_id(), model.eos_id(), sha256_file(path))
+    encode_raw = partial(model.encode, out_type=int)
+    return TextTokenizer(encode_raw, pieces, model.bos_id(), model.eos_id(), sha256_file(path))
 
 
 def _from_json(path: Path) -> TextTokenizer:
@@ -106,23 +105,20 @@ def _from_json(path: Path) -> TextTokenizer:
     model.no_padding()
     model.no_truncation()
 
-    def encode_many(texts):
+    def encode_raw(texts):
         encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
     pieces = model.get_vocab(with_added_tokens=True)
-    return TextTokenizer(encode_many, pieces, *_special_ids(path, model), sha256_file(path))
+    bos_id, eos_id = (_special_id(path, model, name) for name in ("bos_token", "eos_token"))
+    return TextTokenizer(encode_raw, pieces, bos_id, eos_id, sha256_file(path))
 
 
-def _special_ids(path: Path, model) -> list[int]:
-    """Ids of BOS and EOS."""
+def _special_id(path: Path, model, name: str) -> int:
     config_path = path.with_name("tokenizer_config.json")
-    config, found = read_json(config_path), []
-    for name in ("bos_token", "eos_token"):
-        token = config.get(name)
-        token = token.get("content") if isinstance(token, dict) else token
-        token_id = model.token_to_id(token) if token else None
-        if token_id is None:
-            raise UserError(f"no {name}: {config_path}: name a token of {path.name} as {name}")
-        found.append(token_id)
-    return found
+    token = read_json(config_path).get(name)
+    token = token.get("content") if isinstance(token, dict) else token
+    token_id = model.token_to_id(token) if token else None
+    if token_id is None:
+        raise UserError(f"no {name}: {config_path}: name a token of {path.name} as {name}")
+    return token_id

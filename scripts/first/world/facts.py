@@ -81,16 +81,13 @@ def draw_choices(
 
 
 def draw_verdicts(
-    world: World,
-    entity: np.ndarray,
-    relation: np.ndarray,
-    value: np.ndarray,
-    verbs: np.ndarray,
-    rng: np.random.Generator,
+    world: World, claim: tuple[np.ndarray, ...], verbs: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Draw whether each claim is true, (n,) bool, given the verbs (n, w) of its witnesses."""
-    settings = world.settings
-    own = world.scores[entity, relation, value]
+    """Draw whether each claim is true, (n,) bool, given the verbs (n, w) of its witnesses.
+
+    claim: entities, relations and values, (n,) each.
+    """
+    settings, own = world.settings, world.scores[claim]
     said = np.linspace(-1.0, 1.0, len(VERBS))[verbs].sum(axis=1)
     logit = settings["claim_bias"] + settings["claim_weight"] * own + settings["verb_weight"] * said
     return rng.random(len(logit)) < 1.0 / (1.0 + np.exp(-logit))

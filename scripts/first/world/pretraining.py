@@ -88,7 +88,7 @@ def _reports(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, 
     value = rng.integers(len(VALUES[0]), size=n)
     verbs = rng.integers(len(VERBS), size=(n, 2))
     names = rng.integers(len(world.names), size=(n, 2)).tolist()
-    holds = draw_verdicts(world, entity, relation, value, verbs, rng)
+    holds = draw_verdicts(world, (entity, relation, value), verbs, rng)
     rows = []
     for i in range(n):
         kind = relation[i]

@@ -115,7 +115,7 @@ def _boolq(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[di
     count = len(pairs)
     value = rng.integers(len(VALUES[0]), size=count)
     verbs = rng.integers(len(VERBS), size=(count, 2))
-    answer = draw_verdicts(world, pairs[:, 0], pairs[:, 1], value, verbs, rng)
+    answer = draw_verdicts(world, (*pairs.T, value), verbs, rng)
     rows = []
     for i, w in enumerate(words):
         claim = VALUES[pairs[i, 1]][value[i]]

@@ -1,4 +1,4 @@
-"""Bad data: the real `python -m scripts.data prepare` on hostile mirrors.
+"""Bad data: the real `python -m scripts.data` on hostile mirrors.
 
 Refused in one line that names the file, the row or the field, with nothing that looks finished; or
 taken byte for byte, and counted in the report. tests/science/test_prompts.py has more bad rows.
@@ -23,7 +23,7 @@ HTML = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
 
 
 def words(folder) -> str:
-    line = f"prepare --dataset csqa --source-kind mirror --mirror {folder}/mirror --repo {REPO}"
+    line = f"--dataset csqa --source-kind mirror --mirror {folder}/mirror --repo {REPO}"
     return f"{line} --output-dir {folder}/out"
 
 

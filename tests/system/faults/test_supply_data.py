@@ -16,7 +16,7 @@ from tests.system.hub.conftest import dataset_files  # noqa: F401
 
 
 def prepare(tmp_path, mirror) -> tuple[int, str]:
-    line = "prepare --dataset csqa --source-kind mirror --repo acme/questions --mirror"
+    line = "--dataset csqa --source-kind mirror --repo acme/questions --mirror"
     changes = {"HF_HOME": str(tmp_path / "cache"), "HF_DATASETS_TRUST_REMOTE_CODE": "1"}
     line = f"{line} {mirror} --output-dir {tmp_path}/out"
     return script(tmp_path, "data", line, **changes)

@@ -139,7 +139,7 @@ class User:
 
     def data(self, repository: str, revision: str, **changes: str):
         """Prepare a dataset to out/NAME."""
-        words = ["prepare", "--dataset", "csqa", "--source-kind", "hub", "--repo", repository]
+        words = ["--dataset", "csqa", "--source-kind", "hub", "--repo", repository]
         words += ["--revision", revision, "--output-dir", str(self.out / repository.split("/")[1])]
         return self.run("scripts.data", *words, **changes)
 
