@@ -215,7 +215,7 @@ def refused(folder, match, model, rows=QUESTIONS, *extra) -> None:
 
 
 def test_wrong_test_files(tmp_path, model_folder):
-    refused(tmp_path, "no candidates", model_folder, tiny.instruction_rows(3))
+    refused(tmp_path, "answer None is not a candidate", model_folder, tiny.instruction_rows(3))
     refused(tmp_path, "empty split", model_folder, [])
     refused(tmp_path, "repeated id", model_folder, [*QUESTIONS[:2], QUESTIONS[0]])
 

@@ -53,12 +53,12 @@ def load(
     source_kind: `hub` (or its mirror if one is given), `mirror` or `world`. The other options are
     those of scripts/data.py. Raises UserError if the data is not usable.
     """
-    is_world = source_kind == "world"
-    if (world_settings if is_world else repo) is None:
-        option = "--world-settings" if is_world else "--repo"
-        raise UserError(f"no {option}: source kind {source_kind}: it needs this option")
-    if is_world:
+    if source_kind == "world":
+        if world_settings is None:
+            raise UserError("no --world-settings: source kind world: pass its settings as JSON")
         official = sources.from_world(dataset, world_settings, max_train_rows, split_seed)
+    elif repo is None:
+        raise UserError(f"no --repo: source kind {source_kind}: name the dataset, OWNER/NAME")
     else:
         official = sources.from_repository(
             dataset, repo, revision, name, mirror=mirror, use_hub=source_kind == "hub"

@@ -1,9 +1,7 @@
 """Prompts of the datasets: official rows become uniform rows.
 
-Pure functions: nothing is read or written. Questions, choices, passages and instructions are used
-byte for byte; nothing is stripped, added or corrected. A prompt ends right before the first
-character that the model has to produce. Out-of-domain benchmarks have the same raw prompts: there
-is no instruction around a question.
+Questions, choices, passages and instructions are used byte for byte. A prompt ends right before
+the first character that the model has to produce. Out-of-domain benchmarks have the same prompts.
 """
 
 from __future__ import annotations

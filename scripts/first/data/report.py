@@ -10,9 +10,9 @@ from typing import Any
 
 from scripts.first.data.prompts import Row
 
-LONG = 20_000  # characters of a prompt; the longest official one has 5,200
 # Texts that trip tokenizers and readers. They are kept byte for byte, and counted.
 UNUSUAL = {
+    "over_20000_characters": re.compile(r"\A.{20001}", re.DOTALL),  # official rows have up to 5,200
     "control_characters": re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]"),
     "special_token_text": re.compile(r"</?s>|<unk>|<pad>|<\|[a-z_]+\|>"),
     "right_to_left": re.compile(
@@ -28,8 +28,6 @@ def describe(rows: Sequence[Row]) -> dict[str, Any]:
     unusual = Counter(
         kind for row in rows for kind in UNUSUAL if UNUSUAL[kind].search(row.prompt + row.response)
     )
-    if too_long := sum(len(prompt) > LONG for prompt in prompts):
-        unusual["over_20000_characters"] = too_long
     return {
         "rows": len(rows),
         "duplicate_prompts": len(prompts) - len(set(prompts)),

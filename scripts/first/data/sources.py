@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ class Official:
     """The rows of each official split (columns in COLUMNS), and where they are from."""
 
     splits: dict[str, Rows]
-    identity: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any]
 
 
 def from_repository(

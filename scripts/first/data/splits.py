@@ -55,8 +55,8 @@ def subset(rows: np.ndarray, limit: int | None, seed: int, stream: int) -> np.nd
 def assert_disjoint(splits: Mapping[str, Iterable[str]], what: str) -> None:
     """Raise UserError if a value occurs in two splits, or twice in one.
 
-    splits: {split: ids}. Rows that tune or test must not be trained on, rows that test must not
-    tune: every number of the project depends on it. `what` names the values in the message.
+    Rows that tune or test must not be trained on, rows that test must not tune. `what` names the
+    values in the message.
     """
     seen: dict[str, str] = {}
     for split, values in splits.items():

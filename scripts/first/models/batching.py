@@ -1,8 +1,6 @@
-"""Batches of rows of like length, right-padded with a mask.
+"""Batches of rows of like length: little padding, and no row sees another, as with packing.
 
-Right padding with an attention mask leaves a causal model's numbers unchanged; left padding without
-one does not. Grouping by length keeps the padding small without packing, so that no row sees
-another.
+Padding on the right, with an attention mask, leaves a causal model's numbers unchanged.
 """
 
 from __future__ import annotations

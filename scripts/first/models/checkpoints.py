@@ -74,12 +74,11 @@ def load_weights(location: Path, dtype: str = "float32", device: str | None = No
     built on forward passes. UserError where transformers cannot read it without running its code.
     """
     with readable(location):
-        import torch
         from transformers import AutoModelForCausalLM
 
         model, report = AutoModelForCausalLM.from_pretrained(
             location,
-            dtype=getattr(torch, dtype),
+            dtype=dtype,
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,

@@ -133,10 +133,7 @@ def _row(row: dict, ids: list[int], prompt_length: int, last_label: int) -> Enco
 def _candidate_ids(row: dict, encodings: dict[str, list[int]]) -> list[int]:
     prompt, where, answer = row["prompt"], f"row {row['id']}", row["answer"]
     if answer not in row["candidates"]:
-        raise UserError(
-            f"no candidates, or the answer is none of them: {where}: answer {answer!r}: "
-            "use the questions of a benchmark"
-        )
+        raise UserError(f"answer {answer!r} is not a candidate: {where}: use a benchmark's rows")
     n, ids = len(encodings[prompt]), []
     for candidate in row["candidates"]:
         with_candidate = encodings[prompt + candidate]

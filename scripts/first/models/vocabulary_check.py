@@ -1,7 +1,6 @@
 """Check that the teacher and the student of a family have the same vocabulary.
 
-Knowledge is matched by token id. The base checkpoints are compared as soon as they exist, so that a
-mistake is reported in the first minute and not after the teacher, the longest job of the workflow.
+Knowledge is matched by token id: a mistake is reported before the teacher, the longest job, starts.
 """
 
 from __future__ import annotations

@@ -1,10 +1,8 @@
 """A generated world with irreducible uncertainty that replaces the four datasets.
 
-The world is a table of entities, relations and values. The plausibility of a value for an entity is
-known exactly (`World.scores`), and every gold answer is a *draw* from it, so that no model can
-always be right. `render` writes the world in the schemas of CommonsenseQA, BoolQ, OpenBookQA and
-Alpaca, `pretraining_rows` writes text that never uses those four formats, and `build_tokenizer`
-makes the word-level tokenizer that covers both.
+The plausibility of a value for an entity in a relation is known exactly (`World.scores`), and every
+gold answer is a *draw* from it, so that no model can always be right. `render` writes the official
+schemas, `pretraining_rows` text in other formats, and one word-level tokenizer covers both.
 """
 
 from scripts.first.world.facts import World, build_world

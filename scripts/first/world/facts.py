@@ -41,26 +41,25 @@ def build_world(settings: dict[str, Any]) -> World:
     claim_bias, train_pairs, and sizes {csqa: {train, validation}, ...}. Pure: the same settings
     give the same world in every process. Raises ValueError if there are too few pairs.
     """
-    rng = np.random.default_rng([int(settings["seed"]), 0])
+    rng = np.random.default_rng([settings["seed"], 0])
     taken = {word for row in VALUES for word in row} | {*RELATIONS, *VERBS, *EVENTS}
-    entities = made_up_words(int(settings["entities"]), taken, rng)
-    names = [word.capitalize() for word in made_up_words(int(settings["names"]), taken, rng)]
+    entities = made_up_words(settings["entities"], taken, rng)
+    names = [word.capitalize() for word in made_up_words(settings["names"], taken, rng)]
 
     shape = (len(entities), len(RELATIONS), len(VALUES[0]))
-    rank = int(settings["rank"])
     popularity = rng.standard_normal(shape[1:])
     popularity -= popularity.mean(axis=1, keepdims=True)
     popularity /= popularity.std()
-    traits = rng.standard_normal((shape[0], rank))
-    loadings = rng.standard_normal((*shape[1:], rank)) / np.sqrt(rank)
+    traits = rng.standard_normal((shape[0], settings["rank"]))
+    loadings = rng.standard_normal((*shape[1:], settings["rank"])) / np.sqrt(settings["rank"])
     taste = np.einsum("ek,rvk->erv", traits, loadings)
     taste -= taste.mean(axis=0, keepdims=True)
     taste /= taste.std()
-    weight = float(settings["popularity"])
+    weight = settings["popularity"]
     scores = np.sqrt(weight) * popularity + np.sqrt(1.0 - weight) * taste
 
     pairs = np.stack(np.divmod(rng.permutation(shape[0] * shape[1]), shape[1]), axis=1)
-    count = int(settings["train_pairs"])
+    count = settings["train_pairs"]
     if not 0 < count < len(pairs):
         raise ValueError(f"train_pairs: {count}: must lie between 1 and {len(pairs) - 1}")
     return World(dict(settings), entities, names, scores, pairs[:count], pairs[count:])
@@ -76,7 +75,7 @@ def draw_choices(
     """
     values = rng.random((len(entity), len(VALUES[0]))).argsort(axis=1)[:, :k]
     score = world.scores[entity[:, None], relation[:, None], values]
-    logits = float(world.settings["sharpness"]) * score
+    logits = world.settings["sharpness"] * score
     return values, (logits + rng.gumbel(size=logits.shape)).argmax(axis=1)
 
 

@@ -18,12 +18,12 @@ def pretraining_rows(world: World, n: int, seed: int) -> list[tuple[str, str]]:
 
     The shares come from `world.settings["pretraining"]`: {memo, sheet, report, facts}.
     """
-    rng = np.random.default_rng([int(world.settings["seed"]), 99, int(seed)])
+    rng = np.random.default_rng([world.settings["seed"], 99, seed])
     shares = world.settings["pretraining"]
     weights = np.array([shares["memo"], shares["sheet"], shares["report"]], dtype=float)
     memo, sheet, report = rng.multinomial(n, weights / weights.sum())
     rows = _memos(world, int(memo), rng)
-    rows += _sheets(world, int(sheet), int(shares["facts"]), rng)
+    rows += _sheets(world, int(sheet), shares["facts"], rng)
     rows += _reports(world, int(report), rng)
     return [rows[i] for i in rng.permutation(len(rows))]
 

@@ -53,7 +53,7 @@ def render(world: World, dataset: str) -> dict[str, list[dict[str, Any]]]:
     out: dict[str, list[dict[str, Any]]] = {}
     used = 0  # the training pairs that earlier splits of this dataset have taken
     for split, count in world.settings["sizes"][dataset].items():
-        rng = np.random.default_rng([int(world.settings["seed"]), _STREAMS[dataset][split]])
+        rng = np.random.default_rng([world.settings["seed"], _STREAMS[dataset][split]])
         is_test = split == _TESTS.get(dataset)
         pool = world.test_pairs if is_test else world.train_pairs[used:]
         if count > len(pool):
@@ -120,21 +120,18 @@ def _boolq(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[di
     for i, w in enumerate(words):
         claim = VALUES[pairs[i, 1]][value[i]]
         first, second = (VERBS[v] for v in verbs[i])
-        rows.append(
-            {
-                "question": f"is {claim} a usual {w['r']} of the {w['e']}",
-                "passage": f"{w['n']} {first} that {claim} is {w['r']} for the {w['e']}. "
-                f"{w['m']} {second} it.",
-                "answer": bool(answer[i]),
-            }
+        question = f"is {claim} a usual {w['r']} of the {w['e']}"
+        passage = (
+            f"{w['n']} {first} that {claim} is {w['r']} for the {w['e']}. {w['m']} {second} it."
         )
+        rows.append({"question": question, "passage": passage, "answer": bool(answer[i])})
     return rows
 
 
 def _alpaca(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
     words = _details(world, pairs, rng)
     kind = rng.random(len(pairs))
-    share = float(world.settings["letter_share"])
+    share = world.settings["letter_share"]
     five, four = _choices(world, pairs, 5, rng), _choices(world, pairs, 4, rng)
     # Free answers: one draw among all values of each of three random relations.
     free = rng.random((len(pairs), len(RELATIONS))).argsort(axis=1)[:, :3]

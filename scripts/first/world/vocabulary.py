@@ -53,9 +53,8 @@ def build_tokenizer(world: World):
     labels = [f"({letter})" for letter in letters]
     words = [*WORDS.split(), *RELATIONS, *(v for row in VALUES for v in row)]
     words += [*VERBS, *EVENTS, *world.entities, *world.names]
-    vocab: dict[str, int] = {}
-    for token in (*SPECIAL, *MARKS, *letters, *labels, *PHRASES, *words):
-        vocab.setdefault(token, len(vocab))
+    tokens = dict.fromkeys((*SPECIAL, *MARKS, *letters, *labels, *PHRASES, *words))
+    vocab = {token: number for number, token in enumerate(tokens)}
     phrases = sorted(PHRASES, key=len, reverse=True)
     # An option label is one token only at the start of a line: after "The answer is (" the letter
     # stands alone, so the answer is one token there.
