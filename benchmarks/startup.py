@@ -63,8 +63,7 @@ def prepare(folder: Path) -> dict[str, list[str]]:
     tuned += ["--validation", folder / "csqa/validation.parquet", "--output-dir", out / "student"]
     matched = ["--objective", "knowledge", "--recalibration", "prob_softmax", "--c", 0.3]
     matched += ["--knowledge", knowledge / "train"]
-    cell = ["--predictions", folder / "evaluation/predictions.parquet"]
-    cell += ["--metrics", folder / "evaluation/metrics.json", "--setting", "in_domain"]
+    cell = ["--metrics", folder / "evaluation/metrics.json", "--setting", "in_domain"]
     cell += "--scale tiny --family alder --corpus csqa --method base --benchmark csqa".split()
     search = ["--knowledge", knowledge / "validation", "--output-dir", out / "temperature"]
     student_job = [*TO_FORWARD, "scripts.student", *tuned, "--method"]

@@ -29,7 +29,7 @@ rule table1_cell:
     shell:
         """
         python -m scripts.artifacts cell \
-            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --metrics {input.metrics:q} \
             --scale {wildcards.scale} --family {wildcards.family} --method {wildcards.method} \
             --setting {wildcards.setting} --benchmark {wildcards.benchmark} \
             --corpus {params.corpus} \
@@ -55,12 +55,11 @@ rule table1_files:
     conda:
         environment("artifacts")
     params:
-        methods=config["table1"]["methods"],
         code=fingerprint("table1"),
     shell:
         """
         python -m scripts.artifacts table1 \
-            --cells {input.cells:q} --methods {params.methods:q} \
+            --cells {input.cells:q} \
             --output-prefix results/{wildcards.scale}/tables/table1 >{log:q} 2>&1
         """
 
@@ -87,7 +86,7 @@ rule table2:
     shell:
         """
         python -m scripts.artifacts table2 \
-            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --metrics {input.metrics:q} \
             --benchmark {params.benchmark} \
             --questions {input.questions:q} --first-questions {input.first:q} \
             --output-prefix results/{wildcards.scale}/tables/table2 >{log:q} 2>&1
@@ -122,7 +121,7 @@ rule claims_files:
         """
         python -m scripts.artifacts claims \
             --table1 {input.table1:q} \
-            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --metrics {input.metrics:q} \
             --selected {input.selected:q} --coarse {input.coarse:q} --refined {input.refined:q} \
             --families {params.families:q} --corpora {params.corpora:q} \
             --figure2 {input.figure2:q} --figure3 {input.figure3:q} \

@@ -80,7 +80,7 @@ rule figure5:
     shell:
         """
         python -m scripts.artifacts figure5 \
-            --predictions {input.predictions:q} --metrics {input.metrics:q} \
+            --metrics {input.metrics:q} \
             --benchmark {params.benchmark} --methods {params.methods:q} \
             --output-prefix results/{wildcards.scale}/figures/figure5 >{log:q} 2>&1
         """

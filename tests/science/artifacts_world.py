@@ -86,6 +86,7 @@ def write_run(
     values = {"n": n, "bins": 10, "ece": ece, "accuracy": acc, "trust": acc - ece}
     values |= {"adaptive_ece": ece, "brier": 0.3, "nll": 0.7, "ece_candidates": ece + 0.1}
     values |= {"trust_candidates": acc - ece - 0.1, "chance": 100 / len(candidates)}
+    values["confidence"] = 100 * float(np.mean(confidence))
     values |= {"candidate_mass": 100 * float(np.exp(log_probs).sum(axis=1).mean())}
     values |= {"majority": 100 * max(map(answers.count, candidates)) / n}
     values |= {"constant_output": len(set(predictions)) == 1}
@@ -165,9 +166,9 @@ def make_claims(folder: Path, runs: dict) -> list[dict]:
                 cells.append(folder / f"{method}-{corpus}-{benchmark}.json")
                 labels = {"scale": "tiny", "family": family, "method": method, "corpus": corpus}
                 labels |= {"setting": "in_domain" if corpus == benchmark else "out_of_domain"}
-                files = {"predictions": run[0], "metrics": run[1], "output": cells[-1]}
+                files = {"metrics": run[1], "output": cells[-1]}
                 artifact("cell", **files, **labels, benchmark=benchmark)
-    artifact("table1", cells=cells, methods=list(METHODS), output_prefix=folder / "table1")
+    artifact("table1", cells=cells, output_prefix=folder / "table1")
     shown = ("teacher", "finetune", "distill")
     own = [run for key, run in runs.items() if key[1] == key[3] == "csqa" and key[2] in shown]
     files = {"ranks": [run[2] for run in own], "metrics": [run[1] for run in own]}
@@ -175,7 +176,6 @@ def make_claims(folder: Path, runs: dict) -> list[dict]:
     columns = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
     (folder / "figure2.csv").write_text(columns + "csqa,all,5,99,1,900,99,alder\n")
     options = {name: folder / f"{name}.csv" for name in ("table1", "figure2", "figure3")}
-    options |= {"predictions": [run[0] for run in runs.values()]}
     options |= {"metrics": [run[1] for run in runs.values()]}
     options |= write_search(folder / "search", 0.85, seed=1)
     options |= {"families": "alder", "corpora": "csqa", "output_prefix": folder / "claims"}

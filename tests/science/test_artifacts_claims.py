@@ -41,7 +41,7 @@ PLACES = [
 
 
 def evidence_of(tree, edges=(), places=PLACES):
-    files = [run[:2] for group in tree.values() for run in group]
+    files = [run[1] for group in tree.values() for run in group]
     return Evidence(load_runs(files), places, set(edges))
 
 

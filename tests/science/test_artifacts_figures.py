@@ -39,7 +39,7 @@ def csqa(runs, methods, **positions):
 
 
 def figure5(runs, prefix, methods):
-    files = csqa(runs, methods, predictions=0, metrics=1)
+    files = csqa(runs, methods, metrics=1)
     artifact("figure5", benchmark="csqa", **files, methods=methods, output_prefix=prefix)
 
 
@@ -68,7 +68,7 @@ def test_figure5_is_repeatable_to_the_byte(runs, tmp_path):
 
 
 def test_figure5_needs_every_method_of_every_family(runs, tmp_path):
-    files = csqa(runs, ["teacher"], predictions=0, metrics=1)
+    files = csqa(runs, ["teacher"], metrics=1)
     options = {"benchmark": "csqa", "methods": "finetune", "output_prefix": tmp_path / "f"}
     with pytest.raises(UserError, match="finetune of alder"):
         artifact("figure5", **files, **options)
@@ -204,5 +204,6 @@ def test_data_report_counts_rows_and_losses(tmp_path):
     row = pandas.read_csv(f"{prefix}.csv").iloc[0]
     assert (row.rows, row.majority, row.chance) == (9, 62.2, 50.0)
     page = Path(f"{prefix}.md").read_text()
-    assert "4 rows of official split test: unlabelled" in page and "1 (train/1)" in page
+    assert "4 rows of official split test: unlabelled" in page
+    assert read_json(f"{prefix}.json")["encoding"][0]["dropped_rows"] == ["train/1"]
     assert read_json(f"{prefix}.json")["encoding"][0]["shortened_prompts"] == 3

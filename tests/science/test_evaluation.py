@@ -12,7 +12,7 @@ import torch
 from scripts import evaluation
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json
-from scripts.first.reporting.runs import read_runs, score_runs
+from scripts.first.reporting.runs import load_runs, score_runs
 from tests import tiny_models as tiny
 
 QUESTIONS = tiny.choice_rows(40)
@@ -154,8 +154,8 @@ def test_metrics_follow_from_the_predictions(evaluated):
     for name, (low, high) in metrics["intervals"].items():
         assert low <= high and name in expected
         assert low <= metrics[name] <= high
-    files = (str(folder / f"out/{name}") for name in ("predictions.parquet", "metrics.json"))
-    whole = score_runs(read_runs(*files))
+    (runs,) = load_runs([folder / "out/metrics.json"]).values()
+    whole = score_runs(runs)
     for name, ends in metrics["intervals"].items():  # Table 1 draws the same questions
         found = whole.summary(name)
         assert ends == pytest.approx([found["low"], found["high"]])

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable
 from pathlib import Path
+
+from tabulate import tabulate
 
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path, write_csv, write_json, write_text
@@ -12,11 +15,6 @@ from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
 MISSING = "–"
-ESCAPES = {character: f"\\{character}" for character in "&%$#_{}"} | {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-}
 
 
 def paired(args: argparse.Namespace, *names: str) -> list[tuple]:
@@ -42,12 +40,12 @@ def _write_bytes(path: str, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def pipe_table(head: Sequence[str], rows: Iterable[Sequence], left: int = 1) -> str:
-    """Return a Markdown table whose first `left` columns are left-aligned, the others right."""
-    from tabulate import tabulate
+def pipe_table(rows: object, head: object = "keys", numbers: object = ".1f") -> str:
+    """Return a Markdown table of a data frame, of dicts, or of lists with a head.
 
-    align = ["left"] * left + ["right"] * (len(head) - left)
-    return tabulate(rows, head, "pipe", disable_numparse=True, colalign=align)
+    numbers: the format of all columns, or one of each.
+    """
+    return tabulate(rows, head, "pipe", floatfmt=numbers, missingval=MISSING, showindex=False)
 
 
 def page(*paragraphs: str) -> str:
@@ -55,19 +53,10 @@ def page(*paragraphs: str) -> str:
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def escape(text: str) -> str:
-    """Return text with the characters that LaTeX gives a meaning escaped."""
-    return text.translate(str.maketrans(ESCAPES))
-
-
-def latex_row(cells: Iterable[str]) -> str:
-    """Return one line of a LaTeX table."""
-    return " & ".join(cells) + r" \\"
-
-
-def latex_table(columns: str, lines: Sequence[str], caption: str, style: str) -> str:
-    """Return a table* that needs only booktabs."""
-    begin = [r"% needs \usepackage{booktabs}", r"\begin{table*}[t]", rf"\centering{style}"]
-    begin += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule"]
-    end = [r"\bottomrule", r"\end{tabular}", rf"\caption{{{caption}}}", r"\end{table*}"]
-    return "\n".join([*begin, *lines, *end]) + "\n"
+def latex_table(rows: object, columns: str, caption: str, size: str) -> str:
+    """Return a table* of a data frame or of dicts; text may hold what LaTeX gives a meaning."""
+    body = tabulate(rows, "keys", "latex_booktabs", floatfmt=".1f", showindex=False)
+    begin = [r"% needs \usepackage{booktabs}", r"\begin{table*}[t]", rf"\centering{size}"]
+    begin += [rf"\begin{{tabular}}{{{columns}}}", body.split("\n", 1)[1]]
+    caption = re.sub(r"([&%$#_{}])", r"\\\1", caption)
+    return "\n".join([*begin, rf"\caption{{{caption}}}", r"\end{table*}", ""])

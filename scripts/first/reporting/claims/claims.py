@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     places = [
         Place(*row) for row in table[[*Place._fields]].drop_duplicates().itertuples(index=False)
     ]
-    evidence = Evidence(load_runs(output.paired(args, "predictions", "metrics")), places, edges)
+    evidence = Evidence(load_runs(args.metrics), places, edges)
     claims = [
         *method_claims(evidence),
         *teacher.temperature_claims(searches, teacher.teacher_obstacles(evidence)),
@@ -69,7 +69,7 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
         "models are at the chance or majority level, or where c lies at the edge of the grid.",
         "A verdict rests on the cells that can decide; beside them stand all cells. Every cell, "
         "column and family is in claims.json.",
-        output.pipe_table(head, rows, left=5),
+        output.pipe_table(rows, head),
         "## Tests",
         "\n".join(tests),
     )

@@ -32,8 +32,12 @@ def run(args: argparse.Namespace) -> None:
     import pandas
 
     models = [
-        {**read_metrics(metrics)[args.benchmark], "by_rank": by_rank(ranks, args.benchmark)}
-        for ranks, metrics in paired(args, "ranks", "metrics")
+        {**metrics, "by_rank": by_rank(ranks, args.benchmark)}
+        for metrics, (ranks, _) in zip(
+            read_metrics(args.metrics, args.benchmark),
+            paired(args, "ranks", "metrics"),
+            strict=True,
+        )
     ]
     data = pandas.DataFrame(rank_rows(models))
     style.draw_and_publish("figure3", data, draw, args.output_prefix, args.metrics)

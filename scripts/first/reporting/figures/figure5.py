@@ -13,7 +13,6 @@ from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import printed
-from scripts.first.reporting.output import paired
 from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
 
 WIDTH = 100 / BINS  # percent
@@ -21,7 +20,7 @@ WIDTH = 100 / BINS  # percent
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 5."""
-    groups = load_runs(paired(args, "predictions", "metrics"), args.benchmark)
+    groups = load_runs(args.metrics, args.benchmark)
     data = bin_rows(groups, args.methods)
     style.draw_and_publish("figure5", data, draw, args.output_prefix, args.metrics)
 

@@ -31,8 +31,9 @@ def run(args: argparse.Namespace) -> None:
 
     searches = paired(args, "families", "coarse", "refined", "selected")
     students = paired(args, "student_metrics", "student_c")
+    metrics = read_metrics([path for path, _ in students], args.corpus)
     frames = [curves(args.corpus, *search) for search in searches]
-    rows = [student(read_metrics(path)[args.corpus], c) for path, c in students]
+    rows = [student(*own) for own in zip(metrics, args.student_c, strict=True)]
     data = pandas.concat([*frames, *([pandas.DataFrame(rows)] if rows else [])])
     data = data.reindex(columns=list(dict.fromkeys([*COLUMNS, *data])))
     chosen = [word for word in args.student_c if word.endswith(".json")]

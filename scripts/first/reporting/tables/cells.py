@@ -1,40 +1,41 @@
 """One cell of Table 1: a method of a family on one benchmark, aggregated over seeds.
 
-Reads the predictions.parquet and metrics.json of every seed, optionally the selected.json of the
+Reads metrics.json and predictions.parquet of every seed, optionally the selected.json of the
 temperature search and the paper's printed values; writes one JSON file.
 """
 
 from __future__ import annotations
 
 import argparse
-
-import numpy as np
+import statistics
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES, SEED, mean_scores
 from scripts.first.errors import UserError
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
-from scripts.first.reporting.names import HEADLINE, LABELS, METRICS, UNTUNED
-from scripts.first.reporting.output import paired
-from scripts.first.reporting.runs import Key, Run, load_runs, score_run
+from scripts.first.reporting.names import HEADLINE, LABELS, RESAMPLED, SECONDARY, UNTUNED
+from scripts.first.reporting.runs import Run, load_runs, score_runs
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make one cell."""
+    """Make one cell of Table 1: mean over seeds, with intervals."""
     corpus = "none" if args.method in UNTUNED else args.corpus
-    wanted = Key(args.family, corpus, args.method, args.benchmark)
-    groups = load_runs(paired(args, "predictions", "metrics"), args.benchmark)
-    if list(groups) != [wanted]:
-        found = ", ".join(map("/".join, groups)) or "none"
-        raise UserError(f"wrong run: cell {'/'.join(wanted)} was given {found}: pass its own files")
+    wanted = (args.scale, args.family, corpus, args.method, args.benchmark)
+    runs, *others = load_runs(args.metrics, args.benchmark).values()
+    if others or (runs[0].metrics["scale"], *runs[0].key) != wanted:
+        raise UserError(f"wrong run: --metrics: the cell {'/'.join(wanted)} needs its own files")
     selected = records.read(*args.selected) if args.selected else {"c": None, "at_edge": None}
+    paper: dict = {}  # printed values
+    if args.paper_table:
+        table = read_csv(*args.paper_table).set_index(["family", "method", "setting", "benchmark"])
+        paper = table[[*HEADLINE]].to_dict("index")
     cell = {
         **{label: getattr(args, label) for label in LABELS},
-        **aggregate(groups[wanted]),
+        **aggregate(runs),
         "c": selected["c"],
         "c_at_edge": selected["at_edge"],
-        "paper": printed_values(args),
+        "paper": paper.get((args.family, args.method, args.setting, args.benchmark)),
         "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
         "provenance": provenance("cell"),
     }
@@ -48,31 +49,20 @@ def aggregate(runs: list[Run]) -> dict:
     Each metric is computed seed by seed and averaged (`value`); `sd` is the sample deviation over
     seeds, null for one seed. The interval resamples questions and keeps all seeds of a question.
     """
-    scores, first = [score_run(run) for run in runs], runs[0].metrics
+    scores, first = [score_runs([run]) for run in runs], runs[0].metrics
     mean = mean_scores(scores)
-    cell: dict = {"n_questions": len(runs[0].rows), "n_seeds": len(runs)}
-    cell |= {"seeds": [run.metrics["seed"] for run in runs], "bins": first["bins"]}
-    for name in (metric.key for metric in METRICS if metric.resampled):
-        per_seed = [s.value[name] for s in scores]
-        cell[name] = {**mean.summary(name), "sd": _deviation(per_seed), "per_seed": per_seed}
+    cell: dict = {"n_questions": first["n"], "n_seeds": len(runs), "bins": first["bins"]}
+    cell["seeds"] = [run.metrics["seed"] for run in runs]
+    for name in (*HEADLINE, *SECONDARY):
+        if name in RESAMPLED:
+            numbers, per_seed = mean.summary(name), [own.value[name] for own in scores]
+        else:
+            per_seed = [run.metrics[name] for run in runs]
+            numbers = {"value": statistics.fmean(per_seed)}
+        sd = statistics.stdev(per_seed) if len(per_seed) > 1 else None
+        cell[name] = {**numbers, "sd": sd, "per_seed": per_seed}
     cell["ece"]["low"] = max(0.0, cell["ece"]["low"])
-    for name in (metric.key for metric in METRICS if not metric.resampled):
-        per_seed = [run.metrics[name] for run in runs]
-        cell[name] = {"value": float(np.mean(per_seed)), "sd": _deviation(per_seed)}
     cell |= {name: float(first[name]) for name in ("chance", "majority")}
     cell["constant_output"] = any(run.metrics["constant_output"] for run in runs)
     cell["above_chance"] = cell["accuracy"]["low"] > max(cell["chance"], cell["majority"])
     return cell
-
-
-def _deviation(values: list[float]) -> float | None:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
-def printed_values(args: argparse.Namespace) -> dict[str, float] | None:
-    """Return the paper's ECE, accuracy and trust of this cell from --paper-table, if it has any."""
-    if not args.paper_table:
-        return None
-    table = read_csv(*args.paper_table).set_index(["family", "method", "setting", "benchmark"])
-    rows = table[[*HEADLINE]].to_dict("index")
-    return rows.get((args.family, args.method, args.setting, args.benchmark))

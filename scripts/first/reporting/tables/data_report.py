@@ -10,26 +10,23 @@ import argparse
 
 from scripts.first.provenance import records
 from scripts.first.reporting.names import printed
-from scripts.first.reporting.output import MISSING, page, paired, pipe_table, publish
-
-COUNTS = (
-    *("official_split", "rows", "duplicate_prompts", "empty_responses"),
-    "longest_prompt_characters",
-)
-ENCODING = ("rows", "shortened_prompts", "cut_responses", "dropped_rows", "longest")
+from scripts.first.reporting.output import page, paired, pipe_table, publish
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make the data report."""
+    """Make the data report: row counts and losses of the data."""
     import pandas
 
     reports = [records.read(path) for path in args.reports]
-    rows = [row for report in reports for row in split_rows(report)]
-    encodings = []  # what encoding did to each teacher's training split; dropped rows by id
-    for path, family, corpus in paired(args, "records", "families", "corpora"):
-        found = records.read(path)["encoding"]
-        own = {name: found.get(name) for name in ENCODING}
-        encodings.append({"family": family, "corpus": corpus, **own})
+    rows = [
+        split_row(report["dataset"], split, counts)
+        for report in reports
+        for split, counts in report["splits"].items()
+    ]
+    encodings = [  # what encoding did to each teacher's training split; dropped rows by id
+        {"family": family, "corpus": corpus, **records.read(path)["encoding"]}
+        for path, family, corpus in paired(args, "records", "families", "corpora")
+    ]
     publish(
         args.output_prefix,
         "data_report",
@@ -40,49 +37,37 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def split_rows(report: dict) -> list[dict]:
-    """Return one row for each split of a dataset; shares in percent."""
-    rows = []
-    for split, counts in report["splits"].items():
-        answers = counts["answers"] or {}
-        shares = {name: answers.get(f"{name}_share") for name in ("majority", "chance")}
-        row = {"dataset": report["dataset"], "split": split}
-        row |= {name: counts[name] for name in COUNTS}
-        row |= {"majority_answer": answers.get("majority")}
-        rows.append(row | {k: None if v is None else 100 * v for k, v in shares.items()})
-    return rows
+def split_row(dataset: str, split: str, counts: dict) -> dict:
+    """Return the row of a split; shares in percent."""
+    hidden, answers = ("row_numbers_sha256", "answers"), counts["answers"] or {}
+    return {
+        **{"dataset": dataset, "split": split},
+        **{name: count for name, count in counts.items() if name not in hidden},
+        "majority_answer": answers.get("majority"),
+        "majority": 100 * answers["majority_share"] if answers else None,
+        "chance": 100 * answers["chance_share"] if answers else None,
+    }
 
 
 def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> str:
-    """Return the report as a page."""
-    left_out = [
-        f"- {printed(report['dataset'])}: {entry['rows']} rows of official split "
-        f"{entry['official_split']}: {entry['reason']}"
-        for report in reports
-        for entry in report["left_out"]
-    ]
-    overlaps = [
-        f"- {printed(report['dataset'])}: {count} {kind} in {pair}"
-        for report in reports
-        for kind in ("prompts", "passages")
-        for pair, count in (report.get(f"shared_{kind}") or {}).items()
-    ]
-    paragraphs = ["# Data report", "## Rows (majority and chance in percent)", _table(rows, left=3)]
-    paragraphs += ["## Left out"]
-    paragraphs += ["\n".join(left_out) or "Nothing: every official row is in a split."]
-    paragraphs += ["## Overlap between splits", "\n".join(overlaps)]
-    paragraphs += ["## Encoding of the training split (longest row in tokens)"]
-    return page(*paragraphs, _table(encodings, left=2))
-
-
-def _table(rows: list[dict], left: int) -> str:
-    head = [name.replace("_", " ").capitalize() for name in rows[0]]
-    return pipe_table(head, [map(_text, row.values()) for row in rows], left)
-
-
-def _text(value: str | float | list[str] | None) -> str:
-    if isinstance(value, list):  # ids of dropped rows
-        return f"{len(value)} ({', '.join(value[:5])})" if value else "0"
-    if value is None:
-        return MISSING
-    return f"{value:.1f}" if isinstance(value, float) else printed(str(value))
+    """Return the report as a page; of the dropped rows the number."""
+    left_out, overlaps = [], []
+    for report in reports:
+        name = printed(report["dataset"])
+        for entry in report["left_out"]:
+            rest = f"rows of official split {entry['official_split']}: {entry['reason']}"
+            left_out.append(f"- {name}: {entry['rows']} {rest}")
+        for kind in ("prompts", "passages"):
+            shared = report.get(f"shared_{kind}") or {}
+            overlaps += [f"- {name}: {count} {kind} in {pair}" for pair, count in shared.items()]
+    return page(
+        "# Data report",
+        "## Rows (majority and chance in percent)",
+        pipe_table(rows),
+        "## Left out",
+        "\n".join(left_out) or "Nothing: every official row is in a split.",
+        "## Overlap between splits",
+        "\n".join(overlaps),
+        "## Encoding of the training split (longest row in tokens)",
+        pipe_table([own | {"dropped_rows": len(own["dropped_rows"])} for own in encodings]),
+    )

@@ -1,11 +1,10 @@
-"""Table 1 from its cells: a tidy CSV, Markdown, LaTeX in the paper's layout, and the terminal."""
+"""Table 1 from its cells: a tidy CSV, Markdown, LaTeX and the terminal."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.errors import UserError
@@ -13,10 +12,8 @@ from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.provenance.lineage import ARTIFACTS
 from scripts.first.reporting import output
-from scripts.first.reporting.names import HEADLINE, LABELS, METRICS, SECONDARY, Metric, printed
+from scripts.first.reporting.names import FORMATS, HEADLINE, LABELS, RESAMPLED, SECONDARY, printed
 
-COMMON = ("chance", "majority", "c", "c_at_edge", "constant_output", "above_chance")
-LITTLE_MASS = 50.0  # percent
 MARKS = {
     "a": "accuracy not above both the chance and the majority line (its interval reaches them)",
     "b": "the model gives the same answer to every question",
@@ -24,195 +21,128 @@ MARKS = {
     "m": "the candidates hold less than half of the probability: the model would answer otherwise, "
     "and its confidence in a candidate says little",
 }
-SHARED = {"questions": "n = {n_questions}", "chance": "{chance:.1f}", "majority": "{majority:.1f}"}
+LINES = "n = {n_questions}, chance {chance:.1f}, majority {majority:.1f}"  # of a column
+CAPTION = (
+    "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in brackets the "
+    f"{LEVEL:.0%} interval (bootstrap over questions, centred on the estimate, {RESAMPLES} "
+    "resamples, all seeds of a question kept together)."
+)
+CHECKS = ["family", "method", "column", "n_seeds", *SECONDARY, "c"]
+
+
+def columns(metric: str) -> tuple[str, ...]:
+    """Return the columns of table1.csv with a metric and any interval."""
+    ends = ("_low", "_high") if metric in RESAMPLED else ()
+    return metric, *(metric + end for end in ends)
+
+
+COLUMNS = [  # percent, except brier and nll
+    *(*LABELS, "n_questions", "n_seeds"),
+    *(column for metric in HEADLINE for column in columns(metric)),
+    *(f"paper_{metric}" for metric in HEADLINE),
+    *(f"{metric}_sd" for metric in HEADLINE),
+    *(column for metric in SECONDARY for column in columns(metric)),
+    *("chance", "majority", "c", "c_at_edge", "constant_output", "above_chance"),
+]
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write prefix.csv, prefix.md, prefix.tex and their record."""
+    """Make Table 1 from its cells, in their order: csv, md, tex."""
     import pandas
 
-    rows = arrange([row(records.read(path)) for path in args.cells], args.methods)
-    texts = {"csv": pandas.DataFrame(rows), "md": markdown(rows), "tex": latex(rows)}
-    output.publish(args.output_prefix, "table1", args.cells, **texts)
+    table = pandas.json_normalize([records.read(path) for path in args.cells], sep="_")
+    table = table.rename(columns=lambda name: name.removesuffix("_value")).reindex(columns=COLUMNS)
+    cell = ["family", "method", "setting", "benchmark"]
+    if table["scale"].nunique() > 1 or table.duplicated(cell).any():
+        raise UserError("a cell given twice or several scales: table1: --cells: give each once")
+    rows = with_names(table)
+    shown = layout(rows, numbers).reset_index()
+    below = [f"- {name}: {text}" for name, text in notes(rows).items()]
+    title = f"Table 1 at scale {rows[0]['scale']}"
+    forms = [FORMATS.get(name, ".1f") for name in CHECKS]
+    checks = output.pipe_table(pandas.DataFrame(rows, dtype=object)[CHECKS], numbers=forms)
+    page = [f"# {title}", CAPTION, output.pipe_table(shown), "\n".join(below), "## Checks", checks]
+    widths = rf"ll*{{{shown.shape[1] - 2}}}{{p{{4.6em}}}}"
+    caption = " ".join([f"{title}.", CAPTION, *below])
+    size = r"\tiny\setlength{\tabcolsep}{2pt}"
+    texts = {"md": output.page(*page), "tex": output.latex_table(shown, widths, caption, size)}
+    output.publish(args.output_prefix, "table1", args.cells, csv=table, **texts)
 
 
 def show(args: argparse.Namespace) -> None:
     """Print table1.csv and where the other results are."""
-    table = read_csv(records.verified(args.table1))
-    print(terminal(table.astype(object).where(table.notna(), None).to_dict("records")))
+    print(terminal(with_names(read_csv(records.verified(args.table1)))))
     print("\nFiles:")
     for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
         print(f"  {path}" + ("" if path.exists() else "  (missing)"))
 
 
-def arrange(rows: list[dict], methods: list[str]) -> list[dict]:
-    """Return the rows by family, method and column, in-domain first, else in order of appearance.
-
-    Raises UserError for a method not in `methods`.
-    """
-    if unknown := {row["method"] for row in rows} - set(methods):
-        raise UserError(f"method {min(unknown)}: table1: not among --methods {' '.join(methods)}")
-    families = [row["family"] for row in rows]
-    rows = sorted(rows, key=lambda row: row["setting"] != "in_domain")
-    rows = sorted(rows, key=lambda row: methods.index(row["method"]))
-    return sorted(rows, key=lambda row: families.index(row["family"]))
-
-
-def row(cell: dict) -> dict:
-    """Return a cell as one tidy row of table1.csv (percent, except brier and nll)."""
-
-    def numbers(metrics: Iterable[Metric]) -> dict:
-        return {c: cell[m.key][part] for m in metrics for c, part in m.columns().items()}
-
-    return {
-        **{name: cell[name] for name in (*LABELS, "n_questions", "n_seeds")},
-        **numbers(metric for metric in METRICS if metric.headline),
-        **{f"paper_{key}": (cell["paper"] or {}).get(key) for key in HEADLINE},
-        **{f"{key}_sd": cell[key]["sd"] for key in HEADLINE},
-        **numbers(SECONDARY),
-        **{name: cell[name] for name in COMMON},
-    }
-
-
-class Entry(NamedTuple):
-    """How a number is printed: with its interval, its marks, and the paper's value."""
-
-    number: str
-    marks: str
-    paper: str = ""
-
-    def __call__(self, row: dict, key: str) -> str:
-        """Return one number of a row with what belongs to it; marks stand behind the accuracy."""
-        letters = marks(row) if key == "accuracy" else ""
-        ends = {"low": row[f"{key}_low"], "high": row[f"{key}_high"]}
-        text = self.number.format(row[key], letters and self.marks.format(letters), **ends)
-        paper = row[f"paper_{key}"]
-        return text if paper is None else text + self.paper.format(paper)
-
-
-MARKDOWN = Entry("{:.1f}{} [{low:.1f}, {high:.1f}]", " `{}`", " *{:.1f}*")
-LATEX = Entry(
-    r"{:.1f}{}\\{{\tiny {low:.1f}--{high:.1f}}}", "$^{{{}}}$", r"\\{{\tiny\itshape {:.1f}}}"
-)
-TERMINAL = Entry("{:5.1f}{}", "{}")
+def with_names(table) -> list[dict]:
+    """Return table1.csv's rows, None for no value, with printed names, `column` and `marks`."""
+    rows = table.astype(object).where(table.notna(), None).to_dict("records")
+    for row in rows:
+        trained = "" if row["setting"] == "in_domain" else f" ({printed(row['corpus'])})"
+        row["column"] = f"{printed(row['benchmark'])} {printed(row['setting'])}{trained}"
+        row["marks"] = marks(row)
+        row |= {name: printed(row[name]) for name in ("family", "method")}
+    return rows
 
 
 def marks(row: dict) -> str:
     """Return the letters of the warnings that a row carries."""
-    on = {
-        "a": not row["above_chance"],
-        "b": row["constant_output"],
-        "c": row["c_at_edge"],
-        "m": row["candidate_mass"] < LITTLE_MASS,
-    }
-    return "".join(mark for mark in on if on[mark])
+    little = row["candidate_mass"] < 50  # percent
+    on = (not row["above_chance"], row["constant_output"], row["c_at_edge"], little)
+    return "".join(mark for mark, there in zip(MARKS, on, strict=True) if there)
 
 
-def used_marks(rows: Sequence[dict]) -> dict[str, str]:
-    """Return the marks that some row carries, with their meaning."""
-    seen = "".join(map(marks, rows))
-    return {mark: meaning for mark, meaning in MARKS.items() if mark in seen}
+def notes(rows: list[dict]) -> dict[str, str]:
+    """Return {column: its questions, chance and majority line} and {mark in use: meaning}."""
+    seen = "".join(row["marks"] for row in rows)
+    used = {mark: meaning for mark, meaning in MARKS.items() if mark in seen}
+    return {row["column"]: LINES.format(**row) for row in rows} | used
 
 
-def column_name(row: dict) -> str:
-    """Return `CSQA in-domain`, or `CSQA out-of-domain (Alpaca)` with the training corpus."""
-    trained = "" if row["setting"] == "in_domain" else f" ({printed(row['corpus'])})"
-    return f"{printed(row['benchmark'])} {printed(row['setting'])}{trained}"
-
-
-def blocks(rows: Sequence[dict], entry: Entry):
-    """Yield each family's printed name and its part of Table 1, a data frame of text.
-
-    Rows: number of questions, chance and majority line (percent), then the methods; columns:
-    (name of the column, name of the metric).
-    """
+def layout(rows: list[dict], texts: Callable[[dict], dict]):
+    """Return Table 1 as a data frame of `texts`, {column: text} of a row of table1.csv."""
     import pandas
 
-    columns = dict.fromkeys((column_name(row), name) for row in rows for name in HEADLINE.values())
-    for family in dict.fromkeys(row["family"] for row in rows):
-        texts: dict[tuple[str, str], dict[str, str]] = {column: {} for column in columns}
-        for row in (row for row in rows if row["family"] == family):
-            for key, name in HEADLINE.items():
-                own = texts[column_name(row), name]
-                for label, form in SHARED.items():
-                    own[label] = form.format(**row) if key == "accuracy" else ""
-                own[printed(row["method"])] = entry(row, key)
-        yield printed(family), pandas.DataFrame(texts).fillna(output.MISSING)
+    table: dict = {}
+    for row in rows:
+        for column, text in texts(row).items():
+            table.setdefault(column, {})[row["family"], row["method"]] = text
+    frame = pandas.DataFrame(table).fillna(output.MISSING)
+    return frame.rename_axis(index=["Family", "Method"])
 
 
-def markdown(rows: Sequence[dict]) -> str:
-    """Return the page: a block a family, intervals in brackets, then checks and marks."""
-    paragraphs = [
-        f"# Table 1 at scale `{rows[0]['scale']}`",
-        "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in brackets the "
-        f"{LEVEL:.0%} interval (bootstrap over questions, centred on the estimate, {RESAMPLES} "
-        "resamples, all seeds of a question kept together). In italics the paper's printed value, "
-        "at the paper's scale.",
-    ]
-    for family, block in blocks(rows, MARKDOWN):
-        head = ["Method", *map(": ".join, block)]
-        paragraphs += [f"## {family}", output.pipe_table(head, block.itertuples())]
-    head = ["Family", "Method", "Column", "Seeds", *(m.name for m in SECONDARY), "c"]
-    checks = [
-        [printed(row["family"]), printed(row["method"]), column_name(row), row["n_seeds"]]
-        + [_secondary(row, metric) for metric in SECONDARY]
-        + ["" if row["c"] is None else f"{row['c']:.2f}"]
-        for row in rows
-    ]
-    used = [f"- `{mark}`: {meaning}" for mark, meaning in used_marks(rows).items()]
-    paragraphs += ["## Checks", output.pipe_table(head, checks, left=3)]
-    return output.page(*paragraphs, used and "## Marks", "\n".join(used))
+def numbers(row: dict) -> dict[str, str]:
+    """Return {column: number, interval, marks (of the accuracy) and the paper's value}."""
+    texts = {}
+    for key, name in HEADLINE.items():
+        value, low, high, paper = (row[part] for part in (*columns(key), f"paper_{key}"))
+        text = f"{value:.1f} [{low:.1f}, {high:.1f}]"
+        text += f" {row['marks']}" if key == "accuracy" and row["marks"] else ""
+        texts[f"{row['column']}: {name}"] = text + ("" if paper is None else f" paper {paper:.1f}")
+    return texts
 
 
-def _secondary(row: dict, metric: Metric) -> str:
-    value, *ends = (f"{row[column]:{metric.form}}" for column in metric.columns())
-    return value + (f" [{', '.join(ends)}]" if ends else "")
+def brief(row: dict) -> dict[tuple[str, str], str]:
+    """Return {(column, names of the metrics): numbers and marks}."""
+    head = " ".join(f"{name:>5}" for name in HEADLINE.values())
+    text = " ".join(f"{row[key]:5.1f}" for key in HEADLINE)
+    return {(row["column"], f"{head}     "): f"{text} {row['marks']:4}"}
 
 
-def latex(rows: Sequence[dict]) -> str:
-    """Return a table* in the paper's layout; intervals in small print under each number."""
-    lines: list[str] = []
-    for family, block in blocks(rows, LATEX):
-        width, size = len(block.columns), len(HEADLINE)
-        if not lines:
-            names = [name.split(" (")[0] for name in block.columns.unique(0)]
-            titles = [rf"\multicolumn{{{size}}}{{c}}{{{name}}}" for name in names]
-            rules = [rf"\cmidrule(lr){{{i}-{i + size - 1}}}" for i in range(2, 2 + width, size)]
-            lines += [output.latex_row(["", *titles]), "".join(rules)]
-            lines += [output.latex_row(["Method", *block.columns.get_level_values(1)])]
-        title = rf"\textit{{{output.escape(family)}}}"
-        lines += [r"\midrule", rf"\multicolumn{{{1 + width}}}{{l}}{{{title}}} \\"]
-        for method, *texts in block.itertuples():
-            cells = [rf"\shortstack{{{text}}}" if r"\\" in text else text for text in texts]
-            lines.append(output.latex_row([output.escape(method), *cells]))
-    caption = (
-        f"Table 1 at scale {output.escape(rows[0]['scale'])}. ECE, accuracy and trust in percent; "
-        r"in small print the 95\,\% interval (bootstrap over questions) and, in italics at the "
-        "paper's scale, the value printed in the paper."
-        + "".join(rf" $^{{{mark}}}$: {text}." for mark, text in used_marks(rows).items())
-    )
-    style = "\\scriptsize\n\\setlength{\\tabcolsep}{2.5pt}"
-    return output.latex_table("l" + "r" * width, lines, caption, style)
-
-
-def terminal(rows: Sequence[dict]) -> str:
-    """Return the table as text; the marks of a cell follow its accuracy."""
-    from tabulate import tabulate
-
-    def joined(texts) -> str:
-        return "".join(f"{text:<8}" for text in texts)
-
-    out = [f"Table 1, scale {rows[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %"]
-    metrics = joined(f"  {name}" for name in HEADLINE.values())
-    for family, block in blocks(rows, TERMINAL):
-        wide = block.T.groupby(level=0, sort=False).agg(joined).T
-        head = [family, *(f"{name}\n{metrics}" for name in wide)]
-        lines = wide.reset_index().to_numpy().tolist()
-        out.append(tabulate(lines, head, disable_numparse=True, preserve_whitespace=True))
+def terminal(rows: list[dict]) -> str:
+    """Return the table as text."""
     reach = []
     for key, name in HEADLINE.items():
-        half = max(abs(row[key + end] - row[key]) for row in rows for end in ("_low", "_high"))
+        half = max(abs(row[key] - row[end]) for row in rows for end in columns(key))
         reach.append(f"{name} ±{half:.1f}")
-    notes = [f"95 % intervals (bootstrap over questions) reach at most {', '.join(reach)}."]
-    notes += [f"{mark}: {meaning}" for mark, meaning in used_marks(rows).items()]
-    return "\n\n".join([*out, "\n".join(notes)])
+    return "\n".join(
+        [
+            f"Table 1, scale {rows[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %\n",
+            f"{layout(rows, brief).to_string()}\n",
+            f"95 % intervals (bootstrap over questions) reach at most {', '.join(reach)}.",
+            *(f"{name}: {text}" for name, text in notes(rows).items()),
+        ]
+    )

@@ -1,9 +1,8 @@
 """Table 2: questions on which the fine-tuned student is confidently wrong, under three methods.
 
-Reads the predictions.parquet and metrics.json of fine-tuning, distillation and FIRST on the same
-questions, and the test table (for the text). Writes CSV, Markdown and LaTeX. The cases are chosen
-by fine-tuning's errors, which flatters the other two; so the means over *all* questions that each
-method gets wrong stand below them.
+Reads metrics.json and predictions.parquet of fine-tuning, distillation and FIRST, and the test
+table (for the text); writes CSV, Markdown and LaTeX. The cases are chosen by fine-tuning's errors,
+which flatters the other two; so each method's means over *all* its errors stand below them.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ from scripts.first.reporting.runs import Run, load_runs
 
 CASES = 3
 METHODS = ("finetune", "distill", "first_ts")
-HEAD = ("Method", "Answers", "p(right answer), %", "p(fine-tune's answer), %")
-SUMMARY = (
-    *("Method", "Wrong answers", "Confidence when wrong", "Confidence when right"),
-    "Wrong with confidence > 90 (% of errors)",
-)
+SHOWN = {
+    "answer": "Answers",
+    "probability_gold": "p(right answer), %",
+    "probability_finetune_answer": "p(fine-tune's answer), %",
+}
 CAPTION = (
     "The fine-tuned student's most confident errors and the probability that each method gives to "
     "the right answer and to fine-tuning's wrong one (full-vocabulary probability, percent). The "
@@ -34,20 +33,24 @@ CAPTION = (
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make Table 2."""
+    """Make Table 2, confidently wrong cases: csv, md, tex."""
     import pandas
 
-    groups = load_runs(output.paired(args, "predictions", "metrics"), args.benchmark)
+    groups = load_runs(args.metrics, args.benchmark)
     runs = {key.method: group[0] for key, group in groups.items()}
-    if missing := set(METHODS) - set(runs):
-        raise UserError(f"no run of {min(missing)}: table2: check --predictions")
-    table = read_parquet(verified(args.questions), ["id", "prompt", "candidates"]).to_pandas()
-    questions = table.set_index("id").loc[runs["finetune"].rows["id"]].reset_index()
+    if len(groups) > len(runs) or set(runs) != set(METHODS):
+        raise UserError(f"--metrics: table2: give one model of each of {', '.join(METHODS)}")
+    questions = read_parquet(verified(args.questions), ["id", "prompt", "candidates"]).to_pandas()
+    if not questions["id"].equals(runs["finetune"].rows["id"]):
+        raise UserError(f"other questions: {args.questions}: give the test table of --metrics")
     wanted = [entry for path in args.first_questions for entry in read_json(path)]
     chosen, notes = paper_cases(wanted, questions)
     errors = [index for index in confident_errors(runs["finetune"]) if index not in chosen]
     chosen |= dict.fromkeys(errors[:CASES], "most confident error")
-    cases = [case_rows(runs, questions.loc[index], index, why) for index, why in chosen.items()]
+    cases = [
+        [case_row(runs, questions.loc[index], why, method) for method in METHODS]
+        for index, why in chosen.items()
+    ]
     output.publish(
         args.output_prefix,
         "table2",
@@ -79,30 +82,26 @@ def paper_cases(wanted: list[dict], questions) -> tuple[dict[int, str], list[str
     return found, notes
 
 
-def case_rows(runs: dict[str, Run], question, index: int, why: str) -> list[dict]:
-    """Return a case as one row for each method; probabilities in percent."""
-    key, fine = runs["finetune"].key, runs["finetune"].rows.loc[index]
-    rows = []
-    for method in METHODS:
-        own = runs[method].rows.loc[index]
-        values = 100 * np.exp(own["candidate_log_probs"])
-        probability = dict(zip(question["candidates"], values, strict=True))
-        row = {"case": why, "family": key.family, "benchmark": key.benchmark, "id": fine["id"]}
-        row |= {"prompt": question["prompt"], "gold": fine["answer"]}
-        row |= {"finetune_answer": fine["prediction"], "method": method}
-        row |= {"seed": runs[method].metrics["seed"], "answer": own["prediction"]}
-        row |= {"correct": own["correct"], "confidence": 100 * own["confidence"]}
-        for name in ("gold", "finetune_answer"):
-            row[f"probability_{name}"] = probability[row[name]]
-        rows.append(row)
-    return rows
+def case_row(runs: dict[str, Run], question, why: str, method: str) -> dict:
+    """Return a method's row of a case; probabilities in percent."""
+    fine, own = (runs[name].rows.loc[question.name] for name in ("finetune", method))
+    values = 100 * np.exp(own["candidate_log_probs"])
+    probability = dict(zip(question["candidates"], values, strict=True))
+    key, seed = runs["finetune"].key, runs[method].metrics["seed"]
+    return {
+        **{"case": why, "family": key.family, "benchmark": key.benchmark, "id": fine["id"]},
+        **{"prompt": question["prompt"], "gold": fine["answer"]},
+        **{"finetune_answer": fine["prediction"], "method": method, "seed": seed},
+        **{"answer": own["prediction"], "correct": own["correct"]},
+        "confidence": 100 * own["confidence"],
+        "probability_gold": probability[fine["answer"]],
+        "probability_finetune_answer": probability[fine["prediction"]],
+    }
 
 
-def line(row: dict) -> list[str]:
-    """Return a row of a case in print, with the columns of HEAD."""
-    answer = row["answer"] + (" (right)" if row["correct"] else "")
-    numbers = (row["probability_gold"], row["probability_finetune_answer"])
-    return [printed(row["method"]), answer, *map("{:.1f}".format, numbers)]
+def line(row: dict) -> dict:
+    """Return a row of a case in print."""
+    return {"Method": printed(row["method"])} | {name: row[key] for key, name in SHOWN.items()}
 
 
 def answers(case: list[dict]) -> str:
@@ -110,14 +109,17 @@ def answers(case: list[dict]) -> str:
     return f"Right: {case[0]['gold']}. Fine-tune answers {case[0]['finetune_answer']}."
 
 
-def error_summary(run: Run) -> list[str]:
-    """Return the line of a method in SUMMARY, over all questions."""
-    wrong, right = (run.rows["confidence"][run.rows["correct"] == side] for side in (False, True))
-    means = [
-        f"{100 * values.mean():.1f}" if len(values) else output.MISSING
-        for values in (wrong, right, wrong > 0.9)
-    ]
-    return [printed(run.key.method), f"{len(wrong)} of {len(run.rows)}", *means]
+def error_summary(run: Run) -> dict:
+    """Return the line of a method over all questions; percent."""
+    wrong = run.rows["confidence"][~run.rows["correct"]]
+    mean = 100 * run.rows.groupby("correct")["confidence"].mean()
+    return {
+        "Method": printed(run.key.method),
+        "Wrong answers": f"{len(wrong)} of {len(run.rows)}",
+        "Confidence when wrong": mean.get(False),
+        "Confidence when right": mean.get(True),
+        "Wrong with confidence > 90 (% of errors)": 100 * (wrong > 0.9).mean(),
+    }
 
 
 def markdown(cases: list[list[dict]], runs: dict[str, Run], notes: list[str]) -> str:
@@ -129,18 +131,15 @@ def markdown(cases: list[list[dict]], runs: dict[str, Run], notes: list[str]) ->
     for i, case in enumerate(cases, start=1):
         paragraphs += [f"## Case {i}: {case[0]['case']} (`{case[0]['id']}`)"]
         paragraphs += [f"```\n{case[0]['prompt'].rstrip()}\n```", answers(case)]
-        paragraphs += [output.pipe_table(HEAD, map(line, case), left=2)]
-    errors = output.pipe_table(SUMMARY, [error_summary(runs[method]) for method in METHODS])
+        paragraphs += [output.pipe_table([line(row) for row in case])]
+    errors = output.pipe_table([error_summary(runs[method]) for method in METHODS])
     return output.page(*paragraphs, "## All errors", errors, "\n".join(notes))
 
 
 def latex(cases: list[list[dict]]) -> str:
-    """Return a table* of the cases."""
-    rows = [output.latex_row(["Question", *map(output.escape, HEAD)])]
+    """Return a table* of the cases, each question beside its first method."""
+    rows = []
     for case in cases:
-        prompt = output.escape(f"{case[0]['prompt'].strip()}\n{answers(case)}")
-        texts = [prompt.replace("\n", r" \newline "), "", ""]
-        rows.append(r"\midrule")
-        for text, row in zip(texts, case, strict=True):
-            rows.append(output.latex_row([text, *map(output.escape, line(row))]))
-    return output.latex_table(r"p{0.5\textwidth}llrr", rows, output.escape(CAPTION), r"\small")
+        texts = [f"{case[0]['prompt'].strip()} {answers(case)}", "", ""]
+        rows += [{"Question": text, **line(row)} for text, row in zip(texts, case, strict=True)]
+    return output.latex_table(rows, r"p{0.5\textwidth}llrr", CAPTION, r"\small")
