@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         subparser.set_defaults(run=run)
         for option in options.split():
             many = option[-1] if option[-1] in "+*" else None
-            details = {"nargs": many, "required": many != "*", "default": [] if many else None}
-            subparser.add_argument(f"--{option.rstrip('+*')}", **details)
+            name = f"--{option.rstrip('+*')}"
+            subparser.add_argument(name, nargs=many, required=many != "*", default=[])
     args = parser.parse_args(argv)
     args.run(args)
     return 0

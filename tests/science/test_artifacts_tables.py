@@ -140,8 +140,8 @@ def test_table1_holds_the_cells_in_their_order_in_every_format(tmp_path, capsys)
         assert "CSQA in-domain: n = 400, chance 20.0" in text
     assert latex.count("{") == latex.count("}")
     assert "figures/figure2.pdf  (missing)" in terminal
-    smoke = cell(tmp_path, [one_run(tmp_path, scale="smoke")], name="smoke", scale="smoke")
-    for more in ("alder-finetune", smoke["scale"]):
+    cell(tmp_path, [one_run(tmp_path, scale="smoke")], name="smoke", scale="smoke")
+    for more in ("alder-finetune", "smoke"):
         with pytest.raises(UserError, match="twice or several scales"):
             table1(tmp_path, [tmp_path / f"{name}.json" for name in ("alder-finetune", more)])
 

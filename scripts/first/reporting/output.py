@@ -41,10 +41,7 @@ def _write_bytes(path: str, content: bytes) -> None:
 
 
 def pipe_table(rows: object, head: object = "keys", numbers: object = ".1f") -> str:
-    """Return a Markdown table of a data frame, of dicts, or of lists with a head.
-
-    numbers: the format of all columns, or one of each.
-    """
+    """Return a Markdown table of tabulate's `rows`; numbers: a format of all columns or of each."""
     return tabulate(rows, head, "pipe", floatfmt=numbers, missingval=MISSING, showindex=False)
 
 
@@ -57,6 +54,6 @@ def latex_table(rows: object, columns: str, caption: str, size: str) -> str:
     """Return a table* of a data frame or of dicts; text may hold what LaTeX gives a meaning."""
     body = tabulate(rows, "keys", "latex_booktabs", floatfmt=".1f", showindex=False)
     begin = [r"% needs \usepackage{booktabs}", r"\begin{table*}[t]", rf"\centering{size}"]
-    begin += [rf"\begin{{tabular}}{{{columns}}}", body.split("\n", 1)[1]]
+    begin += [rf"\begin{{tabular}}{{{columns}}}", body.partition("\n")[2]]
     caption = re.sub(r"([&%$#_{}])", r"\\\1", caption)
     return "\n".join([*begin, rf"\caption{{{caption}}}", r"\end{table*}", ""])

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
+
+import pandas
 
 from scripts.first.calibration.intervals import Scores, mean_scores, question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
-
-if TYPE_CHECKING:
-    import pandas
 
 PREDICTIONS = "predictions.parquet"
 COLUMNS = ["id", "answer", "prediction", "correct", "confidence", "candidate_log_probs"]
@@ -51,11 +50,10 @@ def read_metrics(paths: Sequence[str], benchmark: str | None = None) -> list[dic
             raise UserError(f"not evaluated on {benchmark}: {path}: it has {', '.join(benchmarks)}")
         for name in [benchmark] if benchmark else benchmarks:
             own = {**labels, "benchmark": name, **benchmarks[name], "path": path}
-            if (
-                found.setdefault(tuple(own[label] for label in (*Key._fields, "seed")), own)
-                is not own
-            ):
+            key = tuple(own[label] for label in (*Key._fields, "seed"))
+            if key in found:
                 raise UserError(f"seed {own['seed']} given twice: {path}: list it once")
+            found[key] = own
             if own["scale"] != (scale := next(iter(found.values()))["scale"]):
                 raise UserError(f"scales {scale} and {own['scale']}: {path}: name files of one")
     return list(found.values())
@@ -64,9 +62,8 @@ def read_metrics(paths: Sequence[str], benchmark: str | None = None) -> list[dic
 def load_runs(paths: Sequence[str], benchmark: str | None = None) -> dict[Key, list[Run]]:
     """Read and verify metrics.json and the predictions.parquet beside it; group runs by key.
 
-    benchmark: the only one to read, all when None. Raises UserError as `read_metrics` does, and
-    where two runs on one benchmark saw different questions (a paired comparison would be
-    meaningless).
+    Raises UserError as `read_metrics` does, and where two runs on one benchmark saw different
+    questions (a paired comparison would be meaningless).
     """
     groups: dict[Key, list[Run]] = {}
     first: dict[str, Run] = {}

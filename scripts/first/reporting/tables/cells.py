@@ -39,8 +39,7 @@ def run(args: argparse.Namespace) -> None:
         "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
         "provenance": provenance("cell"),
     }
-    sources = [*args.metrics, *args.selected, *args.paper_table]
-    records.write(args.output, cell, made_from=sources)
+    records.write(args.output, cell, made_from=[*args.metrics, *args.selected, *args.paper_table])
 
 
 def aggregate(runs: list[Run]) -> dict:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 
+import pandas
+
 from scripts.first.provenance import records
 from scripts.first.reporting.names import printed
 from scripts.first.reporting.output import page, paired, pipe_table, publish
@@ -15,8 +17,6 @@ from scripts.first.reporting.output import page, paired, pipe_table, publish
 
 def run(args: argparse.Namespace) -> None:
     """Make the data report: row counts and losses of the data."""
-    import pandas
-
     reports = [records.read(path) for path in args.reports]
     rows = [
         split_row(report["dataset"], split, counts)

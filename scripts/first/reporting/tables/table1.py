@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas
+
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.errors import UserError
 from scripts.first.files import read_csv
@@ -48,8 +50,6 @@ COLUMNS = [  # percent, except brier and nll
 
 def run(args: argparse.Namespace) -> None:
     """Make Table 1 from its cells, in their order: csv, md, tex."""
-    import pandas
-
     table = pandas.json_normalize([records.read(path) for path in args.cells], sep="_")
     table = table.rename(columns=lambda name: name.removesuffix("_value")).reindex(columns=COLUMNS)
     cell = ["family", "method", "setting", "benchmark"]
@@ -71,13 +71,20 @@ def run(args: argparse.Namespace) -> None:
 
 def show(args: argparse.Namespace) -> None:
     """Print table1.csv and where the other results are."""
-    print(terminal(with_names(read_csv(records.verified(args.table1)))))
+    rows, reach = with_names(read_csv(records.verified(args.table1))), []
+    for key, name in HEADLINE.items():
+        half = max(abs(row[key] - row[end]) for row in rows for end in columns(key))
+        reach.append(f"{name} ±{half:.1f}")
+    print(f"Table 1, scale {rows[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %\n")
+    print(f"{layout(rows, brief).to_string()}\n")
+    print(f"95 % intervals (bootstrap over questions) reach at most {', '.join(reach)}.")
+    print(*(f"{name}: {text}" for name, text in notes(rows).items()), sep="\n")
     print("\nFiles:")
     for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
         print(f"  {path}" + ("" if path.exists() else "  (missing)"))
 
 
-def with_names(table) -> list[dict]:
+def with_names(table: pandas.DataFrame) -> list[dict]:
     """Return table1.csv's rows, None for no value, with printed names, `column` and `marks`."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     for row in rows:
@@ -97,21 +104,17 @@ def marks(row: dict) -> str:
 
 def notes(rows: list[dict]) -> dict[str, str]:
     """Return {column: its questions, chance and majority line} and {mark in use: meaning}."""
-    seen = "".join(row["marks"] for row in rows)
-    used = {mark: meaning for mark, meaning in MARKS.items() if mark in seen}
+    used = {mark: text for mark, text in MARKS.items() if any(mark in r["marks"] for r in rows)}
     return {row["column"]: LINES.format(**row) for row in rows} | used
 
 
-def layout(rows: list[dict], texts: Callable[[dict], dict]):
+def layout(rows: list[dict], texts: Callable[[dict], dict]) -> pandas.DataFrame:
     """Return Table 1 as a data frame of `texts`, {column: text} of a row of table1.csv."""
-    import pandas
-
     table: dict = {}
     for row in rows:
         for column, text in texts(row).items():
             table.setdefault(column, {})[row["family"], row["method"]] = text
-    frame = pandas.DataFrame(table).fillna(output.MISSING)
-    return frame.rename_axis(index=["Family", "Method"])
+    return pandas.DataFrame(table).fillna(output.MISSING).rename_axis(index=["Family", "Method"])
 
 
 def numbers(row: dict) -> dict[str, str]:
@@ -130,19 +133,3 @@ def brief(row: dict) -> dict[tuple[str, str], str]:
     head = " ".join(f"{name:>5}" for name in HEADLINE.values())
     text = " ".join(f"{row[key]:5.1f}" for key in HEADLINE)
     return {(row["column"], f"{head}     "): f"{text} {row['marks']:4}"}
-
-
-def terminal(rows: list[dict]) -> str:
-    """Return the table as text."""
-    reach = []
-    for key, name in HEADLINE.items():
-        half = max(abs(row[key] - row[end]) for row in rows for end in columns(key))
-        reach.append(f"{name} ±{half:.1f}")
-    return "\n".join(
-        [
-            f"Table 1, scale {rows[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %\n",
-            f"{layout(rows, brief).to_string()}\n",
-            f"95 % intervals (bootstrap over questions) reach at most {', '.join(reach)}.",
-            *(f"{name}: {text}" for name, text in notes(rows).items()),
-        ]
-    )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import pandas
 
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
@@ -19,6 +20,7 @@ from scripts.first.reporting.names import printed
 from scripts.first.reporting.runs import Run, load_runs
 
 CASES = 3
+NO_ERROR = "The fine-tuned student makes no error here."
 METHODS = ("finetune", "distill", "first_ts")
 SHOWN = {
     "answer": "Answers",
@@ -34,8 +36,6 @@ CAPTION = (
 
 def run(args: argparse.Namespace) -> None:
     """Make Table 2, confidently wrong cases: csv, md, tex."""
-    import pandas
-
     groups = load_runs(args.metrics, args.benchmark)
     runs = {key.method: group[0] for key, group in groups.items()}
     if len(groups) > len(runs) or set(runs) != set(METHODS):
@@ -47,10 +47,7 @@ def run(args: argparse.Namespace) -> None:
     chosen, notes = paper_cases(wanted, questions)
     errors = [index for index in confident_errors(runs["finetune"]) if index not in chosen]
     chosen |= dict.fromkeys(errors[:CASES], "most confident error")
-    cases = [
-        [case_row(runs, questions.loc[index], why, method) for method in METHODS]
-        for index, why in chosen.items()
-    ]
+    cases = [case_rows(runs, questions.loc[index], why) for index, why in chosen.items()]
     output.publish(
         args.output_prefix,
         "table2",
@@ -82,21 +79,22 @@ def paper_cases(wanted: list[dict], questions) -> tuple[dict[int, str], list[str
     return found, notes
 
 
-def case_row(runs: dict[str, Run], question, why: str, method: str) -> dict:
-    """Return a method's row of a case; probabilities in percent."""
-    fine, own = (runs[name].rows.loc[question.name] for name in ("finetune", method))
-    values = 100 * np.exp(own["candidate_log_probs"])
-    probability = dict(zip(question["candidates"], values, strict=True))
-    key, seed = runs["finetune"].key, runs[method].metrics["seed"]
-    return {
-        **{"case": why, "family": key.family, "benchmark": key.benchmark, "id": fine["id"]},
-        **{"prompt": question["prompt"], "gold": fine["answer"]},
-        **{"finetune_answer": fine["prediction"], "method": method, "seed": seed},
-        **{"answer": own["prediction"], "correct": own["correct"]},
-        "confidence": 100 * own["confidence"],
-        "probability_gold": probability[fine["answer"]],
-        "probability_finetune_answer": probability[fine["prediction"]],
-    }
+def case_rows(runs: dict[str, Run], question, why: str) -> list[dict]:
+    """Return a case as one row for each method; probabilities in percent."""
+    key, fine = runs["finetune"].key, runs["finetune"].rows.loc[question.name]
+    common = {"case": why, "family": key.family, "benchmark": key.benchmark, "id": fine["id"]}
+    common |= {"prompt": question["prompt"], "gold": fine["answer"]}
+    rows = []
+    for method in METHODS:
+        own = runs[method].rows.loc[question.name]
+        row = {**common, "finetune_answer": fine["prediction"], "method": method}
+        row |= {"seed": runs[method].metrics["seed"], "answer": own["prediction"]}
+        row |= {"correct": own["correct"], "confidence": 100 * own["confidence"]}
+        for name in ("gold", "finetune_answer"):
+            at = list(question["candidates"]).index(row[name])
+            row[f"probability_{name}"] = 100 * np.exp(own["candidate_log_probs"][at])
+        rows.append(row)
+    return rows
 
 
 def line(row: dict) -> dict:
@@ -104,9 +102,9 @@ def line(row: dict) -> dict:
     return {"Method": printed(row["method"])} | {name: row[key] for key, name in SHOWN.items()}
 
 
-def answers(case: list[dict]) -> str:
+def answers(row: dict) -> str:
     """Return the answers to a case in words."""
-    return f"Right: {case[0]['gold']}. Fine-tune answers {case[0]['finetune_answer']}."
+    return f"Right: {row['gold']}. Fine-tune answers {row['finetune_answer']}."
 
 
 def error_summary(run: Run) -> dict:
@@ -118,7 +116,7 @@ def error_summary(run: Run) -> dict:
         "Wrong answers": f"{len(wrong)} of {len(run.rows)}",
         "Confidence when wrong": mean.get(False),
         "Confidence when right": mean.get(True),
-        "Wrong with confidence > 90 (% of errors)": 100 * (wrong > 0.9).mean(),
+        "Errors with confidence > 90, %": 100 * (wrong > 0.9).mean() if len(wrong) else None,
     }
 
 
@@ -127,19 +125,20 @@ def markdown(cases: list[list[dict]], runs: dict[str, Run], notes: list[str]) ->
     run = runs["finetune"].metrics
     paragraphs = ["# Table 2", CAPTION]
     paragraphs += [f"Family {printed(run['family'])}, seed {run['seed']}, scale `{run['scale']}`."]
-    paragraphs += ["" if cases else "The fine-tuned student makes no error here."]
+    paragraphs += ["" if cases else NO_ERROR]
     for i, case in enumerate(cases, start=1):
         paragraphs += [f"## Case {i}: {case[0]['case']} (`{case[0]['id']}`)"]
-        paragraphs += [f"```\n{case[0]['prompt'].rstrip()}\n```", answers(case)]
+        paragraphs += [f"```\n{case[0]['prompt'].rstrip()}\n```", answers(case[0])]
         paragraphs += [output.pipe_table([line(row) for row in case])]
-    errors = output.pipe_table([error_summary(runs[method]) for method in METHODS])
-    return output.page(*paragraphs, "## All errors", errors, "\n".join(notes))
+    paragraphs += ["## All errors", output.pipe_table([error_summary(runs[m]) for m in METHODS])]
+    return output.page(*paragraphs, "\n".join(notes))
 
 
 def latex(cases: list[list[dict]]) -> str:
     """Return a table* of the cases, each question beside its first method."""
-    rows = []
-    for case in cases:
-        texts = [f"{case[0]['prompt'].strip()} {answers(case)}", "", ""]
-        rows += [{"Question": text, **line(row)} for text, row in zip(texts, case, strict=True)]
+    rows = [
+        {"Question": "" if i else f"{row['prompt'].strip()} {answers(row)}", **line(row)}
+        for case in cases
+        for i, row in enumerate(case)
+    ] or [{"Question": NO_ERROR}]
     return output.latex_table(rows, r"p{0.5\textwidth}llrr", CAPTION, r"\small")
