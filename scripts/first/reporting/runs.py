@@ -47,7 +47,7 @@ def read_metrics(paths: Sequence[str], benchmark: str | None = None) -> list[dic
         labels = records.read(path)
         benchmarks = labels.pop("benchmarks")
         if benchmark not in (None, *benchmarks):
-            raise UserError(f"not evaluated on {benchmark}: {path}: it has {', '.join(benchmarks)}")
+            raise UserError(f"no {benchmark}: {path}: choose from {', '.join(benchmarks)}")
         for name in [benchmark] if benchmark else benchmarks:
             own = {**labels, "benchmark": name, **benchmarks[name], "path": path}
             key = tuple(own[label] for label in (*Key._fields, "seed"))
