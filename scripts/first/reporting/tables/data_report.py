@@ -39,10 +39,11 @@ def run(args: argparse.Namespace) -> None:
 
 def split_row(dataset: str, split: str, counts: dict) -> dict:
     """Return the row of a split; shares in percent."""
-    hidden, answers = ("row_numbers_sha256", "answers"), counts["answers"] or {}
+    names = ("official_split", "rows", "duplicate_prompts", "empty_responses")
+    answers = counts["answers"] or {}
     return {
         **{"dataset": dataset, "split": split},
-        **{name: count for name, count in counts.items() if name not in hidden},
+        **{name: counts[name] for name in (*names, "longest_prompt_characters")},
         "majority_answer": answers.get("majority"),
         "majority": 100 * answers["majority_share"] if answers else None,
         "chance": 100 * answers["chance_share"] if answers else None,
