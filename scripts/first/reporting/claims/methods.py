@@ -7,15 +7,10 @@ from scripts.first.reporting.names import UNTUNED, printed
 
 RIVALS = ("finetune", "distill", "distill_ls", "finetune_ts")
 # A difference in accuracy that counts as "not lower" is well below the paper's own +2.3.
-DIFFERENCES = {  # metric: (words, above, threshold, test)
-    "ece": ("a lower ECE than", False, 0.0, "ECE of FIRST minus ECE of {}: below 0 holds"),
-    "trust": ("a higher trust than", True, 0.0, "trust of FIRST minus trust of {}: above 0 holds"),
-    "accuracy": (
-        "no lower accuracy than",
-        True,
-        -1.0,
-        "accuracy of FIRST minus accuracy of {}: above -1 point holds (non-inferiority)",
-    ),
+DIFFERENCES = {  # metric: (what FIRST has, above, threshold, test)
+    "ece": ("a lower ECE", False, 0.0, "below 0 holds"),
+    "trust": ("a higher trust", True, 0.0, "above 0 holds"),
+    "accuracy": ("no lower accuracy", True, -1.0, "above -1 point holds (non-inferiority)"),
 }
 NOTES = {
     "distill_ls": "Table 1's label-smoothing rows look like a shift of log-probabilities, which "
@@ -47,17 +42,17 @@ TUNED = {  # claim: (model, tuned and untuned)
 
 
 def _against(rival: str, metric: str, setting: str = "") -> Claim:
-    words, above, threshold, test = DIFFERENCES[metric]
+    words, above, threshold, holds = DIFFERENCES[metric]
+    number, name = words.split()[-1], printed(rival)
     suffix, where = (f"_{setting}", f", {printed(setting)}") if setting else ("", "")
-    text = f"FIRST has {words} {printed(rival)}{where}."
-    test = (
-        f"{test.format(printed(rival))}, in the mean over the cells, paired by question; "
-        "every family must agree"
+    return Claim(
+        f"first_{metric}_against_{rival}{suffix}",
+        f"FIRST has {words} than {name}{where}.",
+        f"{number} of FIRST minus {number} of {name}: {holds}, in the mean over the cells, "
+        "paired by question; every family must agree",
+        *(("first_ts", rival), metric, setting, above, threshold),
+        note=NOTES.get(rival, ""),
     )
-    options = {"above": above, "threshold": threshold, "note": NOTES.get(rival, "")}
-    methods = ("first_ts", rival)
-    name = f"first_{metric}_against_{rival}{suffix}"
-    return Claim(name, text, test, methods, metric, setting, **options)
 
 
 CLAIMS = (

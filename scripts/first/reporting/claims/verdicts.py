@@ -8,7 +8,8 @@ the family means is reported beside it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -37,7 +38,11 @@ class Evidence:
     groups: dict[Key, list[Run]]
     places: list[Place]
     edges: set[tuple[str, str]]
-    scores: dict[Key, Scores] = field(default_factory=dict)
+
+    @cached_property
+    def scores(self) -> dict[Key, Scores]:
+        """The resampled scores of each group of runs."""
+        return {key: score_runs(runs) for key, runs in self.groups.items()}
 
     def runs(self, place: Place, method: str) -> list[Run] | None:
         """Return the seeds of a method at a place, None where it was not evaluated."""
@@ -48,10 +53,7 @@ class Evidence:
         """Return the resampled scores of a method at a place, less those of any second one."""
         if minus:
             return self.score(place, method).minus(self.score(place, *minus))
-        runs = self.runs(place, method)
-        if runs[0].key not in self.scores:
-            self.scores[runs[0].key] = score_runs(runs)
-        return self.scores[runs[0].key]
+        return self.scores[self.runs(place, method)[0].key]
 
     def obstacle(self, place: Place, methods: Sequence[str]) -> str | None:
         """Return why a place cannot decide a claim on these methods, None when it can."""
