@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
-import numpy as np
-
 from scripts.first.calibration.intervals import Scores, mean_scores
 from scripts.first.reporting.names import UNTUNED, printed
 from scripts.first.reporting.runs import Key, Run, score_runs
@@ -156,20 +154,17 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
 
 def _pooled(scores: dict[Place, Scores], metric: str) -> dict:
     """Mean over places with its interval, means by family and the t interval over them."""
-    from scipy.stats import sem, t
+    import pandas
+    from scipy.stats import t
 
-    families: dict[str, list[float]] = {}
-    for place, own in scores.items():
-        families.setdefault(place.family, []).append(own.value[metric])
-    means = {family: np.mean(values) for family, values in families.items()}
-    ends = None
+    cells = pandas.DataFrame([(place.family, own.value[metric]) for place, own in scores.items()])
+    means, ends = cells.groupby(0, sort=False)[1].mean(), None
     if len(means) > 1:
-        values = list(means.values())
-        half = t.ppf(0.975, len(values) - 1) * sem(values)
-        ends = [round(float(np.mean(values) + side * half), DIGITS) for side in (-1, 1)]
+        half = t.ppf(0.975, len(means) - 1) * means.sem()
+        ends = [round(float(means.mean() + side * half), DIGITS) for side in (-1, 1)]
     return {
         **rounded(mean_scores(list(scores.values())).summary(metric)),
-        "per_family": rounded(means),
+        "per_family": rounded(means.to_dict()),
         "t_interval_over_families": ends,
     }
 

@@ -1,9 +1,8 @@
 """Figure 2: how much probability the top k tokens hold, and what storing them costs.
 
-Reads knowledge stores; writes figure2.pdf, .png and .csv. The CSV has one row for each store, kind
-of position and k: `mass_*` in percent of the teacher's probability, `bytes_per_position` that of a
-store of the same rows and that k. The tail of CSQA and BoolQ is small almost by construction: their
-answers have at most five candidates, so `positions` distinguishes answers from the rest.
+Reads knowledge stores. Its CSV has a row for each store, kind of position and k: `mass_*` (percent
+of the teacher's probability), `bytes_per_position` (of a store of the same rows and that k).
+Answers with at most five candidates have almost no tail, so `positions` tells them from the rest.
 """
 
 from __future__ import annotations

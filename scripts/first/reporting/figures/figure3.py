@@ -1,8 +1,8 @@
 """Figure 3: are the top-1 token and ranks 2 to 5 over- or under-confident?
 
-Reads each model's ranks.parquet (columns rank, probability, correct: the five most probable tokens
-at the answer position of every question) with the metrics.json beside it; writes figure3.pdf, .png
-and .csv. Gap = mean probability - frequency of being right, in percentage points.
+Reads each model's ranks.parquet (rank, probability, correct: the five most probable tokens at the
+answer position of every question) with the metrics.json beside it. Gap = mean probability -
+frequency of being right, in percentage points.
 """
 
 from __future__ import annotations

@@ -56,15 +56,9 @@ def bin_rows(groups: dict[Key, list[Run]], methods: list[str]):
 def draw(data):
     """Return the figure: each bin's accuracy against the diagonal, its share of questions below."""
     families, methods = list(data["family"].unique()), list(data["method"].unique())
-    figure, axes = style.start().subplots(
-        2 * len(families),
-        len(methods),
-        figsize=(style.TEXT, 0.35 + 2.15 * len(families)),
-        height_ratios=[3, 1] * len(families),
-        sharex=True,
-        sharey="row",
-        squeeze=False,
-    )
+    shape, size = (2 * len(families), len(methods)), (style.TEXT, 0.35 + 2.15 * len(families))
+    layout = {"height_ratios": [3, 1] * len(families), "sharex": True, "sharey": "row"}
+    figure, axes = style.start().subplots(*shape, figsize=size, squeeze=False, **layout)
     for (family, method), part in data.groupby(["family", "method"]):
         row, column = 2 * families.index(family), methods.index(method)
         _panel(axes[row, column], axes[row + 1, column], part)
@@ -86,7 +80,8 @@ def _panel(top, bottom, part) -> None:
     top.plot(middle, part["confidence"], "_", label="mean confidence of the bin", **dash)
     top.plot([0, 100], [0, 100], label="calibrated", **style.DASHED)
     text = f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
-    style.note(top, 0.03, 0.94, text + style.dead_text(part, "\n{}"), va="top")
+    text += style.dead_text(part, "\n{}")
+    top.text(0.03, 0.94, text, transform=top.transAxes, va="top", fontsize="medium")
     ticks = [0, 25, 50, 75, 100]
     top.set(xlim=(0, 100), ylim=(0, 103), xticks=ticks, yticks=ticks)
     share = 100 * part["count"] / part["count"].sum()

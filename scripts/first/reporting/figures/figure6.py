@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> None:
     rows = [student(read_metrics(path)[args.corpus], c) for path, c in students]
     data = pandas.concat([*frames, *([pandas.DataFrame(rows)] if rows else [])])
     data = data.reindex(columns=list(dict.fromkeys([*COLUMNS, *data])))
-    chosen = [word for word in args.student_c if word.endswith(".json")]
-    sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
+    given = dict.fromkeys([*args.selected, *args.student_metrics, *args.student_c])
+    sources = [word for word in given if word.endswith(".json")]  # not the temperatures
     style.draw_and_publish("figure6", data, draw, args.output_prefix, sources)
 
 
@@ -87,14 +87,12 @@ def _students(top, bottom, students) -> None:
         if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
             axis.plot(dead["c"], dead[name], "rx", label=text if name == "accuracy" else None)
-    top.set_ylim(bottom=0)
-    bottom.set_ylim(bottom=0)
     top.sharex(bottom)
-    top.legend(loc="lower right", ncol=2)
-    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
+    top.legend(ncol=2)
+    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets", ylim=(0, None))
     family, corpus, benchmark = students.iloc[0][["family", "corpus", "benchmark"]].map(printed)
     title = f"{family}'s students (bars: 95 %), {corpus} → {benchmark}"
-    top.set(ylabel="Student (%)", title=title)
+    top.set(ylabel="Student (%)", title=title, ylim=(0, None))
 
 
 def _curves(axis, searches) -> None:
@@ -112,5 +110,5 @@ def _curves(axis, searches) -> None:
         axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
     axis.axvline(PAPER_C, label=f"paper ($c$ = {PAPER_C})", **style.DASHED)
     axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
-    axis.legend(title="coarse filled, refined open,\nstar chosen", loc="upper left")
+    axis.legend(title="coarse filled, refined open,\nstar chosen")
     axis.set_title(f"Search on {printed(searches.iloc[0]['corpus'])}")

@@ -22,6 +22,7 @@ THEME = {
     "axes.spines.right": False,
     "axes.titlelocation": "left",
     "figure.constrained_layout.use": True,
+    "lines.markersize": 4,
     "pdf.fonttype": 42,
     "savefig.dpi": 300,
 }
@@ -39,13 +40,7 @@ def start():
 
 def look(i: int) -> dict:
     """Return colour, marker and line style of the i-th family or model."""
-    shape = {"marker": MARKERS[i], "linestyle": LINES[i % len(LINES)], "markersize": 4}
-    return {"color": f"C{i}", **shape}
-
-
-def note(axis, x: float, y: float, text: str, **options) -> None:
-    """Write text at a place in a panel, in fractions of its size."""
-    axis.annotate(text, (x, y), xycoords="axes fraction", fontsize=8, **options)
+    return {"color": f"C{i}", "marker": MARKERS[i], "linestyle": LINES[i % len(LINES)]}
 
 
 def dead_mark(metrics: Iterable[dict]) -> dict[str, bool]:
