@@ -85,7 +85,7 @@ def draw(data):
     storage.plot(stored["mean"], color="black", marker="o", label="knowledge store")
     storage.plot(stored.index, paper, label="paper: 12 B an entry", **style.DASHED)
     storage.set(title="Storage", yscale="log", ylabel="Bytes per position")
-    storage.margins(y=0.4)
+    storage.set_ylim(top=10 * paper.max())  # room for the legend
     storage.legend(loc="upper left")
     for axis in axes:
         axis.set(xscale="log", xlabel="$k$ (tokens kept)")

@@ -86,7 +86,8 @@ def _students(top, bottom, students) -> None:
         axis.errorbar(mean.index, mean, yerr=np.abs(ends.to_numpy().T - mean.to_numpy()), **line)
         if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
-            axis.plot(dead["c"], dead[name], "rx", label=text if name == "accuracy" else None)
+            mark = {"label": text if name == "accuracy" else None, "markersize": 7, "zorder": 5}
+            axis.plot(dead["c"], dead[name], "rx", **mark)
     top.sharex(bottom)
     top.legend(ncol=2)
     bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets", ylim=(0, None))
