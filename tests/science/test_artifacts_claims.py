@@ -20,7 +20,6 @@ from scripts.first.reporting.claims.verdicts import (
     UNDECIDED,
     Evidence,
     Place,
-    combine,
     decide,
 )
 from scripts.first.reporting.runs import load_runs
@@ -58,15 +57,10 @@ def verdicts(evidence, names):
 def tree(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("runs"), n=500)
 
-
-def test_decide_and_combine():
     assert decide(1, 2, 0, above=True) == HOLDS
     assert decide(1, 2, 0, above=False) == FAILS
     assert decide(-1, 2, 0, above=True) == UNDECIDED
     assert decide(-2, -1, 0, above=False) == HOLDS
-    assert combine([HOLDS, UNDECIDED]) == UNDECIDED
-    assert combine([HOLDS, UNDECIDED, FAILS]) == FAILS
-    assert combine([]) == UNDECIDED
 
 
 BUILT_IN = (

@@ -62,13 +62,12 @@ def markdown(claims: list[dict], scale: str, covered: str) -> str:
     return output.page(
         f"# Claims of the paper at scale `{scale}`",
         ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED)) + ".",
-        f"Judged on {covered}. Intervals: {LEVEL:.0%}, bootstrap over questions "
-        f"({RESAMPLES} resamples, the same questions for all methods and families). They say "
-        "nothing about another pretraining run: a verdict over families also needs the same sign "
-        "in each of them, and is undecided where the interval contains the threshold, where the "
-        "models are at the chance or majority level, or where c lies at the edge of the grid.",
-        "A verdict rests on the cells that can decide; beside them stand all cells. Every cell, "
-        "column and family is in claims.json.",
+        f"Judged on {covered}. Intervals: {LEVEL:.0%}, bootstrap over questions ({RESAMPLES} "
+        "resamples, the same for all models). They say nothing about another pretraining run: a "
+        "verdict also needs the same sign in every family. It is undecided where the interval "
+        "contains the threshold, models are at the chance or majority level, or c lies at the edge "
+        "of the grid. Cells that cannot decide count only in the column of all cells; every cell "
+        "is in claims.json.",
         output.pipe_table(rows, head),
         "## Tests",
         "\n".join(tests),

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-from scripts.first.reporting.claims.verdicts import Claim, Evidence, by_column, entry, judge, scope
+from scripts.first.reporting.claims.verdicts import Claim, Evidence, Place, entry, judge, scope
 from scripts.first.reporting.names import UNTUNED, printed
 
 RIVALS = ("finetune", "distill", "distill_ls", "finetune_ts")
 # A difference in accuracy that counts as "not lower" is well below the paper's own +2.3.
-DIFFERENCES = {  # metric: (words, above, threshold, test)
-    "ece": ("a lower ECE than", False, 0.0, "ECE of FIRST minus ECE of {}: below 0 holds"),
-    "trust": ("a higher trust than", True, 0.0, "trust of FIRST minus trust of {}: above 0 holds"),
-    "accuracy": (
-        "no lower accuracy than",
-        True,
-        -1.0,
-        "accuracy of FIRST minus accuracy of {}: above -1 point holds (non-inferiority)",
-    ),
+DIFFERENCES = {  # metric: (what FIRST has, above, threshold, test)
+    "ece": ("a lower ECE", False, 0.0, "below 0 holds"),
+    "trust": ("a higher trust", True, 0.0, "above 0 holds"),
+    "accuracy": ("no lower accuracy", True, -1.0, "above -1 point holds (non-inferiority)"),
 }
 NOTES = {
     "distill_ls": "Table 1's label-smoothing rows look like a shift of log-probabilities, which "
@@ -23,61 +18,47 @@ NOTES = {
     "finetune_ts": "This baseline is ours: one temperature on the fine-tuned student's logits, "
     "fitted on validation. The paper does not have it.",
 }
-
-
-def _over_confident(name: str, text: str, method: str, setting: str = "") -> Claim:
-    test = (
-        "mean confidence minus accuracy (points) over the cells, 95 % interval over questions: "
-        "above 0 holds, below 0 does not; every family must agree"
-    )
-    return Claim(name, text, test, (method,), "gap", setting)
-
-
-def _against(rival: str, metric: str, setting: str = "") -> Claim:
-    words, above, threshold, test = DIFFERENCES[metric]
-    suffix, where = (f"_{setting}", f", {printed(setting)}") if setting else ("", "")
-    return Claim(
-        id=f"first_{metric}_against_{rival}{suffix}",
-        text=f"FIRST has {words} {printed(rival)}{where}.",
-        test=f"{test.format(printed(rival))}, in the mean over the cells, paired by question; "
-        "every family must agree",
-        methods=("first_ts", rival),
-        metric=metric,
-        setting=setting,
-        above=above,
-        threshold=threshold,
-        note=NOTES.get(rival, ""),
-    )
-
-
-def _tuning(tuned: str, untuned: str, who: str, name: str) -> Claim:
-    return Claim(
-        id=name,
-        text=f"Fine-tuning raises the {who}'s accuracy over the untuned {who}, in-domain "
-        "(taken for granted by the paper).",
-        test=f"accuracy of the fine-tuned minus accuracy of the untuned {who}: above 0 holds",
-        methods=(tuned, untuned),
-        metric="accuracy",
-        setting="in_domain",
-        tested=(tuned,),
-    )
-
-
-CLAIMS = (
-    _over_confident(
-        "finetune_over_confident",
+GAP = (
+    "mean confidence minus accuracy (points) over the cells, 95 % interval over questions: "
+    "above 0 holds, below 0 does not; every family must agree"
+)
+OVER_CONFIDENT = {  # claim: (text, method, setting)
+    "finetune_over_confident": (
         "Fine-tuning makes the student over-confident in-domain.",
         "finetune",
         "in_domain",
     ),
-    _over_confident(
-        "teacher_over_confident", "The fine-tuned teacher is over-confident.", "teacher"
-    ),
-    _over_confident(
-        "distill_inherits",
+    "teacher_over_confident": ("The fine-tuned teacher is over-confident.", "teacher", ""),
+    "distill_inherits": (
         "Direct distillation inherits the teacher's over-confidence (in-domain).",
         "distill",
         "in_domain",
+    ),
+}
+TUNED = {  # claim: (model, tuned and untuned)
+    "tuning_raises_accuracy": ("student", ("finetune", "base")),
+    "tuning_raises_teacher_accuracy": ("teacher", ("teacher", "base_teacher")),
+}
+
+
+def _against(rival: str, metric: str, setting: str = "") -> Claim:
+    words, above, threshold, holds = DIFFERENCES[metric]
+    number, name = words.split()[-1], printed(rival)
+    suffix, where = (f"_{setting}", f", {printed(setting)}") if setting else ("", "")
+    return Claim(
+        f"first_{metric}_against_{rival}{suffix}",
+        f"FIRST has {words} than {name}{where}.",
+        f"{number} of FIRST minus {number} of {name}: {holds}, in the mean over the cells, "
+        "paired by question; every family must agree",
+        *(("first_ts", rival), metric, setting, above, threshold),
+        note=NOTES.get(rival, ""),
+    )
+
+
+CLAIMS = (
+    *(
+        Claim(name, text, GAP, (method,), "gap", setting)
+        for name, (text, method, setting) in OVER_CONFIDENT.items()
     ),
     *(
         _against(rival, metric, setting)
@@ -88,26 +69,36 @@ CLAIMS = (
     _against("teacher", "ece"),
     *(_against("finetune", metric, "out_of_domain") for metric in DIFFERENCES),
     Claim(
-        id="headline_ece",
-        text="FIRST lowers the ECE by 10 points on average over fine-tuning (Table 1: -9.96).",
-        test="mean ECE of FIRST minus that of fine-tuning over the cells that can decide: the "
+        "headline_ece",
+        "FIRST lowers the ECE by 10 points on average over fine-tuning (Table 1: -9.96).",
+        "mean ECE of FIRST minus that of fine-tuning over the cells that can decide: the "
         "interval below -9.5 (what rounds to -10) holds, above it does not",
-        methods=("first_ts", "finetune"),
-        metric="ece",
+        ("first_ts", "finetune"),
+        "ece",
         above=False,
         threshold=-9.5,
     ),
     Claim(
-        id="headline_accuracy",
-        text="FIRST raises accuracy by 2.3 points on average over fine-tuning (Table 1: +2.24).",
-        test="mean accuracy of FIRST minus that of fine-tuning over the cells that can decide: the "
+        "headline_accuracy",
+        "FIRST raises accuracy by 2.3 points on average over fine-tuning (Table 1: +2.24).",
+        "mean accuracy of FIRST minus that of fine-tuning over the cells that can decide: the "
         "interval above 2.2 holds, below it does not",
-        methods=("first_ts", "finetune"),
-        metric="accuracy",
+        ("first_ts", "finetune"),
+        "accuracy",
         threshold=2.2,
     ),
-    _tuning("finetune", "base", "student", "tuning_raises_accuracy"),
-    _tuning("teacher", "base_teacher", "teacher", "tuning_raises_teacher_accuracy"),
+    *(
+        Claim(
+            name,
+            f"Fine-tuning raises the {model}'s accuracy over the untuned {model}, in-domain "
+            "(taken for granted by the paper).",
+            f"accuracy of the fine-tuned minus accuracy of the untuned {model}: above 0 holds",
+            methods,
+            *("accuracy", "in_domain"),
+            tested=methods[:1],
+        )
+        for name, (model, methods) in TUNED.items()
+    ),
 )
 
 
@@ -125,8 +116,17 @@ def method_claims(evidence: Evidence) -> list[dict]:
         if places and not optional:
             found = judge(claim, evidence, places)
             if found["numbers"]:
-                found["numbers"]["by_column"] = by_column(claim, evidence, places)
+                found["numbers"]["by_column"] = _by_column(claim, evidence, places)
             entries.append(
                 entry(claim.id, claim.text, claim.test, found, scope(places), claim.note)
             )
     return entries
+
+
+def _by_column(claim: Claim, evidence: Evidence, places: list[Place]) -> list[dict]:
+    rows = []
+    for column in dict.fromkeys(place[1:] for place in places):
+        found = judge(claim, evidence, [place for place in places if place[1:] == column])
+        numbers = {k: v for k, v in found.pop("numbers").items() if k not in ("cells", "unit")}
+        rows.append(dict(zip(Place._fields[1:], column, strict=True)) | numbers | found)
+    return rows

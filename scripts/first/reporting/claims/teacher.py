@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 from scripts.first.reporting.claims.verdicts import (
     DIGITS,
@@ -13,7 +12,6 @@ from scripts.first.reporting.claims.verdicts import (
     Evidence,
     decide,
     entry,
-    over_cells,
     rounded,
 )
 from scripts.first.reporting.names import printed
@@ -29,23 +27,77 @@ COVERAGE_NOTE = (
     "A question with at most five candidates fits into five tokens almost by construction: "
     "only the instruction corpus tests the claim."
 )
+CLAIMS = {  # id: (claim, test, number of a cell whose range is reported, note)
+    "c_around_0.3": (
+        "The lowest validation ECE of the coarse search (steps of 0.1) is at c = 0.3 "
+        "(the paper's example).",
+        CHOICE_TEST.format("is 0.3"),
+        *("c", ""),
+    ),
+    "c_between_0.2_and_0.4": (
+        "The chosen c lies between 0.2 and 0.4 for every teacher and corpus.",
+        CHOICE_TEST.format("lies in [0.2, 0.4]"),
+        *("c", ""),
+    ),
+    "c_1_compresses": (
+        "c = 1 dramatically compresses the top-1 probability.",
+        "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
+        "c = 1",
+        "Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
+        "teacher says.",
+    ),
+    "teacher_over_confident_on_validation": (
+        "The fine-tuned teacher is over-confident on the validation split, so that there is "
+        "something to recalibrate.",
+        "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
+        *("value", ""),
+    ),
+    "top5_mass": (
+        "The top five tokens hold more than 95 % of the probability on average.",
+        "mean top-5 mass over supervised training positions (%), normal 95 % interval "
+        "(positions taken as independent): above 95 holds",
+        *("value", COVERAGE_NOTE),
+    ),
+    "short_tail": (
+        "Little is left for the tail: what lies beyond the top five tokens is negligible.",
+        "share of positions (%) whose top-5 mass is at least 95 %: above 95 holds",
+        *("value", COVERAGE_NOTE),
+    ),
+    "concentrated_knowledge": (
+        "The top-1 token is over-confident while ranks 2 to 5 are under-confident, in the "
+        "teacher, the fine-tuned and the distilled student.",
+        "mean probability minus frequency (points), interval over questions: rank 1 above 0 "
+        "and each of ranks 2 to 5 below 0, for each model",
+        *("", ""),
+    ),
+}
 
 
-def _claim(name: str, text: str, test: str, cells: list[dict], ranged="value", note="") -> dict:
-    """A claim judged cell by cell; `ranged`: the number of a cell whose range is reported."""
-    numbers = [{**cell, **cell.get("shown", {})}.get(ranged) for cell in cells]
-    known = [round(float(number), DIGITS) for number in numbers if number is not None]
-    spread = {"range": [min(known), max(known)]} if known else {}
-    found = {**over_cells(cells), "numbers": {**spread, "cells": cells}}
-    return entry(name, text, test, found, _scope(cells), note)
+def _claim(name: str, cells: list[dict], covered: list[dict] | None = None) -> dict:
+    """A claim judged cell by cell; covered: rows that name its families and corpora.
 
-
-def _scope(rows: list[dict]) -> str:
+    It holds when all cells hold, and fails when one fails; undecided otherwise, and when at least
+    half of the cells have an `obstacle`.
+    """
+    text, test, ranged, note = CLAIMS[name]
+    verdicts = [cell["verdict"] for cell in cells]
+    stopped = [cell["obstacle"] for cell in cells if cell.get("obstacle")]
+    counts = [f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED) if v in verdicts]
+    verdict = FAILS if FAILS in verdicts else HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
+    found = {
+        "verdict": UNDECIDED if stopped and 2 * len(stopped) >= len(cells) else verdict,
+        "reason": "; ".join([", ".join(counts) or "no data", *sorted(set(stopped))]),
+        "numbers": {"cells": cells},
+    }
+    if cells and ranged:
+        numbers = [round(float((cell | cell.get("shown", {}))[ranged]), DIGITS) for cell in cells]
+        found["numbers"] = {"range": [min(numbers), max(numbers)], "cells": cells}
     families, corpora = (
-        ", ".join(dict.fromkeys(printed(row[label]) for row in rows))
+        ", ".join(dict.fromkeys(printed(row[label]) for row in covered or cells))
         for label in ("family", "corpus")
     )
-    return f"{corpora}; teachers of {families}" if rows else "no data"
+    scope = f"{corpora}; teachers of {families}" if families else "no data"
+    return entry(name, text, test, found, scope, note)
 
 
 def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
@@ -53,133 +105,77 @@ def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
 
     Judged in-domain only: a search on response tokens does not rest on lettered questions.
     """
-    found = {
-        (place.family, place.corpus): evidence.obstacle(place, ("teacher",))
+    return {
+        (place.family, place.corpus): reason
         for place in evidence.places
         if place.setting == "in_domain" and evidence.runs(place, "teacher")
+        if (reason := evidence.obstacle(place, ("teacher",)))
     }
-    return {key: reason for key, reason in found.items() if reason}
 
 
 def temperature_claims(searches: list[dict], obstacles: dict[tuple[str, str], str]) -> list[dict]:
-    """Return the claims on c, from the searches' choices and curves.
-
-    obstacles: (family, corpus) whose teacher is at chance, so that its search decides nothing.
-    """
-
-    def cells(judged: Callable[[dict], dict], found: list[dict] = searches) -> list[dict]:
-        cells = []
-        for search in found:
-            label = {"family": search["family"], "corpus": search["corpus"]}
-            cell = {**label, "n": search["selected"]["n"], **judged(search)}
-            if reason := obstacles.get(tuple(label.values())):
+    """Return the claims on c, from the searches and the `teacher_obstacles`."""
+    cells: dict[str, list[dict]] = {}
+    for search in searches:
+        family, corpus, chosen = search["family"], search["corpus"], search["selected"]
+        coarse, n, accuracy = search["coarse"], chosen["n"], chosen["accuracy"]
+        own = chosen["teacher_confidence"]
+        at_one = next(p["confidence"] for p in coarse if abs(p["c"] - 1) < 1e-9)
+        gap, half = 100 * (own - accuracy), 100 * _half_width(accuracy, n)
+        found = {
+            "c_between_0.2_and_0.4": _choice(chosen, "c", 0.2, 0.4, coarse + search["refined"]),
+            "c_1_compresses": {
+                "verdict": HOLDS if at_one < own / 2 else FAILS,
+                "shown": {"teacher": 100 * own, "c = 1": 100 * at_one},
+            },
+            "teacher_over_confident_on_validation": {
+                **rounded({"value": gap, "low": gap - half, "high": gap + half}),
+                "teacher_ece": 100 * chosen["teacher_ece"],
+                "verdict": decide(gap - half, gap + half, 0, above=True),
+            },
+        }
+        if corpus == "csqa" or all(search["corpus"] != "csqa" for search in searches):
+            around = {"c_around_0.3": _choice(chosen, "coarse_c", 0.3, 0.3, coarse)}
+            found = around | found
+        for name, cell in found.items():
+            if reason := obstacles.get((family, corpus)):
                 cell |= {"verdict": UNDECIDED, "obstacle": cell.get("obstacle") or reason}
-            cells.append(cell)
-        return cells
-
-    example = [search for search in searches if search["corpus"] == "csqa"] or searches
-    return [
-        _claim(
-            "c_around_0.3",
-            "The lowest validation ECE of the coarse search (steps of 0.1) is at c = 0.3 "
-            "(the paper's example).",
-            CHOICE_TEST.format("is 0.3"),
-            cells(lambda search: _choice(search, "coarse_c", 0.3, 0.3, search["coarse"]), example),
-            "c",
-        ),
-        _claim(
-            "c_between_0.2_and_0.4",
-            "The chosen c lies between 0.2 and 0.4 for every teacher and corpus.",
-            CHOICE_TEST.format("lies in [0.2, 0.4]"),
-            cells(lambda s: _choice(s, "c", 0.2, 0.4, s["coarse"] + s["refined"])),
-            "c",
-        ),
-        _claim(
-            "c_1_compresses",
-            "c = 1 dramatically compresses the top-1 probability.",
-            "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
-            cells(_compression),
-            "c = 1",
-            "Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
-            "teacher says.",
-        ),
-        _claim(
-            "teacher_over_confident_on_validation",
-            "The fine-tuned teacher is over-confident on the validation split, so that there is "
-            "something to recalibrate.",
-            "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
-            cells(_teacher_gap),
-        ),
-    ]
+            cells.setdefault(name, []).append({"family": family, "corpus": corpus, "n": n} | cell)
+    return [_claim(name, cells[name]) for name in CLAIMS if name in cells]
 
 
-def _choice(search: dict, key: str, low: float, high: float, points: list[dict]) -> dict:
-    value, at_edge = search["selected"][key], search["selected"]["at_edge"]
+def _choice(chosen: dict, key: str, low: float, high: float, points: list[dict]) -> dict:
     best = min(point["ece"] for point in points)
     near = [point["c"] for point in points if point["ece"] <= best + NEAR_BEST]
-    inside, possible = (any(low - 1e-9 <= c <= high + 1e-9 for c in cs) for cs in ([value], near))
-    verdict = HOLDS if inside else UNDECIDED if possible else FAILS
+    inside = [low - 1e-9 <= c <= high + 1e-9 for c in (chosen[key], *near)]
+    verdict = HOLDS if inside[0] else UNDECIDED if any(inside) else FAILS
     return {
-        "shown": {"c": value, "near-best from": min(near), "to": max(near)},
-        "verdict": UNDECIDED if at_edge else verdict,
-        "obstacle": "the chosen c lies at the edge of the grid" if at_edge else None,
+        "shown": {"c": chosen[key], "near-best from": min(near), "to": max(near)},
+        "verdict": UNDECIDED if chosen["at_edge"] else verdict,
+        "obstacle": "the chosen c lies at the edge of the grid" if chosen["at_edge"] else None,
     }
-
-
-def _compression(search: dict) -> dict:
-    raw = 100 * search["selected"]["teacher_confidence"]
-    at_one = next(p["confidence"] for p in search["coarse"] if abs(p["c"] - 1) < 1e-9)
-    verdict = HOLDS if at_one < raw / 200 else FAILS
-    return {"verdict": verdict, "shown": {"teacher": raw, "c = 1": 100 * at_one}}
-
-
-def _teacher_gap(search: dict) -> dict:
-    chosen = search["selected"]
-    gap = 100 * (chosen["teacher_confidence"] - chosen["accuracy"])
-    half = 100 * _half_width(chosen["accuracy"], chosen["n"])
-    cell = rounded({"value": gap, "low": gap - half, "high": gap + half})
-    cell |= {"teacher_ece": 100 * chosen["teacher_ece"]}
-    return cell | {"verdict": decide(gap - half, gap + half, 0, above=True)}
 
 
 def _half_width(share: float, n: int) -> float:
     """Half the normal 95 % interval of a share of n."""
-    return NORMAL * math.sqrt(max(share * (1 - share), 0) / n)
+    return NORMAL * math.sqrt(share * (1 - share) / n)
 
 
 def coverage_claims(figure2) -> list[dict]:
     """Return the claims on the top five tokens' mass, from the data of Figure 2."""
+    cells: dict[str, list[dict]] = {"top5_mass": [], "short_tail": []}
     rows = figure2[(figure2["positions"] == "all") & (figure2["k"] == TOP_K)]
-    means, tails = [], []
     for row in rows.to_dict("records"):
         n, share = row["n_positions"], row["share_over_95"] / 100
-        label = {"family": row["family"], "corpus": row["corpus"], "n": n}
-        means.append(label | _above(row["mass_mean"], NORMAL * row["mass_sd"] / math.sqrt(n)))
-        tails.append(label | _above(share, _half_width(share, n), unit=100.0))
-    return [
-        _claim(
-            "top5_mass",
-            "The top five tokens hold more than 95 % of the probability on average.",
-            "mean top-5 mass over supervised training positions (%), normal 95 % interval "
-            "(positions taken as independent): above 95 holds",
-            means,
-            note=COVERAGE_NOTE,
-        ),
-        _claim(
-            "short_tail",
-            "Little is left for the tail: what lies beyond the top five tokens is negligible.",
-            "share of positions (%) whose top-5 mass is at least 95 %: above 95 holds",
-            tails,
-            note=COVERAGE_NOTE,
-        ),
-    ]
-
-
-def _above(value: float, half: float, unit: float = 1.0) -> dict:
-    """A cell in percent; value and half the interval are in `unit` percent."""
-    low, high = unit * (value - half), unit * min(100.0 / unit, value + half)
-    verdict = decide(low, high, CLAIMED_MASS, above=True)
-    return {"value": unit * value, "low": low, "high": high, "verdict": verdict}
+        mass = (row["mass_mean"], NORMAL * row["mass_sd"] / math.sqrt(n), 1.0)
+        tail = (share, _half_width(share, n), 100.0)
+        for own, (value, half, unit) in zip(cells.values(), (mass, tail), strict=True):
+            low, high = unit * (value - half), unit * min(100.0 / unit, value + half)
+            verdict = decide(low, high, CLAIMED_MASS, above=True)
+            label = {"family": row["family"], "corpus": row["corpus"], "n": n}
+            numbers = {"value": unit * value, "low": low, "high": high}
+            own.append({**label, **numbers, "verdict": verdict})
+    return [_claim(name, own) for name, own in cells.items()]
 
 
 def rank_claims(figure3, evidence: Evidence) -> list[dict]:
@@ -191,19 +187,11 @@ def rank_claims(figure3, evidence: Evidence) -> list[dict]:
         places = [p for p in evidence.places if p[2:] == column and evidence.runs(p, method)]
         stopped = [why for p in places if (why := evidence.obstacle(p, (method,)))]
         obstacle = stopped[0] if stopped and 2 * len(stopped) >= len(places) else None
-        verdict = decide(row["gap_low"], row["gap_high"], 0, above=row["rank"] == "1")
+        low, high = row["gap_low"], row["gap_high"]
+        verdict = UNDECIDED if obstacle else decide(low, high, 0, above=row["rank"] == "1")
         label = {"family": "mean of families", "corpus": column[0], "benchmark": column[1]}
         label |= {"method": f"{printed(method)}, rank {row['rank']}", "n": row["n"]}
-        value = {"value": row["gap"], "low": row["gap_low"], "high": row["gap_high"]}
-        verdict = UNDECIDED if obstacle else verdict
-        cells.append({**label, **value, "verdict": verdict, "obstacle": obstacle})
-    claim = _claim(
-        "concentrated_knowledge",
-        "The top-1 token is over-confident while ranks 2 to 5 are under-confident, in the "
-        "teacher, the fine-tuned and the distilled student.",
-        "mean probability minus frequency (points), interval over questions: rank 1 above 0 "
-        "and each of ranks 2 to 5 below 0, for each model",
-        cells,
-        ranged=None,
-    )
-    return [claim | {"scope": _scope(figure3[~pooled].to_dict("records"))}]
+        numbers = {"value": row["gap"], "low": low, "high": high}
+        cells.append({**label, **numbers, "verdict": verdict, "obstacle": obstacle})
+    covered = figure3[~pooled].to_dict("records")
+    return [_claim("concentrated_knowledge", cells, covered)]

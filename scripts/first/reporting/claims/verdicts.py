@@ -1,18 +1,16 @@
-"""Verdicts: the one judge of the claims on Table 1, and the rules that all claims share.
+"""The judge of the claims on Table 1, and the rules that all claims share.
 
-A family is one pretraining run, so there are few of them and they differ: an interval over
-questions says nothing about the next family. A verdict over families therefore needs both the
-interval over questions and the same sign in every family; the t interval over family means is
-reported beside it.
+A family is one pretraining run: an interval over questions says nothing about the next one. So a
+verdict needs the interval over questions and the same sign in every family; the t interval over
+the family means is reported beside it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
-
-import numpy as np
 
 from scripts.first.calibration.intervals import Scores, mean_scores
 from scripts.first.reporting.names import UNTUNED, printed
@@ -33,30 +31,27 @@ class Place(NamedTuple):
 
 @dataclass
 class Evidence:
-    """Scores by place and method, and why some places cannot decide a claim.
-
-    groups: runs as `load_runs` returns them; edges: (family, corpus) whose chosen c lies at the
-    edge of the grid.
-    """
+    """Runs as `load_runs` groups them; edges: (family, corpus) whose c is at the grid's edge."""
 
     groups: dict[Key, list[Run]]
     places: list[Place]
     edges: set[tuple[str, str]]
-    scores: dict[Key, Scores] = field(default_factory=dict)
+
+    @cached_property
+    def scores(self) -> dict[Key, Scores]:
+        """The resampled scores of each group of runs."""
+        return {key: score_runs(runs) for key, runs in self.groups.items()}
 
     def runs(self, place: Place, method: str) -> list[Run] | None:
         """Return the seeds of a method at a place, None where it was not evaluated."""
         corpus = "none" if method in UNTUNED else place.corpus
         return self.groups.get(Key(place.family, corpus, method, place.benchmark))
 
-    def score(self, place: Place, method: str, minus: str | None = None) -> Scores:
-        """Return the resampled scores of a method at a place, less those of a second one."""
+    def score(self, place: Place, method: str, *minus: str) -> Scores:
+        """Return the resampled scores of a method at a place, less those of any second one."""
         if minus:
-            return self.score(place, method).minus(self.score(place, minus))
-        runs = self.runs(place, method)
-        if runs[0].key not in self.scores:
-            self.scores[runs[0].key] = score_runs(runs)
-        return self.scores[runs[0].key]
+            return self.score(place, method).minus(self.score(place, *minus))
+        return self.scores[self.runs(place, method)[0].key]
 
     def obstacle(self, place: Place, methods: Sequence[str]) -> str | None:
         """Return why a place cannot decide a claim on these methods, None when it can."""
@@ -118,54 +113,34 @@ def decide(low: float, high: float, threshold: float, above: bool) -> str:
     return UNDECIDED
 
 
-def combine(verdicts: Sequence[str]) -> str:
-    """Return `holds` when all hold, `does not hold` when one does not, else `undecided`."""
-    if FAILS in verdicts:
-        return FAILS
-    return HOLDS if verdicts and all(v == HOLDS for v in verdicts) else UNDECIDED
-
-
-def over_cells(cells: list[dict]) -> dict:
-    """Return verdict and reason from the cells' own verdicts, combined.
-
-    Undecided when at least half of the cells have an `obstacle`.
-    """
-    verdicts = [cell["verdict"] for cell in cells]
-    stopped = [cell["obstacle"] for cell in cells if cell.get("obstacle")]
-    counts = [f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED) if v in verdicts]
-    reason = "; ".join([", ".join(counts) or "no data", *sorted(set(stopped))])
-    blocked = stopped and 2 * len(stopped) >= len(cells)
-    return {"verdict": UNDECIDED if blocked else combine(verdicts), "reason": reason}
-
-
 def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
     """Return verdict, reason and numbers of a claim on Table 1 over the given places.
 
     Undecided when the interval straddles the threshold, when a family's mean lies on the other
-    side, and when at least half of the places cannot decide because one of the tested methods is
-    at the chance level there, or c at the grid's edge. Such places are left out of the pooled
-    number; `all_cells` includes them.
+    side, and when at least half of the places have an obstacle. Places with an obstacle are left
+    out of the pooled number; `all_cells` includes them.
     """
     missing = [m for m in claim.methods if any(evidence.runs(p, m) is None for p in places)]
     if missing:
         names = ", ".join(map(printed, missing))
         return {"verdict": UNDECIDED, "reason": f"{names} not evaluated", "numbers": {}}
-    cells, scores = [], {place: evidence.score(place, *claim.methods) for place in places}
+    cells, free = [], {}
+    scores = {place: evidence.score(place, *claim.methods) for place in places}
     for place, own in scores.items():
         numbers = rounded(own.summary(claim.metric))
-        obstacle = evidence.obstacle(place, claim.tested or claim.methods)
         verdict = decide(numbers["low"], numbers["high"], claim.threshold, claim.above)
+        if obstacle := evidence.obstacle(place, claim.tested or claim.methods):
+            verdict = UNDECIDED
+        else:
+            free[place] = own
         if len(claim.methods) == 1:
             numbers["ece"] = round(own.value["ece"], DIGITS)
-        n = {"n": len(evidence.runs(place, claim.methods[0])[0].rows)}
-        judged = {"verdict": UNDECIDED if obstacle else verdict, "obstacle": obstacle}
-        cells.append({**place._asdict(), **n, **numbers, **judged})
-    blocked = [cell["obstacle"] for cell in cells if cell["obstacle"]]
-    free = [place for place, cell in zip(places, cells, strict=True) if not cell["obstacle"]]
-    pooled = _pooled({place: scores[place] for place in free or places}, claim.metric)
-    everything = _pooled(scores, claim.metric)
+        n = len(evidence.runs(place, claim.methods[0])[0].rows)
+        judged = {"verdict": verdict, "obstacle": obstacle}
+        cells.append({**place._asdict(), "n": n, **numbers, **judged})
+    pooled, everything = (_pooled(s, claim.metric) for s in (free or scores, scores))
     del everything["per_family"]
-    verdict, reason = _verdict(claim, pooled, blocked, len(places))
+    verdict, reason = _verdict(claim, pooled, [c["obstacle"] for c in cells])
     numbers = {
         **pooled,
         "cells_counted": len(free),
@@ -177,45 +152,33 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
     return {"verdict": verdict, "reason": reason, "numbers": numbers}
 
 
-def by_column(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> list[dict]:
-    """Return judge() for each column by itself, without its cells."""
-    rows = []
-    for setting, corpus, benchmark in dict.fromkeys(place[1:] for place in places):
-        label = {"setting": setting, "corpus": corpus, "benchmark": benchmark}
-        found = judge(claim, evidence, [p for p in places if p[1:] == tuple(label.values())])
-        numbers = {k: v for k, v in found.pop("numbers").items() if k not in ("cells", "unit")}
-        rows.append(label | numbers | found)
-    return rows
-
-
 def _pooled(scores: dict[Place, Scores], metric: str) -> dict:
     """Mean over places with its interval, means by family and the t interval over them."""
-    means = {
-        family: np.mean([s.value[metric] for place, s in scores.items() if place.family == family])
-        for family in dict.fromkeys(place.family for place in scores)
-    }
-    interval = None
-    if len(means) > 1:
-        from scipy.stats import t
+    import pandas
+    from scipy.stats import t
 
-        values = np.asarray(list(means.values()))
-        half = t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-        interval = [round(float(values.mean() + side * half), DIGITS) for side in (-1, 1)]
+    cells = pandas.DataFrame([(place.family, own.value[metric]) for place, own in scores.items()])
+    means, ends = cells.groupby(0, sort=False)[1].mean(), None
+    if len(means) > 1:
+        half = t.ppf(0.975, len(means) - 1) * means.sem()
+        ends = [round(float(means.mean() + side * half), DIGITS) for side in (-1, 1)]
     return {
         **rounded(mean_scores(list(scores.values())).summary(metric)),
-        "per_family": rounded(means),
-        "t_interval_over_families": interval,
+        "per_family": rounded(means.to_dict()),
+        "t_interval_over_families": ends,
     }
 
 
-def _verdict(claim: Claim, pooled: dict, blocked: list[str], places: int) -> tuple[str, str]:
+def _verdict(claim: Claim, pooled: dict, obstacles: list[str | None]) -> tuple[str, str]:
     threshold, means = claim.threshold, list(pooled["per_family"].values())
     wanted = sum((mean > threshold) if claim.above else (mean < threshold) for mean in means)
     signs = f"{wanted} of {len(means)} families on the claimed side"
-    if 2 * len(blocked) >= places:
+    blocked = list(filter(None, obstacles))
+    share = f"{len(blocked)} of {len(obstacles)} cells"
+    if 2 * len(blocked) >= len(obstacles):
         common = max(dict.fromkeys(blocked), key=blocked.count)
-        return UNDECIDED, f"{len(blocked)} of {places} cells cannot decide: {common}"
-    note = f"; {len(blocked)} of {places} cells left out: they cannot decide" if blocked else ""
+        return UNDECIDED, f"{share} cannot decide: {common}"
+    note = f"; {share} left out: they cannot decide" if blocked else ""
     verdict = decide(pooled["low"], pooled["high"], threshold, claim.above)
     if verdict == UNDECIDED:
         return UNDECIDED, f"the interval contains {threshold:g}; {signs}{note}"

@@ -1,8 +1,8 @@
 """Figure 3: are the top-1 token and ranks 2 to 5 over- or under-confident?
 
-Reads each model's ranks.parquet (columns rank, probability, correct: the five most probable tokens
-at the answer position of every question) with the metrics.json beside it; writes figure3.pdf, .png
-and .csv. Gap = mean probability - frequency of being right, in percentage points.
+Reads each model's ranks.parquet (rank, probability, correct: the five most probable tokens at the
+answer position of every question) with the metrics.json beside it. Gap = mean probability -
+frequency of being right, in percentage points.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import numpy as np
 from scripts.first.calibration.intervals import interval, question_weights
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import bin_index
-from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
 from scripts.first.reporting.figures import style
@@ -22,8 +21,8 @@ from scripts.first.reporting.names import printed
 from scripts.first.reporting.output import paired
 from scripts.first.reporting.runs import read_metrics
 
-METHODS = ("teacher", "finetune", "distill")
 POOLED = "all"
+HATCHES = ("", "////", "....", "xxxx")
 NUMBERS = ("mean_probability", "frequency", "gap", "over", "under")
 
 
@@ -39,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
             strict=True,
         )
     ]
-    data = pandas.DataFrame(rank_rows(models))
+    data = pandas.DataFrame(rank_rows(pandas.DataFrame(models)))
     style.draw_and_publish("figure3", data, draw, args.output_prefix, args.metrics)
 
 
@@ -76,31 +75,24 @@ def _numbers(probability: np.ndarray, correct: np.ndarray, weights: np.ndarray) 
     return np.stack([mean, frequency, mean - frequency, over, under])
 
 
-def rank_rows(models: list[dict]) -> list[dict]:
+def rank_rows(models) -> list[dict]:
     """Return a row for each method, family (and their mean `all`) and rank (and `2-5`).
 
     Seeds are averaged; intervals resample questions.
     """
     rows: list[dict] = []
-    for method in METHODS:
-        own = [model for model in models if model["method"] == method]
-        if not own:
-            raise UserError(f"no ranks of {method}: figure3: check --ranks")
-        groups: dict[str, list[dict]] = {}
-        for model in own:
-            groups.setdefault(model["family"], []).append(model)
-        means = {
-            family: np.mean([model["by_rank"] for model in group], axis=0)
-            for family, group in groups.items()
-        }
+    for _, own in models.groupby("method", sort=False):
+        by_family = own.groupby("family", sort=False)["by_rank"]
+        means = {family: np.mean(list(seeds), axis=0) for family, seeds in by_family}
         means[POOLED] = np.mean(list(means.values()), axis=0)
         depth = len(means[POOLED]) - 1
         for family, mean in means.items():
-            group = groups.get(family, own)
+            group = own[own["family"].eq(family) | (family == POOLED)].to_dict("records")
+            first = group[0]
             for rank, values in zip([*range(1, depth + 1), f"2-{depth}"], mean, strict=True):
                 row = {"family": family}
-                row |= {name: own[0][name] for name in ("corpus", "benchmark", "method")}
-                row |= {"rank": str(rank), "n": group[0]["n"]}
+                row |= {name: first[name] for name in ("corpus", "benchmark", "method")}
+                row |= {"rank": str(rank), "n": first["n"]}
                 numbers = dict(zip(NUMBERS, values, strict=True))
                 row |= {name: number[0] for name, number in numbers.items()}
                 for name in ("gap", "over", "under"):
@@ -114,10 +106,9 @@ def rank_rows(models: list[dict]) -> list[dict]:
 def draw(data):
     """Return the figure: the signed gap by rank, and its over- and under-confident parts."""
     single = data[~data["rank"].str.contains("-")]
-    methods, ranks = list(data["method"].unique()), list(single["rank"].unique())
+    methods, ranks = single["method"].unique(), single["rank"].unique()
     figure, (left, right) = style.start().subplots(1, 2, figsize=(style.TEXT, 2.6))
-    width = 0.8 / len(methods)
-    x = np.arange(len(ranks))
+    x, width = np.arange(len(ranks)), 0.8 / len(methods)
     for i, method in enumerate(methods):
         own = single[single["method"] == method]
         mean = own[own["family"] == POOLED]
@@ -127,24 +118,20 @@ def draw(data):
         points = {**style.look(i), "linestyle": "none", "label": name}
         left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
         families = own[own["family"] != POOLED].pivot(index="rank", columns="family", values="gap")
-        left.plot(offset, families, "_", color=f"C{i}", alpha=0.6, markersize=5)
-        bar = {"width": width * 0.9, "edgecolor": "black", "linewidth": 0.5, "color": f"C{i}"}
-        bar["hatch"] = ("", "////", "....", "xxxx")[i % 4]
+        left.plot(offset, families, "_", color=f"C{i}", alpha=0.6)
+        bar = {"width": 0.9 * width, "color": f"C{i}", "hatch": HATCHES[i % 4]}
         right.bar(offset, mean["over"], label=name, **bar)
         right.bar(offset, -mean["under"], **bar)
     for axis in (left, right):
         axis.axhline(0, color="black", linewidth=0.7)
         axis.set_xticks(x, [f"top {rank}" if rank == "1" else rank for rank in ranks])
         axis.set_xlabel("Rank of the token in the model's distribution")
-        axis.margins(y=0.12)
-    style.note(right, 0.99, 0.98, "over-confident", ha="right", va="top", fontsize=8)
-    style.note(right, 0.99, 0.02, "under-confident", ha="right", va="bottom", fontsize=8)
-    left.set_ylabel("Probability − frequency (points)")
-    right.set_ylabel("Part of the calibration error (points)")
-    count = data["family"].nunique() - 1
     corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(printed)
-    style.title(left, "a", f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
-    style.title(right, "b", "Over- and under-confident parts")
+    left.set_title(f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
+    left.set_ylabel("Probability − frequency (points)")
+    right.set_title("Parts of the calibration error")
+    right.set_ylabel("Under-confident | over-confident (points)")
+    count = data["family"].nunique() - 1
     left.legend(title=f"mean of {count} families\n(dash: one family)" if count > 1 else None)
-    right.legend(loc="center right", bbox_to_anchor=(1.0, 0.7))
+    right.legend()
     return figure

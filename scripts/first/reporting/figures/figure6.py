@@ -36,8 +36,8 @@ def run(args: argparse.Namespace) -> None:
     rows = [student(*own) for own in zip(metrics, args.student_c, strict=True)]
     data = pandas.concat([*frames, *([pandas.DataFrame(rows)] if rows else [])])
     data = data.reindex(columns=list(dict.fromkeys([*COLUMNS, *data])))
-    chosen = [word for word in args.student_c if word.endswith(".json")]
-    sources = dict.fromkeys([*args.selected, *args.student_metrics, *chosen])
+    given = dict.fromkeys([*args.selected, *args.student_metrics, *args.student_c])
+    sources = [word for word in given if word.endswith(".json")]  # not the temperatures
     style.draw_and_publish("figure6", data, draw, args.output_prefix, sources)
 
 
@@ -69,45 +69,32 @@ def student(metrics: dict, word: str) -> dict:
 def draw(data):
     """Return the figure: left the search on validation, right students on the test questions."""
     panels = [["search", "top"], ["search", "bottom"]]
-    size = {"figsize": (style.TEXT, 2.9), "width_ratios": [1.15, 1]}
-    figure, axes = style.start().subplot_mosaic(panels, **size)
+    figure, axes = style.start().subplot_mosaic(panels, figsize=(style.TEXT, 2.9))
     _curves(axes["search"], data[data["part"] != "student"])
     if (data["part"] == "student").any():
         _students(axes["top"], axes["bottom"], data[data["part"] == "student"])
     else:
-        axes["top"].set_axis_off()
-        axes["bottom"].set_axis_off()
-        style.note(axes["top"], 0.5, 0, "no students at other c", ha="center", fontsize=8)
+        axes["top"].set_title("no students at other c")
     return figure
 
 
 def _students(top, bottom, students) -> None:
-    several = students["family"].nunique() > 1
+    by_c = students.groupby("c")
     for i, (name, color) in enumerate(STUDENT_COLORS.items()):
         axis = bottom if name == "ece" else top
-        table = students.pivot_table(index="c", columns="family", values=name)
-        mean = table.mean(axis=1)
-        axis.plot(table, color=color, lw=0.6, alpha=0.45)
-        # Of several families the spread says more than the questions do.
-        ends = students.groupby("c")[[f"{name}_low", f"{name}_high"]].mean()
-        reach = None if several else np.abs(ends.to_numpy().T - mean.to_numpy())
+        mean, ends = by_c[name].mean(), by_c[[f"{name}_low", f"{name}_high"]].mean()
         line = {**style.look(i), "color": color, "label": name.capitalize()}
-        axis.errorbar(mean.index, mean, yerr=reach, **line)
+        axis.errorbar(mean.index, mean, yerr=np.abs(ends.to_numpy().T - mean.to_numpy()), **line)
         if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
-            label = text if name == "accuracy" else None
-            axis.plot(dead["c"], dead[name], "rx", markersize=7, zorder=5, label=label)
-    for axis in (top, bottom):
-        axis.margins(y=0.15)
-        axis.set_ylim(bottom=0)
+            mark = {"label": text if name == "accuracy" else None, "markersize": 7, "zorder": 5}
+            axis.plot(dead["c"], dead[name], "rx", **mark)
     top.sharex(bottom)
-    top.tick_params(labelbottom=False)
-    top.set_ylabel("Student (%)")
-    top.legend(loc="lower right", ncol=2, title="thin: one family" if several else None)
-    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
-    one = students.iloc[0].map(printed)
-    whose = "Students" if several else f"{one['family']}'s students (bars: 95 %)"
-    style.title(top, "b", f"{whose}, {one['corpus']} → {one['benchmark']}")
+    top.legend(ncol=2)
+    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets", ylim=(0, None))
+    family, corpus, benchmark = students.iloc[0][["family", "corpus", "benchmark"]].map(printed)
+    title = f"{family}'s students (bars: 95 %), {corpus} → {benchmark}"
+    top.set(ylabel="Student (%)", title=title, ylim=(0, None))
 
 
 def _curves(axis, searches) -> None:
@@ -116,18 +103,14 @@ def _curves(axis, searches) -> None:
         chosen = own[own["part"] == "selected"].iloc[0]
         edge = ", edge" if chosen["at_edge"] else ""
         label = f"{printed(family)} ($c$ = {chosen['c']:.2f}{edge})"
-        line = own.sort_values("c").drop_duplicates("c")
-        axis.plot(line["c"], line["ece"], **{**style.look(i), "marker": ""}, linewidth=0.9)
+        line = own.sort_values("c")
+        axis.plot(line["c"], line["ece"], **{**style.look(i), "marker": ""})
         points = {**style.look(i), "linestyle": "none"}
         axis.plot(coarse["c"], coarse["ece"], label=label, **points)
-        hollow = {"markersize": 2.6, "markerfacecolor": "white", "markeredgewidth": 0.7}
-        axis.plot(refined["c"], refined["ece"], **points, **hollow)
-        star = {"markersize": 9, "markeredgecolor": "black", "markeredgewidth": 0.6, "zorder": 5}
+        axis.plot(refined["c"], refined["ece"], **points, markerfacecolor="white")
+        star = {"markersize": 9, "markeredgecolor": "black", "zorder": 5}
         axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
-    axis.axvline(PAPER_C, **style.DASHED)
-    place = {"transform": axis.get_xaxis_transform(), "color": "0.35", "va": "bottom"}
-    style.note(axis, PAPER_C + 0.012, 0.02, f"paper {PAPER_C}", **place)
+    axis.axvline(PAPER_C, label=f"paper ($c$ = {PAPER_C})", **style.DASHED)
     axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
-    axis.set_ylim(0, 1.1 * axis.dataLim.y1)
-    axis.legend(loc="upper right", title="coarse filled, refined open, star chosen", framealpha=1)
-    style.title(axis, "a", f"Search on {printed(searches.iloc[0]['corpus'])}")
+    axis.legend(title="coarse filled, refined open,\nstar chosen")
+    axis.set_title(f"Search on {printed(searches.iloc[0]['corpus'])}")

@@ -1,4 +1,4 @@
-"""What all figures share: theme, print sizes, colour-blind safe looks, captions and files."""
+"""What all figures share: theme, colour-blind safe looks, the mark of dead models, and files."""
 
 from __future__ import annotations
 
@@ -14,24 +14,17 @@ if TYPE_CHECKING:
     import pandas
 
 TEXT = 7.0  # inches, the whole text width
-DPI = 300
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
-DASHED = {"color": "0.35", "linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 1}
+DASHED = {"color": "0.35", "linewidth": 0.9, "linestyle": "--", "zorder": 1}
 THEME = {
-    **dict.fromkeys(("font.size", "axes.labelsize", "axes.titlesize"), 8),
-    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize"), 7),
-    **dict.fromkeys(("legend.fontsize", "legend.title_fontsize"), 7),
-    **dict.fromkeys(("axes.linewidth", "xtick.major.width", "ytick.major.width"), 0.7),
-    **dict.fromkeys(("xtick.major.size", "ytick.major.size"), 3),
-    **dict.fromkeys(("axes.spines.top", "axes.spines.right"), False),
-    "legend.frameon": True,
-    "legend.framealpha": 0.8,
-    "legend.edgecolor": "none",
-    "lines.linewidth": 1.2,
-    "lines.markersize": 4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
     "figure.constrained_layout.use": True,
+    "lines.markersize": 4,
     "pdf.fonttype": 42,
+    "savefig.dpi": 300,
 }
 
 
@@ -41,23 +34,13 @@ def start():
     import seaborn
 
     plt.switch_backend("Agg")
-    seaborn.set_theme(context="paper", style="ticks", palette="colorblind", rc=THEME)
+    seaborn.set_theme("paper", "ticks", "colorblind", font_scale=0.82, rc=THEME)
     return plt
 
 
 def look(i: int) -> dict:
     """Return colour, marker and line style of the i-th family or model."""
     return {"color": f"C{i}", "marker": MARKERS[i], "linestyle": LINES[i % len(LINES)]}
-
-
-def title(axis, letter: str, text: str) -> None:
-    """Title a panel as `(a) text`, flush left."""
-    axis.set_title(f"({letter}) {text}", loc="left")
-
-
-def note(axis, x: float, y: float, text: str, **options) -> None:
-    """Write small text at a place in a panel, in fractions of its size."""
-    axis.text(x, y, text, **{"fontsize": 7, "transform": axis.transAxes, **options})
 
 
 def dead_mark(metrics: Iterable[dict]) -> dict[str, bool]:
@@ -75,9 +58,7 @@ def draw_and_publish(
     name: str, data: pandas.DataFrame, draw: Callable, prefix: str, sources: Iterable[str | Path]
 ) -> None:
     """Write prefix.csv, .pdf and .png of a figure, each whole or not at all, and their record."""
-    figure = draw(data)
-    kinds = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-    drawn = {kind: io.BytesIO() for kind in kinds}
-    for kind, metadata in kinds.items():
-        figure.savefig(drawn[kind], format=kind, dpi=DPI, metadata=metadata)
-    publish(prefix, name, sources, csv=data, **{kind: drawn[kind].getvalue() for kind in kinds})
+    figure, pdf, png = draw(data), io.BytesIO(), io.BytesIO()
+    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
+    figure.savefig(png, format="png", metadata={"Software": None})
+    publish(prefix, name, sources, csv=data, pdf=pdf.getvalue(), png=png.getvalue())
