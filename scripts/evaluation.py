@@ -9,6 +9,7 @@ temperature, unless --posthoc names the validation result of the `finetune_ts` b
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from scripts.first.errors import UserError, positive
@@ -18,8 +19,15 @@ RANKS = 5
 LABELS = ("scale", "family", "corpus", "method", "seed")
 
 
+def gold_columns(rows: list[dict]):
+    """(n,) column of each row's answer among its candidates."""
+    import numpy as np
+
+    return np.asarray([list(row["candidates"]).index(row["answer"]) for row in rows])
+
+
 def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: float = 1.0):
-    """(log_probs (n, candidates) float64, top log-probs (n, 5), gold ranks (n,)) of test rows."""
+    """Candidates' log_probs (n, m) float64, top probabilities and hits of the answer (n, 5)."""
     import numpy as np
     import torch
 
@@ -28,7 +36,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     from scripts.first.models.inference import check_finite, iterate_logits
 
     ids = candidate_ids(rows, tokenizer)
-    gold = ids[np.arange(len(rows)), [list(r["candidates"]).index(r["answer"]) for r in rows]]
+    gold = ids[np.arange(len(rows)), gold_columns(rows)]
     encoded = encode_prompts(rows, tokenizer)
     log_probs = np.zeros(ids.shape)
     top = np.zeros((len(rows), RANKS))
@@ -53,21 +61,14 @@ def tables(benchmark: str, rows: list[dict], log_probs, top, hit):
     import pyarrow as pa
 
     chosen = log_probs.argmax(axis=1)
-    probabilities = np.exp(log_probs)
-    mass = probabilities.sum(axis=1)
-    confidence = probabilities[np.arange(len(rows)), chosen]
-    predicted = [row["candidates"][i] for row, i in zip(rows, chosen, strict=True)]
     predictions = {
         "benchmark": [benchmark] * len(rows),
         "id": [row["id"] for row in rows],
         "answer": [row["answer"] for row in rows],
-        "prediction": predicted,
-        "correct": [p == row["answer"] for p, row in zip(predicted, rows, strict=True)],
-        "confidence": confidence,
-        "confidence_candidates": confidence / mass,
-        "candidate_mass": mass,
+        "prediction": [row["candidates"][i] for row, i in zip(rows, chosen, strict=True)],
+        "correct": chosen == gold_columns(rows),
+        "confidence": np.exp(log_probs).max(axis=1),
         "candidate_log_probs": pa.array(list(log_probs), pa.list_(pa.float64())),
-        "top1_is_candidate": top[:, 0] <= confidence * (1 + 1e-12),
     }
     ranks = {
         "benchmark": [benchmark] * top.size,
@@ -78,37 +79,33 @@ def tables(benchmark: str, rows: list[dict], log_probs, top, hit):
     return pa.table(predictions), pa.table(ranks)
 
 
-def measure(benchmark: str, rows: list[dict], table, bins: int) -> dict:
+def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
     """Metrics of one model on one benchmark, in percent but NLL (nats) and Brier."""
     import numpy as np
 
     from scripts.first.calibration import metrics
-    from scripts.first.calibration.intervals import RESAMPLES, SEED, question_weights, score
+    from scripts.first.calibration.intervals import question_weights, score
 
     confidence = table["confidence"].to_numpy()
     correct = table["correct"].to_numpy(zero_copy_only=False)
-    renormalised = table["confidence_candidates"].to_numpy()
-    log_probs = np.asarray(table["candidate_log_probs"].to_pylist())
-    gold = np.asarray([list(row["candidates"]).index(row["answer"]) for row in rows])
-    counts = np.unique(table["answer"].to_numpy(zero_copy_only=False), return_counts=True)[1]
-    scores = score(confidence, correct, question_weights(benchmark, len(rows)), bins)
+    mass = np.exp(log_probs).sum(axis=1)
+    scores = score(confidence, correct, question_weights(benchmark, len(gold)), bins)
     headline = {name: scores.summary(name) for name in ("ece", "accuracy", "trust")}
-    ece_candidates = 100 * metrics.expected_calibration_error(renormalised, correct, bins)
+    ece_candidates = 100 * metrics.expected_calibration_error(confidence / mass, correct, bins)
     return {
-        "n": len(rows),
+        "n": len(gold),
         "bins": bins,
         **{name: summary["value"] for name, summary in headline.items()},
         "intervals": {name: [s["low"], s["high"]] for name, s in headline.items()},
-        "bootstrap": {"resamples": RESAMPLES, "seed": SEED},
         "confidence": scores.value["confidence"],
         "adaptive_ece": 100 * metrics.adaptive_calibration_error(confidence, correct, bins),
         "brier": metrics.candidate_brier(log_probs, gold),
         "nll": metrics.candidate_nll(log_probs, gold),
         "ece_candidates": ece_candidates,
-        "trust_candidates": scores.value["accuracy"] - ece_candidates,
-        "candidate_mass": 100 * float(table["candidate_mass"].to_numpy().mean()),
+        "trust_candidates": metrics.trust_score(scores.value["accuracy"], ece_candidates),
+        "candidate_mass": 100 * float(mass.mean()),
         "chance": 100 / log_probs.shape[1],
-        "majority": 100 * float(counts.max() / len(rows)),
+        "majority": 100 * max(Counter(table["answer"].to_pylist()).values()) / len(gold),
         "constant_output": len(set(table["prediction"].to_pylist())) == 1,
     }
 
@@ -168,7 +165,8 @@ def main(argv: list[str] | None = None) -> int:
         table, ranked = tables(name, rows, *arrays)
         predictions.append(table)
         ranks.append(ranked)
-        benchmarks[name] = measure(name, rows, table, arguments.bins)
+        gold = gold_columns(rows)
+        benchmarks[name] = measure(name, table, arrays[0], gold, arguments.bins)
     write_parquet(arguments.output_dir / "predictions.parquet", pa.concat_tables(predictions))
     write_parquet(arguments.output_dir / "ranks.parquet", pa.concat_tables(ranks))
     records.write(
@@ -181,11 +179,7 @@ def main(argv: list[str] | None = None) -> int:
             "provenance": provenance("evaluation"),
         },
         ["predictions.parquet", "ranks.parquet"],
-        [
-            arguments.model / checkpoints.RECORD,
-            *arguments.tests,
-            *filter(None, [arguments.posthoc]),
-        ],
+        filter(None, [arguments.model / checkpoints.RECORD, *arguments.tests, arguments.posthoc]),
     )
     return 0
 

@@ -6,7 +6,6 @@ and selected.json. Never reads a test split or a model.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 from scripts.first.errors import positive
@@ -15,16 +14,13 @@ from scripts.first.runtime.launch import launch
 
 def main(argv: list[str] | None = None) -> int:
     """Search the temperature of one teacher on one corpus."""
-    # Not scripts.first.cli: the training settings there would bring torch into this stage.
-    options = argparse.ArgumentParser(
-        prog="python -m scripts.temperature",
-        description=(__doc__ or "").split("\n")[0],  # None under python -OO
-        allow_abbrev=False,
-    )
+    from scripts.first import cli
+
+    options = cli.parser("scripts.temperature", __doc__)
     add = options.add_argument
     add("--knowledge", type=Path, required=True, help="knowledge store of the validation split")
-    add("--k", type=positive, default=5, help="tokens a position (default: 5)")
-    add("--bins", type=positive, default=10, help="bins of the ECE (default: 10)")
+    add("--k", type=positive, default=5, help="tokens a position")
+    add("--bins", type=positive, default=10, help="bins of the ECE")
     add("--output-dir", type=Path, required=True, help="folder to write")
     arguments = options.parse_args(argv)
 
@@ -41,12 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.provenance.made_by import provenance
 
     store = KnowledgeStore.open(arguments.knowledge)
-    scored = store.manifest.get("scored")
-    if scored not in ("answer", "response"):
-        raise UserError(
-            f"incomplete manifest: {arguments.knowledge / MANIFEST}: scored is {scored!r}, not "
-            "answer or response: delete the folder and extract again"
-        )
+    scored = store.manifest["scored"]
     mask = scored_positions(np.diff(store.offsets), scored)
     if not mask.any():
         raise UserError(
@@ -55,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         )
     probabilities = store.probabilities(arguments.k)[mask]
     correct = store.arrays["gold_rank"][mask] == 0
-    result = search_temperature(probabilities, correct, bins=arguments.bins)
+    result = search_temperature(probabilities, correct, arguments.bins)
     curves = {"coarse.csv": result.coarse, "refined.csv": result.refined}
     for name, curve in curves.items():
         write_csv(arguments.output_dir / name, pandas.DataFrame(curve))
@@ -63,7 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     records.write(
         arguments.output_dir / "selected.json",
         {
-            "c": result.c,
+            "c": result.best["c"],
             "coarse_c": result.coarse_c,
             "at_edge": result.at_edge,
             "ece": result.best["ece"],

@@ -1,4 +1,4 @@
-"""Extraction that was killed goes on from its finished batches and ends in the same bytes."""
+"""Extraction that was killed goes on from what it last saved and ends in the same bytes."""
 
 from __future__ import annotations
 
@@ -70,8 +70,9 @@ def interrupt(forwards, words: list[str], limit: int) -> None:
     forwards.update(passes=0, limit=None)
 
 
-def blocks(state: Path) -> list[Path]:
-    return sorted(state.glob("*/block-*.safetensors"))
+def saved(state: Path) -> list[int]:
+    """Numbers of batches after which the arrays were saved, the last two."""
+    return sorted(int(path.stem[-6:]) for path in state.glob("*/batches-*.safetensors"))
 
 
 def test_goes_on_and_leaves_nothing(root, tmp_path, forwards, monkeypatch, capsys):
@@ -79,7 +80,7 @@ def test_goes_on_and_leaves_nothing(root, tmp_path, forwards, monkeypatch, capsy
     state = tmp_path / "results/tiny/.state/knowledge/alder"
     words = arguments(root, tmp_path / "store", "--state-dir", state)
     interrupt(forwards, words, 5)
-    assert len(blocks(state)) == 5 and not (tmp_path / "store").exists()
+    assert saved(state) == [4, 5] and not (tmp_path / "store").exists()
     capsys.readouterr()
     assert knowledge.main(words) == 0
     assert "resumed at batch 5 of 12" in capsys.readouterr().err
@@ -104,7 +105,7 @@ def test_sigterm_saves_and_ends(root, tmp_path, monkeypatch):
     words = arguments(root, tmp_path / "store", "--state-dir", state)
     with pytest.raises(UserError, match="stopped after batch 3 of 12.*its state is saved"):
         knowledge.main(words)
-    assert len(blocks(state)) == 1 and not (tmp_path / "store").exists()
+    assert saved(state) == [3] and not (tmp_path / "store").exists()
     assert knowledge.main(words) == 0
     assert len(passes) == 12
     assert same(tmp_path / "store", root / "whole")
@@ -126,24 +127,24 @@ def test_a_part_resumes_too(root, tmp_path, forwards, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("damage", ["flip", "seal", "unsealed"])
-def test_a_damaged_block_is_made_again(root, tmp_path, forwards, monkeypatch, capsys, damage):
+def test_damaged_arrays_are_made_again(root, tmp_path, forwards, monkeypatch, capsys, damage):
     monkeypatch.setenv(MINUTES_VARIABLE, "0")
     state = tmp_path / "state"
     words = arguments(root, tmp_path / "store", "--state-dir", state)
     interrupt(forwards, words, 6)
-    block = blocks(state)[2]
+    (last,) = state.glob("*/batches-000006.safetensors")
     if damage == "flip":
-        content = bytearray(block.read_bytes())
+        content = bytearray(last.read_bytes())
         content[-1] ^= 1
-        block.write_bytes(content)
+        last.write_bytes(content)
     elif damage == "seal":
-        block.with_suffix(".json").write_text("{")
+        last.with_suffix(".json").write_text("{")
     else:
-        block.with_suffix(".json").unlink()
+        last.with_suffix(".json").unlink()
     capsys.readouterr()
     knowledge.main(words)
     told = capsys.readouterr().err
-    assert (f"damaged state: {block}" in told) == (damage != "unsealed")
+    assert (f"damaged state: {last}" in told) == (damage != "unsealed")
     assert "resumed at batch 5 of 12" in told
     assert forwards["passes"] == 7
     assert same(tmp_path / "store", root / "whole")
@@ -190,12 +191,13 @@ def test_killed_while_it_extracts(tmp_path):
     command = [sys.executable, "-m", "scripts.knowledge", *words]
     environment = {**os.environ, MINUTES_VARIABLE: "0", "PYTHONPATH": str(tiny.REPOSITORY)}
     process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
-    while len(blocks(state)) < 7 and process.poll() is None:
+    while max(saved(state), default=0) < 7 and process.poll() is None:
         time.sleep(0.001)
     process.kill()
     told = process.communicate()[1]
     assert process.returncode == -signal.SIGKILL and not store.exists(), told
-    finished = sum(block.with_suffix(".json").is_file() for block in blocks(state))
+    seals = [path.stem for path in state.glob("*/batches-*.json")]
+    finished = max(n for n in saved(state) if f"batches-{n:06d}" in seals)
     last = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert last.returncode == 0, last.stderr
     assert f"resumed at batch {finished} of " in last.stderr

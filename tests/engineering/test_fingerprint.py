@@ -211,7 +211,7 @@ def test_each_stage_has_its_own_code(repository):
 
     loss = changed(r"torch\.xlogy\(q, q\) -", "torch.xlogy(q, q) +")  # Eq. 5
     assert loss == {"student"}
-    bins = changed(r"np\.searchsorted\(inner_edges", "1 + np.searchsorted(inner_edges")  # the ECE
+    bins = changed(r"return np\.searchsorted", "return 1 + np.searchsorted")  # the ECE
     assert {"evaluation", "cell", "figure5"} <= bins
     assert not bins & {"data", "models", "pair", "knowledge", "figure2"}
     prompt = changed("Answer Choices:\\\\n", "Choices:\\\\n")

@@ -45,7 +45,7 @@ class TestOneModel:
             n_resamples=3000,
             rng=np.random.default_rng(1),
         )
-        draws = scored(confidence, correct).draws["ece"]
+        draws = scored(confidence, correct).columns["ece"][1:]
         ends = np.quantile(draws, [0.025, 0.975])
         assert ends == pytest.approx(np.multiply(100, expected.confidence_interval), abs=0.3)
         assert draws.std() == pytest.approx(100 * expected.standard_error, rel=0.1)
@@ -61,11 +61,11 @@ class TestOneModel:
             rows = np.repeat(np.arange(50), times)
             ece = 100 * expected_calibration_error(confidence[rows], correct[rows])
             accuracy = 100 * correct[rows].mean()
-            assert found.draws["ece"][draw] == pytest.approx(ece, abs=1e-9)
-            assert found.draws["accuracy"][draw] == pytest.approx(accuracy)
-            assert found.draws["trust"][draw] == pytest.approx(accuracy - ece)
+            assert found.columns["ece"][1 + draw] == pytest.approx(ece, abs=1e-9)
+            assert found.columns["accuracy"][1 + draw] == pytest.approx(accuracy)
+            assert found.columns["trust"][1 + draw] == pytest.approx(accuracy - ece)
             gap = 100 * confidence[rows].mean() - accuracy
-            assert found.draws["gap"][draw] == pytest.approx(gap)
+            assert found.columns["gap"][1 + draw] == pytest.approx(gap)
 
     def test_coverage_of_a_plain_mis_calibration(self):
         # Confidence .9, accuracy .6: the ECE is .3, far from 0, hence without the bias.
@@ -80,7 +80,7 @@ class TestOneModel:
         rng = np.random.default_rng(0)
         confidence = rng.uniform(0.2, 1, 500)
         scores = scored(confidence, rng.random(500) < confidence)
-        assert scores.draws["ece"].mean() > scores.value["ece"] + 0.5  # the bias
+        assert scores.columns["ece"][1:].mean() > scores.value["ece"] + 0.5  # the bias
         found = scores.summary("ece")
         assert (found["low"] + found["high"]) / 2 == pytest.approx(found["value"], abs=0.4)
         assert interval(1.0, np.arange(3, 4, 0.01)) == pytest.approx((0.5297, 1.4703), abs=0.01)

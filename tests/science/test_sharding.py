@@ -23,19 +23,39 @@ from tests import tiny_models as tiny
 from tests.science.sharded_worker import CASES, SETTINGS, rows, trainable
 
 
-def launch(processes, *words, timeout=300):
-    """A module in several processes, as the rules start it."""
-    line = [
-        sys.executable,
-        "-m",
-        "scripts.first.distributed.launcher",
-        "--processes",
-        str(processes),
-        *words,
-    ]
-    return subprocess.run(
-        line, cwd=tiny.REPOSITORY, capture_output=True, text=True, timeout=timeout, check=False
-    )
+def line(processes, *words):
+    """The command line of a module in several processes, as the rules start it."""
+    launcher = [sys.executable, "-m", "scripts.first.distributed.launcher"]
+    return [*launcher, "--processes", str(processes), *words]
+
+
+def launch(*words):
+    """The finished process of a command line."""
+    options = {"capture_output": True, "text": True, "timeout": 300}
+    return subprocess.run(line(*words), cwd=tiny.REPOSITORY, **options)
+
+
+def ended(log, *words, state: str, end) -> tuple[int, str, list[dict]]:
+    """Two processes, ended by `end` once both have saved their state in such a folder.
+
+    Returns the status, what the launcher printed and the environments of its workers.
+    """
+    with log.open("w") as stream:
+        process = subprocess.Popen(line(2, *words), cwd=tiny.REPOSITORY, stderr=stream)
+        while len(list(log.parent.glob(f".state/{state}/process-*.json"))) < 2:
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.01)
+        workers = psutil.Process(process.pid).children()
+        environments = [worker.environ() for worker in workers]
+        end(process, workers)
+        status = process.wait(120)
+    return status, log.read_text(), environments
+
+
+def prepare(folder, n=10):
+    """A base model and n questions."""
+    save_checkpoint(tiny.random_llama(0), folder / "base", tiny.tokenizer_folder(), {"kind": "t"})
+    tiny.write_table(folder / "t.parquet", tiny.choice_rows(n))
 
 
 def tied_llama(seed):
@@ -170,8 +190,7 @@ def command(folder, *more):
 
 def test_command_line_in_two_processes(tmp_path):
     """The checkpoint of two processes, its record and validation; a mistake told once."""
-    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
-    tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(10))
+    prepare(tmp_path)
     process = launch(2, "scripts.teacher", *command(tmp_path), "--output-dir", f"{tmp_path}/two")
     assert process.returncode == 0, process.stderr[-3000:]
     assert teacher.main([*command(tmp_path), "--output-dir", f"{tmp_path}/one"]) == 0
@@ -186,8 +205,7 @@ def test_command_line_in_two_processes(tmp_path):
 
 def test_mistakes_in_two_processes_are_told_once(tmp_path):
     """No traceback of the launcher, one line, no checkpoint; a missing file and a ruined run."""
-    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
-    tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(10))
+    prepare(tmp_path)
     ruined = launch(
         2, "scripts.teacher", *command(tmp_path, "--learning-rate", "1e17"),
         "--output-dir", f"{tmp_path}/out",
@@ -205,33 +223,21 @@ def test_mistakes_in_two_processes_are_told_once(tmp_path):
 @pytest.mark.slow
 def test_killed_process_and_resume(tmp_path, monkeypatch):
     """One of two processes killed with -9: one line, and the next run ends in the same bytes."""
-    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
-    tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(40))
+    prepare(tmp_path, 40)
     monkeypatch.setenv("FIRST_CHECKPOINT_MINUTES", "0")
     words = [*command(tmp_path), "--state-dir", f"{tmp_path}/.state/out"]
     whole = launch(2, "scripts.teacher", *words, "--output-dir", f"{tmp_path}/whole")
     assert whole.returncode == 0, whole.stderr[-3000:]
-    line = [
-        sys.executable,
-        "-m",
-        "scripts.first.distributed.launcher",
-        "--processes",
-        "2",
-        "scripts.teacher",
-    ]
-    line += [*words, "--output-dir", f"{tmp_path}/out"]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(line, cwd=tiny.REPOSITORY, stderr=log)
-        while len(list(tmp_path.glob(".state/out/*/step-0000001*/process-*.json"))) < 2:
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.01)
-        workers = psutil.Process(process.pid).children()
-        workers[-1].kill()
-        status = process.wait(120)
-    text = (tmp_path / "log").read_text()
+    out = ["scripts.teacher", *words, "--output-dir", f"{tmp_path}/out"]
+    status, text, _ = ended(
+        tmp_path / "log",
+        *out,
+        state="out/*/step-0000001*",
+        end=lambda _, workers: workers[-1].kill(),
+    )
     assert status != 0
     assert re.search(r"^error: process \d of scripts.teacher was ended by SIGKILL", text, re.M)
-    again = launch(2, "scripts.teacher", *words, "--output-dir", f"{tmp_path}/out")
+    again = launch(2, *out)
     assert again.returncode == 0 and again.stderr.count("resumed at step 1") == 1
     names = ("whole/model.safetensors", "out/model.safetensors", "whole/record.json")
     contents = [(tmp_path / name).read_bytes() for name in names]
@@ -241,8 +247,7 @@ def test_killed_process_and_resume(tmp_path, monkeypatch):
 
 def test_sigterm_to_the_launcher_and_knowledge_in_two_processes(tmp_path, monkeypatch):
     """All processes stop at one step and have all the time they need; matching is that of one."""
-    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
-    tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(40))
+    prepare(tmp_path, 40)
     extraction = f"--model {tmp_path}/base --data {tmp_path}/t.parquet --k 5 --block-length 400"
     knowledge.main([*extraction.split(), "--output-dir", f"{tmp_path}/store"])
     method = f"--method first --objective knowledge --knowledge {tmp_path}/store --c 0.3"
@@ -258,29 +263,13 @@ def test_sigterm_to_the_launcher_and_knowledge_in_two_processes(tmp_path, monkey
     monkeypatch.setenv("HF_HOME", f"{tmp_path}/home")
     monkeypatch.setenv("FIRST_CHECKPOINT_MINUTES", "0.001")
     words += ["--state-dir", f"{tmp_path}/.state/two", "--output-dir", f"{tmp_path}/two"]
-    line = [
-        sys.executable,
-        "-m",
-        "scripts.first.distributed.launcher",
-        "--processes",
-        "2",
-        "scripts.student",
-    ]
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen([*line, *words], cwd=tiny.REPOSITORY, stderr=log)
-        while not list(tmp_path.glob(".state/two/*/step-*/process-1.json")):
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.01)
-        workers = psutil.Process(process.pid).children()
-        environments = [worker.environ() for worker in workers]
-        process.terminate()
-        status = process.wait(120)
-    text = (tmp_path / "log").read_text()
+    status, text, environments = ended(
+        tmp_path / "log", "scripts.student", *words, state="two/*/step-*",
+        end=lambda process, _: process.terminate(),
+    )  # fmt: skip
     assert [e["TORCH_ELASTIC_SHUTDOWN_TIMEOUT"] for e in environments] == ["86400"] * 2
     assert "0,1" not in [e.get("CUDA_VISIBLE_DEVICES") for e in environments]
-    assert (
-        status != 0 and len(re.findall(r"^error: stopped after step \d+ of 120", text, re.M)) == 1
-    )
+    assert status and len(re.findall(r"^error: stopped after step \d+ of 120", text, re.M)) == 1
     again = launch(2, "scripts.student", *words)
     assert again.returncode == 0 and "resumed at step" in again.stderr
     one, two = (json.loads((tmp_path / n / "record.json").read_text()) for n in ("one", "two"))
@@ -301,8 +290,7 @@ def test_whole_bfloat16_model_is_the_checkpoint(tmp_path):
 
 def test_offloaded_optimizer_changes_no_number(tmp_path):
     """Sharded over one process, where there is no GPU: the bytes of the plain run."""
-    save_checkpoint(tiny.random_llama(0), tmp_path / "base", tiny.tokenizer_folder(), {"kind": "t"})
-    tiny.write_table(tmp_path / "t.parquet", tiny.choice_rows(10))
+    prepare(tmp_path)
     assert teacher.main([*command(tmp_path), "--output-dir", f"{tmp_path}/plain"]) == 0
     offload = [*command(tmp_path), "--offload-optimizer", "--output-dir", f"{tmp_path}/off"]
     assert teacher.main(offload) == 0

@@ -15,6 +15,7 @@ from scripts.first.models.encoding import candidate_ids, encode_rows
 from scripts.first.models.tokenizer import load_tokenizer
 from scripts.first.training.pretraining import make_tokenizer
 from tests import tiny_models as tiny
+from tests.science.test_prompts import CSQA
 
 SHARED = Path(os.environ.get("FIRST_SHARED", tiny.REPOSITORY.parent / "shared"))
 LLAMA = SHARED / "hub" / "meta-llama" / "Llama-2-tokenizer"
@@ -22,16 +23,6 @@ needs_llama = pytest.mark.skipif(
     not (LLAMA / "tokenizer.model").is_file(),
     reason="the Llama-2 tokenizer is licensed: name a folder that has it in FIRST_SHARED",
 )
-# CommonsenseQA, training row 0: 71 tokens as in the paper's appendix A.2, answer `a).`.
-SANCTIONS = {
-    "question": "The sanctions against the school were a punishing blow, and they seemed to what "
-    "the efforts the school had made to change?",
-    "choices": {
-        "label": ["A", "B", "C", "D", "E"],
-        "text": ["ignore", "enforce", "authoritarian", "yell at", "avoid"],
-    },
-    "answerKey": "A",
-}
 
 
 def as_row(row) -> dict:
@@ -55,7 +46,8 @@ def test_llama_ids(llama):
 
 @needs_llama
 def test_csqa_example_is_71_and_73_tokens(llama):
-    row = as_row(csqa_row(SANCTIONS))
+    """Training row 0: 71 tokens as in the paper's appendix A.2, answer `a).`."""
+    row = as_row(csqa_row(CSQA))
     prompt, whole = llama.encode_many([row["prompt"], row["prompt"] + row["response"]])
     assert (len(prompt), len(whole)) == (71, 73)
     assert prompt[-7:] == [13, 29909, 29901, 450, 1234, 338, 313]
@@ -66,7 +58,7 @@ def test_csqa_example_is_71_and_73_tokens(llama):
 
 @needs_llama
 def test_candidate_ids_are_derived_in_context(llama):
-    csqa = as_row(csqa_row(SANCTIONS))
+    csqa = as_row(csqa_row(CSQA))
     upper = {**csqa, "candidates": list("ABCDE"), "answer": "B", "response": "B)."}
     assert candidate_ids([csqa], llama).tolist() == [[29874, 29890, 29883, 29881, 29872]]
     assert candidate_ids([upper], llama).tolist() == [[29909, 29933, 29907, 29928, 29923]]
@@ -85,7 +77,7 @@ def test_llama_agrees_with_transformers(llama):
     scores = {piece: model.get_score(i) for piece, i in vocabulary.items()}
     merges = generate_merges(vocabulary, scores)
     theirs = LlamaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
-    texts = [csqa_row(SANCTIONS).prompt, "### Response:\nYes", "naïve 漢字 \t tab", "a  b\n\n(d"]
+    texts = [csqa_row(CSQA).prompt, "### Response:\nYes", "naïve 漢字 \t tab", "a  b\n\n(d"]
     texts += [f"{row['prompt']}{row['response']}" for row in tiny.yes_no_rows(3)]
     assert llama.encode_many(texts) == [theirs(text)["input_ids"] for text in texts]
 

@@ -26,29 +26,31 @@ from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 RESAMPLES = 2000
 SEED = 20240819
 LEVEL = 0.95
+DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
 
 
 @dataclass(frozen=True)
 class Scores:
-    """Metrics in percent: `value[m]` on the questions, `draws[m]` (resamples,) on resampled ones.
+    """Metrics in percent, each (1 + resamples,): on the questions, then on resampled ones.
 
-    Metrics: ece, accuracy, trust = accuracy - ece, confidence (mean) and
-    gap = confidence - accuracy (positive: over-confident).
+    Metrics: ece, accuracy, trust, confidence (mean) and gap = confidence - accuracy (positive:
+    over-confident).
     """
 
-    value: dict[str, float]
-    draws: dict[str, np.ndarray]
+    columns: dict[str, np.ndarray]
+
+    @property
+    def value(self) -> dict[str, float]:
+        """Each metric on the questions themselves."""
+        return {name: float(column[0]) for name, column in self.columns.items()}
 
     def minus(self, other: Scores) -> Scores:
         """Return the paired difference self - other, metric by metric."""
-        return Scores(
-            {name: self.value[name] - other.value[name] for name in self.value},
-            {name: self.draws[name] - other.draws[name] for name in self.draws},
-        )
+        return Scores({name: own - other.columns[name] for name, own in self.columns.items()})
 
     def summary(self, name: str) -> dict[str, float]:
         """Return value, low and high of one metric."""
-        low, high = interval(self.value[name], self.draws[name])
+        low, high = interval(self.value[name], self.columns[name][1:])
         return {"value": self.value[name], "low": low, "high": high}
 
 
@@ -60,8 +62,8 @@ def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES)
     """
     generator = np.random.default_rng([SEED, zlib.crc32(benchmark.encode()), questions])
     weights = np.ones((1 + resamples, questions))
-    for start in range(1, 1 + resamples, metrics.DRAWS_AT_ONCE):
-        part = weights[start : start + metrics.DRAWS_AT_ONCE]
+    for start in range(1, 1 + resamples, DRAWS_AT_ONCE):
+        part = weights[start : start + DRAWS_AT_ONCE]
         drawn = generator.integers(0, questions, size=part.shape)
         drawn += questions * np.arange(len(part))[:, None]
         part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
@@ -80,25 +82,21 @@ def score(
     ece = 100 * metrics.weighted_gaps(confidence - correct, index, bins, weights)
     accuracy = 100 * (weights @ correct) / total
     mean_confidence = 100 * (weights @ confidence) / total
-    columns = {
-        "ece": ece,
-        "accuracy": accuracy,
-        "trust": accuracy - ece,
-        "confidence": mean_confidence,
-        "gap": mean_confidence - accuracy,
-    }
     return Scores(
-        {name: float(column[0]) for name, column in columns.items()},
-        {name: column[1:] for name, column in columns.items()},
+        {
+            "ece": ece,
+            "accuracy": accuracy,
+            "trust": metrics.trust_score(accuracy, ece),
+            "confidence": mean_confidence,
+            "gap": mean_confidence - accuracy,
+        }
     )
 
 
 def mean_scores(scores: Sequence[Scores]) -> Scores:
     """Return the mean of several scores (seeds, families or columns), draw by draw."""
-    first = scores[0]
     return Scores(
-        {name: float(np.mean([s.value[name] for s in scores])) for name in first.value},
-        {name: np.mean([s.draws[name] for s in scores], axis=0) for name in first.draws},
+        {name: np.mean([s.columns[name] for s in scores], axis=0) for name in scores[0].columns}
     )
 
 

@@ -1,10 +1,8 @@
 """Accuracy, expected calibration error and trust score (Eq. 1 and 2), and robustness metrics.
 
-Pure functions of numpy arrays in float64; reads and writes nothing. Every metric is a fraction
-(not a percentage), and every function raises ValueError for empty, unequal or impossible input.
-
-Conventions: bins have equal width on [0, 1] and are closed on the right, (lower, upper], as in
-Guo et al. (2017); a confidence of exactly 0 belongs to the first bin, one of 1 to the last.
+Pure functions of numpy arrays in float64. Every metric is a fraction, not a percentage. Bins have
+equal width on [0, 1] and are closed on the right, (lower, upper], as in Guo et al. (2017); a
+confidence of exactly 0 belongs to the first bin, one of 1 to the last.
 """
 
 from __future__ import annotations
@@ -12,27 +10,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scripts.first.models.chunking import spans
-
 DEFAULT_BINS = 10
-DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
 
 
 def checked_scores(confidence: ArrayLike, correct: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """Return (confidence, correct) as float64 arrays of shape (n,), correct holding 0.0 or 1.0.
 
-    Raises ValueError when they are empty, differ in length, are not one-dimensional, when a
-    confidence is NaN or outside [0, 1], or when a correctness is neither 0 nor 1.
+    Raises ValueError unless they are equally long, not empty, in [0, 1] and in {0, 1}.
     """
     confidence = np.asarray(confidence, dtype=np.float64)
     correct = np.asarray(correct, dtype=np.float64)
-    if confidence.ndim != 1 or confidence.shape != correct.shape:
+    if confidence.ndim != 1 or confidence.shape != correct.shape or confidence.size == 0:
         raise ValueError(
-            "confidence and correct must be one-dimensional and equally long, "
+            "confidence and correct must be one-dimensional, equally long and not empty, "
             f"got shapes {confidence.shape} and {correct.shape}"
         )
-    if confidence.size == 0:
-        raise ValueError("confidence and correct are empty: there is nothing to score")
     if not (confidence.min() >= 0.0 and confidence.max() <= 1.0):
         raise ValueError("confidence must lie in [0, 1] without NaN")
     if not np.all((correct == 0.0) | (correct == 1.0)):
@@ -46,8 +38,7 @@ def bin_index(confidence: np.ndarray, bins: int = DEFAULT_BINS) -> np.ndarray:
     The edges are the float64 quotients b/bins, so that a confidence written as 0.3 lies on the
     edge 0.3 (``linspace`` and ``ceil(confidence * bins)`` both miss some edges by one rounding).
     """
-    inner_edges = np.arange(1, _checked_bins(bins)) / bins
-    return np.searchsorted(inner_edges, confidence, side="left")
+    return np.searchsorted(np.arange(1, bins) / bins, confidence, side="left")
 
 
 def expected_calibration_error(
@@ -71,15 +62,8 @@ def weighted_gaps(
     are weighted: (count / n) |accuracy - confidence| = |sum of w_i gap_i in the bin| / sum of w_i.
     """
     weights = np.ones((1, gaps.size)) if weights is None else weights
-    at_once = min(len(weights), DRAWS_AT_ONCE)
-    cells = (index + bins * np.arange(at_once)[:, None]).ravel()
-    sums = []
-    for piece in spans(len(weights), at_once):
-        weighted = (weights[piece] * gaps).ravel()
-        size = bins * (piece.stop - piece.start)
-        sums.append(np.bincount(cells[: weighted.size], weighted, minlength=size))
-    shares = np.concatenate(sums).reshape(-1, bins) / weights.sum(axis=1, keepdims=True)
-    return np.abs(shares).sum(axis=1)
+    sums = np.array([np.bincount(index, row * gaps, minlength=bins) for row in weights])
+    return np.abs(sums / weights.sum(axis=1, keepdims=True)).sum(axis=1)
 
 
 def adaptive_calibration_error(
@@ -91,12 +75,11 @@ def adaptive_calibration_error(
     depend on the order of the questions; without ties the bins differ in size by at most one.
     """
     confidence, correct = checked_scores(confidence, correct)
-    _checked_bins(bins)
     _, inverse, counts = np.unique(confidence, return_inverse=True, return_counts=True)
     # Twice the middle rank of each distinct value: integers, so that no rounding moves a bin.
     double_rank = 2 * np.cumsum(counts) - counts
-    index = (double_rank * bins // (2 * confidence.size))[inverse]
-    return float(weighted_gaps(confidence - correct, np.minimum(index, bins - 1), bins)[0])
+    index = np.minimum(double_rank * bins // (2 * confidence.size), bins - 1)[inverse]
+    return float(weighted_gaps(confidence - correct, index, bins)[0])
 
 
 def reliability_bins(
@@ -121,7 +104,7 @@ def reliability_bins(
     }
 
 
-def trust_score(accuracy: float, ece: float) -> float:
+def trust_score(accuracy: ArrayLike, ece: ArrayLike) -> ArrayLike:
     """Trust score, Eq. 2: accuracy - ECE, in the unit of its arguments, never clipped."""
     return accuracy - ece
 
@@ -136,50 +119,21 @@ def binary_nll(confidence: ArrayLike, correct: ArrayLike) -> float:
     return float(-np.mean(np.log(np.where(correct == 1.0, clipped, 1.0 - clipped))))
 
 
-def candidate_nll(candidate_log_probs: ArrayLike, gold: ArrayLike) -> float:
+def candidate_nll(log_probs: np.ndarray, gold: np.ndarray) -> float:
     """Mean of -log p(gold) over questions (natural log), p over the full vocabulary.
 
-    candidate_log_probs: (n, m) full-vocabulary log-probabilities; gold: (n,) column of the answer.
+    log_probs: (n, m) full-vocabulary log-probabilities; gold: (n,) column of the answer.
     """
-    log_probs, gold = _checked_candidates(candidate_log_probs, gold)
     return float(-np.mean(log_probs[np.arange(gold.size), gold]))
 
 
-def candidate_brier(candidate_log_probs: ArrayLike, gold: ArrayLike) -> float:
+def candidate_brier(log_probs: np.ndarray, gold: np.ndarray) -> float:
     """Mean over questions of sum over outcomes (p - [outcome is gold])^2, in [0, 2].
 
     The outcomes are the m candidates and "anything else", which takes the probability that the
     candidates leave.
     """
-    log_probs, gold = _checked_candidates(candidate_log_probs, gold)
     residual = np.exp(log_probs)
     outside = np.maximum(1.0 - residual.sum(axis=1), 0.0)
     residual[np.arange(gold.size), gold] -= 1.0
     return float(((residual**2).sum(axis=1) + outside**2).mean())
-
-
-def _checked_bins(bins: int) -> int:
-    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)) or bins < 1:
-        raise ValueError(f"bins must be a positive integer, got {bins!r}")
-    return bins
-
-
-def _checked_candidates(
-    candidate_log_probs: ArrayLike, gold: ArrayLike
-) -> tuple[np.ndarray, np.ndarray]:
-    log_probs = np.asarray(candidate_log_probs, dtype=np.float64)
-    gold = np.asarray(gold)
-    if log_probs.ndim != 2 or log_probs.size == 0 or gold.shape != log_probs.shape[:1]:
-        raise ValueError(
-            "candidate_log_probs must be (n, m) and gold (n,), not empty, "
-            f"got shapes {log_probs.shape} and {gold.shape}"
-        )
-    if not log_probs.max() <= 0.0 or np.isneginf(log_probs).any():
-        raise ValueError("candidate_log_probs must be finite and at most 0")
-    if np.exp(log_probs).sum(axis=1).max() > 1.0 + 1e-4:
-        raise ValueError("the candidates' probabilities sum to more than 1")
-    if not np.issubdtype(gold.dtype, np.integer):
-        raise ValueError(f"gold must hold integers, got {gold.dtype}")
-    if gold.min() < 0 or gold.max() >= log_probs.shape[1]:
-        raise ValueError(f"gold must lie in 0 .. {log_probs.shape[1] - 1}")
-    return log_probs, gold

@@ -1,7 +1,4 @@
-"""Search for the temperature c of Eq. 4 on the validation split.
-
-Works on numpy arrays of the stored top-k probabilities. Reads and writes nothing.
-"""
+"""Search for the temperature c of Eq. 4 on the validation split."""
 
 from __future__ import annotations
 
@@ -11,35 +8,27 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scripts.first.calibration.metrics import (
-    DEFAULT_BINS,
-    binary_nll,
-    checked_scores,
-    expected_calibration_error,
-)
+from scripts.first.calibration.metrics import DEFAULT_BINS, binary_nll, expected_calibration_error
 from scripts.first.calibration.recalibration import prob_softmax
 
 # Grids in integer hundredths: 0.1 + 0.02 * 3 is not the float 0.16, and c names files and ties.
 COARSE_GRID = tuple(range(10, 101, 10))
 REFINE_RADIUS, REFINE_STEP = 10, 2
 LOWEST, HIGHEST = REFINE_STEP, 100
-
-_TIE_DIGITS = 12  # values that differ by less are rounding noise, hence a tie
+TIE_DIGITS = 12  # values that differ by less are rounding noise, hence a tie
 
 
 @dataclass(frozen=True)
 class TemperatureSearch:
-    """What the search found: the chosen ``c``, its row, and both whole curves.
+    """Rows of :func:`temperature_curve`: both whole curves, by ascending c, and the chosen one.
 
-    ``coarse`` and ``refined`` are the rows of :func:`temperature_curve`, by ascending c;
-    ``at_edge`` is True where c is the end of all that can be searched (0.02 or 1.0), so that a
-    better one may lie beyond.
+    ``at_edge`` is True where the chosen c is the end of all that can be searched (0.02 or 1.0), so
+    that a better one may lie beyond.
     """
 
-    c: float
+    best: dict[str, float]
     coarse_c: float
     at_edge: bool
-    best: dict[str, float]
     coarse: list[dict[str, float]]
     refined: list[dict[str, float]]
 
@@ -56,19 +45,17 @@ def temperature_curve(
     """
     # By rank: numpy reduces k long columns several times faster than n short rows.
     p = np.asarray(p, dtype=np.float64, order="F")
-    if p.ndim != 2 or p.size == 0:
-        raise ValueError(f"p must be (n, k) probabilities, not empty, got shape {p.shape}")
     rows = []
     for c in grid:
-        confidence, hits = checked_scores(prob_softmax(p, c).max(axis=1), correct)
+        confidence = prob_softmax(p, c).max(axis=1)
         rows.append(
             {
                 "c": float(c),
-                "ece": expected_calibration_error(confidence, hits, bins),
-                "nll": binary_nll(confidence, hits),
-                "accuracy": float(hits.mean()),
+                "ece": expected_calibration_error(confidence, correct, bins),
+                "nll": binary_nll(confidence, correct),
+                "accuracy": float(np.mean(correct)),
                 "confidence": float(confidence.mean()),
-                "n": int(hits.size),
+                "n": confidence.size,
             }
         )
     return rows
@@ -86,21 +73,14 @@ def search_temperature(
     coarse = temperature_curve(p, correct, (h / 100 for h in COARSE_GRID), bins)
     centre = round(100 * _best(coarse)["c"])
     window = range(centre - REFINE_RADIUS, centre + REFINE_RADIUS + 1, REFINE_STEP)
-    refined = temperature_curve(
-        p, correct, (h / 100 for h in window if LOWEST <= h <= HIGHEST), bins
-    )
+    fine_grid = (h / 100 for h in window if LOWEST <= h <= HIGHEST)
+    refined = temperature_curve(p, correct, fine_grid, bins)
     best = _best(refined)
-    return TemperatureSearch(
-        c=best["c"],
-        coarse_c=centre / 100,
-        at_edge=round(100 * best["c"]) in (LOWEST, HIGHEST),
-        best=best,
-        coarse=coarse,
-        refined=refined,
-    )
+    at_edge = round(100 * best["c"]) in (LOWEST, HIGHEST)
+    return TemperatureSearch(best, centre / 100, at_edge, coarse, refined)
 
 
 def _best(rows: list[dict[str, float]]) -> dict[str, float]:
     return min(
-        rows, key=lambda r: (round(r["ece"], _TIE_DIGITS), round(r["nll"], _TIE_DIGITS), -r["c"])
+        rows, key=lambda r: (round(r["ece"], TIE_DIGITS), round(r["nll"], TIE_DIGITS), -r["c"])
     )

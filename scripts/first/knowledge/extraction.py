@@ -3,7 +3,6 @@
 The last bits of a row's numbers depend on the batch that it stands in. So batches are made once,
 from the whole split, and each of N jobs takes a fixed share of them. A job's part is a knowledge
 store of its rows, whose manifest also has all that decided its numbers; `merge` joins parts.
-Within a job, finished batches are saved from time to time in blocks in its state folder.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +32,8 @@ from scripts.first.models.inference import check_finite, ids_of, logit_chunks
 from scripts.first.runtime.progress import progress
 from scripts.first.runtime.signals import StopRequest
 from scripts.first.runtime.state import differences, read_seal, seal_part, seconds_between_parts
+
+SAVED = "batches-{}.safetensors"
 
 
 def parse_part(text: str) -> tuple[int, int]:
@@ -95,37 +95,32 @@ def extract(
 ) -> Arrays:
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
-    With a state folder, finished batches are saved every FIRST_CHECKPOINT_MINUTES and on a signal,
-    and those of a run that was stopped are read from it. UserError on SIGTERM.
+    With a state folder, what is extracted is saved every FIRST_CHECKPOINT_MINUTES and on a signal,
+    and that of a run that was stopped is read from it. UserError on SIGTERM.
     """
     batches = batches_of(encoded, max_tokens, part)
     rows = rows_of(batches)
     arrays = empty_arrays([encoded[row] for row in rows], k, model.config.vocab_size)
-    todo = dict(enumerate(batches))
-    for number, values in read_blocks(state) if state else ():
-        fill(arrays, np.searchsorted(rows, batches[number]), values)
-        todo.pop(number, None)
-    if len(todo) < len(batches):
-        print(f"resumed at batch {len(batches) - len(todo)} of {len(batches)}", file=sys.stderr)
-    n_rows = sum(map(len, todo.values()))
-    unsaved, rooms = {}, {}
+    finished = restore(state, arrays) if state else 0
+    if finished:
+        print(f"resumed at batch {finished} of {len(batches)}", file=sys.stderr)
+    todo, rooms = batches[finished:], {}
     saved_at, seconds_between = time.monotonic(), seconds_between_parts()
     with (
         StopRequest() as asked,
         torch.inference_mode(),
-        progress("extraction", n_rows, "row") as advance,
+        progress("extraction", sum(map(len, todo)), "row") as advance,
     ):
-        for done, number in enumerate(todo, 1 + len(batches) - len(todo)):
-            batch = collate(encoded, batches[number], pad_id)
+        for done, chosen in enumerate(todo, 1 + finished):
+            batch = collate(encoded, chosen, pad_id)
             values = _top_k_of(model, batch, encoded, k, rooms)
-            fill(arrays, np.searchsorted(rows, batch.rows), values)
-            advance(len(batch.rows))
+            fill(arrays, np.searchsorted(rows, chosen), values)
+            advance(len(chosen))
             stop = asked.stop  # read once, so that a stop is never reported before its save
-            if state:
-                unsaved[number] = values
-                if time.monotonic() - saved_at >= seconds_between or asked.save or stop:
-                    save_block(state, unsaved)
-                    unsaved, saved_at, asked.save = {}, time.monotonic(), False
+            due = time.monotonic() - saved_at >= seconds_between
+            if state and (due or asked.save or stop):
+                save(state, arrays, done)
+                saved_at, asked.save = time.monotonic(), False
             if stop:
                 saved = "its state is saved" if state else "it keeps no state (--state-dir)"
                 raise UserError(
@@ -140,36 +135,28 @@ def _top_k_of(model, batch: Batch, encoded: list[EncodedRow], k: int, rooms: dic
     pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
     ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
     check_finite(log_probs, ids_of(batch, encoded))
-    return {
-        "ids": ids.astype(id_dtype(model.config.vocab_size)),
-        "log_probs": log_probs,
-        "log_tail": log_tail,
-        "gold_rank": gold_ranks(ids, batch.labels),
-    }
+    hit = ids == batch.labels[:, None]
+    gold_rank = np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK)
+    return {"ids": ids, "log_probs": log_probs, "log_tail": log_tail, "gold_rank": gold_rank}
 
 
-def gold_ranks(ids: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(N,) uint8: rank of the actual next token among the k ids (N, k); 255: not among them."""
-    hit = ids == labels[:, None]
-    return np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK).astype(np.uint8)
+def restore(state: Path, arrays: Arrays) -> int:
+    """Fill the arrays with those that were saved last; number of batches that they hold."""
+    for path in sorted(state.glob(SAVED.format("*")), reverse=True):
+        if (note := read_seal(path)) is not None:
+            arrays.update(load_file(path))
+            return note["batches"]
+    return 0
 
 
-def read_blocks(state: Path) -> Iterator[tuple[int, Arrays]]:
-    """Yield (number, arrays by position) of every batch that was saved whole."""
-    for path in sorted(state.glob("block-*.safetensors")):
-        if read_seal(path) is not None:
-            block = load_file(path)
-            for number in {key.split(".")[0] for key in block}:
-                yield int(number), {name: block[f"{number}.{name}"] for name in BY_POSITION}
-
-
-def save_block(state: Path, batches: dict[int, Arrays]) -> None:
-    """Save finished batches under a name that no other block has."""
-    block = {
-        f"{n}.{name}": array for n, values in batches.items() for name, array in values.items()
-    }
-    path = state / f"block-{min(batches):06d}.safetensors"
-    seal_part(path, lambda temporary: save_file(block, str(temporary)), {})
+def save(state: Path, arrays: Arrays, batches: int) -> None:
+    """Save the arrays after so many batches, and delete what was saved before the last time."""
+    path = state / SAVED.format(f"{batches:06d}")
+    earlier = sorted(state.glob(SAVED.format("*")))
+    seal_part(path, lambda temporary: save_file(arrays, str(temporary)), {"batches": batches})
+    for old in earlier[:-1]:
+        old.unlink()
+        old.with_suffix(".json").unlink(missing_ok=True)
 
 
 def device_kind() -> str:

@@ -1,4 +1,4 @@
-"""The knowledge store: a teacher's top-k at supervised positions, and nothing else.
+"""The knowledge store: a teacher's top-k at supervised positions.
 
 `knowledge.safetensors` holds flat arrays, for N supervised positions of R rows:
   ids        (N, k) uint16, uint32 where V > 65,536   token ids, most probable first
@@ -8,15 +8,10 @@
   gold_rank  (N,) uint8         rank of the actual next token among the k; 255: not among them
   offsets    (R + 1,) int64     row r has positions offsets[r] to offsets[r + 1] - 1
   row_hashes (R, 16) uint8      content hash of each row's ids; students join on it
-That is 23 bytes a position for k = 5 (33 with uint32 ids) and 24 a row. Without this module:
-
-    from safetensors.numpy import load_file
-    arrays = load_file("knowledge.safetensors")
-    probabilities = numpy.exp(arrays["log_probs"].astype(float))
-
-`manifest.json` is written last and names the sha256 of the file and of what it was made from.
-The first position of a row is its last prompt token (it predicts the first response token), the
-last position is its last token read (it predicts EOS).
+That is 23 bytes a position for k = 5 (33 with uint32 ids) and 24 a row. `manifest.json` is written
+last and names the sha256 of the file and of what it was made from. The first position of a row is
+its last prompt token (it predicts the first response token), the last position is its last token
+read (it predicts EOS).
 """
 
 from __future__ import annotations
@@ -75,12 +70,6 @@ class KnowledgeStore:
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
-
-    @cached_property
-    def largest_id(self) -> int:
-        """Largest id stored; -1 without any."""
-        ids = self.arrays["ids"]
-        return int(ids.max()) if ids.size else -1
 
     def probabilities(self, k: int) -> np.ndarray:
         """(N, k) float64 full-vocabulary probabilities of the k most probable tokens."""
@@ -142,9 +131,7 @@ def write_store(
 ) -> None:
     """Write a store; the manifest, its record, comes last: a folder without one is unfinished."""
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     (folder / MANIFEST).unlink(missing_ok=True)
-    check_arrays(arrays, manifest["vocabulary_size"])
     with atomic_path(folder / FILE) as temporary:
         save_file(arrays, str(temporary))
     (n, k), rows = arrays["ids"].shape, len(arrays["row_hashes"])
@@ -155,8 +142,7 @@ def write_store(
 def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
     """ValueError unless a store's arrays can be a teacher's knowledge of V tokens.
 
-    Checked when they are written and when they are read: a hash says that a file is unaltered, not
-    that the program that wrote it was right.
+    A hash says that a file is unaltered, not that the program that wrote it was right.
     """
     (n, k), rows = arrays["ids"].shape, len(arrays["row_hashes"])
     layout = {
@@ -175,27 +161,30 @@ def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
     if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 1).any():
         raise ValueError("row offsets must ascend from 0 to the number of positions")
     for span in spans(n, CHECKED_AT_ONCE) if n else ():
-        part = (arrays[name][span] for name in BY_POSITION)
-        _check_positions(*part, vocabulary_size)
+        _check_positions({name: arrays[name][span] for name in BY_POSITION}, vocabulary_size)
 
 
-def _check_positions(ids, log_probs, log_tail, gold_rank, vocabulary_size: int) -> None:
-    ordered = np.sort(ids, axis=1)
+def _check_positions(arrays: Arrays, vocabulary_size: int) -> None:
+    ids, gold_rank = np.sort(arrays["ids"], axis=1), arrays["gold_rank"]
     # By rank, (k, N): numpy takes ten times as long over many short rows.
-    log_probs = np.ascontiguousarray(log_probs.T).astype(np.float32)
-    log_tail = log_tail.astype(np.float32)
-    if int(ordered.max()) >= vocabulary_size:
-        raise ValueError(f"id {int(ordered.max())} at or above V = {vocabulary_size}")
-    if (ordered[:, 1:] == ordered[:, :-1]).any():
-        raise ValueError("an id is repeated within a position")
-    if not (log_probs.max() <= 0 and log_probs.min() > -np.inf):
-        raise ValueError("log-probabilities must be finite and at most 0")
-    if (log_probs[1:] > log_probs[:-1]).any():
-        raise ValueError("log-probabilities must descend within a position")
-    if not log_tail.max() <= 0:
-        raise ValueError("the tail's probability must be at most 1")
-    mass = np.exp(log_probs).sum(axis=0) + np.exp(log_tail)
-    if mass.max() > 1 + MASS_TOLERANCE:
-        raise ValueError(f"the probabilities of a position sum to {mass.max():.3f}")
-    if (gold_rank[gold_rank != NO_RANK] >= len(log_probs)).any():
-        raise ValueError(f"rank of a next token neither below k nor {NO_RANK}")
+    log_probs = np.ascontiguousarray(arrays["log_probs"].T).astype(np.float32)
+    log_tail = arrays["log_tail"].astype(np.float32)
+    largest = int(ids.max())
+    with np.errstate(over="ignore"):
+        mass = (np.exp(log_probs).sum(axis=0) + np.exp(log_tail)).max()
+    wanted = {
+        f"id {largest} at or above V = {vocabulary_size}": largest < vocabulary_size,
+        "an id is repeated within a position": (ids[:, 1:] != ids[:, :-1]).all(),
+        "log-probabilities must be finite and at most 0": (
+            log_probs.max() <= 0 and log_probs.min() > -np.inf
+        ),
+        "log-probabilities must descend within a position": (log_probs[1:] <= log_probs[:-1]).all(),
+        "the tail's probability must be at most 1": log_tail.max() <= 0,
+        f"the probabilities of a position sum to {mass:.3f}": mass <= 1 + MASS_TOLERANCE,
+        f"rank of a next token neither below k nor {NO_RANK}": (
+            (gold_rank < len(log_probs)) | (gold_rank == NO_RANK)
+        ).all(),
+    }
+    for problem, good in wanted.items():
+        if not good:
+            raise ValueError(problem)

@@ -48,10 +48,11 @@ class KnowledgeLoss:
                 "teacher and student have different vocabularies: --knowledge and --model: "
                 "use models of one family"
             )
-        if self.store.largest_id >= outputs:
+        largest = int(self.store.arrays["ids"].max(initial=0))
+        if largest >= outputs:
             raise UserError(
                 f"the teacher's vocabulary exceeds the student's: --knowledge has id "
-                f"{self.store.largest_id}, --model has {outputs} outputs: use models of one family"
+                f"{largest}, --model has {outputs} outputs: use models of one family"
             )
         self._stored_rows(rows)
 

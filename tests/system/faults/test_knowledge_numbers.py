@@ -1,7 +1,8 @@
-"""Impossible knowledge: refused when it is written, and when another program has written it."""
+"""Impossible knowledge is refused when it is read, whatever program has written it."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -91,10 +92,6 @@ def test_impossible_knowledge(tmp_path, real, name):
     source, arrays = real[0], {name: values.copy() for name, values in real[1].items()}
     assert len(arrays["ids"]) == 24
     change(arrays)
-    with pytest.raises((ValueError, KeyError), match=match):
-        write_store(tmp_path / "written", arrays, {"vocabulary_size": V})
-    assert not list((tmp_path / "written").iterdir())
-    # As a program without checks writes it, with valid hashes.
     (tmp_path / "t.parquet").symlink_to(source / "t.parquet")
     (tmp_path / "store").mkdir()
     save_file(arrays, tmp_path / "store" / FILE)
@@ -103,8 +100,8 @@ def test_impossible_knowledge(tmp_path, real, name):
     reseal(tmp_path / "store" / MANIFEST, {**manifest, "files": files})
     for found in commands(tmp_path):
         line = refusal(found)
-        assert str(tmp_path / "store" / FILE) in line and "extract it again" in line
-    tried(f"{name}, in a store of valid hashes", 3, 3, 0, line)
+        assert re.search(f"{tmp_path / 'store' / FILE}: .*{match}.*extract it again", line)
+    tried(f"{name}, in a store of valid hashes", 2, 2, 0, line)
 
 
 def small(probabilities, ranks) -> dict:

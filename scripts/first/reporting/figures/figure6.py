@@ -10,6 +10,7 @@ import argparse
 
 import numpy as np
 
+from scripts.first.calibration.metrics import trust_score
 from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.reporting.figures import style
@@ -49,7 +50,7 @@ def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
     parts = [read_csv(records.verified(path)).assign(part=part) for part, path in files.items()]
     points = pandas.concat(parts).assign(family=family, corpus=corpus)
     points[["ece", "accuracy", "confidence"]] *= 100
-    points["trust"] = points["accuracy"] - points["ece"]
+    points["trust"] = trust_score(points["accuracy"], points["ece"])
     search = records.read(selected)
     chosen = points[(points["c"] - search["c"]).abs() < 1e-9].tail(1)
     extra = {"at_edge": search["at_edge"], "teacher_ece": 100 * search["teacher_ece"]}
