@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from torch.distributed.tensor import DTensor
+
 from scripts.first.distributed import comm
 from scripts.first.models.checkpoints import default_device, load_config, load_weights
 
@@ -22,7 +25,6 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     The module that `wrap` returns is the one to call; it has the model as its attribute `model`.
     `offload` keeps weights, gradients and whatever is made of them (the optimizer) in host memory.
     """
-    import torch
     from accelerate import init_empty_weights
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
     from torch.distributed.device_mesh import init_device_mesh
@@ -49,7 +51,9 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     model.tie_weights()
     model.config.use_cache = False
     root = wrap(model)
-    for block in blocks(model):
+    # The decoder's repeated blocks: the list of modules that holds most of its parameters.
+    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    for block in max(lists, key=lambda module: sum(p.numel() for p in module.parameters())):
         fully_shard(block, **options)
     fully_shard(root, **options)
     # Storage for weights, but not for the buffers (rotary frequencies): no checkpoint has them.
@@ -67,18 +71,8 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     return root
 
 
-def blocks(model):
-    """The decoder's repeated blocks: the list of modules that holds most of its parameters."""
-    import torch
-
-    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
-
-
 def is_sharded(model) -> bool:
     """Whether the parameters are sharded over processes."""
-    from torch.distributed.tensor import DTensor
-
     return isinstance(next(model.parameters()), DTensor)
 
 
@@ -87,7 +81,6 @@ def whole_model(model, location: Path | None, dtype: str):
 
     Sharded weights are gathered into the model at `location`, on the first process; None on others.
     """
-    import torch
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 
     if not is_sharded(model):
@@ -107,6 +100,4 @@ def whole_model(model, location: Path | None, dtype: str):
 
 def local(tensor):
     """This process's shard of a tensor: all of it, unless it is sharded."""
-    from torch.distributed.tensor import DTensor
-
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
