@@ -39,7 +39,6 @@ def build_parser():
     tokens = "tokens that the loss counts"
     pretrain.add_argument("--supervise", choices=("all", "response"), default="all", help=tokens)
     pretrain.add_argument("--max-rows", type=positive, help="use this many rows, drawn by the seed")
-    cli.add_encoding_options(pretrain)
     add_training_options(pretrain)
 
     copy = commands.add_parser("copy", help="copy a verified checkpoint", allow_abbrev=False)
@@ -63,12 +62,12 @@ def main(argv: list[str] | None = None) -> int:
     """Make one base checkpoint or tokenizer, or compare two."""
     options = build_parser().parse_args(argv)
     if options.command == "tokenizer":
-        from scripts.first.training.pretraining import make_tokenizer
+        from scripts.first.training.tokenizers import make_tokenizer
 
         settings, size = options.world_settings, options.vocabulary_size
         make_tokenizer(options.kind, options.output_dir, settings, options.text, size)
     elif options.command == "pretrain":
-        from scripts.first.training.pretraining import pretrain
+        from scripts.first.training.finetune import pretrain
 
         pretrain(options)
     elif options.command == "copy":
