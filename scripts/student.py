@@ -102,8 +102,8 @@ def main(argv: list[str] | None = None) -> int:
             }
             if arguments.pair is not None:
                 records.read(arguments.pair)
-            made_from = [arguments.knowledge / MANIFEST, arguments.selected, arguments.pair]
-        made_from = list(filter(None, made_from))
+            files = (arguments.knowledge / MANIFEST, arguments.selected, arguments.pair)
+            made_from = [path for path in files if path]
         finetune("student", arguments, loss, arguments.method, made_from, **facts)
     return 0
 

@@ -9,19 +9,14 @@ from __future__ import annotations
 from scripts.first.runtime.launch import launch
 
 
-def build_parser():
-    """Options of one teacher's training."""
+def main(argv: list[str] | None = None) -> int:
+    """Fine-tune one teacher."""
     from scripts.first import cli
     from scripts.first.training.settings import add_finetuning_options
 
     options = cli.parser("scripts.teacher", __doc__)
     add_finetuning_options(options)
-    return options
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Fine-tune one teacher."""
-    arguments = build_parser().parse_args(argv)
+    arguments = options.parse_args(argv)
 
     from scripts.first.distributed.comm import process_group
     from scripts.first.training.finetune import finetune

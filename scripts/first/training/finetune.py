@@ -22,7 +22,6 @@ from scripts.first.files import sha256_file, write_json
 from scripts.first.models.checkpoints import (
     RECORD,
     load_config,
-    load_model,
     load_weights,
     save_checkpoint,
     verify_checkpoint,
@@ -119,15 +118,14 @@ def pretrain(arguments: argparse.Namespace) -> None:
     settings = settings_from(arguments)
     tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0])
     rows = [row for path in arguments.text for row in read_rows(path)]
-    if arguments.max_rows and arguments.max_rows < len(rows):
-        chosen = np.random.default_rng(settings.seed).permutation(len(rows))[: arguments.max_rows]
-        rows = [rows[i] for i in np.sort(chosen)]
+    chosen = np.random.default_rng(settings.seed).permutation(len(rows))[: arguments.max_rows]
+    rows = [rows[i] for i in np.sort(chosen)]
     encoded, report = _encode(rows, tokenizer, arguments)
     seed_everything(settings.seed)
     base, sources = None, [*arguments.text, arguments.tokenizer / RECORD]
     if arguments.start_from:
-        model = load_model(arguments.start_from, "float32")
-        base = weights_digest(verify_checkpoint(arguments.start_from)[1])
+        location, base_record = verify_checkpoint(arguments.start_from)
+        model, base = load_weights(location, "float32"), weights_digest(base_record)
         sources.append(arguments.start_from / RECORD)
     else:
         model = random_model(json.loads(arguments.architecture or "{}"), tokenizer)

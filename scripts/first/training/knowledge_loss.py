@@ -38,9 +38,7 @@ class KnowledgeLoss:
 
     def check(self, rows: list[EncodedRow], tokenizer: TextTokenizer, outputs: int) -> None:
         """Raise UserError unless the store fits the student's rows, tokenizer and `outputs`."""
-        if "vocabulary" not in self.store.manifest:
-            raise UserError("the store's manifest names no vocabulary: --knowledge: extract again")
-        if self.store.manifest["vocabulary"] != tokenizer.vocabulary_sha256():
+        if self.store.manifest.get("vocabulary") != tokenizer.vocabulary_sha256():
             raise UserError(
                 "teacher and student have different vocabularies: --knowledge and --model: "
                 "use models of one family"
@@ -70,8 +68,10 @@ class KnowledgeLoss:
             answers, q = q[first], recalibrate(p, "none")
             q[first] = answers
         mass = None
-        if self.student_side == "tail_bucket":
-            mass = torch.from_numpy(self._head_mass(known)).to(device)
+        if self.student_side == "tail_bucket":  # 1 - tail, less what is stored beyond k
+            beyond = np.exp(known["log_probs"][:, self.k :].astype(np.float64)).sum(axis=1)
+            mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0)) - beyond
+            mass = torch.from_numpy(np.clip(mass, 0.0, 1.0).astype(np.float32)).to(device)
         ids = torch.from_numpy(known["ids"][:, : self.k].astype(np.int64)).to(device)
         q = torch.from_numpy(q.astype(np.float32)).to(device)
         return KnowledgeTargets(ids, q, self.student_side, self.settings.get("c"), mass)
@@ -91,9 +91,3 @@ class KnowledgeLoss:
                 )
             indices.append(index)
         return np.asarray(indices)
-
-    def _head_mass(self, known: dict[str, np.ndarray]) -> np.ndarray:
-        """(N,) float32 probability of the k ids: 1 - tail, less what is stored beyond k."""
-        mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0))
-        beyond = np.exp(known["log_probs"][:, self.k :].astype(np.float64)).sum(axis=1)
-        return np.clip(mass - beyond, 0.0, 1.0).astype(np.float32)

@@ -50,7 +50,6 @@ def train(
     optimizer = torch.optim.AdamW(
         root.parameters(),
         lr=settings.learning_rate,
-        betas=(0.9, 0.999),
         eps=settings.adam_eps,
         weight_decay=settings.weight_decay,
         # Fewer calls and the same numbers, but a temporary copy of all parameters.
@@ -92,12 +91,10 @@ def train(
     return curve
 
 
-def save_if_asked(
-    kept: TrainingState, asked: StopRequest, step: int, curve: list[dict], where: str
-) -> None:
-    """Save when it is time or a signal asks; raise UserError after a SIGTERM.
+def save_if_asked(kept: TrainingState, asked, step: int, curve: list[dict], where: str) -> None:
+    """Save when it is time or a signal asks, all processes as one; UserError after a SIGTERM.
 
-    All processes decide as one.
+    asked: a StopRequest. where: the step, for the message.
     """
     stop, save = (value > 0 for value in comm.totals(asked.stop, asked.save or kept.due()))
     if save or stop:  # a signal may arrive between the two readings

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path
+from scripts.first.files import atomic_path, write_json
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
@@ -28,13 +27,8 @@ def make_tokenizer(
         tokenizer = build_tokenizer(build_world(world_settings))
     else:
         tokenizer = _train_bpe(text, vocabulary_size)
-    with atomic_path(folder / "tokenizer_config.json") as temporary:
-        config = {
-            "tokenizer_class": "PreTrainedTokenizerFast",
-            "clean_up_tokenization_spaces": False,
-            **SPECIAL_TOKENS,
-        }
-        temporary.write_text(json.dumps(config, indent=2) + "\n")
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
+    write_json(folder / "tokenizer_config.json", config | SPECIAL_TOKENS)
     with atomic_path(folder / "tokenizer.json") as temporary:
         tokenizer.save(str(temporary))
     content = {"kind": kind, "provenance": provenance("models")}
@@ -64,10 +58,6 @@ def _train_bpe(text: list[Path], vocabulary_size: int):
         show_progress=False,
     )
 
-    def lines():
-        for path in text:
-            for row in read_rows(path):
-                yield row["prompt"] + row["response"]
-
-    tokenizer.train_from_iterator(lines(), trainer)
+    lines = (row["prompt"] + row["response"] for path in text for row in read_rows(path))
+    tokenizer.train_from_iterator(lines, trainer)
     return tokenizer
