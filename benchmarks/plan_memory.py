@@ -119,8 +119,8 @@ def _train(configuration: Configuration) -> None:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     from scripts.first.models.encoding import EncodedRow
-    from scripts.first.training.cross_entropy import CrossEntropy
     from scripts.first.training.loop import train
+    from scripts.first.training.losses import CrossEntropy
     from scripts.first.training.settings import Settings
 
     c, draw = configuration, np.random.default_rng(0)

@@ -12,7 +12,7 @@ from benchmarks.points import Bench
 from benchmarks.work import encoded_rows, tokenizer_of
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.training import loop
-from scripts.first.training.cross_entropy import CrossEntropy
+from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.settings import Settings
 
 ROWS = (1000, 4000, 16000)

@@ -16,9 +16,9 @@ from scripts.first.knowledge.store import KnowledgeStore, write_store
 from scripts.first.models.batching import collate
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import supervised_hidden, supervised_logits
-from scripts.first.training.cross_entropy import CrossEntropy
 from scripts.first.training.knowledge_loss import KnowledgeLoss
 from scripts.first.training.loop import backward
+from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.model import TrainingModel
 from scripts.first.training.settings import Settings
 
@@ -135,7 +135,7 @@ class Step:
 
     def ours(self, loss) -> tuple[float, float]:
         """The project's own step; (loss, gradient norm)."""
-        value = backward(self.training_model, self.batch, loss, SETTINGS, self.pad, 1)
+        value = backward(self.training_model, self.batch, loss, SETTINGS, self.pad)
         return value, self._update()
 
     def dense_labels(self) -> tuple[float, float]:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scripts.first import ROOT
 from scripts.first.errors import positive
 from scripts.first.runtime.launch import launch
 
@@ -25,8 +24,7 @@ def build_parser():
     commands = options.add_subparsers(dest="command", required=True)
 
     tokenizer = commands.add_parser("tokenizer", help="build a tokenizer", allow_abbrev=False)
-    kinds = "word level or byte-level BPE"
-    tokenizer.add_argument("--kind", choices=("world", "bpe"), required=True, help=kinds)
+    tokenizer.add_argument("--kind", choices=("world", "bpe"), required=True, help="words or BPE")
     tokenizer.add_argument("--world-settings", type=json.loads, help="of the generated world, JSON")
     tokenizer.add_argument("--text", type=Path, nargs="*", default=[], help="training splits")
     tokenizer.add_argument("--vocabulary-size", type=positive, default=8192, help="of the BPE")
@@ -36,10 +34,9 @@ def build_parser():
     pretrain.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
     pretrain.add_argument("--architecture", help="LlamaConfig settings (JSON), unless --start-from")
     pretrain.add_argument("--start-from", nargs="?", type=Path, help="checkpoint to continue from")
-    tokens = "tokens that the loss counts"
-    pretrain.add_argument("--supervise", choices=("all", "response"), default="all", help=tokens)
+    counted = ("all", "response")
+    pretrain.add_argument("--supervise", choices=counted, default="all", help="tokens of the loss")
     pretrain.add_argument("--max-rows", type=positive, help="use this many rows, drawn by the seed")
-    cli.add_encoding_options(pretrain)
     add_training_options(pretrain)
 
     copy = commands.add_parser("copy", help="copy a verified checkpoint", allow_abbrev=False)
@@ -63,20 +60,18 @@ def main(argv: list[str] | None = None) -> int:
     """Make one base checkpoint or tokenizer, or compare two."""
     options = build_parser().parse_args(argv)
     if options.command == "tokenizer":
-        from scripts.first.training.pretraining import make_tokenizer
+        from scripts.first.training.tokenizers import make_tokenizer
 
         settings, size = options.world_settings, options.vocabulary_size
         make_tokenizer(options.kind, options.output_dir, settings, options.text, size)
     elif options.command == "pretrain":
-        from scripts.first.training.pretraining import pretrain
+        from scripts.first.training.finetune import pretrain
 
         pretrain(options)
     elif options.command == "copy":
         from scripts.first.models.checkpoints import copy_checkpoint
 
-        shipped = ROOT / options.source  # with `snakemake --directory` elsewhere
-        source = shipped if not options.source.exists() and shipped.exists() else options.source
-        copy_checkpoint(source, options.output_dir)
+        copy_checkpoint(options.source, options.output_dir)
     elif options.command == "hub":
         from scripts.first.hub.fetch import model_record
         from scripts.first.models.checkpoints import RECORD

@@ -18,39 +18,25 @@ def build_parser():
     from scripts.first import cli
     from scripts.first.calibration.recalibration import RECALIBRATIONS
     from scripts.first.training.losses import STUDENT_SIDES
-    from scripts.first.training.settings import add_training_options
+    from scripts.first.training.settings import add_finetuning_options
 
     options = cli.parser("scripts.student", __doc__)
-    options.add_argument("--model", type=Path, required=True, help="base checkpoint folder")
-    options.add_argument("--train", type=Path, required=True, help="training split (parquet)")
-    options.add_argument(
-        "--output-dir", type=Path, required=True, help="checkpoint folder to write"
-    )
-    group = options.add_argument_group("method")
-    group.add_argument("--method", required=True, help="name of the method, for the record")
-    group.add_argument("--objective", choices=("hard_labels", "knowledge"), required=True)
-    group.add_argument("--knowledge", type=Path, help="knowledge store of the training split")
-    group.add_argument("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
-    group.add_argument("--k", type=int, default=5, help="tokens a position that are matched")
-    group.add_argument(
-        "--recalibration", choices=RECALIBRATIONS, default="none", help="A.1, Eq. 3 or Eq. 4"
-    )
-    group.add_argument("--delta", type=float, default=0.1, help="Eq. 3's shift")
-    group.add_argument("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
-    group.add_argument("--c", type=float, help="Eq. 4's temperature, fixed")
-    group.add_argument("--selected", type=Path, help="Eq. 4's temperature from selected.json")
-    group.add_argument(
-        "--student-side",
-        choices=STUDENT_SIDES,
-        default="full_vocab",
-        help="the student's side of Eq. 5; softmax_same_c is renorm where Eq. 4 has no part",
-    )
-    group.add_argument(
-        "--ts-positions", choices=("all", "answer_only"), default="all", help="where Eq. 4 acts"
-    )
-    cli.add_encoding_options(options)
-    add_training_options(options)
-    cli.add_validation_options(options)
+    add_finetuning_options(options)
+    add = options.add_argument_group("method").add_argument
+    add("--method", required=True, help="name of the method, for the record")
+    add("--objective", choices=("hard_labels", "knowledge"), required=True)
+    add("--knowledge", type=Path, help="knowledge store of the training split")
+    add("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
+    add("--k", type=int, default=5, help="tokens a position that are matched")
+    add("--recalibration", choices=RECALIBRATIONS, default="none", help="A.1, Eq. 3 or Eq. 4")
+    add("--delta", type=float, default=0.1, help="Eq. 3's shift")
+    add("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
+    add("--c", type=float, help="Eq. 4's temperature, fixed")
+    add("--selected", type=Path, help="Eq. 4's temperature from selected.json")
+    text = "the student's side of Eq. 5; softmax_same_c is renorm where Eq. 4 has no part"
+    add("--student-side", choices=STUDENT_SIDES, default="full_vocab", help=text)
+    positions = ("all", "answer_only")
+    add("--ts-positions", choices=positions, default="all", help="where Eq. 4 acts")
     return options
 
 
@@ -58,26 +44,20 @@ def recalibration_settings(arguments) -> dict:
     """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4."""
     from scripts.first.provenance import records
 
-    if arguments.recalibration != "prob_softmax":
-        for name in ("c", "selected"):
-            if getattr(arguments, name) is not None:
-                raise UserError(
-                    f"--{name}: has no effect on {arguments.recalibration}: leave it out"
-                )
-    if arguments.recalibration == "label_smoothing":
-        if not 0 < arguments.delta < 1:
-            raise UserError(f"delta = {arguments.delta}: --delta: it must lie in (0, 1)")
-        if arguments.k < 2:
-            raise UserError(f"k = {arguments.k}: --k: label smoothing needs at least 2 tokens")
-        return {"delta": arguments.delta, "space": arguments.ls_space}
-    if arguments.recalibration == "prob_softmax":
-        if (arguments.c is None) == (arguments.selected is None):
-            raise UserError("prob_softmax needs a temperature: give either --c or --selected")
+    name, k, delta = arguments.recalibration, arguments.k, arguments.delta
+    wanted = 1 if name == "prob_softmax" else 0
+    if (arguments.c is not None) + (arguments.selected is not None) != wanted:
+        number = "one" if wanted else "neither"
+        raise UserError(f"--recalibration {name}: give {number} of --c or --selected")
+    if name == "label_smoothing":
+        if not (0 < delta < 1 and k > 1):
+            raise UserError(f"delta = {delta}, k = {k}: --delta must lie in (0, 1), --k above 1")
+        return {"delta": delta, "space": arguments.ls_space}
+    if name == "prob_softmax":
         c = arguments.c
-        if c is None:
+        if arguments.selected:
             c = records.read(arguments.selected).get("c")
-            c = None if isinstance(c, bool) else c
-        if not (isinstance(c, int | float) and 0 < c <= 1):
+        if not (isinstance(c, float) and 0 < c <= 1):
             raise UserError(f"c = {c}: {arguments.selected or '--c'}: it must lie in (0, 1]")
         return {"c": c}
     return {}
@@ -106,8 +86,8 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.distributed.comm import process_group
     from scripts.first.knowledge.store import MANIFEST
     from scripts.first.provenance import records
-    from scripts.first.training.cross_entropy import CrossEntropy
     from scripts.first.training.finetune import finetune
+    from scripts.first.training.losses import CrossEntropy
 
     with process_group():
         loss, made_from = CrossEntropy(), []
@@ -122,8 +102,8 @@ def main(argv: list[str] | None = None) -> int:
             }
             if arguments.pair is not None:
                 records.read(arguments.pair)
-            made_from = [arguments.knowledge / MANIFEST, arguments.selected, arguments.pair]
-        made_from = list(filter(None, made_from))
+            files = (arguments.knowledge / MANIFEST, arguments.selected, arguments.pair)
+            made_from = [path for path in files if path]
         finetune("student", arguments, loss, arguments.method, made_from, **facts)
     return 0
 

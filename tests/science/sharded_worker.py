@@ -16,8 +16,8 @@ from scripts.first.files import write_json
 from scripts.first.models import chunking
 from scripts.first.models.checkpoints import load_weights, save_checkpoint
 from scripts.first.models.determinism import seed_everything
-from scripts.first.training.cross_entropy import CrossEntropy
 from scripts.first.training.loop import train
+from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.model import TrainingModel
 from scripts.first.training.settings import Settings
 from tests import tiny_models as tiny
@@ -59,6 +59,7 @@ def rows():
 def main() -> int:
     """Train every case; the first process writes."""
     folder = Path(sys.argv[1])
+    comm.join()
     report = {"world": comm.world(), "cases": {}, "local": {}}
     for name in ("plain", "tied"):
         model = sharded_model(folder / name, TrainingModel, "float32", False)

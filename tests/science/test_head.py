@@ -10,9 +10,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM
 from scripts.first.models import chunking
 from scripts.first.models.encoding import NO_LABEL
 from scripts.first.models.inference import linear_head
-from scripts.first.training.cross_entropy import CrossEntropy, LabelTargets
 from scripts.first.training.loop import train
-from scripts.first.training.losses import STUDENT_SIDES
+from scripts.first.training.losses import STUDENT_SIDES, CrossEntropy, LabelTargets
 from scripts.first.training.model import ChunkedLoss
 from scripts.first.training.settings import Settings
 from tests import tiny_models as tiny

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loss_cases import (
     HEAD_MASS,
-    IDS,
     PT,
     STUDENT,
     C,
@@ -251,11 +250,3 @@ class TestRobustness:
         torch.testing.assert_close(permuted, whole)
         shuffled_target_only = loss_of(side, logits, ids, target[:, order], mass)
         assert (shuffled_target_only - whole).abs().max() > 1e-3
-
-    @pytest.mark.parametrize(
-        ("side", "without"), [("reverse", {}), ("softmax_same_c", "c"), ("tail_bucket", "mass")]
-    )
-    def test_an_unknown_or_incomplete_side_is_refused(self, side, without):
-        mass = None if without == "mass" else doubles([HEAD_MASS])
-        with pytest.raises(ValueError, match="student_side|needs c"):
-            loss_of(side, STUDENT, IDS, Q, mass, c=None if without == "c" else C)

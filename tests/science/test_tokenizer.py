@@ -13,7 +13,7 @@ from scripts.first.data.prompts import csqa_row
 from scripts.first.errors import UserError
 from scripts.first.models.encoding import candidate_ids, encode_rows
 from scripts.first.models.tokenizer import load_tokenizer
-from scripts.first.training.pretraining import make_tokenizer
+from scripts.first.training.tokenizers import make_tokenizer
 from tests import tiny_models as tiny
 from tests.science.test_prompts import CSQA
 

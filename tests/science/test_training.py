@@ -19,9 +19,9 @@ from scripts.first.models.batching import collate, training_batches
 from scripts.first.models.determinism import seed_everything
 from scripts.first.models.encoding import NO_LABEL
 from scripts.first.models.inference import supervised_logits
-from scripts.first.training.cross_entropy import CrossEntropy
 from scripts.first.training.knowledge_loss import KnowledgeLoss
 from scripts.first.training.loop import train
+from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.settings import Settings
 from tests import tiny_models as tiny
 
@@ -275,8 +275,6 @@ def test_command_line_with_ruined_base_writes_no_checkpoint(tmp_path):
     [
         ("epochs", 0),
         ("epochs", math.nan),
-        ("batch_size", 0),
-        ("micro_batch_size", -1),
         ("learning_rate", 0),
         ("adam_eps", 0),
         ("warmup_ratio", -0.1),

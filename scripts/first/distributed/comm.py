@@ -1,7 +1,7 @@
 """The processes that train one model together: this one's rank, and collectives on small values.
 
-`accelerate launch` (launcher.py) starts them and sets RANK, WORLD_SIZE and LOCAL_RANK. A job that
-was not launched so is one process and needs no communication.
+`accelerate launch` (launcher.py) starts them. A job that was not launched so is one process and
+needs no communication.
 """
 
 from __future__ import annotations
@@ -14,25 +14,23 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
+import torch
+from torch import distributed
+
 from scripts.first.errors import USER_ERROR_STATUS, UserError
 
 T = TypeVar("T")
 TIMEOUT = datetime.timedelta(hours=2)  # others wait while one hashes or gathers a model
 
 
-def launched() -> bool:
-    """Whether a launcher started this process: it sets all of these variables."""
-    return {"RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
-
-
 def world() -> int:
     """Number of processes."""
-    return int(os.environ["WORLD_SIZE"]) if launched() else 1
+    return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
     """Number of this process, from 0."""
-    return int(os.environ["RANK"]) if launched() else 0
+    return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def is_main() -> bool:
@@ -46,7 +44,7 @@ def process_group() -> Iterator[None]:
 
     A mistake that all processes notice is reported by the first; the others give it time to.
     """
-    if world() > 1:
+    if distributed.is_torchelastic_launched():
         join()
     try:
         yield
@@ -60,17 +58,13 @@ def process_group() -> Iterator[None]:
 
 def join() -> None:
     """Initialise the process group: NCCL between GPUs, gloo between CPUs and for offloading."""
-    import torch
-    from torch import distributed
-
     if distributed.is_initialized():
         return
+    backend = "gloo"
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]) if launched() else 0)
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
         backend = "cpu:gloo,cuda:nccl"
-    else:
-        backend = "gloo"
-    if launched():
+    if distributed.is_torchelastic_launched():
         distributed.init_process_group(backend, timeout=TIMEOUT)
     else:  # one process that offloads
         store = distributed.HashStore()
@@ -79,8 +73,6 @@ def join() -> None:
 
 def leave() -> None:
     """Destroy the process group, if there is one."""
-    from torch import distributed
-
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
@@ -89,9 +81,6 @@ def totals(*values: float) -> list[float]:
     """Sums over all processes, in float64."""
     if world() == 1:
         return list(values)
-    import torch
-    from torch import distributed
-
     tensor = torch.tensor(values, dtype=torch.float64)
     distributed.all_reduce(tensor)
     return tensor.tolist()
@@ -101,8 +90,6 @@ def gathered(thing: T) -> list[T]:
     """The values of all processes, by rank; small Python objects only."""
     if world() == 1:
         return [thing]
-    from torch import distributed
-
     things: list = [None] * world()
     distributed.all_gather_object(things, thing)
     return things
@@ -120,15 +107,15 @@ def from_main(work: Callable[[], T]) -> T:
 
     If it raises UserError or OSError, so does this on the first, and the others exit silently.
     """
-    result, failure = None, None
+    result = failure = None
     if is_main():
         try:
             result = work()
         except (UserError, OSError) as error:
             failure = error
-    ok, result = gathered((failure is None, result))[0]
-    if failure is not None:
+    failed, result = gathered((failure is not None, result))[0]
+    if failure:
         raise failure
-    if not ok:
+    if failed:
         sys.exit(USER_ERROR_STATUS)
     return result

@@ -12,6 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+from torch.distributed.tensor import DTensor
+
 from scripts.first.distributed import comm
 from scripts.first.models.checkpoints import default_device, load_config, load_weights
 
@@ -22,26 +25,20 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     The module that `wrap` returns is the one to call; it has the model as its attribute `model`.
     `offload` keeps weights, gradients and whatever is made of them (the optimizer) in host memory.
     """
-    import torch
     from accelerate import init_empty_weights
+    from torch.distributed import fsdp
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import (
-        CPUOffloadPolicy,
-        MixedPrecisionPolicy,
-        OffloadPolicy,
-        fully_shard,
-    )
     from transformers import AutoModelForCausalLM
 
     comm.join()
-    device, half = default_device(), MixedPrecisionPolicy(torch.bfloat16, torch.float32)
+    device, half = default_device(), fsdp.MixedPrecisionPolicy(torch.bfloat16, torch.float32)
     options = {
         "mesh": init_device_mesh(device, (comm.world(),)),
-        "mp_policy": half if dtype == "bfloat16" else MixedPrecisionPolicy(),
-        # Without a GPU everything is in host memory.
-        "offload_policy": CPUOffloadPolicy() if offload and device == "cuda" else OffloadPolicy(),
+        "mp_policy": half if dtype == "bfloat16" else fsdp.MixedPrecisionPolicy(),
     }
+    if offload and device == "cuda":  # without a GPU everything is in host memory
+        options["offload_policy"] = fsdp.CPUOffloadPolicy()
     with init_empty_weights(include_buffers=False):
         model = AutoModelForCausalLM.from_config(
             load_config(location), dtype=torch.float32, trust_remote_code=False
@@ -49,9 +46,11 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     model.tie_weights()
     model.config.use_cache = False
     root = wrap(model)
-    for block in blocks(model):
-        fully_shard(block, **options)
-    fully_shard(root, **options)
+    # The decoder's repeated blocks: the list of modules that holds most of its parameters.
+    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
+    for block in max(lists, key=lambda module: sum(p.numel() for p in module.parameters())):
+        fsdp.fully_shard(block, **options)
+    fsdp.fully_shard(root, **options)
     # Storage for weights, but not for the buffers (rotary frequencies): no checkpoint has them.
     buffers = dict(root.named_buffers(remove_duplicate=False))
     root.to_empty(device="cpu" if offload else device)
@@ -67,18 +66,8 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     return root
 
 
-def blocks(model):
-    """The decoder's repeated blocks: the list of modules that holds most of its parameters."""
-    import torch
-
-    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
-
-
 def is_sharded(model) -> bool:
     """Whether the parameters are sharded over processes."""
-    from torch.distributed.tensor import DTensor
-
     return isinstance(next(model.parameters()), DTensor)
 
 
@@ -87,15 +76,15 @@ def whole_model(model, location: Path | None, dtype: str):
 
     Sharded weights are gathered into the model at `location`, on the first process; None on others.
     """
-    import torch
-    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
-
     if not is_sharded(model):
         # Parameters only: a model that is loaded in `dtype` keeps its buffers, the frequencies of
         # the rotary embedding, in float32.
         for parameter in model.parameters():
             parameter.data = parameter.data.to(getattr(torch, dtype))
         return model
+
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
     gathered = StateDictOptions(full_state_dict=True, cpu_offload=True)
     weights = get_model_state_dict(model.model, options=gathered)
     if not comm.is_main():
@@ -107,6 +96,4 @@ def whole_model(model, location: Path | None, dtype: str):
 
 def local(tensor):
     """This process's shard of a tensor: all of it, unless it is sharded."""
-    from torch.distributed.tensor import DTensor
-
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor

@@ -27,9 +27,7 @@ CONFIGURATION = Path(__file__).with_name("accelerate.yaml")
 def build_parser() -> argparse.ArgumentParser:
     """Options; all that follows the module's name is the module's."""
     options = cli.parser("scripts.first.distributed.launcher", __doc__)
-    options.add_argument(
-        "--processes", type=positive, required=True, help="processes of each machine"
-    )
+    options.add_argument("--processes", type=positive, required=True, help="of each machine")
     options.add_argument("--nodes", type=positive, default=1, help="machines")
     options.add_argument("--address", help="first machine (set by this program itself)")
     options.add_argument("module", help="script to run, such as scripts.teacher")
@@ -125,9 +123,8 @@ def main(argv: list[str]) -> int:
         if failure.exitcode < 0:
             name = signal.Signals(-failure.exitcode).name
             hint = ": most likely out of memory" if name == "SIGKILL" else ""
-            raise UserError(
-                f"process {number} of {arguments.module} was ended by {name}{hint}"
-            ) from None
+            ended = f"process {number} of {arguments.module} was ended by {name}{hint}"
+            raise UserError(ended) from None
         return failure.exitcode
     except SignalException as error:
         return 128 + error.sigval

@@ -1,15 +1,18 @@
-"""Fine-tuning one model on one corpus: what teacher and student have in common.
+"""Training one checkpoint: base models from nothing, teachers and students from a base.
 
-Reads a base checkpoint and the corpus's train and validation splits; writes a checkpoint folder
-(config.json, model.safetensors, tokenizer, record.json last) and validation.json.
+Each writes a checkpoint folder (config.json, model.safetensors, tokenizer, record.json last). Only
+the training and the validation split of a corpus are ever read.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
+
+import numpy as np
 
 from scripts.first.data.rows import read_rows, scored_kind
 from scripts.first.distributed import comm
@@ -25,26 +28,16 @@ from scripts.first.models.checkpoints import (
     weights_digest,
 )
 from scripts.first.models.determinism import seed_everything
-from scripts.first.models.encoding import EncodedRow, EncodingReport, encode_rows
+from scripts.first.models.encoding import EncodedRow, EncodingReport, encode_rows, row_hash
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
 from scripts.first.provenance.made_by import provenance
 from scripts.first.runtime.state import remove_state
 from scripts.first.training.loop import train
+from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.model import TrainingModel
 from scripts.first.training.resume import open_training_state
 from scripts.first.training.settings import settings_from
 from scripts.first.training.validation import validate
-
-
-@dataclass(frozen=True)
-class Corpus:
-    """An encoded training split, its validation split, and what encoding did to the former."""
-
-    train: list[EncodedRow]
-    validation: list[EncodedRow]
-    report: EncodingReport
-    scored: str
-    tokenizer: TextTokenizer
 
 
 def finetune(
@@ -55,7 +48,7 @@ def finetune(
     made_from: Sequence[Path] = (),
     **facts: object,
 ) -> None:
-    """Train a base model by a loss, validate it, and write the checkpoint, its record last.
+    """Train a base model by a loss, validate it, and write validation.json and the checkpoint.
 
     loss: CrossEntropy or KnowledgeLoss. `made_from` are files beside base and corpus that the
     result rests on; `facts` go into the record. What is validated and written is the checkpoint in
@@ -64,28 +57,27 @@ def finetune(
     """
     settings = settings_from(arguments)
     base, base_record = comm.from_main(lambda: verify_checkpoint(arguments.model))
-    corpus = load_corpus(arguments, base)
+    tokenizer = load_tokenizer(base)
+    encoded, validation, report, scored = load_corpus(arguments, tokenizer)
     # Before the weights are loaded: a mistake should cost no time.
     outputs = load_config(base).get_text_config().vocab_size
-    if outputs < corpus.tokenizer.vocabulary_size:
+    if outputs < tokenizer.vocabulary_size:
         raise UserError(
             f"tokenizer and model disagree: {arguments.model}: the model has {outputs} outputs for "
-            f"{corpus.tokenizer.vocabulary_size} tokens: use the model's own tokenizer"
+            f"{tokenizer.vocabulary_size} tokens: use the model's own tokenizer"
         )
-    loss.check(corpus.train, corpus.tokenizer, outputs)
+    loss.check(encoded, tokenizer, outputs)
+    corpus = {name: sha256_file(getattr(arguments, name)) for name in ("train", "validation")}
     record = {
         **facts,
         "base": weights_digest(base_record),
-        "corpus": {
-            "train": sha256_file(arguments.train),
-            "validation": sha256_file(arguments.validation),
-        },
-        "tokenizer": corpus.tokenizer.sha256,
+        "corpus": corpus,
+        "tokenizer": tokenizer.sha256,
         "settings": asdict(settings),
         "processes": comm.world(),
         "block_length": arguments.block_length,
         "append_eos": arguments.append_eos,
-        "encoding": asdict(corpus.report),
+        "encoding": asdict(report),
         "provenance": provenance(stage),
     }
     state = open_training_state(arguments, record)
@@ -94,15 +86,13 @@ def finetune(
         model = sharded_model(base, TrainingModel, settings.dtype, settings.offload_optimizer)
     else:
         model = load_weights(base, "float32")
-    eos = corpus.tokenizer.eos_id
-    record["curve"] = train(model, corpus.train, loss, settings, eos, label, state)
+    eos = tokenizer.eos_id
+    record["curve"] = train(model, encoded, loss, settings, eos, label, state)
     model = whole_model(model, base, settings.dtype)
     comm.leave()
     if model is None:  # the first process does the rest
         return
-    result = validate(
-        model, corpus.validation, corpus.scored, eos, arguments.max_tokens, arguments.bins
-    )
+    result = validate(model, validation, scored, eos, arguments.max_tokens, arguments.bins)
     write_json(arguments.output_dir / "validation.json", result)
     sources = [arguments.model / RECORD, arguments.train, arguments.validation, *made_from]
     save_checkpoint(model, arguments.output_dir, base, record, sources, others=["validation.json"])
@@ -110,13 +100,73 @@ def finetune(
         remove_state(arguments.state_dir)
 
 
-def load_corpus(arguments: argparse.Namespace, base: Path) -> Corpus:
-    """Encode the train and validation splits with the base checkpoint's tokenizer."""
-    tokenizer = load_tokenizer(base)
+def load_corpus(
+    arguments: argparse.Namespace, tokenizer: TextTokenizer
+) -> tuple[list[EncodedRow], list[EncodedRow], EncodingReport, str]:
+    """(training rows, validation rows, report on the former, what validation scores)."""
     rows, validation_rows = read_rows(arguments.train), read_rows(arguments.validation)
     how = (tokenizer, arguments.block_length, arguments.append_eos)
     encoded, report = encode_rows(rows, *how)
     validation, _ = encode_rows(validation_rows, *how)
     if not encoded or not validation:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.train}")
-    return Corpus(encoded, validation, report, scored_kind(rows), tokenizer)
+    return encoded, validation, report, scored_kind(rows)
+
+
+def pretrain(arguments: argparse.Namespace) -> None:
+    """Train a Llama from random weights, or a checkpoint further, and write a checkpoint."""
+    settings = settings_from(arguments)
+    tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0])
+    rows = [row for path in arguments.text for row in read_rows(path)]
+    chosen = np.random.default_rng(settings.seed).permutation(len(rows))[: arguments.max_rows]
+    rows = [rows[i] for i in np.sort(chosen)]
+    encoded, report = _encode(rows, tokenizer, arguments)
+    seed_everything(settings.seed)
+    base, sources = None, [*arguments.text, arguments.tokenizer / RECORD]
+    if arguments.start_from:
+        location, base_record = verify_checkpoint(arguments.start_from)
+        model, base = load_weights(location, "float32"), weights_digest(base_record)
+        sources.append(arguments.start_from / RECORD)
+    else:
+        model = random_model(json.loads(arguments.architecture or "{}"), tokenizer)
+    record = {
+        "kind": "pretrained",
+        "base": base,
+        "text": [sha256_file(path) for path in arguments.text],
+        "tokenizer": tokenizer.sha256,
+        "settings": {**asdict(settings), "supervise": arguments.supervise},
+        "encoding": asdict(report),
+        "provenance": provenance("models"),
+    }
+    state, eos = open_training_state(arguments, record), tokenizer.eos_id
+    record["curve"] = train(model, encoded, CrossEntropy(), settings, eos, "pretraining", state)
+    model = whole_model(model, None, settings.dtype)
+    save_checkpoint(model, arguments.output_dir, arguments.tokenizer, record, sources)
+    if arguments.state_dir:
+        remove_state(arguments.state_dir)
+
+
+def random_model(architecture: dict, tokenizer: TextTokenizer):
+    """A Llama with random weights; `architecture` are settings of transformers' LlamaConfig."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
+    size = tokenizer.vocabulary_size
+    config = LlamaConfig(vocab_size=size, pad_token_id=None, use_cache=False, **ids, **architecture)
+    return LlamaForCausalLM(config)
+
+
+def _encode(rows, tokenizer, arguments) -> tuple[list[EncodedRow], EncodingReport]:
+    """Rows with the loss on their response, or on every token after BOS, cut at the block."""
+    if arguments.supervise == "response":
+        return encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
+    report, encoded = EncodingReport(rows=len(rows)), []
+    texts = tokenizer.encode_many([row["prompt"] + row["response"] for row in rows])
+    for row, ids in zip(rows, texts, strict=True):
+        labels = np.asarray([*ids[1:], tokenizer.eos_id][: arguments.block_length], np.int32)
+        kept = np.asarray(ids[: arguments.block_length], np.int32)
+        encoded.append(EncodedRow(row["id"], kept, 1, labels, row_hash(kept, 1)))
+        report.cut_responses += len(ids) > len(kept)
+        report.longest = max(report.longest, len(kept))
+        report.supervised_positions += len(labels)
+    return encoded, report

@@ -27,8 +27,6 @@ from scripts.first.training.model import TrainingModel
 from scripts.first.training.resume import TrainingState, check_weights
 from scripts.first.training.settings import Settings
 
-REMEDY = "no checkpoint was written; lower the learning rate or inspect those rows"
-
 
 def train(
     model,
@@ -42,9 +40,8 @@ def train(
     """Train in place; return the loss curve as [{step, loss, learning_rate}], below 100 points.
 
     model: a causal language model, or a sharded TrainingModel. loss: CrossEntropy or KnowledgeLoss.
-    `state` is a folder of `open_state` to resume from and to save to, by time and on SIGTERM or
-    SIGUSR1. Raises UserError where the loss or the gradient is not finite, naming the step and the
-    rows, where a weight is not, and after a SIGTERM.
+    state: folder to resume from and to save to, by time and on SIGTERM or SIGUSR1. UserError where
+    loss, gradient (naming the step's rows) or a weight is not finite, and after a SIGTERM.
     """
     sharded = is_sharded(model)
     root = model if sharded else TrainingModel(model)
@@ -53,7 +50,6 @@ def train(
     optimizer = torch.optim.AdamW(
         root.parameters(),
         lr=settings.learning_rate,
-        betas=(0.9, 0.999),
         eps=settings.adam_eps,
         weight_decay=settings.weight_decay,
         # Fewer calls and the same numbers, but a temporary copy of all parameters.
@@ -70,12 +66,17 @@ def train(
     order = itertools.islice(_batches(encoded, settings), done, steps)
     with StopRequest() as asked, progress(label, steps, "step", done=done, quiet=quiet) as advance:
         for step, rows in enumerate(order, done + 1):
-            value = backward(root, rows, loss, settings, pad_id, step)
+            value = backward(root, rows, loss, settings, pad_id)
             norm = torch.nn.utils.clip_grad_norm_(root.parameters(), settings.max_grad_norm)
             norm = (norm.full_tensor() if sharded else norm).item()
-            if not math.isfinite(norm):  # a finite loss does not imply a finite gradient
+            # A finite loss does not imply a finite gradient.
+            if not (math.isfinite(value) and math.isfinite(norm)):
+                what = f"gradient is {norm}" if math.isfinite(value) else f"loss is {value}"
                 names = ", ".join(row.row_id for row in rows)
-                comm.fail(f"the gradient is {norm} at step {step}: {label}: rows {names}: {REMEDY}")
+                comm.fail(
+                    f"the {what} at step {step}: rows {names}: {label}: no checkpoint was written: "
+                    "lower the learning rate or inspect those rows"
+                )
             rate = schedule.get_last_lr()[0]
             optimizer.step()
             schedule.step()
@@ -90,12 +91,10 @@ def train(
     return curve
 
 
-def save_if_asked(
-    kept: TrainingState, asked: StopRequest, step: int, curve: list[dict], where: str
-) -> None:
-    """Save when it is time or a signal asks; raise UserError after a SIGTERM.
+def save_if_asked(kept: TrainingState, asked, step: int, curve: list[dict], where: str) -> None:
+    """Save when it is time or a signal asks, all processes as one; UserError after a SIGTERM.
 
-    All processes decide as one.
+    asked: a StopRequest. where: the step, for the message.
     """
     stop, save = (value > 0 for value in comm.totals(asked.stop, asked.save or kept.due()))
     if save or stop:  # a signal may arrive between the two readings
@@ -106,33 +105,19 @@ def save_if_asked(
         comm.fail(f"stopped after {where}: {saved}: run it again")
 
 
-def backward(
-    root, rows: list[EncodedRow], loss, settings: Settings, pad_id: int, step: int
-) -> float:
-    """Add the gradients of one optimizer step, micro-batch by micro-batch; return its loss.
-
-    Raises UserError where the loss is not finite.
-    """
+def backward(root, rows: list[EncodedRow], loss, settings: Settings, pad_id: int) -> float:
+    """Add the gradients of one optimizer step, micro-batch by micro-batch; return its loss."""
     world, divisor = comm.world(), loss.divisor(rows)
     half = settings.dtype == "bfloat16" and not is_sharded(root)
-    total, bad = 0.0, []
+    total = 0.0
     for micro in micro_batches(rows, settings.micro_batch_size, world)[comm.rank()]:
         value = root(micro or rows[:1], loss, pad_id, half) / divisor
         if not micro:  # sharded processes have to pass through the model together
             value = 0 * value
-        number = value.item()
-        total += number
-        if not math.isfinite(number):
-            bad += [row.row_id for row in micro]
-            if world == 1:
-                break
+        total += value.item()
         # FSDP takes the mean over the processes; the divisor above is already that of all.
         (value * world).backward()
-    (total,) = comm.totals(total)
-    if not math.isfinite(total):
-        names = ", ".join(itertools.chain(*comm.gathered(bad)))
-        comm.fail(f"the loss is {total} at step {step}: rows {names}: {REMEDY}")
-    return total
+    return comm.totals(total)[0]
 
 
 def micro_batches(rows: list, micro_batch_size: int | None, world: int) -> list[list[list]]:

@@ -1,8 +1,8 @@
-"""Knowledge matching, Eq. 5, at flat positions.
+"""Cross-entropy with hard labels, and knowledge matching, Eq. 5, at flat positions.
 
 N counts supervised positions (of all sequences of a micro-batch, one after the other), V the
-vocabulary and k the stored tokens of a position. Eq. 5 needs only `Statistics` of a position's
-logits: made here from all logits at once, or chunk by chunk in `model.py`. Losses are computed in
+vocabulary and k the stored tokens of a position. Both losses need only `Statistics` of a position's
+logits: made here from all logits at once, or chunk by chunk in `model.py`. Eq. 5 is computed in
 float32, or in float64 where the logits are float64. No input is changed in place.
 """
 
@@ -10,12 +10,52 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 
+from scripts.first.models.encoding import NO_LABEL, EncodedRow
+from scripts.first.models.tokenizer import TextTokenizer
 from scripts.first.training.model import Statistics
 
 STUDENT_SIDES = ("full_vocab", "renorm", "softmax_same_c", "tail_bucket")
+
+
+class CrossEntropy:
+    """Cross-entropy at supervised positions, averaged over a step's labelled positions."""
+
+    def check(self, rows: list[EncodedRow], tokenizer: TextTokenizer, outputs: int) -> None:
+        """Any rows will do."""
+
+    def divisor(self, rows: list[EncodedRow]) -> int:
+        """A step's loss is the mean over its labelled positions."""
+        return max(1, sum(int((row.labels != NO_LABEL).sum()) for row in rows))
+
+    def targets(self, rows: list[EncodedRow], device) -> LabelTargets:
+        """The labels at the N supervised positions of some rows, row after row."""
+        labels = np.concatenate([row.labels for row in rows]).astype(np.int64)
+        return LabelTargets(torch.from_numpy(labels).to(device))
+
+
+@dataclass(frozen=True)
+class LabelTargets:
+    """One label for each position, (N,) int64; NO_LABEL where there is none."""
+
+    labels: torch.Tensor
+
+    @property
+    def ids(self) -> torch.Tensor:
+        """(N, 1) ids at which the loss needs logits."""
+        return self.labels.clamp(min=0)[:, None]
+
+    def loss(self, logits: torch.Tensor) -> torch.Tensor:
+        """(N,) cross-entropy of logits (N, V); 0 where there is no label."""
+        return F.cross_entropy(logits, self.labels, ignore_index=NO_LABEL, reduction="none")
+
+    def loss_of(self, statistics: Statistics, rows: slice) -> torch.Tensor:
+        """(n,) the same for the positions in a slice."""
+        values = statistics.normaliser - statistics.chosen[:, 0]
+        return values.masked_fill(self.labels[rows] == NO_LABEL, 0.0)
 
 
 @dataclass(frozen=True)
@@ -37,14 +77,6 @@ class KnowledgeTargets:
     c: float | None = None
     head_mass: torch.Tensor | None = None
     eps: float = 1e-6
-
-    def __post_init__(self) -> None:
-        """Raise ValueError for an unknown side, and for one that lacks its c or head_mass."""
-        needed = {"softmax_same_c": self.c, "tail_bucket": self.head_mass}
-        if self.student_side not in STUDENT_SIDES:
-            raise ValueError(f"student_side must be one of {', '.join(STUDENT_SIDES)}")
-        if self.student_side in needed and needed[self.student_side] is None:
-            raise ValueError(f"{self.student_side} needs c (softmax_same_c) or head_mass")
 
     def loss(self, logits: torch.Tensor) -> torch.Tensor:
         """(N,) Eq. 5 of logits (N, V)."""

@@ -14,7 +14,7 @@ The derivatives on the right come from autograd over tensors of shape (n, k).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -24,8 +24,7 @@ from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import linear_head, supervised_hidden, supervised_logits
 
 
-@dataclass(frozen=True)
-class Statistics:
+class Statistics(NamedTuple):
     """What a loss needs of n positions' logits.
 
     chosen: (n, k) logits at the ids; normaliser: (n,) log-sum-exp of all V logits; rest: (n,)
@@ -89,11 +88,8 @@ class ChunkedLoss(torch.autograd.Function):
             logits = torch.mm(part, weight.t(), out=room[: len(part)]).to(precise)
             statistics, others = _statistics(logits, ids)
             with torch.enable_grad():
-                leaves = [
-                    tensor.detach().requires_grad_()
-                    for tensor in (statistics.chosen, statistics.normaliser, statistics.rest)
-                ]
-                value = targets.loss_of(Statistics(*leaves), rows).sum()
+                leaves = Statistics(*(one.detach().requires_grad_() for one in statistics))
+                value = targets.loss_of(leaves, rows).sum()
                 slopes = torch.autograd.grad(value, leaves, materialize_grads=True)
             total += value.detach()
             gradient = _logit_gradient(logits, ids, statistics, others, *slopes).to(hidden.dtype)

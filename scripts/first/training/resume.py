@@ -47,7 +47,7 @@ def check_weights(model, step: int) -> None:
     bad = sum(not bool(local(p.detach()).isfinite().all()) for p in model.parameters())
     if comm.totals(bad)[0]:
         comm.fail(
-            f"a weight is not finite after step {step}: no checkpoint was written; "
+            f"a weight is not finite after step {step}: no checkpoint was written: "
             "lower the learning rate"
         )
 
@@ -60,6 +60,7 @@ class TrainingState:
         self.optimizer, self.schedule = optimizer, schedule
         self.interval = seconds_between_parts()
         self.saved_at = time.monotonic()
+        self.part = f"process-{comm.rank()}.safetensors"
 
     def due(self) -> bool:
         """Whether it is time to save again."""
@@ -72,7 +73,7 @@ class TrainingState:
         check_weights(self.model, step)
         note = {"step": step, "curve": curve, "schedule": self.schedule.state_dict()}
         folder = self.folder / f"step-{step:08d}"
-        seal_part(self._part(folder), lambda path: save_file(self._tensors(), str(path)), note)
+        seal_part(folder / self.part, lambda path: save_file(self._tensors(), str(path)), note)
         comm.gathered(step)  # all parts are complete
         if comm.is_main():
             for other in self.folder.glob("step-*"):
@@ -84,51 +85,40 @@ class TrainingState:
         """Load the newest complete state; (steps done, loss curve), (0, []) without one."""
         if self.folder is None:
             return 0, []
-        complete = {}
-        for folder in sorted(self.folder.glob("step-*")):
-            note = read_seal(self._part(folder))
-            if note is not None:
-                complete[note["step"]] = (self._part(folder), note)
-        common = set.intersection(*map(set, comm.gathered(sorted(complete))))
+        parts = {path.parent.name: path for path in self.folder.glob(f"step-*/{self.part}")}
+        notes = {step: note for step, path in parts.items() if (note := read_seal(path))}
+        common = set.intersection(*map(set, comm.gathered(list(notes))))
         if not common:
             return 0, []
-        path, note = complete[max(common)]
-        with readable(path):
-            tensors = load_file(path)
-        self._load(tensors, note["schedule"])
+        newest = max(common)
+        note = notes[newest]
+        with readable(parts[newest]):
+            self._load(load_file(parts[newest]))
+        self.schedule.load_state_dict(note["schedule"])
+        self.optimizer.param_groups[0]["lr"] = self.schedule.get_last_lr()[0]
         if comm.is_main():
             print(f"resumed at step {note['step']}: {self.folder}", file=sys.stderr)
         return note["step"], note["curve"]
-
-    def _part(self, folder: Path) -> Path:
-        return folder / f"process-{comm.rank()}.safetensors"
 
     def _tensors(self) -> dict[str, torch.Tensor]:
         tensors = {"rng": torch.get_rng_state()}
         if torch.cuda.is_available():
             tensors["rng_cuda"] = torch.cuda.get_rng_state()
         for name, parameter in self.model.named_parameters():
-            tensors[f"weight.{name}"] = local(parameter.detach()).contiguous()
-        for index, values in self.optimizer.state_dict()["state"].items():
-            for name, value in values.items():
-                tensors[f"{name}.{index}"] = local(value).contiguous()
+            state = {"weight": parameter.detach(), **self.optimizer.state[parameter]}
+            for kind, value in state.items():
+                tensors[f"{kind}.{name}"] = local(value).contiguous()
         return tensors
 
-    def _load(self, tensors: dict[str, torch.Tensor], schedule: dict) -> None:
+    def _load(self, tensors: dict[str, torch.Tensor]) -> None:
         torch.set_rng_state(tensors["rng"])
         if torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["rng_cuda"])
-        state = {}
-        for index, (name, parameter) in enumerate(self.model.named_parameters()):
-            local(parameter.detach()).copy_(tensors[f"weight.{name}"])
-            if f"step.{index}" not in tensors:  # it had no gradient yet
-                continue
-            moments = {moment: torch.zeros_like(parameter.detach()) for moment in MOMENTS}
-            for moment, value in moments.items():
-                local(value).copy_(tensors[f"{moment}.{index}"])
-            state[index] = {"step": tensors[f"step.{index}"].clone(), **moments}
-        self.schedule.load_state_dict(schedule)
-        groups = self.optimizer.state_dict()["param_groups"]
-        for group, rate in zip(groups, self.schedule.get_last_lr(), strict=True):
-            group["lr"] = rate
-        self.optimizer.load_state_dict({"state": state, "param_groups": groups})
+        for name, parameter in self.model.named_parameters():
+            weight, state = parameter.detach(), self.optimizer.state[parameter]
+            local(weight).copy_(tensors[f"weight.{name}"])
+            if f"step.{name}" in tensors:  # otherwise it had no gradient yet
+                state["step"] = tensors[f"step.{name}"]
+                for moment in MOMENTS:
+                    state[moment] = torch.zeros_like(weight)
+                    local(state[moment]).copy_(tensors[f"{moment}.{name}"])

@@ -41,9 +41,8 @@ def validate(
             confidences.append(probability.double().cpu().numpy())
             hits.append((prediction == gold[rows]).cpu().numpy())
             log_p[rows] = kept[rows].log_softmax(-1).gather(1, gold[rows, None])
-        check_finite(
-            log_p.float().cpu().numpy(), np.asarray(ids_of(batch, encoded))[scores].tolist()
-        )
+        ids = np.asarray(ids_of(batch, encoded))[scores].tolist()
+        check_finite(log_p.cpu().numpy(), ids)
         nll += float(torch.nn.functional.nll_loss(log_p, torch.zeros_like(gold), reduction="sum"))
         posthoc.add(kept, gold)
     confidence, correct = np.concatenate(confidences), np.concatenate(hits)
