@@ -105,8 +105,7 @@ def _wanted(kind: str, what: str, names: Iterable[str]) -> list[str]:
 def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None = None) -> dict:
     """The record of a model from the Hub, or from a mirror if one is given.
 
-    It holds no path: `scripts.first.hub.locations` finds the files when they are used. Raises
-    UserError if the model is not available, incomplete, or has no safetensors.
+    Raises UserError if the model is not available, incomplete, or has no safetensors.
     """
     if folder := given_mirror("model", mirror):
         root = mirrored("model", folder, repo)
@@ -119,8 +118,6 @@ def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None
         record = {"kind": "hub", "repo": repo, "revision": revision, "commit": revision, **facts}
     if INDEX in record["files"]:
         shards = {*read_json(root / INDEX).get("weight_map", {}).values()}
-        if missing := sorted(shards - {*record["files"]}):
-            raise UserError(
-                f"no {missing[0]}: model {repo}: {INDEX} names it: use a complete model"
-            )
+        for name in sorted(shards - {*record["files"]}):
+            raise UserError(f"no {name}: model {repo}: {INDEX} names it: use a complete model")
     return record

@@ -25,8 +25,6 @@ def locate(folder: str | Path, record: dict) -> Path:
     try:
         return Path(snapshot_download(**place, allow_patterns=names, local_files_only=True))
     except LocalEntryNotFoundError:
-        raise UserError(
-            f"no longer in the Hub cache {constants.HF_HUB_CACHE}: model {record['repo']} at "
-            f"{record['commit']}: set HF_HOME to the cache that has it, or delete "
-            f"{folder}/record.json and run its rule again where there is network"
-        ) from None
+        where = f"{constants.HF_HUB_CACHE}: model {record['repo']} at {record['commit']}"
+        advice = f"set HF_HOME to the cache that has it, or delete {folder} and run its rule again"
+        raise UserError(f"no longer in the Hub cache {where}: {advice}") from None

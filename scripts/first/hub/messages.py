@@ -20,37 +20,30 @@ def page(kind: str, repo: str) -> str:
 def one_line_errors(kind: str, repo: str, revision: str) -> Iterator[None]:
     """Turn errors of huggingface_hub into UserError, and keep credentials out of its log."""
     import httpx2
-    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub import errors
 
     for handler in logging.getLogger("huggingface_hub").handlers:
         handler.addFilter(_redact_record)
     try:
         yield
-    except (httpx2.HTTPError, HFValidationError, OSError) as error:
+    except (httpx2.HTTPError, errors.HFValidationError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:  # of the disk
             raise
-        raise UserError(_explain(error, kind, repo, revision)) from None
-
-
-def _explain(error: BaseException, kind: str, repo: str, revision: str) -> str:
-    import httpx2
-    from huggingface_hub import errors
-
-    offline = (errors.OfflineModeIsEnabled, errors.LocalEntryNotFoundError)
-    offline += (httpx2.ConnectError, httpx2.TimeoutException, httpx2.ProxyError)
-    while isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
-        error = error.__cause__
-    what, reason = f"{kind} {repo} at {revision}", _redact(error).rstrip(" .:")
-    if isinstance(error, errors.GatedRepoError):
-        advice = f"accept its licence on {page(kind, repo)} and set HF_TOKEN to your read token"
-        return f"gated: {what}: {reason}: {advice}"
-    if isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
-        advice = "correct `repo` and `revision`, or set HF_TOKEN if the repository is private"
-        return f"not found on the Hub: {what}: {reason}: {advice}"
-    if isinstance(error, offline):
-        advice = f"run this rule once with network access, or set {VARIABLES[kind]}"
-        return f"not in the cache, and no connection to the Hub: {what}: {reason}: {advice}"
-    return f"error of the Hub: {what}: {reason}: run it again, and check HF_TOKEN if it persists"
+        while isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
+            error = error.__cause__
+        if isinstance(error, errors.GatedRepoError):
+            what = "gated"
+            advice = f"accept its licence on {page(kind, repo)} and set HF_TOKEN to your read token"
+        elif isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+            what = "not found on the Hub"
+            advice = "correct `repo` and `revision`, or set HF_TOKEN if the repository is private"
+        elif isinstance(error, errors.OfflineModeIsEnabled | httpx2.TransportError):
+            what = "not in the cache, and no connection to the Hub"
+            advice = f"run this rule once with network access, or set {VARIABLES[kind]}"
+        else:
+            what, advice = "error of the Hub", "run it again, and check HF_TOKEN if it persists"
+        reason = _redact(error).rstrip(" .:")
+        raise UserError(f"{what}: {kind} {repo} at {revision}: {reason}: {advice}") from None
 
 
 def _redact(text: object) -> str:
