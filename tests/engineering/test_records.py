@@ -52,7 +52,7 @@ def test_a_file_that_is_not_a_record(folder, text):
         records.read(folder / "report.json")
 
 
-@pytest.mark.parametrize("changes", [{"files": ["a"]}, {"files": None}, {"made_from": 3}])
+@pytest.mark.parametrize("changes", [{"files": ["a"]}, {"files": None}, {"provenance": []}])
 def test_a_sealed_record_with_malformed_lists(folder, changes):
     """Somebody else's program may write what this one cannot use."""
     reseal(folder / "report.json", **changes)
