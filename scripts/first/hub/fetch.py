@@ -121,3 +121,24 @@ def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None
         for name in sorted(shards - {*record["files"]}):
             raise UserError(f"no {name}: model {repo}: {INDEX} names it: use a complete model")
     return record
+
+
+def locate(folder: str | Path, record: dict) -> Path:
+    """Folder of the files named by `record`, which was read from `folder`. Sends no request.
+
+    Raises UserError if they are no longer in the Hub cache or the mirror.
+    """
+    folder, names, kind = Path(folder), list(record["files"]), record.get("kind")
+    if kind not in ("hub", "mirror") or all((folder / name).is_file() for name in names):
+        return folder
+    if kind == "mirror":
+        return mirrored("model", given_mirror("model"), record["repo"])
+    from huggingface_hub import constants, errors, snapshot_download
+
+    place = {"repo_id": record["repo"], "revision": record["commit"]}
+    try:
+        return Path(snapshot_download(**place, allow_patterns=names, local_files_only=True))
+    except errors.LocalEntryNotFoundError:
+        where = f"{constants.HF_HUB_CACHE}: model {record['repo']} at {record['commit']}"
+        advice = f"set HF_HOME to the cache that has it, or delete {folder} and run its rule again"
+        raise UserError(f"no longer in the Hub cache {where}: {advice}") from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import re
 from collections.abc import Iterator
 
@@ -18,12 +17,12 @@ def page(kind: str, repo: str) -> str:
 
 @contextlib.contextmanager
 def one_line_errors(kind: str, repo: str, revision: str) -> Iterator[None]:
-    """Turn errors of huggingface_hub into UserError, and keep credentials out of its log."""
+    """Turn errors of huggingface_hub into UserError; silence its warnings, which show addresses."""
     import httpx2
     from huggingface_hub import errors
+    from huggingface_hub.utils import logging
 
-    for handler in logging.getLogger("huggingface_hub").handlers:
-        handler.addFilter(_redact_record)
+    logging.set_verbosity_error()
     try:
         yield
     except (httpx2.HTTPError, errors.HFValidationError, OSError) as error:
@@ -57,9 +56,3 @@ def _redact(text: object) -> str:
     line = without_passwords(re.sub(r"\?[^\s'\")]*=[^\s'\"):]*", "", line))
     token = get_token()
     return line.replace(token, "***") if token else line
-
-
-def _redact_record(record: logging.LogRecord) -> bool:
-    record.msg, record.args = _redact(record.getMessage()), None
-    record.exc_info = None  # a traceback would show the address again
-    return True

@@ -91,11 +91,9 @@ def unsealed(path: str | Path) -> dict:
 def verified(path: str | Path) -> Path:
     """The path of a file that its record describes; UserError where it is missing or altered.
 
-    A file outside of results/ without a record is the user's own, and accepted as it is.
+    Outside of results/ a file without a record is the user's own, and accepted as it is.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"file not found: {path}: run the step that makes it first")
     if record := record_beside(path):
         check(path, read(record).get("files", {}).get(path.name), record)
     elif place(path):
