@@ -1,8 +1,7 @@
 """Verify finished results, from the tables down to the data, by their records.
 
-Every file is hashed and compared with its record, every record with what it was made from and with
-the code of this checkout. Neither Snakemake nor its memory of the run is needed: results that
-somebody else computed can be verified. Exit status: 0 sound, 1 not, 2 for a mistake in the call.
+Every file is compared with its record, every record with what it was made from and with the code of
+this checkout. No Snakemake is needed. Exit status: 0 sound, 1 not, 2 for a mistake in the call.
 """
 
 from __future__ import annotations

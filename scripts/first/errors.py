@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 
 USER_ERROR_STATUS = 2
-INTERRUPTED_STATUS = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
 MAKE_ROOM = "free some space there, or have the limit raised, and run the same command again"
 CHECK_PATH = "check the path and its permissions"
@@ -70,7 +69,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
         _fail(_describe(error))
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(130)
     sys.exit(status or 0)
 
 

@@ -23,15 +23,13 @@ if TYPE_CHECKING:
     import pyarrow
 
 REMAKE = "delete it and run the step that makes it again"
-FLOAT_FORMAT = "%.6f"
 
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path for `path`; rename it to `path` on success, remove it on failure.
 
-    It has the name of `path`, in a `scratch_folder`, and gets the mode that the umask gives to new
-    files. OSError that names `path` when the disk is full.
+    It gets the mode that the umask gives to new files. OSError that names `path` on a full disk.
     """
     target = Path(path)
     with writing(target), scratch_folder(target) as folder:
@@ -49,8 +47,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def scratch_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder `.NAME.part` beside `target`, and remove it afterwards.
 
-    Every writer of a target uses the same name, so that the next one removes what a killed one has
-    left, and two must not write at the same time.
+    The next writer of a target removes what a killed one has left; one at a time may write.
     """
     folder = target.with_name(f".{target.name}.part")
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -91,9 +88,7 @@ def read_text(path: str | os.PathLike[str]) -> str:
 def write_csv(path: str | os.PathLike[str], frame: pandas.DataFrame) -> None:
     """Write a data frame as CSV (no index, floats with six decimals, line feeds), atomically."""
     with atomic_path(path) as temporary:
-        frame.to_csv(
-            temporary, index=False, float_format=FLOAT_FORMAT, lineterminator="\n", encoding="utf-8"
-        )
+        frame.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
 
 
 def read_csv(path: str | os.PathLike[str], **options: Any) -> pandas.DataFrame:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import describe
 from scripts.first.provenance import records
@@ -114,15 +115,12 @@ class Lineage:
         """Problems of what a record was made from, less those that follow from another one."""
         for source, digest in record.sources.items():
             name = self.inside(source)
-            if name is None:
-                found = described(records.ROOT / source)  # a bundled checkpoint
-            elif name not in self.owner:
+            if name is not None and name not in self.owner:
                 yield "missing", name, f"no record describes it; {record.path} was made from it"
-                continue
-            else:
-                found = None if self.owner[name].problems else self.hashes[name]
-            if isinstance(found, dict) and found["sha256"] != digest:
-                yield "stale", record.path, f"made from another version of {source}"
+            elif name is None or not self.owner[name].problems:
+                found = described(ROOT / source) if name is None else self.hashes[name]
+                if isinstance(found, dict) and found["sha256"] != digest:
+                    yield "stale", record.path, f"made from another version of {source}"
 
 
 def described(path: Path) -> dict | str | None:

@@ -1,8 +1,7 @@
 """Signals that ask a long job to save its state: SIGTERM also ends it, SIGUSR1 does not.
 
-Slurm sends SIGTERM to a job that is preempted, cancelled or out of time, some seconds before it
-kills it, or earlier with `sbatch --signal=TERM@seconds`. Under Slurm SIGUSR1 ends the job's inner
-snakemake: send SIGTERM there.
+Slurm sends SIGTERM some seconds before it kills a job, or earlier with `--signal=TERM@seconds`.
+Under Slurm SIGUSR1 ends the job's inner snakemake: send SIGTERM there.
 """
 
 import signal
