@@ -58,7 +58,7 @@ def open_state(folder: str | Path, facts: dict) -> Path:
 
 
 def remove_state(folder: str | Path) -> None:
-    """Remove a finished job's state, whatever its facts, and folders left empty up to ROOT.
+    """Remove a finished job's state, whatever its facts, and the folders that it leaves empty.
 
     Nothing else is removed, whatever folder the user named.
     """
@@ -66,7 +66,7 @@ def remove_state(folder: str | Path) -> None:
         if re.fullmatch("[0-9a-f]{16}", place.name):
             shutil.rmtree(place, ignore_errors=True)
             for above in place.parents:
-                if ROOT in above.parts:
+                if ROOT in above.parts or above.is_relative_to(folder):
                     with contextlib.suppress(OSError):  # not empty: another job's state
                         above.rmdir()
 
