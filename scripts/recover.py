@@ -37,9 +37,9 @@ def refuse_controllers() -> None:
     """UserError where `snakemake` is active in this folder; jobs on a cluster (--mode) aside."""
     for process in psutil.process_iter(["cmdline", "cwd"]):
         words = process.info["cmdline"] or []
-        if process.info["cwd"] == os.getcwd() and "--mode" not in words:
-            if "snakemake" in [Path(word).name for word in words[:3]]:
-                raise UserError(f"a run is active: process {process.pid}: interrupt it first")
+        named = "--mode" not in words and "snakemake" in [Path(word).name for word in words[:3]]
+        if named and process.info["cwd"] == os.getcwd():
+            raise UserError(f"a run is active: process {process.pid}: interrupt it first")
 
 
 def jobs_here() -> list[str]:

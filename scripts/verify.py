@@ -1,17 +1,16 @@
 """Verify finished results, from the tables down to the data, by their records.
 
-Every file is hashed and compared with its record, every record with what it was made from and with
-the code of this checkout. Neither Snakemake nor its memory of the run is needed: results that
-somebody else computed can be verified. Exit status: 0 sound, 1 not, 2 for a mistake in the call.
+Every file is compared with its record, every record with what it was made from and with the code of
+this checkout. No Snakemake is needed. Exit status: 0 sound, 1 not, 2 for a mistake in the call.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from scripts.first import cli
 from scripts.first.errors import UserError, run_cli
 from scripts.first.provenance.lineage import ARTIFACTS, Lineage, Problem, Record
 from scripts.first.provenance.records import RESULTS, command
@@ -19,8 +18,7 @@ from scripts.first.provenance.records import RESULTS, command
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Verify a folder; see --help."""
-    summary = "Verify finished results, from the tables down to the data, by their records."
-    parser = argparse.ArgumentParser(prog="python -m scripts.verify", description=summary)
+    parser = cli.parser("scripts.verify", __doc__)
     parser.add_argument("folder", type=Path, help="results of one scale, such as results/tiny")
     parser.add_argument(
         "files", nargs="*", metavar="FILE", help="show what these rest on (default: all artifacts)"
@@ -29,28 +27,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--without-weights", action="store_true", help="accept that weights and stores are missing"
     )
     options = parser.parse_args(argv)
-    if not options.folder.is_dir():
-        raise UserError(f"no results: {options.folder}: name a folder such as {RESULTS}/tiny")
     lineage = Lineage(options.folder, options.without_weights)
     show(f"{options.folder}: {len(lineage.records)} records, {len(lineage.owner)} files")
     if lineage.unseen:
         show(f"not here, and not checked: {len(lineage.unseen)} files of models or stores")
-    absent, touched, problems = [], [], []
-    for file in options.files:
-        touched += explain(lineage, Path(file))
-    if not options.files:
+    if options.files:
+        behind = [record for file in options.files for record in explain(lineage, Path(file))]
+        absent, problems = [], []
+    else:
+        behind, problems = [*lineage.records.values()], list(overview(lineage))
         absent = [name for name in ARTIFACTS if name not in lineage.present]
-        touched, problems = [*lineage.records.values()], list(overview(lineage))
         unknown = [name for name in lineage.present if name not in lineage.owner]
         show_list("files without a record", unknown)
-    problems = sorted({*problems, *(p for record in touched for p in record.problems)})
+    problems = sorted({*problems, *(p for record in behind for p in record.problems)})
     show_list("problems", [": ".join(problem) for problem in problems])
     wrong = {file for kind, file, _ in problems if kind != "unreadable"}
     again = {lineage.owner[file].path if file in lineage.owner else file for file in wrong}
     if again:
-        names = (f"{RESULTS}/{lineage.scale}/{name}" for name in sorted(again))
-        words = f"{command(lineage.scale)} {' '.join(names)}"
-        show(f"to make these, and what rests on them, again where they were made: {words}")
+        names = " ".join(f"{RESULTS}/{lineage.scale}/{name}" for name in sorted(again))
+        show(f"to make these, and what rests on them, again: {command(lineage.scale)} {names}")
     if problems:
         show("NOT SOUND")
     elif absent:
@@ -77,10 +72,8 @@ def overview(lineage: Lineage) -> Iterator[Problem]:
 
 def explain(lineage: Lineage, file: Path) -> list[Record]:
     """Print what a file rests on, as a tree down to the data; return the records."""
-    top = lineage.folder.absolute()
-    name = file.as_posix()
-    if file.absolute().is_relative_to(top):
-        name = file.absolute().relative_to(top).as_posix()
+    top, whole = lineage.folder.absolute(), file.absolute()
+    name = (whole.relative_to(top) if whole.is_relative_to(top) else file).as_posix()
     if name not in lineage.owner:
         raise UserError(f"no record of {name}: {lineage.folder}: name a file of these results")
     tree(lineage, name, "  ", set())
@@ -106,13 +99,14 @@ def tree(lineage: Lineage, name: str, indent: str, seen: set[str]) -> None:
 
 def verdict(behind: list[Record]) -> str:
     """`sound`, or the number of problems of each kind; and of records of each stage."""
-    kinds = Counter(kind for record in behind for kind, _, _ in record.problems)
-    stages = Counter(record.path.split("/")[0] for record in behind[1:])
-    found, below = (
-        ", ".join(f"{count} {word}" for word, count in sorted(counter.items()))
-        for counter in (kinds, stages)
-    )
-    return f"{found or 'sound'}; rests on {below or 'nothing'}"
+    kinds = counts(kind for record in behind for kind, _, _ in record.problems)
+    stages = counts(record.path.split("/")[0] for record in behind[1:])
+    return f"{kinds or 'sound'}; rests on {stages or 'nothing'}"
+
+
+def counts(words: Iterable[str]) -> str:
+    """`2 altered, 1 missing`."""
+    return ", ".join(f"{count} {word}" for word, count in sorted(Counter(words).items()))
 
 
 def show_list(what: str, lines: list[str]) -> None:

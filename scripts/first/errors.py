@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterator
 
 USER_ERROR_STATUS = 2
-INTERRUPTED_STATUS = 130
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
 MAKE_ROOM = "free some space there, or have the limit raised, and run the same command again"
+CHECK_PATH = "check the path and its permissions"
 
 
 class UserError(Exception):
@@ -69,7 +69,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
         _fail(_describe(error))
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
-        sys.exit(INTERRUPTED_STATUS)
+        sys.exit(130)
     sys.exit(status or 0)
 
 
@@ -86,6 +86,5 @@ def _fail(message: str) -> None:
 
 def _describe(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
-    advice = [MAKE_ROOM] if error.errno in FULL else []
-    named = [str(error.filename)] if error.filename is not None else []
-    return ": ".join([reason, *named, *advice])
+    advice = MAKE_ROOM if error.errno in FULL else CHECK_PATH
+    return reason if error.filename is None else f"{reason}: {error.filename}: {advice}"

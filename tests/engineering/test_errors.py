@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import MAKE_ROOM, UserError, positive, run_cli, whole, writing
+from scripts.first.errors import (
+    CHECK_PATH,
+    MAKE_ROOM,
+    UserError,
+    positive,
+    run_cli,
+    whole,
+    writing,
+)
 
 
 def outcome(main, monkeypatch, capsys):
@@ -39,8 +47,10 @@ def test_arguments_and_status_pass_through(status, monkeypatch, capsys):
     ("error", "line"),
     [
         (UserError("no such corpus:\n  csqa2: use csqa"), "error: no such corpus: csqa2: use csqa"),
-        (FileNotFoundError(errno.ENOENT, "No such file", "a.json"), "error: No such file: a.json"),
-        (PermissionError(errno.EACCES, "Permission denied", "b"), "error: Permission denied: b"),
+        (
+            PermissionError(errno.EACCES, "Permission denied", "b"),
+            f"error: Permission denied: b: {CHECK_PATH}",
+        ),
         (
             OSError(errno.ENOSPC, "No space left on device", "c"),
             f"error: No space left on device: c: {MAKE_ROOM}",

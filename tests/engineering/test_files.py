@@ -80,12 +80,6 @@ def test_files_have_the_mode_of_the_umask(tmp_path, umask, table):
     assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o666 & ~umask}
 
 
-def test_a_file_in_the_place_of_the_folder(tmp_path):
-    (tmp_path / "a").write_text("")
-    with pytest.raises(UserError, match="cannot make the folder"):
-        files.write_text(tmp_path / "a" / "b.txt", "x")
-
-
 def test_json_keeps_order_and_floats_and_ends_in_a_newline(tmp_path):
     path = tmp_path / "x.json"
     content = {"b": 0.1 + 0.2, "a": ["ü", None]}
@@ -103,7 +97,7 @@ def test_json_refuses_nan_and_infinity(tmp_path, number):
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b'{"ece": NaN}'])
+@pytest.mark.parametrize("content", [b"", b'{"a": 1', b"\xff\xfe", b"[" * 200_000])
 def test_broken_json_is_one_line(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=r"\A[^\n]*x\.json[^\n]*\Z"):
@@ -126,7 +120,7 @@ def test_csv_is_written_with_six_decimals(tmp_path):
     described = {"bytes": 26, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
     assert files.describe_files(tmp_path, ["x.csv"]) == {"x.csv": described}
     path.write_text("")
-    with pytest.raises(UserError, match="not a readable CSV"):
+    with pytest.raises(UserError, match="damaged CSV file"):
         files.read_csv(path)
 
 

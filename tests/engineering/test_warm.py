@@ -133,6 +133,13 @@ def test_signals_reach_one_job_of_two(served, number):
     assert ended(sleeper)  # with its caller
 
 
+def test_a_signal_for_a_job_that_has_just_ended():
+    code = "import os, signal, subprocess, scripts.first.runtime.launch as launch"
+    code += "\njob = subprocess.Popen(['true'])\njob.wait()\n"
+    code += "launch.forward_signals(os.kill, job.pid)\nsignal.raise_signal(signal.SIGINT)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_a_killed_job_is_a_failure(served):
     caller, job = start(served)
     os.kill(job, signal.SIGKILL)

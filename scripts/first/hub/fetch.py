@@ -7,16 +7,16 @@ works with HF_HUB_OFFLINE=1.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from scripts.first.errors import UserError
 from scripts.first.files import describe_files, read_json, write_json
-from scripts.first.hub.messages import one_line_errors, page
-from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
+from scripts.first.hub.mirror import VARIABLES, compare_checksums, given_mirror, mirrored
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 # No file type that can hold a pickle. Nothing here generates text, so generation_config.json is
@@ -28,6 +28,7 @@ FILES = {
     ),
     "dataset": ("README.md", "*.parquet", "*.json", "*.jsonl", "*.csv"),
 }
+ADDRESS_QUERY = r"\?[^\s'\")]*=[^\s'\"):]*"
 NEEDED = {"safetensors": {WEIGHTS, INDEX}, "config.json": {"config.json"}}
 NEEDED |= {"tokenizer": {"tokenizer.model", "tokenizer.json"}}
 
@@ -40,12 +41,12 @@ def fetch(kind: str, repo: str, revision: str | None) -> tuple[Path, dict]:
     """
     what = f"{kind} {repo} at {revision}"
     if not re.fullmatch("[0-9a-f]{40}", revision or ""):
-        commits = f"{page(kind, repo)}/commits/main"
+        commits = f"{_page(kind, repo)}/commits/main"
         raise UserError(f"revision is not pinned: {what}: use the 40 digits of a commit: {commits}")
     from huggingface_hub import snapshot_download, try_to_load_from_cache
 
     place = {"repo_id": repo, "repo_type": kind, "revision": revision}
-    with one_line_errors(kind, repo, revision):
+    with _one_line_errors(kind, repo, revision):
         info = _repository_info(place)
         names = _wanted(kind, what, info["files"])
         found = [try_to_load_from_cache(filename=name, **place) for name in names]
@@ -59,6 +60,41 @@ def fetch(kind: str, repo: str, revision: str | None) -> tuple[Path, dict]:
             advice = "removed from the cache: run the same command again where there is network"
             raise UserError(f"file differs from the Hub's hash: {what}: {name}: {advice}")
     return folder, {**info, "files": files}
+
+
+def _page(kind: str, repo: str) -> str:
+    return f"https://huggingface.co/{'' if kind == 'model' else kind + 's/'}{repo}"
+
+
+@contextlib.contextmanager
+def _one_line_errors(kind: str, repo: str, revision: str) -> Iterator[None]:
+    """Turn errors of the Hub and the network into UserError, without credentials."""
+    import httpx2
+    from huggingface_hub import errors, get_token
+    from huggingface_hub.utils import logging
+
+    logging.set_verbosity_error()  # its warnings hold signed addresses
+    try:
+        yield
+    except (httpx2.HTTPError, errors.HFValidationError, OSError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # of the disk
+            raise
+        while isinstance(error, errors.LocalEntryNotFoundError) and error.__cause__:
+            error = error.__cause__
+        what, advice = "error of the Hub", "run it again, and check HF_TOKEN if it persists"
+        if isinstance(error, errors.GatedRepoError):
+            what = "gated"
+            advice = f"accept its licence on {_page(kind, repo)} and set HF_TOKEN to a read token"
+        elif isinstance(error, errors.RepositoryNotFoundError | errors.RevisionNotFoundError):
+            what = "not found on the Hub"
+            advice = "correct `repo` and `revision`, or set HF_TOKEN if the repository is private"
+        elif isinstance(error, errors.OfflineModeIsEnabled | httpx2.TransportError):
+            what = "not in the cache, and no connection to the Hub"
+            advice = f"run this rule once with network access, or set {VARIABLES[kind]}"
+        # Addresses of stored files are signed; a server may return the token that it was sent.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(" .:")
+        reason = re.sub(ADDRESS_QUERY, "", reason).replace(get_token() or "\0", "***")
+        raise UserError(f"{what}: {kind} {repo} at {revision}: {reason}: {advice}") from None
 
 
 def _repository_info(place: dict) -> dict:
@@ -105,8 +141,7 @@ def _wanted(kind: str, what: str, names: Iterable[str]) -> list[str]:
 def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None = None) -> dict:
     """The record of a model from the Hub, or from a mirror if one is given.
 
-    It holds no path: `scripts.first.hub.locations` finds the files when they are used. Raises
-    UserError if the model is not available, incomplete, or has no safetensors.
+    Raises UserError if the model is not available, incomplete, or has no safetensors.
     """
     if folder := given_mirror("model", mirror):
         root = mirrored("model", folder, repo)
@@ -119,8 +154,27 @@ def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None
         record = {"kind": "hub", "repo": repo, "revision": revision, "commit": revision, **facts}
     if INDEX in record["files"]:
         shards = {*read_json(root / INDEX).get("weight_map", {}).values()}
-        if missing := sorted(shards - {*record["files"]}):
-            raise UserError(
-                f"no {missing[0]}: model {repo}: {INDEX} names it: use a complete model"
-            )
+        for name in sorted(shards - {*record["files"]}):
+            raise UserError(f"no {name}: model {repo}: {INDEX} names it: use a complete model")
     return record
+
+
+def locate(folder: str | Path, record: dict) -> Path:
+    """Folder of the files named by `record`, which was read from `folder`. Sends no request.
+
+    Raises UserError if they are no longer in the Hub cache or the mirror.
+    """
+    folder, names, kind = Path(folder), list(record["files"]), record.get("kind")
+    if kind not in ("hub", "mirror") or all((folder / name).is_file() for name in names):
+        return folder
+    if kind == "mirror":
+        return mirrored("model", given_mirror("model"), record["repo"])
+    from huggingface_hub import constants, errors, snapshot_download
+
+    place = {"repo_id": record["repo"], "revision": record["commit"]}
+    try:
+        return Path(snapshot_download(**place, allow_patterns=names, local_files_only=True))
+    except errors.LocalEntryNotFoundError:
+        where = f"{constants.HF_HUB_CACHE}: model {record['repo']} at {record['commit']}"
+        advice = f"set HF_HOME to the cache that has it, or delete {folder} and run its rule again"
+        raise UserError(f"no longer in the Hub cache {where}: {advice}") from None

@@ -10,10 +10,11 @@ import re
 from pathlib import Path
 
 from scripts.first.errors import UserError
+from scripts.first.files import read_text
 
 VARIABLES = {"dataset": "FIRST_DATA_MIRROR", "model": "FIRST_MODEL_MIRROR"}
 CHECKSUMS = "SHA256SUMS"
-CHECKSUM_LINE = re.compile(r"\\?(?P<digest>[0-9A-Fa-f]{64}) [ *](\./)?(?P<name>.+)")
+CHECKSUM_LINE = re.compile(r"(?m)^([0-9A-Fa-f]{64}) [ *](?:\./)?(.+?)\r?$")
 
 
 def given_mirror(kind: str, option: str | os.PathLike[str] | None = None) -> Path | None:
@@ -38,12 +39,8 @@ def compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
     Raises UserError naming the first file that differs. Files that are not listed are accepted.
     """
     sums = folder / CHECKSUMS
-    text = sums.read_bytes().decode("utf-8", "replace") if sums.is_file() else ""
-    listed = {}
-    for number, line in enumerate(filter(str.strip, text.splitlines()), start=1):
-        if (match := CHECKSUM_LINE.fullmatch(line)) is None:
-            raise UserError(f"not a line of sha256sum: {sums}, line {number}: make the file again")
-        listed[match["name"]] = match["digest"].lower()
+    text = read_text(sums) if sums.is_file() else ""
+    listed = {name: digest.lower() for digest, name in CHECKSUM_LINE.findall(text)}
     for name, digest in files.items():
         if listed.get(f"{repo}/{name}", digest) != digest:
             raise UserError(f"checksum differs from {sums}: {repo}/{name}: fetch the file again")

@@ -16,7 +16,7 @@ from pathlib import Path
 from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
-from scripts.first.hub.locations import locate
+from scripts.first.hub.fetch import locate
 
 SHIPPED = ROOT / "config" / "architectures"
 

@@ -40,6 +40,7 @@ HELP = {"help", "description", "metavar", "epilog", "prog", "note"}  # keywords,
 IGNORED = {"kind", "ctx", "type_comment", "type_params", "returns", "annotation", "simple"}
 # In a reduced text: a text assigned to a local variable, and a name of this repository.
 WORDS, REFERENCE = "\0(\\w+)\1([^\2]*)\2", "\3([^\3]+)\3"
+OURS = re.compile(rf"{PACKAGE}(\.|$)").match  # a dotted name of this repository
 DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
@@ -56,24 +57,19 @@ def third_party(stage: str) -> set[str]:
 
 def _reached(entry: str) -> Iterator[str]:
     """Texts of all statements that can run, with the numbers of those that they refer to."""
-    start, numbers = module(entry), {}
-    queue = [s for name in ENTRIES for s in start.names.get(name, ())]
-    if not queue:
-        raise LookupError(f"{entry} has none of {ENTRIES}")
+    queue = [s for name in ENTRIES for s in module(entry).names.get(name, ())]
     # An import runs what stands between the definitions of a module.
     between = (s for imported in _imported(entry, SERVICE) for s in imported.between)
     queue += sorted(between, key=lambda s: s.reduced[0])
-
-    def number(statement: Statement) -> str:
-        if statement not in numbers:
-            numbers[statement] = len(numbers)
-            queue.append(statement)
-        return str(numbers[statement])
-
+    numbers: dict[Statement, int] = {}
     for statement in queue:  # it grows
         text, references = statement.reduced
+        groups = [_definitions(path) for path in references]
+        new = dict.fromkeys(s for group in groups for s in group if s not in numbers)
+        numbers |= {s: number for number, s in enumerate(new, start=len(numbers))}
+        queue += new
         if text:
-            yield f"{text} {[[*map(number, _definitions(path))] for path in references]}"
+            yield f"{text} {[[numbers[s] for s in group] for group in groups]}"
 
 
 def _definitions(path: str) -> list[Statement]:
@@ -107,15 +103,11 @@ def _is_service(name: str) -> bool:
     return name.removeprefix("scripts.first.").split(".")[0] in SERVICE
 
 
-def _is_ours(path: str) -> bool:
-    return path.split(".")[0] == PACKAGE
-
-
 @cache
 def module(name: str) -> Module | None:
     """A module of this repository, parsed once in a process; None for any other name."""
     base = ROOT.joinpath(*name.split("."))
-    paths = (base.with_suffix(".py"), base / "__init__.py") if _is_ours(name) else ()
+    paths = (base.with_suffix(".py"), base / "__init__.py") if OURS(name) else ()
     return next((Module(name, ast.parse(p.read_bytes())) for p in paths if p.is_file()), None)
 
 
@@ -158,7 +150,7 @@ class Module:
             return list(dict.fromkeys(self.imports.get(node.id, own)))
         if isinstance(node, ast.Attribute):
             bases = self.paths(node.value)
-            if all(module(base) or not _is_ours(base) for base in bases):
+            if all(module(base) or not OURS(base) for base in bases):
                 return [f"{base}.{node.attr}" for base in bases]
         return []
 
@@ -189,7 +181,7 @@ class Statement:
         if _is_guard(node):
             return self._write(node.orelse) if node.orelse else ""
         if paths := self.module.paths(node):
-            return "".join(f"\3{path}\3" if _is_ours(path) else path for path in paths)
+            return "".join(f"\3{path}\3" if OURS(path) else path for path in paths)
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
             self._loaded.add(node.id)
         if isinstance(node, ast.ClassDef):

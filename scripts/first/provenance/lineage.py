@@ -5,14 +5,13 @@ Needs the folder alone: no Snakemake, no configuration, no path of another machi
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from scripts.first import ROOT
 from scripts.first.errors import UserError
-from scripts.first.files import describe_files
+from scripts.first.files import describe
 from scripts.first.provenance import records
 from scripts.first.provenance.fingerprint import STAGES, fingerprint
 
@@ -26,21 +25,17 @@ ARTIFACTS = (
 Problem = tuple[str, str, str]  # kind, file, reason
 
 
-@dataclass
 class Record:
-    """One record below the folder of a scale; `content` is {} where it cannot be read."""
+    """One record below the folder of a scale; `content` is {} where it cannot be read.
 
-    path: str
-    content: dict = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
+    files: {path: {bytes, sha256}}. sources: {path below results/: sha256}.
+    """
 
-    def __post_init__(self):
-        """files: {path: what the record says of it}. sources: {path below results/: sha256}."""
-        folder, made_by = Path(self.path).parent, self.content.get("provenance")
-        files = self.content.get("files", {})
-        self.files = {(folder / name).as_posix(): said for name, said in files.items()}
-        self.sources = self.content.get("made_from", {})
-        made_by = made_by if isinstance(made_by, dict) else {}
+    def __init__(self, path: str, content: dict, problems: Iterable[Problem] = ()):
+        self.path, self.content, self.problems = path, content, list(problems)
+        folder, made_by = Path(path).parent, content.get("provenance", {})
+        self.files = {(folder / n).as_posix(): f for n, f in content.get("files", {}).items()}
+        self.sources = content.get("made_from", {})
         self.made_by = str(made_by.get("stage")), str(made_by.get("code"))
 
 
@@ -57,19 +52,19 @@ class Lineage:
         names = (path.relative_to(self.folder).as_posix() for path in paths)
         self.present = sorted(name for name in names if "/." not in f"/{name}")  # no job's state
         self.records = {n: self._read(n) for n in self.present if records.is_record(n)}
-        places = [record.content.get("place") for record in self.records.values()]
-        scales = Counter(str(place).partition("/")[0] for place in places if place)
-        if not (scales and any(records.place(f"/{records.RESULTS}/x/{n}") for n in self.records)):
+        places = [(str(r.content.get("place")), f"/{r.path}") for r in self.records.values()]
+        scales = [place.removesuffix(path) for place, path in places if place.endswith(path)]
+        if not scales:
             raise UserError(f"no results: {folder}: name the folder of one scale, as results/tiny")
-        top, name = self.folder.absolute().parts[-2:]
-        self.scale = name if top == records.RESULTS else max(scales, key=scales.get)
+        self.scale = max(scales, key=scales.count)
         self.owner = {file: r for r in self.records.values() for file in (r.path, *r.files)}
         with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
             paths = [self.folder / name for name in self.owner]
             self.hashes = dict(zip(self.owner, pool.map(described, paths), strict=True))
         self.unseen: list[str] = []  # not here, and no problem
+        whole = [record for record in self.records.values() if record.content]
         for find in (self._of_files, self._of_sources):
-            for record in self.records.values():
+            for record in whole:
                 record.problems += find(record)
 
     def inside(self, source: str) -> str | None:
@@ -91,14 +86,12 @@ class Lineage:
         try:
             return Record(name, records.unsealed(self.folder / name))
         except UserError as error:
-            kind = "unreadable" if str(error).startswith("cannot read") else "altered"
-            reason = str(error) if kind == "unreadable" else "the record is not whole"
-            return Record(name, problems=[(kind, name, reason)])
+            if str(error).startswith("cannot read"):
+                return Record(name, {}, [("unreadable", name, str(error))])
+            return Record(name, {}, [("altered", name, "the record is not whole")])
 
     def _of_files(self, record: Record) -> Iterator[Problem]:
         """Problems of a record's place, files and code."""
-        if not record.content:
-            return
         own = record.content.get("place")
         if own not in (None, f"{self.scale}/{record.path}"):
             yield "misplaced", record.path, f"it belongs to {own}"
@@ -122,20 +115,17 @@ class Lineage:
         """Problems of what a record was made from, less those that follow from another one."""
         for source, digest in record.sources.items():
             name = self.inside(source)
-            if name is None:
-                found = described(records.ROOT / source)  # a bundled checkpoint
-            elif name not in self.owner:
+            if name is not None and name not in self.owner:
                 yield "missing", name, f"no record describes it; {record.path} was made from it"
-                continue
-            else:
-                found = None if self.owner[name].problems else self.hashes[name]
-            if isinstance(found, dict) and found["sha256"] != digest:
-                yield "stale", record.path, f"made from another version of {source}"
+            elif name is None or not self.owner[name].problems:
+                found = described(ROOT / source) if name is None else self.hashes[name]
+                if isinstance(found, dict) and found["sha256"] != digest:
+                    yield "stale", record.path, f"made from another version of {source}"
 
 
 def described(path: Path) -> dict | str | None:
     """{bytes, sha256} of a file; None for no file; the system's message for an unreadable one."""
     try:
-        return describe_files(path.parent, [path.name])[path.name] if path.is_file() else None
+        return describe(path) if path.is_file() else None
     except (OSError, UserError) as error:
         return str(error)

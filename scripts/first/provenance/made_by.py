@@ -1,7 +1,6 @@
 """What made a result: the code's fingerprint and the versions of the packages that it uses.
 
-Neither time, host, user nor path, so that two runs of one commit write equal bytes; those facts are
-in the job's log. No other packages either: a job's own conda environment has fewer of them.
+Nothing else, so that two runs of one commit, and in a job's own environment, write equal bytes.
 """
 
 from __future__ import annotations

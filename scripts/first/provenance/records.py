@@ -12,6 +12,7 @@ from the tables down to the data.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import re
@@ -20,11 +21,12 @@ from pathlib import Path
 
 from scripts.first import ROOT
 from scripts.first.errors import UserError
-from scripts.first.files import describe_files, read_text, sha256_file, write_text
+from scripts.first.files import describe, describe_files, read_text, sha256_file, write_text
 
 NAMES = ("record.json", "report.json", "manifest.json", "selected.json", "metrics.json")
 SUFFIX = ".record.json"  # table1.record.json describes table1.csv and the other table1.* files
 RESULTS = "results"
+DICTS = ("files", "made_from", "provenance")
 UNFINISHED = "it was never finished, or its record was deleted"
 STAGES = "data|models|teacher|knowledge|temperature|student|evaluation|tables|figures|claims"
 # Cells of Table 1 and pairs of models are records without files.
@@ -52,13 +54,9 @@ def write(
 
     A record of files that lie elsewhere (on the hub) has `files` in its content.
     """
-    path = Path(path)
-    record = {
-        **content,
-        "files": content.get("files") or describe_files(path.parent, sorted(set(files))),
-        "made_from": {name: sha256_file(source) for name, source in _named(made_from).items()},
-        "place": place(path),
-    }
+    described = content.get("files") or describe_files(Path(path).parent, sorted(set(files)))
+    sources = {name: sha256_file(source) for name, source in _named(made_from).items()}
+    record = {**content, "files": described, "made_from": sources, "place": place(path)}
     write_text(path, sealed(record))
 
 
@@ -73,36 +71,29 @@ def read(path: str | Path) -> dict:
     record = unsealed(path)
     own, here = record.pop("place", None), place(path)
     if own and here and own != here:
-        raise UserError(f"misplaced record: {path}: it belongs to {own}: {_again(Path(path))}")
+        raise UserError(f"misplaced record: {path}: it belongs to {own}: {_again(path)}")
     return record
 
 
 def unsealed(path: str | Path) -> dict:
     """A record without its seal, wherever it stands; UserError where it is missing or altered."""
-    path = Path(path)
-    if not path.is_file():
+    if not Path(path).is_file():
         raise UserError(f"no record: {path}: {UNFINISHED}: {_again(path)}")
     text = read_text(path)
-    try:
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
         record = json.loads(text)
         del record["seal"]
-        whole = sealed(record) == text
-        whole &= all(isinstance(record.get(key, {}), dict) for key in ("files", "made_from"))
-    except (ValueError, KeyError, TypeError, RecursionError):
-        whole = False
-    if not whole:
-        raise UserError(f"altered or incomplete record: {path}: wrong seal: {_again(path)}")
-    return record
+        if sealed(record) == text and all(isinstance(record.get(key, {}), dict) for key in DICTS):
+            return record
+    raise UserError(f"altered or incomplete record: {path}: wrong seal: {_again(path)}")
 
 
 def verified(path: str | Path) -> Path:
     """The path of a file that its record describes; UserError where it is missing or altered.
 
-    A file outside of results/ without a record is the user's own, and accepted as it is.
+    Outside of results/ a file without a record is the user's own, and accepted as it is.
     """
     path = Path(path)
-    if not path.is_file():
-        raise UserError(f"file not found: {path}: run the step that makes it first")
     if record := record_beside(path):
         check(path, read(record).get("files", {}).get(path.name), record)
     elif place(path):
@@ -119,13 +110,15 @@ def record_beside(path: str | Path) -> Path | None:
 
 def check(path: Path, expected: object, record: Path) -> None:
     """UserError unless a file has the size and hash that a record expects (None: names no such)."""
-    if expected is None or not path.is_file():
-        reason = "unknown file" if expected is None else "missing file"
-    elif expected == describe_files(path.parent, [path.name])[path.name]:
-        return
+    if expected is None:
+        reason = "unknown"
+    elif not path.is_file():
+        reason = "missing"
+    elif describe(path) != expected:
+        reason = "altered"
     else:
-        reason = "altered file"
-    raise UserError(f"{reason}: {path}: {record} does not describe it as it is: {_again(record)}")
+        return
+    raise UserError(f"{reason} file: {path}: not as {record} describes it: {_again(record)}")
 
 
 def command(scale: str) -> str:
@@ -135,12 +128,11 @@ def command(scale: str) -> str:
     return f"snakemake -c2{own} --config scale={scale} -R"
 
 
-def _again(path: Path) -> str:
+def _again(path: str | Path) -> str:
     """What to do: Snakemake takes a file that exists for finished, unless it is forced."""
     if here := place(path):
         return f"make it again: {command(here.split('/')[0])} {path}"
-    what = path.parent if path.name in NAMES else path
-    return f"delete {what} and run the step that makes it again"
+    return f"delete {path} and run the step that makes it again"
 
 
 def _named(sources: Iterable[str | Path]) -> dict[str, Path]:

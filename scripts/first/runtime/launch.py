@@ -6,11 +6,11 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 from scripts.first.errors import run_cli
 
 SOCKET = "FIRST_WARM_SOCKET"
-FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def launch(module: str, main) -> None:
@@ -36,9 +36,19 @@ def delegate(module: str) -> int | None:
             pid = int(answers.readline())
         except (OSError, ValueError):  # no server, or one of another Python
             return None
-        for number in FORWARDED:
-            signal.signal(number, lambda number, frame: os.kill(pid, number))
+        forward_signals(os.kill, pid)
         with contextlib.suppress(ConnectionError, ValueError):
             return int(answers.readline())
     print(f"error: killed: {module}: process {pid}: run it again", file=sys.stderr)
     return 1
+
+
+def forward_signals(send: Callable[[int, int], None], pid: int) -> None:
+    """From now on pass signals that end a program to another one by `os.kill` or `os.killpg`."""
+
+    def forward(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            send(pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)

@@ -7,7 +7,6 @@ are ended, and Snakemake's lock is released.
 import contextlib
 import fcntl
 import os
-import signal
 import subprocess
 import sys
 import uuid
@@ -17,7 +16,7 @@ from typing import IO
 import psutil
 
 from scripts.first.errors import UserError, run_cli
-from scripts.first.runtime.launch import FORWARDED
+from scripts.first.runtime.launch import forward_signals
 from scripts.first.runtime.warm import warm_server
 
 LOCK = Path(".snakemake/run.lock")  # locked by an active run; names one that did not finish
@@ -37,7 +36,9 @@ def main(options: list[str]) -> int:
         file.write(name)
         file.flush()
         with warm_server({**os.environ, NAME: name}) as environment:
-            status = run([*SNAKEMAKE, *options], environment)
+            child = subprocess.Popen([*SNAKEMAKE, *options], env=environment, process_group=0)
+            forward_signals(os.killpg, child.pid)
+            status = child.wait()
             end_processes(name)
         if status >= 0:  # Snakemake has released its lock
             file.truncate(0)
@@ -67,19 +68,6 @@ def end_processes(name: str) -> None:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.terminate()
         psutil.wait_procs(left, timeout=5)
-
-
-def run(command: list[str], environment: dict[str, str]) -> int:
-    """Status of a command in a process group of its own, to which signals are forwarded."""
-    child = subprocess.Popen(command, env=environment, process_group=0)
-
-    def forward(number: int, frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(child.pid, number)
-
-    for number in FORWARDED:
-        signal.signal(number, forward)
-    return child.wait()
 
 
 if __name__ == "__main__":

@@ -1,28 +1,22 @@
 """Signals that ask a long job to save its state: SIGTERM also ends it, SIGUSR1 does not.
 
-Slurm sends SIGTERM to a job that is preempted, cancelled or out of time, some seconds before it
-kills it, or earlier with `sbatch --signal=TERM@seconds`. Under Slurm SIGUSR1 ends the job's inner
-snakemake: send SIGTERM there.
+Slurm sends SIGTERM some seconds before it kills a job, or earlier with `--signal=TERM@seconds`.
+Under Slurm SIGUSR1 ends the job's inner snakemake: send SIGTERM there.
 """
 
 import signal
-import threading
 
 
 class StopRequest:
-    """Within the block, `stop` and `save` are what signals have asked for.
-
-    Both stay False outside the main thread, where Python handles no signals.
-    """
+    """Within the block, `stop` and `save` are what signals have asked for."""
 
     def __init__(self) -> None:
         self.stop = self.save = False
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGUSR1):
-                self._previous[number] = signal.signal(number, self._handle)
+        for number in (signal.SIGTERM, signal.SIGUSR1):
+            self._previous[number] = signal.signal(number, self._handle)
         return self
 
     def __exit__(self, *exception: object) -> None:

@@ -8,6 +8,7 @@ seal, a JSON file with its size and hash, stands beside it. Success removes the 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -18,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, read_json, sha256_file, write_json
+from scripts.first.files import atomic_path, describe, read_json, write_json
 
 ROOT = ".state"  # results/{scale}/.state/<stage>/...
 FACTS = "facts.json"
@@ -41,8 +42,7 @@ def seconds_between_parts() -> float:
 def open_state(folder: str | Path, facts: dict) -> Path:
     """The folder of this job's state, created if missing; facts must be plain JSON.
 
-    State of the same job with other facts is reported and kept. Raises UserError where the facts
-    in the folder were altered.
+    State of the same job with other facts is reported and kept.
     """
     text = json.dumps(facts, sort_keys=True, allow_nan=False)
     place = Path(folder) / hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -53,13 +53,7 @@ def open_state(folder: str | Path, facts: dict) -> Path:
                 f"it differs in {', '.join(differences(read_json(other), facts))}",
                 file=sys.stderr,
             )
-    if not (place / FACTS).is_file():
-        write_json(place / FACTS, facts)
-    elif read_json(place / FACTS) != json.loads(text):
-        raise UserError(
-            f"altered state: {place / FACTS}: it does not match its folder's name: "
-            f"delete {place} and run again"
-        )
+    write_json(place / FACTS, facts)
     return place
 
 
@@ -68,21 +62,13 @@ def remove_state(folder: str | Path) -> None:
 
     Nothing else is removed, whatever folder the user named.
     """
-    folder = Path(folder)
-    for place in [facts.parent for facts in folder.rglob(FACTS)]:
+    for place in [facts.parent for facts in Path(folder).rglob(FACTS)]:
         if re.fullmatch("[0-9a-f]{16}", place.name):
             shutil.rmtree(place, ignore_errors=True)
-            _remove_empty(place.parent, folder)
-
-
-def _remove_empty(path: Path, top: Path) -> None:
-    """Remove empty folders upwards to `top`, or to ROOT where that is further up."""
-    while ROOT in path.parts or path.is_relative_to(top):
-        try:
-            path.rmdir()
-        except OSError:  # not empty: another job's state
-            return
-        path = path.parent
+            for above in place.parents:
+                if ROOT in above.parts or above.is_relative_to(folder):
+                    with contextlib.suppress(OSError):  # not empty: another job's state
+                        above.rmdir()
 
 
 def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
@@ -90,19 +76,17 @@ def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
     _seal(path).unlink(missing_ok=True)
     with atomic_path(path) as temporary:
         save(temporary)
-    write_json(_seal(path), {**note, "bytes": path.stat().st_size, "sha256": sha256_file(path)})
+    write_json(_seal(path), note | describe(path))
 
 
 def read_seal(path: Path) -> dict | None:
     """The note of a complete, unaltered part; None, with a line on standard error, otherwise."""
     if not (_seal(path).is_file() and path.is_file()):
         return None
-    try:
+    with contextlib.suppress(UserError, TypeError):
         note = read_json(_seal(path))
-        if path.stat().st_size == note["bytes"] and sha256_file(path) == note["sha256"]:
+        if note | describe(path) == note:
             return note
-    except (UserError, KeyError, TypeError):
-        pass
     print(f"damaged state: {path}: not resumed from", file=sys.stderr)
     return None
 
