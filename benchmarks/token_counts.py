@@ -30,9 +30,8 @@ def counted(tables: dict, tokenizer, encoding: dict) -> dict:
     corpora: dict = {}
     for corpus, splits in tables.items():
         for split, rows in splits.items():
-            found = asdict(count(encoded_split(rows, split, tokenizer, encoding)))
-            found.pop("source")
-            corpora.setdefault(corpus, {})[split] = found
+            counts = count(encoded_split(rows, split, tokenizer, encoding))
+            corpora.setdefault(corpus, {})[split] = asdict(counts)
     return corpora
 
 

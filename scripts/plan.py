@@ -1,8 +1,4 @@
-"""What a scale costs before it runs: memory, disk, tokens, FLOPs and GPU-hours of every rule.
-
-`python -m scripts.plan --scale paper` prints the plan and flags each rule whose declared resources
-(config/scales) cannot hold it.
-"""
+"""What a scale costs before it runs: memory, disk, tokens, FLOPs and GPU-hours of every rule."""
 
 from __future__ import annotations
 
@@ -10,7 +6,7 @@ from pathlib import Path
 
 from scripts.first import cli
 from scripts.first.config.load import load, own_files
-from scripts.first.errors import UserError, run_cli
+from scripts.first.errors import UserError, positive, run_cli
 from scripts.first.files import write_json
 
 
@@ -20,13 +16,8 @@ def build_parser():
     add = options.add_argument
     add("--scale", default="paper", help="scale to plan")
     add("--configfile", type=Path, action="append", default=[], help="your own configuration file")
-    add("--gpu-memory-gb", type=float, help="of one GPU, in 1e9 bytes; default: the scale's")
-    add("--gpu-tflops", type=float, help="dense peak of one GPU; default: the scale's")
-    add("--utilisation", type=float, default=0.4, help="share of the peak that is reached")
-    add("--gpu-reserve", type=float, default=0.08, help="share of GPU memory that is kept free")
-    add("--disk-gb-per-s", type=float, default=1.0, help="reading, writing, hashing checkpoints")
-    add("--host-gb-per-s", type=float, default=20.0, help="host memory to one GPU, to offload")
-    add("--results", type=Path, default=Path("results"), help="what is there already")
+    add("--gpu-memory-gb", type=positive, help="of one GPU, in 1e9 bytes; default: the scale's")
+    add("--gpu-tflops", type=positive, help="dense peak of one GPU; default: the scale's")
     add("--json", type=Path, help="also write the plan to this file")
     add("--strict", action="store_true", help="fail where a rule is flagged")
     return options
@@ -40,22 +31,22 @@ def main(argv: list[str] | None = None) -> int:
         known = ", ".join(config["scales"])
         raise UserError(f"--scale {arguments.scale}: no such scale: one of {known}")
 
-    from scripts.first.plan.jobs import jobs_of
-    from scripts.first.plan.planning import Machine, make_plan
-    from scripts.first.plan.printing import print_plan
+    from scripts.first.plan.planning import make_plan, print_plan
+    from scripts.first.plan.scale import Scale
 
-    machine = Machine.of(config["scales"][arguments.scale], arguments)
+    settings = config["scales"][arguments.scale]
+    gpu = {"memory_gb": arguments.gpu_memory_gb, "tflops": arguments.gpu_tflops}
+    settings.setdefault("gpu", {}).update({name: value for name, value in gpu.items() if value})
     files = tuple(str(path.absolute()) for path in arguments.configfile)
-    jobs = jobs_of(arguments.scale, files)
-    plan = make_plan(config, arguments.scale, machine, arguments.results, jobs)
+    scale = Scale(arguments.scale, settings, config["methods"], files)
+    plan = make_plan(scale, scale.jobs())
     print_plan(plan)
     if arguments.json:
         write_json(arguments.json, plan)
     flagged = sorted({row["rule"] for row in plan["rows"] if row["flags"]})
     if arguments.strict and flagged:
         raise UserError(
-            f"scale {arguments.scale}: resources cannot hold {', '.join(flagged)}: raise them in "
-            "the scale's configuration"
+            f"scale {scale.name}: resources cannot hold {', '.join(flagged)}: raise them"
         )
     return 0
 

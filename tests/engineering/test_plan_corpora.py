@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import asdict
 
 import pytest
 from hypothesis import given, settings
@@ -15,6 +14,7 @@ from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
 from scripts.first.plan.corpora import SHIPPED, count, counts_of, encoded_split
+from scripts.first.plan.scale import Scale
 from scripts.first.provenance import records
 from tests import tiny_models as tiny
 from tests.science.test_tokenizer import LLAMA, SHARED, needs_llama
@@ -61,26 +61,24 @@ def test_shipped_counts_can_be_made_again():
 
 
 @pytest.fixture
-def prepared(tmp_path):
-    """Results of scale paper in which one split of CommonsenseQA is prepared."""
+def paper(tmp_path, monkeypatch):
+    """Scale paper in a folder without results."""
+    monkeypatch.chdir(tmp_path)
+    return Scale("paper", load(own_files())["scales"]["paper"], {})
+
+
+def test_prepared_data_are_counted_with_the_familys_tokenizer(paper):
     rows = tiny.choice_rows(12)
-    tiny.write_table(tmp_path / "paper/data/csqa/train.parquet", rows)
-    records.write(tmp_path / "paper/data/csqa/report.json", {}, ["train.parquet"])
-    return tmp_path, rows
+    tiny.write_table(paper.folder("data", "csqa", "train.parquet"), rows)
+    records.write(paper.folder("data", "csqa", "report.json"), {}, ["train.parquet"])
+    shutil.copytree(tiny.checkpoint(), paper.folder("models", "llama1-7b"))
+    found = counts_of(paper, "llama1", "csqa", "train")
+    assert found == count(encoded_split(rows, "train", tiny.tokenizer(), ENCODING))
+    assert "with the tokenizer of llama1-7b" in paper.sources["tokens of llama1"]
 
 
-def test_prepared_data_are_counted_with_the_familys_tokenizer(prepared):
-    results, rows = prepared
-    shutil.copytree(tiny.checkpoint(), results / "paper/models/llama1-7b")
-    config = load(own_files())["scales"]["paper"]
-    found = counts_of("paper", "llama1", "csqa", "train", config, results)
-    expected = count(encoded_split(rows, "train", tiny.tokenizer(), ENCODING))
-    assert asdict(found) == {**asdict(expected), "source": found.source}
-    assert "with the tokenizer of llama1-7b" in found.source
-
-
-def test_another_block_length_has_no_counts(tmp_path):
-    config = load(own_files())["scales"]["paper"]
-    config["encoding"]["block_length"] = 300
-    with pytest.raises(UserError, match="no token counts.*300.*prepare the data"):
-        counts_of("paper", "llama1", "csqa", "train", config, tmp_path)
+def test_another_block_length_has_no_counts(paper):
+    paper.settings["encoding"]["block_length"] = 300
+    advice = "no token counts.*300.*run snakemake -c2 .*/llama1-7b/record.json .*/csqa/report.json"
+    with pytest.raises(UserError, match=advice):
+        counts_of(paper, "llama1", "csqa", "train")

@@ -12,13 +12,14 @@ from scripts.first.models.batching import inference_batches
 from scripts.first.models.chunking import CACHED
 from scripts.first.models.encoding import encode_prompts
 from scripts.first.plan.architecture import SHIPPED, from_config
-from scripts.first.plan.hosts import pinned, training_host
 from scripts.first.plan.memory import (
     LOSS_COPIES,
     READING_COPIES,
     Batch,
     Training,
     kept_of_layer,
+    pinned,
+    training_host,
     training_memory,
 )
 from tests import tiny_models as tiny

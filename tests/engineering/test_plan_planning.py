@@ -5,37 +5,28 @@ from __future__ import annotations
 import copy
 import json
 import math
-from argparse import Namespace
 from functools import cache
-from pathlib import Path
 
 import pytest
 
 from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
-from scripts.first.plan.jobs import jobs_of
-from scripts.first.plan.planning import Machine, make_plan
-from scripts.first.plan.printing import print_plan
+from scripts.first.plan.planning import make_plan, print_plan
+from scripts.first.plan.scale import Scale
 from scripts.plan import main
 
-NOWHERE = Path("/nonexistent")
-DEFAULTS = {
-    "gpu_memory_gb": None,
-    "gpu_tflops": None,
-    "utilisation": 0.4,
-    "gpu_reserve": 0.08,
-    "disk_gb_per_s": 1.0,
-    "host_gb_per_s": 20.0,
-}
 
-
-def plan(scale: str, change=None, **options) -> dict:
+def plan(name: str, change=None, files=()) -> dict:
     """A plan in which nothing was fetched or prepared; `change` alters the scale's settings."""
     config = copy.deepcopy(whole_config())
     if change:
-        change(config["scales"][scale])
-    machine = Machine.of(config["scales"][scale], Namespace(**{**DEFAULTS, **options}))
-    return make_plan(config, scale, machine, NOWHERE, jobs_of(scale, ()))
+        change(config["scales"][name])
+    return make_plan(Scale(name, config["scales"][name], config["methods"]), jobs_of(name, files))
+
+
+@cache
+def jobs_of(name: str, files: tuple[str, ...]) -> set:
+    return Scale(name, {}, {}, files).jobs()
 
 
 @cache
@@ -45,8 +36,12 @@ def whole_config() -> dict:
 
 @pytest.fixture(autouse=True)
 def nothing_fetched(tmp_path, monkeypatch):
-    """An empty hub cache."""
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    """A folder without results."""
+    monkeypatch.chdir(tmp_path)
+
+
+def forty(settings: dict) -> None:
+    settings["gpu"]["memory_gb"] = 40
 
 
 def flags(found: dict) -> list[str]:
@@ -62,7 +57,7 @@ def test_every_scale_fits_what_it_declares(scale):
 
 
 def test_the_33b_does_not_fit_40_gb_gpus():
-    found = flags(plan("paper", gpu_memory_gb=40))
+    found = flags(plan("paper", forty))
     assert any(f.startswith("evaluation llama1 teacher: needs 65") for f in found)
     assert any(f.startswith("knowledge llama1 csqa: needs 6") for f in found)
     assert not any(" llama2 " in f for f in found)
@@ -87,7 +82,7 @@ def test_host_memory_and_time_are_flagged():
 
     found = flags(plan("paper", change))
     assert any(f.startswith("evaluation llama1 teacher: needs mem_mb 68558, ") for f in found)
-    assert any("teacher llama1 alpaca: needs" in f and "minutes, declared 20" in f for f in found)
+    assert any("teacher llama1 alpaca: needs runtime 1" in f and "declared 20" in f for f in found)
 
 
 def test_gpus_are_those_of_each_machine():
@@ -99,24 +94,26 @@ def test_gpus_are_those_of_each_machine():
     one, two = (
         next(r for r in plan("paper", c)["rows"] if r["rule"] == "teacher") for c in (None, change)
     )
-    same = ("gpus", "gpu_gb", "gpus_gb", "hours", "gpu_hours", "flags")
+    same = ("gpus", "gpu_gb", "all_gpus_gb", "hours", "gpu_hours", "flags")
     assert [two[name] for name in same] == [one[name] for name in same]
     assert two["host_gb"] < 0.7 * one["host_gb"]
 
 
-def test_shared_extraction_is_merged_by_one_job():
+def test_shared_extraction_is_merged_by_one_job(tmp_path):
     """The merge needs no GPU, and memory for the store that it writes."""
 
     def change(settings):
         settings["knowledge"]["jobs"] = 3
         settings["resources"]["knowledge"]["mem_mb"] = 1000
 
-    whole, shared = plan("paper"), plan("paper", change)
+    path = tmp_path / "jobs.yaml"
+    path.write_text("scales: {paper: {knowledge: {jobs: 3}}}")
+    whole, shared = plan("paper"), plan("paper", change, (str(path),))
     rows = {r["rule"]: r for p in (whole, shared) for r in p["rows"] if r["what"] == "alpaca"}
     one, part, merge = (rows["knowledge" + end] for end in ("", "_part", "_merge"))
     assert (one["jobs"], part["jobs"], merge["jobs"], merge["gpus"]) == (2, 6, 2, 0)
-    assert shared["totals"]["flops"] == whole["totals"]["flops"]
-    assert shared["totals"]["store_gb"] == whole["totals"]["store_gb"]
+    for name in ("flops", "store_gb", "tokens"):
+        assert shared["totals"][name] == pytest.approx(whole["totals"][name], rel=1e-12)
     assert one["host_gb"] == part["host_gb"] > merge["host_gb"] > one["store_gb"] / 2 + 1
     assert merge["flags"] == [f"needs mem_mb {math.ceil(merge['host_gb'] * 1e3)}, declared 1000"]
 
@@ -139,12 +136,12 @@ def test_numbers_of_one_row_by_hand():
 
 
 def test_the_table_has_a_line_for_every_row(capsys):
-    found = plan("paper", gpu_memory_gb=40)
+    found = plan("paper", forty)
     print_plan(found)
     printed = capsys.readouterr().out
     lines = [line.split()[:2] for line in printed.splitlines()]
     for row in found["rows"]:
-        assert [row["rule"], row["family"]] in lines
+        assert [row["rule"], row["family"] or row["what"]] in lines
     assert printed.count("\nFLAG ") == len(flags(found)) > 0
     assert "source of model llama1-33b: config/architectures/huggyllama--llama-30b.json" in printed
     assert "not the tokenizer of openllama-7b" in printed

@@ -1,4 +1,4 @@
-"""Operations against torch's own counter, sizes against written files, jobs by hand."""
+"""Operations against torch's own counter."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_operations_are_those_that_torch_counts(backward):
     encoded = tiny.encode(tiny.choice_rows(3))
     model, counts = from_config(SHAPE, "test"), count(encoded)
     if backward:
-        ours = work.training_flops(model, counts, 1, checkpointing=False)
+        ours = work.training_flops(model, counts, 1, recompute=False)
     else:
         ours = sum(work.forward_flops(model, counts))
     # torch counts the rotary embedding's small product of positions and frequencies too.

@@ -1,4 +1,4 @@
-"""Memory of one process that trains or reads a decoder: the formula that `check` measures.
+"""Memory of jobs: of the GPU of each process, measured by benchmarks.plan_memory, and of a host.
 
 All in bytes. Training keeps float32 weights, gradients and two AdamW moments (16 a parameter);
 torch's foreach AdamW makes one more float32 copy of the parameters while it steps. With bfloat16
@@ -10,9 +10,12 @@ scaled dot product attention without stored scores, SwiGLU.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from scripts.first.models.chunking import LOGITS
 from scripts.first.plan.architecture import Architecture
+from scripts.first.plan.corpora import Counts
 
 # Copies of float32 logits (N, V) at the loss, where a micro-batch has no more than one chunk of the
 # head: cross-entropy keeps a log-softmax and makes two gradients; Eq. 5 keeps the logits of its
@@ -21,20 +24,30 @@ LOSS_COPIES = {"labels": 3, "knowledge": 4, "knowledge tail_bucket": 6}
 # The same without gradients: a chunk; logits in both types while those of the batch before are
 # still there, and for validation a part of them in slices.
 READING_COPIES = {"extraction": 1, "evaluation": 2.5, "validation": 3.1}
-CHUNK = 2**26  # logits of one chunk of the head on a GPU (scripts.first.models.chunking)
+CHUNK = LOGITS["cuda"]
 COLUMNS = ("weights", "gradients", "optimizer", "activations", "logits")
+BYTES = {"float32": 4, "bfloat16": 2}
+
+# Host memory of one process with nothing loaded: Python and torch; with CUDA and NCCL beside them.
+PROCESS_CPU, PROCESS_GPU = 1.0e9, 3.5e9
+# Bytes a parameter, once a machine: the float32 checkpoint that is loaded and dealt out; what one
+# process gathers of a sharded model (float32, then bfloat16) to write it; AdamW's two moments,
+# which on a host are stepped over one parameter at a time; the resumable state.
+LOADING, GATHERING, MOMENTS, STATE = 4, 6, 8, 12
+# What reading a knowledge store takes, whatever its size: it is mapped into memory.
+STORE = 0.1e9
 
 
 @dataclass(frozen=True)
 class Memory:
     """Bytes of one process at its largest moment, named `moment`, by what they are."""
 
-    weights: float
-    gradients: float
-    optimizer: float
-    activations: float
-    logits: float
     moment: str
+    weights: float
+    gradients: float = 0.0
+    optimizer: float = 0.0
+    activations: float = 0.0
+    logits: float = 0.0
 
     @property
     def total(self) -> float:
@@ -49,11 +62,6 @@ class Batch:
     rows: int
     length: int
     positions: int
-
-    @property
-    def tokens(self) -> int:
-        """Padded tokens."""
-        return self.rows * self.length
 
 
 @dataclass(frozen=True)
@@ -72,11 +80,6 @@ class Training:
         """Whether FSDP2 wraps the model: with several processes, or to offload."""
         return self.processes > 1 or self.offload
 
-    @property
-    def compute(self) -> int:
-        """Bytes of a number in the layers."""
-        return 2 if self.dtype == "bfloat16" else 4
-
 
 def kept_of_layer(model: Architecture, batch: Batch, training: Training) -> float:
     """What autograd keeps of one layer from its forward to its backward pass.
@@ -84,23 +87,17 @@ def kept_of_layer(model: Architecture, batch: Batch, training: Training) -> floa
     A token's elements: residual in and between, both norms' inputs and outputs, q, k, v, the
     attention's output (with the log of its normaliser), gate, its SiLU, up, their product.
     """
-    h, q, k, i = model.hidden, model.queries, model.keys, model.intermediate
-    if model.heads != model.key_value_heads:
-        k = q  # a mask makes transformers repeat keys and values for all heads
+    h, q, i = model.hidden, model.queries, model.intermediate
+    # Where keys and values have fewer heads, a mask makes transformers repeat them for all.
+    projections = 4 * q + 4 * i
     scalars = 4 * (2 + model.heads)
-    if training.compute == 4:
-        token = 4 * (2 * h + 4 * h + 2 * q + 2 * k + 4 * i) + scalars
+    if training.dtype == "float32":
+        token = 4 * (6 * h + projections)
     elif training.sharded:  # a bfloat16 residual; each norm keeps a float32 copy of its input
-        token = 2 * (4 * h + h) + 4 * (2 * h) + 2 * (2 * q + 2 * k + 4 * i) + scalars
+        token = 2 * 5 * h + 4 * 2 * h + 2 * projections
     else:  # autocast: a float32 residual; each of the five projections casts its own input
-        token = 4 * (2 * h + 2 * h) + 2 * (5 * h) + 2 * (2 * q + 2 * k + 4 * i) + scalars
-    return batch.tokens * token
-
-
-def residual(model: Architecture, batch: Batch, training: Training) -> float:
-    """One hidden state: what a checkpointed layer keeps."""
-    width = 2 if training.compute == 2 and training.sharded else 4
-    return width * batch.tokens * model.hidden
+        token = 4 * 4 * h + 2 * 5 * h + 2 * projections
+    return batch.rows * batch.length * (token + scalars)
 
 
 def training_memory(
@@ -114,83 +111,100 @@ def training_memory(
     gradients of earlier micro-batches; root (sharded): the embeddings' gradients are reduced;
     step: the optimizer. With `offload`, weights, gradients and moments are in host memory.
     """
-    c, n = training.compute, training.processes
+    c, n, h = BYTES[training.dtype], training.processes, model.hidden
+    layer, root, head = model.layer_parameters, model.root_parameters, h * model.vocabulary
     shard = 0.0 if training.offload else 4 * model.parameters / n
-    layer, head = model.layer_parameters, model.head_parameters
-    weights, one_gradient, all_gradients = shard, 4.0 * layer, shard
-    head_gradient, root_gradient = 4.0 * head, 0.0
+    before = shard if training.micro_batches > 1 else 0.0
+    reduced = c if c == 4 else c + 4  # a gradient as computed and, for the reduction, in float32
+    weights, head_gradient, layer_gradients = shard, 4.0 * head, 0.0
     if training.sharded:
         # Gathered: this layer, the next and the buffer it comes in; embeddings and head all along.
-        weights += c * (3 * layer + model.root_parameters)
+        weights += c * (3 * layer + root)
         if training.offload:
             weights += 2 * 4 * layer / n  # their float32 shards on the way
-        # Unsharded gradients in the compute type, in float32 for the reduction, and its result.
-        one_gradient, head_gradient = (2 * (c + 4.0) + 4 / n) * layer, c * head
-        root_gradient = (c + 4.0) * model.root_parameters
-        if c == 4:
-            one_gradient, root_gradient = (8.0 + 4 / n) * layer, 4.0 * model.root_parameters
+        head_gradient, layer_gradients = c * head, (2 * reduced + 4 / n) * layer
     elif c == 2:
         weights += 2 * model.parameters  # autocast's cache
-    moments = 2 * shard
-    before = all_gradients if training.micro_batches > 1 else 0.0
 
+    tokens = batch.rows * batch.length
+    state = (c if training.sharded else 4) * tokens * h
     kept = kept_of_layer(model, batch, training)
-    state = residual(model, batch, training)
-    mask = 5 * batch.rows * batch.length**2  # bool, and as the attention adds it
-    if training.checkpointing:
-        held, working = model.layers * state + mask, kept
-    else:
-        held, working = model.layers * kept + mask, 0.0
-    held += 3 * state  # last norm
-    width = 4 if c == 4 else 2
-    gradients_of_layer = batch.tokens * width * 2 * model.intermediate
+    held, working = model.layers * kept, 0.0
+    if training.checkpointing:  # a layer keeps the hidden state alone, until it is run again
+        held, working = model.layers * state, kept
+    held += 5 * batch.rows * batch.length**2 + 3 * state  # mask, bool and as it is added; last norm
+    working += tokens * c * 2 * model.intermediate
     logits = 4.0 * batch.positions * model.vocabulary
     at_loss = LOSS_COPIES[training.loss] * logits
     if batch.positions * model.vocabulary > chunk:
         # The chunk, in bfloat16 and back too, and the head's gradient until autograd has taken it.
-        at_loss = (4.0 if c == 4 else 8.0) * chunk + (4.0 if c == 4 else 6.0) * head
-        logits = 0.0
-    moments_of = {
-        "head": (before + head_gradient if before else 0.0, held, at_loss),
-        "head weights": (before + head_gradient, held, logits),
-        "layer": (before + head_gradient + one_gradient, held + working + gradients_of_layer, 0.0),
-        "root": (all_gradients + root_gradient, state, 0.0),
-        "step": (all_gradients, 0.0, 0.0),
-    }
-    if not training.sharded:
-        # Without shards every gradient is added in place: at the end they are all there once.
-        moments_of["layer"] = (before + head_gradient, *moments_of["layer"][1:])
-        del moments_of["root"]
-    found = []
-    for moment, (gradients, activations, copies) in moments_of.items():
-        optimizer = moments + (shard if moment == "step" else 0.0)
-        if moment == "step":  # nothing is gathered or cached any more
-            found.append(Memory(shard, gradients, optimizer, 0.0, 0.0, moment))
-        else:
-            found.append(Memory(weights, gradients, optimizer, activations, copies, moment))
-    return max(found, key=lambda memory: memory.total)
+        at_loss, logits = (4 if c == 4 else 8) * chunk + reduced * head, 0.0
+
+    def at(moment: str, gradients: float, activations: float, logits: float = 0.0) -> Memory:
+        return Memory(moment, weights, gradients, 2 * shard, activations, logits)
+
+    after_head = before + head_gradient
+    moments = [
+        at("head", after_head if before else 0.0, held, at_loss),
+        at("head weights", after_head, held, logits),
+        at("layer", after_head + layer_gradients, held + working),
+        Memory("step", shard, shard, 3 * shard),  # nothing is gathered or cached any more
+    ]
+    if training.sharded:  # else every gradient is added in place
+        moments.append(at("root", shard + reduced * root, state))
+    return max(moments, key=lambda memory: memory.total)
 
 
 def reading_memory(
-    model: Architecture, batch: Batch, dtype: str, what: str, weights: float | None = None
+    model: Architecture, counts: Counts, max_tokens: int, dtype: str, what: str
 ) -> Memory:
-    """Memory of a forward pass without gradients: extraction, evaluation or validation.
-
-    weights: their bytes where they are not one copy in `dtype` (validation after training).
-    """
-    c = 2 if dtype == "bfloat16" else 4
-    h, i = model.hidden, model.intermediate
-    # In the feed-forward part: residual, its norm and output; SiLU, up and their product.
-    token = c * (3 * h + 3 * i)
-    activations = batch.tokens * token + 5 * batch.rows * batch.length**2
-    logits = batch.positions * model.vocabulary
+    """Memory of extraction, evaluation or validation, in a batch of a split's longest rows."""
+    c, rows = BYTES[dtype], min(counts.rows, max(1, max_tokens // counts.longest))
+    # Short rows crowd a batch with supervised positions, long rows with attention masks.
+    most = math.ceil(counts.density * max(max_tokens, counts.longest))
+    tokens, mask = rows * counts.longest, 5 * rows * counts.longest**2
+    logits = min(counts.positions, most) * model.vocabulary
     if what == "extraction":
         logits = min(logits, CHUNK) * (1 if c == 4 else 1.5)
     return Memory(
-        weights=c * model.parameters if weights is None else weights,
-        gradients=0.0,
-        optimizer=0.0,
-        activations=activations,
-        logits=4.0 * READING_COPIES[what] * logits,
         moment=what,
+        weights=c * model.parameters,
+        # In the feed-forward part: residual, its norm and output; SiLU, up and their product.
+        activations=tokens * c * 3 * (model.hidden + model.intermediate) + mask,
+        logits=4.0 * READING_COPIES[what] * logits,
     )
+
+
+def validating_weights(model: Architecture, training: Training) -> float:
+    """Bytes of weights on one GPU while a model that was just trained is validated."""
+    if not training.sharded:
+        return {"float32": 4, "bfloat16": 6}[training.dtype] * model.parameters
+    gathered = BYTES[training.dtype] * (3 * model.layer_parameters + model.root_parameters)
+    return gathered + (0 if training.offload else 4 * model.parameters / training.processes)
+
+
+def training_host(model: Architecture, training: Training, nodes: int, gpu: bool) -> float:
+    """Host memory of one machine's processes of a training job.
+
+    The largest of loading, gathering and writing the resumable state, over what is there all the
+    while: offloaded weights and gradients, which are pinned; their moments are gone when the
+    weights are gathered. Without a GPU `training_memory`, in host memory too, counts the rest.
+    """
+    processes = training.processes / nodes
+    if not gpu:
+        states = 2 + (8 + MOMENTS) * training.offload / nodes
+        return processes * PROCESS_CPU + states * model.parameters
+    base = processes * PROCESS_GPU
+    if training.offload:
+        held = 2 * processes * pinned(model, training.processes)
+        return base + held + max(MOMENTS / nodes, GATHERING) * model.parameters
+    return base + max(LOADING, GATHERING, STATE / nodes) * model.parameters
+
+
+def pinned(model: Architecture, processes: int) -> float:
+    """Pinned bytes of one process's shard of the float32 weights; of its gradients as many.
+
+    torch's allocator rounds every pinned tensor up to a power of two bytes.
+    """
+    tensors = [4 * math.ceil(n / processes) for n in model.tensors]
+    return sum(2.0 ** math.ceil(math.log2(size)) for size in tensors)

@@ -1,277 +1,245 @@
-"""The plan of a scale: a row for each kind of job, and what its declared resources cannot hold."""
+"""The plan of a scale: a row for each kind of job, flagged where its resources cannot hold it."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict
-from pathlib import Path
+from collections import defaultdict
+from dataclasses import replace
+
+from tabulate import tabulate
 
 from scripts.first.knowledge.store import store_bytes
-from scripts.first.plan import hosts, work
+from scripts.first.plan import memory, work
 from scripts.first.plan.architecture import Architecture, architecture_of
 from scripts.first.plan.corpora import Counts, counts_of
-from scripts.first.plan.jobs import Job, evaluations, students
-from scripts.first.plan.machine import GB, Machine
-from scripts.first.plan.memory import (
-    COLUMNS,
-    Batch,
-    Memory,
-    Training,
-    reading_memory,
-    training_memory,
-)
+from scripts.first.plan.scale import Job, Scale
+
+GB = 1e9
+RESERVE = 0.08  # share of GPU memory that is kept free
+SUMS = ("jobs", "tokens", "flops", "gpu_hours", "checkpoint_gb", "store_gb")  # of a row's jobs
+PEAKS = ("host_gb", "hours", "state_gb")
+NOTES = f"""\
+Memory and disk are in GB of 1e9 bytes; weights to gpu: one GPU (one process) at its largest moment,
+by content and all; hours: the longest job; tokens, flops, gpu_hours, checkpoint, store: all jobs of
+a row; state: what a training job keeps to resume, twice, until it ends. Data and artifacts, minutes
+on a CPU without a model, are left out. Assumed: {work.UTILISATION:.0%} of the peak,
+{RESERVE:.0%} of GPU memory kept free, disk {work.DISK / GB:g} GB/s, host to GPU
+{work.HOST / GB:g} GB/s, states saved every {work.DEFAULT_MINUTES:g} minutes."""
 
 
-class Scale:
-    """A scale's configuration with what its rows are made from."""
-
-    def __init__(self, config: dict, name: str, machine: Machine, results: Path):
-        self.config, self.name, self.machine, self.results = config, name, machine, results
-        self.settings = config["scales"][name]
-        self.width = 2 if self.settings["dtype"] == "bfloat16" else 4
-        self.sources: dict[str, str] = {}
-
-    def model(self, name: str) -> Architecture:
-        """A model's architecture; its source is noted."""
-        model = architecture_of(self.name, name, self.settings, self.results)
-        self.sources[f"model {name}"] = model.source
-        return model
-
-    def counts(self, family: str, corpus: str, split: str) -> Counts:
-        """Token counts; their source is noted."""
-        counts = counts_of(self.name, family, corpus, split, self.settings, self.results)
-        self.sources[f"tokens of {family}"] = counts.source
-        return counts
-
-    def declared(self, stage: str) -> dict:
-        """Resources of a stage; processes on each machine (`on_host`) and in all of one job.
-
-        What is declared holds for each machine; `gpu` as returned counts those of all.
-        """
-        found = {"nodes": 1, **self.settings["resources"][stage]}
-        nodes, gpus = found["nodes"], found["gpu"]
-        on_host = found.get("processes", max(1, gpus))
-        return {**found, "gpu": gpus * nodes, "on_host": on_host, "all": on_host * nodes}
-
-
-def make_plan(
-    config: dict, name: str, machine: Machine, results: Path, jobs: frozenset[Job]
-) -> dict:
-    """{scale, machine, rows, totals, sources}: everything that is printed; sizes in 1e9 bytes."""
-    scale = Scale(config, name, machine, results)
-    rows: list[dict] = []
-    for family, members in scale.settings["families"].items():
-        teacher, student = scale.model(members["teacher"]), scale.model(members["student"])
-        rows += [_base(scale, family, members[role]) for role in ("teacher", "student")]
-        for corpus in scale.settings["corpora"]:
-            rows.append(_trained(scale, "teacher", family, corpus, teacher, "labels", 1))
-            rows += _knowledge(scale, family, corpus, teacher)
-            rows.append(_temperature(scale, family, corpus, teacher))
-        for (corpus, objective), count in sorted(students(jobs, config["methods"], family).items()):
-            loss = "labels" if objective == "hard_labels" else "knowledge"
-            rows.append(_trained(scale, "student", family, corpus, student, loss, count))
-        found = evaluations(jobs, config["methods"], family)
-        for role, model in (("teacher", teacher), ("student", student)):
-            if found[role]:
-                rows.append(_evaluation(scale, family, role, model, found[role]))
-    kept = ("jobs", "tokens", "flops", "gpu_hours", "checkpoint_gb", "store_gb")
-    totals = {key: sum(row[key] for row in rows) for key in kept}
+def make_plan(scale: Scale, jobs: set[Job]) -> dict:
+    """{scale, gpu, rows, totals, sources}: everything that is printed; sizes in 1e9 bytes."""
+    found = defaultdict(list)
+    for rule, *folder in sorted(jobs):
+        if rule in ESTIMATES:
+            needs = ESTIMATES[rule](scale, *folder)
+            found[needs["family"], rule, needs["what"]].append(needs)
+    families, rules = ["", *scale.settings["families"]], list(ESTIMATES)
+    order = sorted(found, key=lambda key: (families.index(key[0]), rules.index(key[1]), key[2]))
+    rows = [_row(scale, key[1], found[key]) for key in order]
+    totals = {name: sum(row[name] for row in rows) for name in SUMS}
     totals["state_gb"] = max(row["state_gb"] for row in rows)
     return {
-        "scale": name,
-        "machine": asdict(machine),
+        "scale": scale.name,
+        "gpu": scale.gpu,
         "rows": rows,
         "totals": totals,
         "sources": scale.sources,
     }
 
 
-def _row(scale: Scale, stage: str, family: str, what: str, model: Architecture, **values) -> dict:
-    """One row with its flags; memory is a Memory, host in bytes, seconds of each job.
+def print_plan(plan: dict) -> None:
+    """Print every row, the flags, the totals and where the numbers come from."""
+    gpu = plan["gpu"]
+    print(f"scale {plan['scale']}: GPU of {gpu['memory_gb']:g} GB, {gpu['tflops']:g} TFLOPS")
+    print(NOTES)
+    table = [
+        {name.removesuffix("_gb"): row[name] or None for name in row if name != "flags"}
+        for row in [*plan["rows"], {"rule": "all", **plan["totals"]}]
+    ]
+    print(tabulate(table, headers="keys", floatfmt=".4g"))
+    flags = [(row, flag) for row in plan["rows"] for flag in row["flags"]]
+    for row, flag in flags:
+        print(f"FLAG {row['rule']} {row['family']} {row['what']}: {flag}")
+    for name, source in plan["sources"].items():
+        print(f"source of {name}: {source}")
+    print(f"{len(flags)} flags" if flags else "no flags: every rule fits what it declares")
 
-    `gpu` is given where a rule asks for other GPUs than its stage.
+
+def _row(scale: Scale, rule: str, jobs: list[dict]) -> dict:
+    """Jobs of one kind, with flags; GPU memory is that of the job which takes most."""
+    row = {"rule": rule, **max(jobs, key=lambda job: job["gpu_gb"])}
+    stage = row.pop("stage")
+    row |= {name: max(job[name] for job in jobs) for name in PEAKS}
+    row |= {name: sum(job[name] for job in jobs) for name in SUMS}
+    declared, limit = scale.declared(stage), scale.gpu["memory_gb"] * (1 - RESERVE)
+    flags = []
+    if row["gpus"] and row["gpu_gb"] > limit:
+        flags.append(f"needs {row['gpu_gb']:.1f} GB of each GPU, {limit:.1f} are usable")
+    if stage in ("teacher", "student") and row["gpus"] not in (0, declared["all"]):
+        flags.append(f"{row['gpus']} GPUs for {declared['all']} processes")
+    for name, need in (("mem_mb", row["host_gb"] * 1e3), ("runtime", row["hours"] * 60)):
+        if need > declared[name]:
+            flags.append(f"needs {name} {math.ceil(need)}, declared {declared[name]}")
+    return {**row, "flags": flags}
+
+
+def _needs(scale: Scale, place, model, host, process=None, seconds=0.0, **values) -> dict:
+    """What one job needs, of its host in bytes and of the Memory of each process.
+
+    place: (stage, family, what). Without a GPU a process has its memory on the host.
     """
-    declared, machine = scale.declared(stage), scale.machine
-    memory: Memory | None = values.pop("memory", None)
-    host, seconds = values.pop("host"), values.pop("seconds", [])
-    gpus = values.pop("gpu", declared["gpu"])
-    if memory is not None and not gpus:
-        host += declared["on_host"] * memory.total
-    row = {
-        "rule": stage,
-        "family": family,
-        "what": what,
+    declared = scale.declared(place[0])
+    gpus = declared["gpu"] if process else 0
+    process = process or memory.Memory("", 0.0)
+    if not gpus:
+        host += declared["on_host"] * process.total
+    return {
+        **dict(zip(("stage", "family", "what"), place, strict=True)),
         "parameters": model.parameters,
+        "jobs": 1,
         "gpus": gpus,
-        "moment": memory.moment if memory else "",
-        **{f"{c}_gb": getattr(memory, c) / GB if memory else 0.0 for c in COLUMNS},
-        "gpu_gb": memory.total / GB if memory else 0.0,
-        "gpus_gb": declared["all"] * memory.total / GB if memory else 0.0,
+        **{f"{name}_gb": getattr(process, name) / GB for name in memory.COLUMNS},
+        "gpu_gb": process.total / GB,
+        "all_gpus_gb": declared["all"] * process.total / GB,
         "host_gb": host / GB,
-        "checkpoint_gb": 0.0,
-        "state_gb": 0.0,
-        "store_gb": 0.0,
-        "tokens": 0,
-        "flops": 0.0,
+        **dict.fromkeys(("checkpoint_gb", "state_gb", "store_gb", "tokens", "flops"), 0),
         **values,
-        "hours": max(seconds, default=0.0) / 3600 if gpus else 0.0,
-        "gpu_hours": sum(seconds) / 3600 * gpus,
+        "hours": seconds / 3600 if gpus else 0.0,
+        "gpu_hours": seconds / 3600 * gpus,
     }
-    limit = machine.gpu_memory_gb * (1 - machine.gpu_reserve)
-    row["flags"] = []
-    if gpus and row["gpu_gb"] > limit:
-        row["flags"].append(f"needs {row['gpu_gb']:.1f} GB of each GPU, {limit:.1f} are usable")
-    if stage in ("teacher", "student") and gpus not in (0, declared["all"]):
-        row["flags"].append(f"{gpus} GPUs for {declared['all']} processes")
-    if host > declared["mem_mb"] * 1e6:
-        row["flags"].append(f"needs mem_mb {math.ceil(host / 1e6)}, declared {declared['mem_mb']}")
-    if row["hours"] * 60 > declared["runtime"]:
-        row["flags"].append(
-            f"needs {math.ceil(row['hours'] * 60)} minutes, declared {declared['runtime']}"
-        )
-    return row
 
 
-def _base(scale: Scale, family: str, name: str) -> dict:
-    model = scale.model(name)
-    host = hosts.PROCESS_CPU  # files are hashed and copied block by block
+def _base(scale: Scale, stage: str, name: str) -> dict:
+    """A base model: files are hashed and copied block by block."""
+    model = architecture_of(scale, name)
     disk = scale.width * model.parameters / GB
-    return _row(scale, "models", family, name, model, jobs=1, host=host, checkpoint_gb=disk)
+    return _needs(scale, (stage, "", name), model, memory.PROCESS_CPU, checkpoint_gb=disk)
 
 
-def _trained(scale: Scale, stage, family, corpus, model: Architecture, loss, count) -> dict:
-    """A row of rule teacher or student: training, then validation."""
+def _trained(scale: Scale, stage: str, family: str, corpus: str, method="", *_) -> dict:
+    """A teacher or student: training, then validation."""
+    model = architecture_of(scale, scale.settings["families"][family][stage])
     settings = dict(scale.settings[stage]["training"])
     settings |= settings.pop("per_corpus", {}).get(corpus, {})
-    declared = scale.declared(stage)
-    counts, held_out = (scale.counts(family, corpus, s) for s in ("train", "validation"))
+    declared, loss, entry = scale.declared(stage), "labels", scale.methods.get(method, {})
+    if entry.get("objective") == "knowledge":
+        side = entry.get("student_side", scale.settings["student"]["student_side"])
+        loss = "knowledge tail_bucket" if side == "tail_bucket" else "knowledge"
+    counts, held_out = (counts_of(scale, family, corpus, s) for s in ("train", "validation"))
     local = math.ceil(settings["batch_size"] / declared["all"])
     rows = min(settings.get("micro_batch_size") or local, local)
-    side = "knowledge tail_bucket"
-    tail = scale.settings["student"]["student_side"] == "tail_bucket" and loss == "knowledge"
-    training = Training(
+    training = memory.Training(
         scale.settings["dtype"],
         declared["all"],
         bool(settings.get("offload_optimizer")),
         bool(settings.get("gradient_checkpointing")),
         math.ceil(local / rows),
-        side if tail else loss,
+        loss,
     )
-    batch = Batch(rows, counts.longest, counts.positions_of(rows))
-    memory = training_memory(model, batch, training)
-    weights = hosts.validating_weights(model, training)
-    check = _reading(scale, model, held_out, "validation", weights)
-    memory = max(memory, check, key=lambda m: m.total)
+    batch = memory.Batch(rows, counts.longest, counts.positions_of(rows))
+    max_tokens, dtype = scale.settings["evaluation"]["max_tokens"], scale.settings["dtype"]
+    check = memory.reading_memory(model, held_out, max_tokens, dtype, "validation")
+    check = replace(check, weights=memory.validating_weights(model, training))
+    process = max(memory.training_memory(model, batch, training), check, key=lambda m: m.total)
+    host = memory.training_host(model, training, declared["nodes"], bool(declared["gpu"]))
+    if loss != "labels":
+        host += declared["on_host"] * memory.STORE
     steps = max(1, round(math.ceil(counts.rows / settings["batch_size"]) * settings["epochs"]))
     flops = work.training_flops(model, counts, settings["epochs"], training.checkpointing)
     validating = sum(work.forward_flops(model, held_out))
-    host = hosts.training_host(model, training, declared["nodes"], bool(declared["gpu"]))
-    if loss == "knowledge":
-        host += declared["on_host"] * hosts.STORE
-    files = 4 * scale.width * model.parameters  # read and hashed, written and hashed
-    moved, state = steps * hosts.moved_bytes(model, training), hosts.STATE * model.parameters
-    seconds = scale.machine.seconds(flops, declared["all"], moved_bytes=moved)
-    seconds += scale.machine.saving_seconds(seconds, state)
-    # The first process validates; the others wait for it, and their GPUs with them.
-    seconds += scale.machine.seconds(validating, disk_bytes=files)
-    return _row(
+    size = scale.width * model.parameters
+    seconds = work.training_seconds(model, training, flops, scale.gpu["tflops"], steps)
+    # The first process validates, and the others wait; files are read, written and hashed.
+    seconds += work.seconds(validating, scale.gpu["tflops"], 4 * size)
+    return _needs(
         scale,
-        stage,
-        family,
-        corpus if stage == "teacher" else f"{corpus}, {loss}",
+        (stage, family, corpus),
         model,
-        jobs=count,
-        memory=memory,
-        host=host,
-        checkpoint_gb=count * scale.width * model.parameters / GB,
-        state_gb=2 * state / GB,  # the old one stands until the new one does
-        tokens=round(count * counts.tokens * settings["epochs"]),
-        flops=count * (flops + validating),
-        seconds=[seconds] * count,
+        host,
+        process,
+        seconds,
+        checkpoint_gb=size / GB,
+        state_gb=2
+        * memory.STATE
+        * model.parameters
+        / GB,  # the old one stands until the new one does
+        tokens=round(counts.tokens * settings["epochs"]),
+        flops=flops + validating,
     )
 
 
-def _reading(scale: Scale, model, counts: Counts, what: str, weights=None) -> Memory:
-    """Memory of an inference batch of the longest rows."""
-    tokens = scale.settings["evaluation"]["max_tokens"]
-    rows = min(counts.rows, max(1, tokens // counts.longest))
-    # Short rows crowd a batch with supervised positions, long rows with attention masks.
-    positions = min(counts.positions, math.ceil(counts.density * max(tokens, counts.longest)))
-    batch = Batch(rows, counts.longest, positions)
-    return reading_memory(model, batch, scale.settings["dtype"], what, weights)
-
-
-def _store(scale: Scale, counts: Counts, vocabulary_size: int) -> int:
-    k = scale.settings["knowledge"]["stored_k"]
-    return store_bytes(counts.positions, counts.rows, k, vocabulary_size)
-
-
-def _knowledge(scale: Scale, family, corpus, model: Architecture) -> list[dict]:
-    """The extraction of both splits; where several jobs share one, those and their merge."""
-    parts = scale.settings["knowledge"].get("jobs", 1)
-    splits = [scale.counts(family, corpus, split) for split in ("train", "validation")]
-    memories = [_reading(scale, model, counts, "extraction") for counts in splits]
-    stores = [_store(scale, counts, model.vocabulary) for counts in splits]
-    flops = [sum(work.forward_flops(model, counts)) for counts in splits]
-    files = 2 * scale.width * model.parameters
-    host = hosts.reading_host(model, scale.width, bool(scale.declared("knowledge")["gpu"]))
-    extraction = _row(
+def _read(scale: Scale, place, model, splits: list[Counts], moment, parts=1, store=0) -> dict:
+    """Forward passes over splits, or one of some parts of them, and a store of what they give."""
+    width, flops = scale.width, sum(sum(work.forward_flops(model, c)) for c in splits) / parts
+    # Weights are read in host memory, then moved to the GPU.
+    on_gpu = memory.PROCESS_GPU + width * model.parameters
+    host = on_gpu if scale.declared(place[0])["gpu"] else memory.PROCESS_CPU
+    max_tokens, dtype = scale.settings["evaluation"]["max_tokens"], scale.settings["dtype"]
+    memories = [memory.reading_memory(model, c, max_tokens, dtype, moment) for c in splits]
+    return _needs(
         scale,
-        "knowledge",
-        family,
-        corpus,
+        place,
         model,
-        jobs=2 * parts,
-        memory=max(memories, key=lambda m: m.total),
-        host=host + hosts.STORE + max(stores),
-        store_gb=sum(stores) / GB,
-        tokens=sum(counts.tokens for counts in splits),
-        flops=sum(flops),
-        seconds=[scale.machine.seconds(f / parts, 1, files) for f in flops for _ in range(parts)],
+        host + (memory.STORE + store if store else 0.0),
+        max(memories, key=lambda found: found.total),
+        work.seconds(flops, scale.gpu["tflops"], 2 * width * model.parameters),
+        store_gb=store / parts / GB,
+        tokens=sum(counts.tokens for counts in splits) / parts,
+        flops=flops,
     )
-    if parts == 1:
-        return [extraction]
-    merge = {
-        "rule": "knowledge_merge",
-        "jobs": 2,
-        "gpu": 0,
-        "host": hosts.PROCESS_CPU + hosts.STORE + max(stores),
-    }
-    merged = _row(scale, "knowledge", family, corpus, model, **merge)
-    return [{**extraction, "rule": "knowledge_part"}, merged]
 
 
-def _temperature(scale: Scale, family, corpus, model: Architecture) -> dict:
-    counts = scale.counts(family, corpus, "validation")
-    stored_k = scale.settings["knowledge"]["stored_k"]
-    host = hosts.PROCESS_CPU + hosts.searching_host(counts.positions, stored_k)
-    return _row(scale, "temperature", family, corpus, model, jobs=1, host=host)
+def _knowledge(scale: Scale, stage: str, family: str, corpus: str, split: str, *part) -> dict:
+    """Extraction of a split, or of the part of it that one of several jobs has."""
+    model, counts, store = _store(scale, family, corpus, split)
+    parts = scale.settings["knowledge"]["jobs"] if part else 1
+    return _read(scale, (stage, family, corpus), model, [counts], "extraction", parts, store)
 
 
-def _evaluation(scale: Scale, family, role, model: Architecture, corpora) -> dict:
-    """A row of rule evaluation: each job tests one model on all benchmarks of its corpus.
+def _merge(scale: Scale, stage: str, family: str, corpus: str, split: str) -> dict:
+    """The parts of a split's store, joined; without a model."""
+    model, _, store = _store(scale, family, corpus, split)
+    host = memory.PROCESS_CPU + memory.STORE + store
+    return _needs(scale, (stage, family, corpus), model, host)
 
-    corpora: {corpus that a model was trained on, `none` for the untuned one: jobs}.
-    """
-    columns = [c for part in scale.settings["settings"].values() for c in part.items()]
-    tests = {name: scale.counts(family, name, "test") for name, _ in columns}
-    flops = {name: sum(work.forward_flops(model, counts)) for name, counts in tests.items()}
-    files = 2 * scale.width * model.parameters
-    jobs = []  # the benchmarks of each job
-    for corpus, number in corpora.items():
-        jobs += [{b for b, trained in columns if corpus in ("none", trained)}] * number
-    memories = [_reading(scale, model, tests[b], "evaluation") for b in set().union(*jobs)]
-    done = [sum(flops[b] for b in benchmarks) for benchmarks in jobs]
-    return _row(
-        scale,
-        "evaluation",
-        family,
-        role,
-        model,
-        jobs=len(jobs),
-        memory=max(memories, key=lambda m: m.total),
-        host=hosts.reading_host(model, scale.width, bool(scale.declared("evaluation")["gpu"])),
-        tokens=sum(tests[b].tokens for benchmarks in jobs for b in benchmarks),
-        flops=sum(done),
-        seconds=[scale.machine.seconds(f, 1, files) for f in done],
-    )
+
+def _store(scale: Scale, family: str, corpus: str, split: str) -> tuple[Architecture, Counts, int]:
+    """The teacher, its split, and bytes of the store of that."""
+    model = architecture_of(scale, scale.settings["families"][family]["teacher"])
+    counts, k = counts_of(scale, family, corpus, split), scale.settings["knowledge"]["stored_k"]
+    return model, counts, store_bytes(counts.positions, counts.rows, k, model.vocabulary)
+
+
+def _temperature(scale: Scale, stage: str, family: str, corpus: str) -> dict:
+    """The search of c in the store of the validation split."""
+    model, counts, _ = _store(scale, family, corpus, "validation")
+    k, stored_k = (scale.settings["knowledge"][name] for name in ("k", "stored_k"))
+    # All log-probabilities of the store, twice, and those of k tokens in float64, six times.
+    read = memory.STORE + counts.positions * (2 * 2 * stored_k + 8 * 6 * k)
+    return _needs(scale, (stage, family, corpus), model, memory.PROCESS_CPU + read)
+
+
+def _evaluation(scale: Scale, stage: str, family: str, corpus: str, method: str, *_) -> dict:
+    """One model on all benchmarks of its corpus; `none` is that of an untuned one, with all."""
+    entry = scale.methods[method]
+    role = "teacher" if "teacher" in (entry["objective"], entry.get("model")) else "student"
+    model = architecture_of(scale, scale.settings["families"][family][role])
+    columns = [column for part in scale.settings["settings"].values() for column in part.items()]
+    names = sorted({name for name, trained in columns if corpus in ("none", trained)})
+    tests = [counts_of(scale, family, name, "test") for name in names]
+    return _read(scale, (stage, family, role), model, tests, "evaluation")
+
+
+# By rule, in the order of the table.
+ESTIMATES = {
+    "base_model": _base,
+    "teacher": _trained,
+    "knowledge": _knowledge,
+    "knowledge_part": _knowledge,
+    "knowledge_merge": _merge,
+    "temperature": _temperature,
+    "student_labels": _trained,
+    "student_knowledge": _trained,
+    "evaluation": _evaluation,
+}

@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from scripts.first.plan.architecture import Architecture
 from scripts.first.plan.corpora import Counts
+from scripts.first.plan.memory import STATE, Training
+from scripts.first.runtime.state import DEFAULT_MINUTES
+
+UTILISATION = 0.4  # share of a GPU's dense peak that is reached
+DISK, HOST = 1e9, 20e9  # bytes/s: files read, written or hashed; host memory to one GPU
 
 
 def forward_flops(model: Architecture, counts: Counts) -> tuple[float, float]:
@@ -18,9 +23,27 @@ def forward_flops(model: Architecture, counts: Counts) -> tuple[float, float]:
     return 2.0 * matrices * counts.tokens + attention, 2.0 * h * model.vocabulary * counts.positions
 
 
-def training_flops(
-    model: Architecture, counts: Counts, epochs: float, checkpointing: bool
-) -> float:
+def training_flops(model: Architecture, counts: Counts, epochs: float, recompute: bool) -> float:
     """A backward pass costs two forward passes; checkpointing runs the layers forward once more."""
     layers, head = forward_flops(model, counts)
-    return epochs * ((4 if checkpointing else 3) * layers + 3 * head)
+    return epochs * ((4 if recompute else 3) * layers + 3 * head)
+
+
+def seconds(flops: float, peak: float, files: float = 0.0) -> float:
+    """Time of arithmetic at a peak in TFLOPS, and of so many bytes of files."""
+    return flops / (peak * 1e12 * UTILISATION) + files / DISK
+
+
+def training_seconds(
+    model: Architecture, training: Training, flops: float, peak: float, steps: int
+) -> float:
+    """Time of a training's arithmetic, of offloading, and of saving the state now and then.
+
+    A micro-batch brings the float32 weights twice (forward, backward) and takes the gradients back;
+    AdamW on the host reads and writes about ten float32 numbers a parameter. Each save writes and
+    hashes the state.
+    """
+    moved = (12 * training.micro_batches + 40) * model.parameters / training.processes
+    total = seconds(flops, training.processes * peak)
+    total += steps * moved / HOST if training.offload else 0.0
+    return total + int(total / (60 * DEFAULT_MINUTES)) * 2 * STATE * model.parameters / DISK

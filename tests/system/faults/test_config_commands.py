@@ -97,8 +97,8 @@ def test_a_scale_of_ones_own(small, tmp_path):
         assert "claims_files" in output(process)
         words = [sys.executable, "-m", "scripts.plan", *given, "--scale", name]
         process = subprocess.run(words, cwd=small, check=False, capture_output=True, text=True)
-        # The plan of a pretrained scale needs its tokenizer: it has read the scale by then.
-        assert f"error: no tokenizer yet: results/{name}/models/" in output(process)
+        # The plan needs the model that is pretrained here: it has read the scale by then.
+        assert f"scale {name}: run snakemake -c2 results/{name}/models/" in output(process)
     path = small / "config/scales/mine.yaml"
     path.unlink()
     refused(snakemake(small, *DRY, "--config", "scale=mine"), "unknown name 'mine'")
