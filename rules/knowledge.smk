@@ -83,7 +83,7 @@ use rule knowledge as knowledge_merge with:
         scale=one_of(SHARED),
     threads: 1
     resources:
-        **resources_of("knowledge"),
+        **resources_of("knowledge") | {"gpu": 0},  # it copies arrays
         slurm_extra=APPENDED,
     params:
         share=lambda w, output: ["--merge"]
