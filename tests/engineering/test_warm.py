@@ -134,9 +134,9 @@ def test_signals_reach_one_job_of_two(served, number):
 
 
 def test_a_signal_for_a_job_that_has_just_ended():
-    code = "import os, signal, subprocess, scripts.first.runtime.launch as launch"
+    code = "import os, signal, subprocess, scripts.first.runtime.signals as signals"
     code += "\njob = subprocess.Popen(['true'])\njob.wait()\n"
-    code += "launch.forward_signals(os.kill, job.pid)\nsignal.raise_signal(signal.SIGINT)"
+    code += "signals.forward_signals(os.kill, job.pid)\nsignal.raise_signal(signal.SIGINT)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 

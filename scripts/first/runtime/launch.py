@@ -3,12 +3,11 @@
 import contextlib
 import json
 import os
-import signal
 import socket
 import sys
-from collections.abc import Callable
 
 from scripts.first.errors import run_cli
+from scripts.first.runtime.signals import forward_signals
 
 SOCKET = "FIRST_WARM_SOCKET"
 
@@ -41,14 +40,3 @@ def delegate(module: str) -> int | None:
             return int(answers.readline())
     print(f"error: killed: {module}: process {pid}: run it again", file=sys.stderr)
     return 1
-
-
-def forward_signals(send: Callable[[int, int], None], pid: int) -> None:
-    """From now on pass signals that end a program to another one by `os.kill` or `os.killpg`."""
-
-    def forward(number: int, frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):  # it has just ended
-            send(pid, number)
-
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, forward)

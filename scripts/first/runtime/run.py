@@ -16,7 +16,7 @@ from typing import IO
 import psutil
 
 from scripts.first.errors import UserError, run_cli
-from scripts.first.runtime.launch import forward_signals
+from scripts.first.runtime.signals import forward_signals
 from scripts.first.runtime.warm import warm_server
 
 LOCK = Path(".snakemake/run.lock")  # locked by an active run; names one that did not finish

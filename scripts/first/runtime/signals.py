@@ -1,10 +1,13 @@
-"""Signals that ask a long job to save its state: SIGTERM also ends it, SIGUSR1 does not.
+"""Signals: passed on to a child, or asking a long job to save its state.
 
-Slurm sends SIGTERM some seconds before it kills a job, or earlier with `--signal=TERM@seconds`.
+SIGTERM also ends the job, SIGUSR1 does not. Slurm sends SIGTERM some seconds before it kills a job,
+or earlier with `--signal=TERM@seconds`.
 Under Slurm SIGUSR1 ends the job's inner snakemake: send SIGTERM there.
 """
 
+import contextlib
 import signal
+from collections.abc import Callable
 
 
 class StopRequest:
@@ -26,3 +29,14 @@ class StopRequest:
     def _handle(self, number: int, frame: object) -> None:
         self.save = True
         self.stop = self.stop or number == signal.SIGTERM
+
+
+def forward_signals(send: Callable[[int, int], None], pid: int) -> None:
+    """From now on pass signals that end a program to another one by `os.kill` or `os.killpg`."""
+
+    def forward(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):  # it has just ended
+            send(pid, number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, forward)
