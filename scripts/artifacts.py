@@ -10,42 +10,48 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from scripts.first.reporting.claims import claims
-from scripts.first.reporting.figures import figure2, figure3, figure5, figure6
-from scripts.first.reporting.tables import cells, data_report, table1, table2
 from scripts.first.runtime.launch import launch
 
-# name: (function, options); an option followed by + or * takes a list, by * may be left out
-COMMANDS = {
-    "cell": (
-        cells.run,
-        "metrics+ scale family method setting corpus benchmark selected* paper-table* output",
-    ),
-    "table1": (table1.run, "cells+ output-prefix"),
-    "show": (table1.show, "table1"),
-    "table2": (table2.run, "metrics+ benchmark questions first-questions* output-prefix"),
-    "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),
-    "figure3": (figure3.run, "ranks+ metrics+ benchmark output-prefix"),
-    "figure5": (figure5.run, "metrics+ benchmark methods+ output-prefix"),
-    "figure6": (
-        figure6.run,
-        "coarse+ refined+ selected+ families+ corpus student-metrics* student-c* output-prefix",
-    ),
-    "claims": (
-        claims.run,
-        "table1 figure2 figure3 metrics+ selected+ coarse+ refined+ families+ corpora+ "
-        "output-prefix",
-    ),
-    "data-report": (data_report.run, "reports+ records* families* corpora* output-prefix"),
-}
+
+def commands() -> dict:
+    """{name: (function, options)}; an option followed by + or * takes a list, by * may be left out.
+
+    Imported here: a served job does not need them in the process that asks for it.
+    """
+    from scripts.first.reporting.claims import claims
+    from scripts.first.reporting.figures import figure2, figure3, figure5, figure6
+    from scripts.first.reporting.tables import cells, data_report, table1, table2
+
+    return {
+        "cell": (
+            cells.run,
+            "metrics+ scale family method setting corpus benchmark selected* paper-table* output",
+        ),
+        "table1": (table1.run, "cells+ output-prefix"),
+        "show": (table1.show, "table1"),
+        "table2": (table2.run, "metrics+ benchmark questions first-questions* output-prefix"),
+        "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),
+        "figure3": (figure3.run, "ranks+ metrics+ benchmark output-prefix"),
+        "figure5": (figure5.run, "metrics+ benchmark methods+ output-prefix"),
+        "figure6": (
+            figure6.run,
+            "coarse+ refined+ selected+ families+ corpus student-metrics* student-c* output-prefix",
+        ),
+        "claims": (
+            claims.run,
+            "table1 figure2 figure3 metrics+ selected+ coarse+ refined+ families+ corpora+ "
+            "output-prefix",
+        ),
+        "data-report": (data_report.run, "reports+ records* families* corpora* output-prefix"),
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and make one artifact."""
     parser = argparse.ArgumentParser(prog="python -m scripts.artifacts", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
-    for command, (run, options) in COMMANDS.items():
-        subparser = commands.add_parser(command, help=run.__doc__, description=run.__doc__)
+    subparsers = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
+    for command, (run, options) in commands().items():
+        subparser = subparsers.add_parser(command, help=run.__doc__, description=run.__doc__)
         subparser.set_defaults(run=run)
         for option in options.split():
             many = option[-1] if option[-1] in "+*" else None

@@ -158,3 +158,11 @@ def test_a_server_ends_with_the_process_that_started_it(alone):
     runner.kill()
     assert ended(server.pid)
     assert call(alone | {SOCKET: str(socket)}, "exit", "3")[:2] == ("by itself", 3)
+
+
+def test_a_served_program_imports_nothing_heavy_itself():
+    programs = [p.stem for p in (ROOT / "scripts").glob("*.py") if "launch(" in p.read_text()]
+    assert len(programs) > 5
+    code = f"import sys, {', '.join(f'scripts.{name}' for name in programs)}\n"
+    code += "assert not {'numpy', 'pandas', 'torch'} & {*sys.modules}"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
