@@ -117,7 +117,7 @@ def flip(path):
     "name, damage, match",
     [
         (FILE, flip, "altered file: .*knowledge.safetensors"),
-        (FILE, lambda path: path.unlink(), "file not found: .*knowledge.safetensors"),
+        (FILE, lambda path: path.unlink(), "missing file: .*knowledge.safetensors"),
         (MANIFEST, lambda path: path.unlink(), "no record: .*manifest.json"),
         (MANIFEST, flip, "manifest.json: wrong seal"),
         (MANIFEST, lambda path: reseal(path, files={}), "knowledge.safetensors"),
