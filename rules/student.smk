@@ -79,12 +79,10 @@ rule student_knowledge:
         k=lambda w: scale_of(w)["knowledge"]["k"],
         student_side=lambda w: scale_of(w)["student"]["student_side"],
         ts_positions=lambda w: scale_of(w)["student"]["ts_positions"],
-        # Keys of the method: --objective, --recalibration with its --c (or --selected with a file),
-        # --delta or --ls-space; its own --student-side and --ts-positions take precedence.
-        method=lambda w, input: options(
-            **METHODS[w.method]
-            | ({"c": None, "selected": input.selected} if input.selected else {})
-        ),
+        # Keys of the method: --objective, --recalibration with its --c, --delta or --ls-space; its
+        # own --student-side and --ts-positions take precedence over the scale's.
+        method=lambda w: options(**{k: v for k, v in METHODS[w.method].items() if v != "selected"}),
+        selected=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--selected"),
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
@@ -95,8 +93,8 @@ rule student_knowledge:
             --model {params.base:q} \
             --train {input.train:q} --validation {input.validation:q} \
             --knowledge {params.knowledge:q} --pair {input.pair:q} --k {params.k} \
-            --student-side {params.student_side} --ts-positions {params.ts_positions} \
-            --method {wildcards.method} {params.method:q} \
+            --student-side {params.student_side:q} --ts-positions {params.ts_positions:q} \
+            --method {wildcards.method} {params.method:q} {params.selected:q} {input.selected:q} \
             {params.training:q} \
             --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
         """

@@ -10,11 +10,10 @@ import re
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import read_text
 
 VARIABLES = {"dataset": "FIRST_DATA_MIRROR", "model": "FIRST_MODEL_MIRROR"}
 CHECKSUMS = "SHA256SUMS"
-CHECKSUM_LINE = re.compile(r"(?m)^([0-9A-Fa-f]{64}) [ *](?:\./)?(.+?)\r?$")
+CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](?:\./)?(.+)")
 
 
 def given_mirror(kind: str, option: str | os.PathLike[str] | None = None) -> Path | None:
@@ -36,11 +35,16 @@ def mirrored(kind: str, mirror: Path | None, repo: str) -> Path:
 def compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
     """Compare {name: sha256} of folder/repo with the mirror's SHA256SUMS, if it has one.
 
-    Raises UserError naming the first file that differs. Files that are not listed are accepted.
+    Raises UserError naming the first file that differs, or the first line that is no checksum.
+    Files that are not listed are accepted.
     """
-    sums = folder / CHECKSUMS
-    text = read_text(sums) if sums.is_file() else ""
-    listed = {name: digest.lower() for digest, name in CHECKSUM_LINE.findall(text)}
+    sums, listed = folder / CHECKSUMS, {}
+    lines = sums.read_bytes().decode(errors="replace").splitlines() if sums.is_file() else ()
+    for number, line in enumerate(lines, 1):
+        if found := CHECKSUM_LINE.fullmatch(line):
+            listed[found[2]] = found[1].lower()
+        elif line.strip():
+            raise UserError(f"no checksum: {sums}, line {number}: make it again by sha256sum")
     for name, digest in files.items():
         if listed.get(f"{repo}/{name}", digest) != digest:
             raise UserError(f"checksum differs from {sums}: {repo}/{name}: fetch the file again")
