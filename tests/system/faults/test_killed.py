@@ -56,6 +56,7 @@ def test_killed_anywhere(tmp_path_factory, folder, seed):
         tried(f"{name}: {whom}", count, count, 0, "The last run did not finish: ...")
 
 
+@pytest.mark.slow
 def test_snakemake_alone_continues(tmp_path_factory, folder):
     """As in the README: one cell, killed while outputs appear, `--unlock`, the same command."""
     begin(folder)

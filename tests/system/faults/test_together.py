@@ -51,6 +51,7 @@ def test_two_runs(original, folder):
     tried("a second run, another scale, a bare snakemake", 3, 3, 0, second.log().strip())
 
 
+@pytest.mark.slow
 def test_a_clone_that_moves(original, folder):
     """Killed, moved while its jobs run, finished elsewhere; moved again, nothing to do."""
     run = Run(folder, TARGET)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 
+import pytest
 import yaml
 
 from tests.system.hub.conftest import OTHERS
@@ -64,6 +65,7 @@ def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset
     assert hub.seen[asked:] == []
 
 
+@pytest.mark.slow
 def test_where_fetch_rules_run(tmp_path):
     """Where snakemake runs, or in the partition that the configuration names.
 
