@@ -37,8 +37,7 @@ def parser() -> argparse.ArgumentParser:
     add = top.add_argument
     add("--dataset", required=True, choices=list(ORIGINS), help="which dataset to prepare")
     add("--output-dir", required=True, type=Path, metavar="DIR", help="folder to write to")
-    kinds = "hub: the Hugging Face Hub, or its mirror if one is given; mirror: a local folder in "
-    kinds += "Hub layout, never the Hub; world: generated questions"
+    kinds = "hub: the Hub, or --mirror if given; mirror: only --mirror; world: generated questions"
     add("--source-kind", required=True, choices=["hub", "mirror", "world"], help=kinds)
     add("--repo", metavar="OWNER/NAME", help="dataset repository (hub, mirror)")
     add("--name", metavar="CONFIG", help="configuration of the repository, e.g. main for OBQA")

@@ -41,7 +41,7 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
     log_probs = np.zeros(ids.shape)
     top = np.zeros((len(rows), RANKS))
     hit = np.zeros((len(rows), RANKS), dtype=bool)
-    for batch, logits in iterate_logits(model, encoded, tokenizer.eos_id, max_tokens, "questions"):
+    for batch, logits in iterate_logits(model, encoded, tokenizer.eos_id, max_tokens, what="tests"):
         length = rows_at_once(CACHED, logits.device.type, logits.shape[1])
         for part in spans(len(logits), length):
             chosen = batch.rows[part]

@@ -23,7 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.training.losses import CrossEntropy
 
     with process_group():
-        finetune("teacher", arguments, CrossEntropy(), "teacher", kind="teacher")
+        finetune("teacher", arguments, CrossEntropy(), what="teacher", kind="teacher")
     return 0
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from scripts.first.files import describe_files, write_text
+from scripts.first.files import describe_files, write_sealed
 from scripts.first.provenance import records
 
 
@@ -17,4 +17,4 @@ def reseal(path: str | Path, content: dict | None = None, rehash: bool = False, 
     content |= changes
     if rehash:
         content["files"] = describe_files(path.parent, list(content["files"]))
-    write_text(path, records.sealed({"made_from": {}, "place": records.place(path), **content}))
+    write_sealed(path, {"made_from": {}, "place": records.place(path), **content})

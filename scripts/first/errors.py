@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator
 USER_ERROR_STATUS = 2
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
 MAKE_ROOM = "free some space there, or have the limit raised, and run the same command again"
+PATH = (  # no such file, no folder, one in the way, a bad name, no permission
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS),
+)
 CHECK_PATH = "check the path and its permissions"
 
 
@@ -86,5 +90,17 @@ def _fail(message: str) -> None:
 
 def _describe(error: OSError) -> str:
     reason = error.strerror or str(error) or type(error).__name__
-    advice = MAKE_ROOM if error.errno in FULL else CHECK_PATH
-    return reason if error.filename is None else f"{reason}: {error.filename}: {advice}"
+    return reason if error.filename is None else f"{reason}: {error.filename}{advice(error.errno)}"
+
+
+def advice(number: int | None) -> str:
+    """`: ` and what to do about a system error; nothing where neither room nor path is at fault."""
+    if number in FULL:
+        return f": {MAKE_ROOM}"
+    return f": {CHECK_PATH}" if number in PATH else ""
+
+
+def few(names: list[str]) -> str:
+    """`a, b, c and 5 more`: the first three names and the number of the others."""
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scripts.first.errors import UserError, writing
+from scripts.first.errors import UserError, advice, writing
 
 if TYPE_CHECKING:
     import pandas
@@ -70,7 +70,23 @@ def write_json(path: str | os.PathLike[str], content: Any) -> None:
 
     Raises ValueError when a number is NaN or infinite.
     """
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, _json(content))
+
+
+def write_sealed(path: str | os.PathLike[str], content: dict) -> None:
+    """Write `content` as JSON with a last key, seal: the sha256 of the text without it."""
+    write_text(path, _sealed(content))
+
+
+def read_sealed(path: str | os.PathLike[str]) -> dict | None:
+    """Return the content of a sealed file, without the seal; None if a bit of it has changed."""
+    text = read_text(path)
+    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
+        content = json.loads(text)
+        del content["seal"]
+        if _sealed(content) == text:
+            return content
+    return None
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
@@ -151,5 +167,13 @@ def _reading(path: str | os.PathLike[str], kind: str, *damage: type[Exception]) 
     except (OSError, ValueError, RecursionError, *damage) as error:
         if number := getattr(error, "errno", None):
             reason = os.strerror(number)
-            raise UserError(f"cannot read: {path}: {reason}: check its permissions") from None
+            raise UserError(f"cannot read: {path}: {reason}{advice(number)}") from None
         raise UserError(f"damaged {kind} file: {path}: {error}: {REMAKE}") from None
+
+
+def _sealed(content: dict) -> str:
+    return _json({**content, "seal": hashlib.sha256(_json(content).encode()).hexdigest()})
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

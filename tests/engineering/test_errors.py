@@ -55,6 +55,7 @@ def test_arguments_and_status_pass_through(status, monkeypatch, capsys):
             OSError(errno.ENOSPC, "No space left on device", "c"),
             f"error: No space left on device: c: {MAKE_ROOM}",
         ),
+        (OSError(errno.EMFILE, "Too many open files", "d"), "error: Too many open files: d"),
         (OSError(), "error: OSError"),
     ],
 )

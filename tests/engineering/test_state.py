@@ -94,6 +94,26 @@ def test_a_damaged_part_is_reported_and_not_used(tmp_path, capsys, name, text):
     assert capsys.readouterr().err == f"damaged state: {tmp_path / 'a.bin'}: not resumed from\n"
 
 
+def test_every_bit_of_a_seal_counts(tmp_path):
+    """No note of another step is resumed from, and no damage ends in a traceback."""
+    path, seal = tmp_path / "a.bin", tmp_path / "a.json"
+    state.seal_part(path, write("one"), {"step": 31, "schedule": {"rate": 0.25}})
+    whole = seal.read_bytes()
+    for i in range(len(whole)):
+        seal.write_bytes(whole[:i] + bytes([whole[i] ^ 1 << i % 8]) + whole[i + 1 :])
+        assert state.read_seal(path) is None, i
+    seal.write_bytes(whole)
+    assert state.read_seal(path)["step"] == 31
+
+
+@pytest.mark.parametrize("text", ['{"k": 5', "[]", '{"k": "5"}'])
+def test_damaged_facts_of_another_job_are_reported(tmp_path, capsys, text):
+    place = state.open_state(tmp_path, FACTS)
+    (place / "facts.json").write_text(text)
+    assert state.open_state(tmp_path, {**FACTS, "k": 6}) != place
+    assert f"{place}: not resumed: its facts.json is damaged\n" in capsys.readouterr().err
+
+
 def test_remove_takes_all_facts_of_one_job_and_no_other_job(tmp_path):
     folder = tmp_path / "results/tiny/.state/knowledge/alder"
     other = state.open_state(folder / "boolq", FACTS)

@@ -170,14 +170,17 @@ def test_made_by_other_code(results, run, said):
 
 
 def test_records_of_another_place(results, run):
-    """A copied record; results may be kept under another name."""
+    """A copied record, and the results of one scale under another's name."""
     other = results / CELL.replace("distill", "finetune")
     other.parent.mkdir(parents=True)
     shutil.copy(results / CELL, other)
     status, text = run()
     assert status == 1 and "misplaced: " in text and f"it belongs to tiny/{CELL}" in text
     shutil.rmtree(other.parent)
-    assert run(folder=results.rename(results.parent.parent / "theirs"))[0] == 0
+    paper = results.rename(results.parent / "paper")
+    status, text = run(folder=paper)
+    assert status == 1 and f"misplaced: {CELL}: it belongs to tiny/{CELL}" in text
+    assert run(folder=paper.rename(paper.parent.parent / "theirs"))[0] == 0
 
 
 def test_files_without_a_record(results, run):

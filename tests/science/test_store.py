@@ -131,6 +131,12 @@ def test_damage_is_named(tmp_path, name, damage, match):
         KnowledgeStore.open(tmp_path / "s")
 
 
+def test_an_impossible_store_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="offsets"):
+        write(tmp_path / "s", {**make_arrays(), "offsets": np.arange(4)})
+    assert not (tmp_path / "s").exists()
+
+
 def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch):
     """An old manifest beside new arrays would vouch for the wrong knowledge."""
     folder = write(tmp_path / "s")

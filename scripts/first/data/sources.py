@@ -55,11 +55,11 @@ def from_repository(
     folder = given_mirror("dataset", mirror)
     if folder is None and use_hub:
         root, facts = fetch("dataset", repo, revision)
-        splits, files = _read(f"{dataset}: Hub dataset {repo} at {revision}", dataset, root, name)
+        splits, files = _read(dataset, root, name, what=f"{dataset}: {repo} at {revision}")
         identity = {"kind": "hub", "repo": repo, "name": name, "revision": revision}
         return Official(splits, {**identity, **facts, "files": files})
     root = mirrored("dataset", folder, repo)
-    splits, files = _read(f"{dataset}: {root}", dataset, root, name)
+    splits, files = _read(dataset, root, name, what=f"{dataset}: {root}")
     compare_checksums(folder, repo, files)
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
     identity |= {"files": files}
@@ -104,7 +104,7 @@ def rows_sha256(rows: Rows) -> str:
 
 
 def _read(
-    where: str, dataset: str, root: Path, name: str | None
+    dataset: str, root: Path, name: str | None, what: str
 ) -> tuple[dict[str, Rows], dict[str, str]]:
     """({split: rows}, {file: sha256}) of a folder in Hub layout; whatever it lists must be Parquet.
 
@@ -113,14 +113,12 @@ def _read(
     import datasets
     import pyarrow.parquet
 
-    with (
-        tempfile.TemporaryDirectory() as cache
-    ):  # a builder makes folders, though it builds nothing
+    with tempfile.TemporaryDirectory() as cache:  # the builder makes folders, but builds nothing
         try:
             builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
         except Exception as error:  # the loader's errors share no base class
             raise UserError(
-                f"cannot open the dataset: {where}, configuration {name}: {_reason(error)}: check "
+                f"cannot open the dataset: {what}, configuration {name}: {_reason(error)}: check "
                 "the repository and its configuration"
             ) from None
     columns, files = list(COLUMNS[dataset]), {}
@@ -133,7 +131,7 @@ def _read(
                     splits[split] += table.read(columns).to_pylist()
             except (pyarrow.ArrowException, OSError, ValueError) as error:
                 raise UserError(
-                    f"not a readable Parquet file: {where}, split {split}, file {file}: "
+                    f"not a readable Parquet file: {what}, split {split}, file {file}: "
                     f"{_reason(error)}: fetch it again"
                 ) from None
             files[file] = sha256_file(path)

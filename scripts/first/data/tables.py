@@ -102,12 +102,12 @@ def build(
 
 
 def _assert_no_leak(ids: dict[str, list[str]], rows: dict[str, list[Row]]) -> None:
-    splits.assert_disjoint(ids, "row")
+    splits.assert_disjoint(ids, what="row")
     if "test" in rows:
         # The same question under two ids is a leak too. (Repeated prompts are legal within a set.)
         seen = {row.prompt: None for row in rows["train"] + rows["validation"]}
         asked = {row.prompt: None for row in rows["test"]}
-        splits.assert_disjoint({"train or validation": seen, "test": asked}, "prompt")
+        splits.assert_disjoint({"train or validation": seen, "test": asked}, what="prompt")
 
 
 def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
@@ -119,5 +119,5 @@ def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
         for i, row in enumerate(rows):
             where = f"{dataset}, split {split}, row {i}"
             ids[where] = [text(row, "id", where)]
-    splits.assert_disjoint(ids, "id")
+    splits.assert_disjoint(ids, what="id")
     return len(ids)

@@ -129,7 +129,8 @@ def mapped(path: Path) -> Arrays:
 def write_store(
     folder: str | Path, arrays: Arrays, manifest: dict, made_from: Sequence[str | Path] = ()
 ) -> None:
-    """Write a store; the manifest, its record, comes last: a folder without one is unfinished."""
+    """Write a store, its manifest (a record) last; ValueError for arrays that cannot be one."""
+    check_arrays(arrays, manifest["vocabulary_size"])
     folder = Path(folder)
     (folder / MANIFEST).unlink(missing_ok=True)
     with atomic_path(folder / FILE) as temporary:
@@ -172,19 +173,17 @@ def _check_positions(arrays: Arrays, vocabulary_size: int) -> None:
     largest = int(ids.max())
     with np.errstate(over="ignore"):
         mass = (np.exp(log_probs).sum(axis=0) + np.exp(log_tail)).max()
-    wanted = {
-        f"id {largest} at or above V = {vocabulary_size}": largest < vocabulary_size,
-        "an id is repeated within a position": (ids[:, 1:] != ids[:, :-1]).all(),
-        "log-probabilities must be finite and at most 0": (
-            log_probs.max() <= 0 and log_probs.min() > -np.inf
-        ),
-        "log-probabilities must descend within a position": (log_probs[1:] <= log_probs[:-1]).all(),
-        "the tail's probability must be at most 1": log_tail.max() <= 0,
-        f"the probabilities of a position sum to {mass:.3f}": mass <= 1 + MASS_TOLERANCE,
-        f"rank of a next token neither below k nor {NO_RANK}": (
-            (gold_rank < len(log_probs)) | (gold_rank == NO_RANK)
-        ).all(),
-    }
-    for problem, good in wanted.items():
-        if not good:
-            raise ValueError(problem)
+    if largest >= vocabulary_size:
+        raise ValueError(f"id {largest} at or above V = {vocabulary_size}")
+    if (ids[:, 1:] == ids[:, :-1]).any():
+        raise ValueError("an id is repeated within a position")
+    if not (log_probs.max() <= 0 and log_probs.min() > -np.inf):
+        raise ValueError("log-probabilities must be finite and at most 0")
+    if (log_probs[1:] > log_probs[:-1]).any():
+        raise ValueError("log-probabilities must descend within a position")
+    if not log_tail.max() <= 0:  # NaN is not
+        raise ValueError("the tail's probability must be at most 1")
+    if not mass <= 1 + MASS_TOLERANCE:
+        raise ValueError(f"the probabilities of a position sum to {mass:.3f}")
+    if not ((gold_rank < len(log_probs)) | (gold_rank == NO_RANK)).all():
+        raise ValueError(f"rank of a next token neither below k nor {NO_RANK}")

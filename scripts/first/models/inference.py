@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, few
 from scripts.first.models.batching import Batch, collate, inference_batches
 from scripts.first.models.chunking import LOGITS, rows_at_once, spans
 from scripts.first.models.encoding import EncodedRow
@@ -68,7 +68,7 @@ def logit_chunks(model, batch: Batch, rooms: dict) -> Iterator[tuple[slice, obje
 
 
 def iterate_logits(
-    model, encoded: list[EncodedRow], pad_id: int, max_tokens: int, label: str
+    model, encoded: list[EncodedRow], pad_id: int, max_tokens: int, what: str
 ) -> Iterator[tuple[Batch, object]]:
     """Yield (batch, logits (N, V)) over all rows, long rows first, without gradients."""
     import torch
@@ -76,7 +76,7 @@ def iterate_logits(
     require_positions(model, encoded)
     lengths = np.asarray([len(row.input_ids) for row in encoded])
     batches = inference_batches(lengths, max_tokens)
-    with torch.inference_mode(), progress(label, len(encoded), "row") as advance:
+    with torch.inference_mode(), progress(what, len(encoded), "row") as advance:
         for rows in batches:
             batch = collate(encoded, rows, pad_id)
             yield batch, supervised_logits(model, batch)
@@ -90,11 +90,10 @@ def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
     """
     bad = ~np.isfinite(numbers.reshape(len(numbers), -1)).all(axis=1)
     if bad.any():
-        names = list(dict.fromkeys(ids[i] for i in np.flatnonzero(bad)))
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        names = few(list(dict.fromkeys(ids[i] for i in np.flatnonzero(bad))))
         raise UserError(
-            f"the model's output is not finite: rows {', '.join(names[:3])}{more}: nothing was "
-            "written: train the model again, with a lower learning rate"
+            f"the model's output is not finite: rows {names}: nothing was written: "
+            "train the model again, with a lower learning rate"
         )
 
 

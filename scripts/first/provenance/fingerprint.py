@@ -30,12 +30,13 @@ STAGES = {
     "data_report": "scripts.first.reporting.tables.data_report",
     **{f"figure{n}": f"scripts.first.reporting.figures.figure{n}" for n in (2, 3, 5, 6)},
 }
-ENTRIES = ("add_arguments", "run", "main", "check_pair")  # the functions that commands start in
+ENTRIES = ("run", "main", "check_pair")  # the functions that commands start in
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
 ERRORS = {"UserError", "ArgumentTypeError", "fail", "exit"}  # calls that end in a message
 MESSAGES = {"print", "warn", "progress", "advance", "parser", "add_parser", "add_argument_group"}
-HELP = {"help", "description", "metavar", "epilog", "prog", "note"}  # keywords, as in argparse
+# Keywords of argparse; and `what`, by which a function is told what a message calls something.
+HELP = {"help", "description", "metavar", "epilog", "prog", "what"}
 # Fields of syntax trees that change nothing when the program runs.
 IGNORED = {"kind", "ctx", "type_comment", "type_params", "returns", "annotation", "simple"}
 # In a reduced text: a text assigned to a local variable, and a name of this repository.
@@ -240,6 +241,6 @@ def _is_docstring(node: ast.AST) -> bool:
 
 
 def _is_words(node: ast.AST) -> bool:
-    """A literal text, or a choice of two."""
+    """A literal text, a variable, or a choice of two of these."""
     choice = [node.body, node.orelse] if isinstance(node, ast.IfExp) else [node]
-    return all(isinstance(one, ast.Constant | ast.JoinedStr) for one in choice)
+    return all(isinstance(one, ast.Constant | ast.JoinedStr | ast.Name) for one in choice)

@@ -56,7 +56,10 @@ class Lineage:
         scales = [place.removesuffix(path) for place, path in places if place.endswith(path)]
         if not scales:
             raise UserError(f"no results: {folder}: name the folder of one scale, as results/tiny")
-        self.scale = max(scales, key=scales.count)
+        # Results may be kept elsewhere under any name, but below results/ only under their own.
+        here = self.folder.absolute()
+        inside = here.parent.name == records.RESULTS
+        self.scale = here.name if inside else max(scales, key=scales.count)
         self.owner = {file: r for r in self.records.values() for file in (r.path, *r.files)}
         with ThreadPoolExecutor() as pool:  # hashing releases the interpreter's lock
             paths = [self.folder / name for name in self.owner]

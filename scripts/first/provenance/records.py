@@ -12,16 +12,13 @@ from the tables down to the data.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from scripts.first import ROOT
 from scripts.first.errors import UserError
-from scripts.first.files import describe, describe_files, read_text, sha256_file, write_text
+from scripts.first.files import describe, describe_files, read_sealed, sha256_file, write_sealed
 
 NAMES = ("record.json", "report.json", "manifest.json", "selected.json", "metrics.json")
 SUFFIX = ".record.json"  # table1.record.json describes table1.csv and the other table1.* files
@@ -57,13 +54,7 @@ def write(
     described = content.get("files") or describe_files(Path(path).parent, sorted(set(files)))
     sources = {name: sha256_file(source) for name, source in _named(made_from).items()}
     record = {**content, "files": described, "made_from": sources, "place": place(path)}
-    write_text(path, sealed(record))
-
-
-def sealed(record: dict) -> str:
-    """The text of a record, the seal as its last key."""
-    seal = hashlib.sha256(_text(record).encode()).hexdigest()
-    return _text({**record, "seal": seal})
+    write_sealed(path, record)
 
 
 def read(path: str | Path) -> dict:
@@ -79,12 +70,9 @@ def unsealed(path: str | Path) -> dict:
     """A record without its seal, wherever it stands; UserError where it is missing or altered."""
     if not Path(path).is_file():
         raise UserError(f"no record: {path}: {UNFINISHED}: {_again(path)}")
-    text = read_text(path)
-    with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
-        record = json.loads(text)
-        del record["seal"]
-        if sealed(record) == text and all(isinstance(record.get(key, {}), dict) for key in DICTS):
-            return record
+    record = read_sealed(path)
+    if record is not None and all(isinstance(record.get(key, {}), dict) for key in DICTS):
+        return record
     raise UserError(f"altered or incomplete record: {path}: wrong seal: {_again(path)}")
 
 
@@ -150,7 +138,3 @@ def _named(sources: Iterable[str | Path]) -> dict[str, Path]:
             name = f"{folder.name}/{name}"
         found[name] = source
     return found
-
-
-def _text(record: dict) -> str:
-    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -3,7 +3,8 @@
 A job that is preempted, killed or out of time leaves parts in `<folder>/<key>/`; the same job,
 started again, continues from there and ends in the same bytes. The key is a hash of everything that
 decides the result: settings, inputs, code, packages, number of processes. A part counts once its
-seal, a JSON file with its size and hash, stands beside it. Success removes the folder.
+seal, a JSON file with its size and hash and a hash of its own text, stands beside it. Success
+removes the folder.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, describe, read_json, write_json
+from scripts.first.files import atomic_path, describe, read_sealed, write_sealed
 
 ROOT = ".state"  # results/{scale}/.state/<stage>/...
 FACTS = "facts.json"
@@ -49,11 +50,10 @@ def open_state(folder: str | Path, facts: dict) -> Path:
     for other in sorted(Path(folder).glob(f"*/{FACTS}")):
         if other.parent != place:
             print(
-                f"state of other settings: {other.parent}: not resumed: "
-                f"it differs in {', '.join(differences(read_json(other), facts))}",
+                f"state of other settings: {other.parent}: not resumed: {_reason(other, facts)}",
                 file=sys.stderr,
             )
-    write_json(place / FACTS, facts)
+    write_sealed(place / FACTS, facts)
     return place
 
 
@@ -76,16 +76,16 @@ def seal_part(path: Path, save: Callable[[Path], None], note: dict) -> None:
     _seal(path).unlink(missing_ok=True)
     with atomic_path(path) as temporary:
         save(temporary)
-    write_json(_seal(path), note | describe(path))
+    write_sealed(_seal(path), note | describe(path))
 
 
 def read_seal(path: Path) -> dict | None:
     """The note of a complete, unaltered part; None, with a line on standard error, otherwise."""
     if not (_seal(path).is_file() and path.is_file()):
         return None
-    with contextlib.suppress(UserError, TypeError):
-        note = read_json(_seal(path))
-        if note | describe(path) == note:
+    with contextlib.suppress(UserError):
+        note = read_sealed(_seal(path))
+        if note and note | describe(path) == note:
             return note
     print(f"damaged state: {path}: not resumed from", file=sys.stderr)
     return None
@@ -93,6 +93,14 @@ def read_seal(path: Path) -> dict | None:
 
 def _seal(path: Path) -> Path:
     return path.with_suffix(".json")
+
+
+def _reason(other: Path, facts: dict) -> str:
+    """Why the state of a job with other facts, which may be damaged, is not resumed."""
+    with contextlib.suppress(UserError):
+        if found := read_sealed(other):
+            return f"it differs in {', '.join(differences(found, facts))}"
+    return f"its {FACTS} is damaged"
 
 
 def differences(one: dict, other: dict, prefix: str = "") -> list[str]:

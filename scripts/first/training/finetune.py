@@ -44,16 +44,16 @@ def finetune(
     stage: str,
     arguments: argparse.Namespace,
     loss,
-    label: str,
+    what: str,
     made_from: Sequence[Path] = (),
     **facts: object,
 ) -> None:
     """Train a base model by a loss, validate it, and write validation.json and the checkpoint.
 
     loss: CrossEntropy or KnowledgeLoss. `made_from` are files beside base and corpus that the
-    result rests on; `facts` go into the record. What is validated and written is the checkpoint in
-    its own dtype. With several processes, or where the optimizer is offloaded, the model is
-    sharded; the first process validates and writes.
+    result rests on; `what` names the model in messages; `facts` go into the record. What is
+    validated and written is the checkpoint in its own dtype. With several processes, or where the
+    optimizer is offloaded, the model is sharded; the first process validates and writes.
     """
     settings = settings_from(arguments)
     base, base_record = comm.from_main(lambda: verify_checkpoint(arguments.model))
@@ -87,7 +87,7 @@ def finetune(
     else:
         model = load_weights(base, "float32")
     eos = tokenizer.eos_id
-    record["curve"] = train(model, encoded, loss, settings, eos, label, state)
+    record["curve"] = train(model, encoded, loss, settings, eos, what=what, state=state)
     model = whole_model(model, base, settings.dtype)
     comm.leave()
     if model is None:  # the first process does the rest
@@ -139,7 +139,8 @@ def pretrain(arguments: argparse.Namespace) -> None:
         "provenance": provenance("models"),
     }
     state, eos = open_training_state(arguments, record), tokenizer.eos_id
-    record["curve"] = train(model, encoded, CrossEntropy(), settings, eos, "pretraining", state)
+    loss, what = CrossEntropy(), "pretraining"
+    record["curve"] = train(model, encoded, loss, settings, eos, what=what, state=state)
     model = whole_model(model, None, settings.dtype)
     save_checkpoint(model, arguments.output_dir, arguments.tokenizer, record, sources)
     if arguments.state_dir:

@@ -18,6 +18,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from scripts.first.distributed import comm
 from scripts.first.distributed.fsdp import is_sharded
+from scripts.first.errors import few
 from scripts.first.models.batching import training_batches
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import require_positions
@@ -34,14 +35,15 @@ def train(
     loss,
     settings: Settings,
     pad_id: int,
-    label: str,
+    what: str,
     state: Path | None = None,
 ) -> list[dict]:
     """Train in place; return the loss curve as [{step, loss, learning_rate}], below 100 points.
 
     model: a causal language model, or a sharded TrainingModel. loss: CrossEntropy or KnowledgeLoss.
-    state: folder to resume from and to save to, by time and on SIGTERM or SIGUSR1. UserError where
-    loss, gradient (naming the step's rows) or a weight is not finite, and after a SIGTERM.
+    what: the model's name in messages. state: folder to resume from and to save to, by time and on
+    SIGTERM or SIGUSR1. UserError where loss, gradient (naming rows of the step) or a weight is not
+    finite, and after a SIGTERM.
     """
     sharded = is_sharded(model)
     root = model if sharded else TrainingModel(model)
@@ -64,18 +66,17 @@ def train(
     done, curve = kept.resume()
     every, quiet = max(1, steps // 50), not comm.is_main()
     order = itertools.islice(_batches(encoded, settings), done, steps)
-    with StopRequest() as asked, progress(label, steps, "step", done=done, quiet=quiet) as advance:
+    with StopRequest() as asked, progress(what, steps, "step", done=done, quiet=quiet) as advance:
         for step, rows in enumerate(order, done + 1):
             value = backward(root, rows, loss, settings, pad_id)
             norm = torch.nn.utils.clip_grad_norm_(root.parameters(), settings.max_grad_norm)
             norm = (norm.full_tensor() if sharded else norm).item()
             # A finite loss does not imply a finite gradient.
             if not (math.isfinite(value) and math.isfinite(norm)):
-                what = f"gradient is {norm}" if math.isfinite(value) else f"loss is {value}"
-                names = ", ".join(row.row_id for row in rows)
+                bad = f"gradient is {norm}" if math.isfinite(value) else f"loss is {value}"
                 comm.fail(
-                    f"the {what} at step {step}: rows {names}: {label}: no checkpoint was written: "
-                    "lower the learning rate or inspect those rows"
+                    f"the {bad} at step {step}: rows {few([row.row_id for row in rows])}: {what}: "
+                    "no checkpoint was written: lower the learning rate or inspect the step's rows"
                 )
             rate = schedule.get_last_lr()[0]
             optimizer.step()
@@ -83,18 +84,20 @@ def train(
             optimizer.zero_grad()
             if (step - 1) % every == 0 or step == steps:
                 curve.append({"step": step, "loss": value, "learning_rate": rate})
-            advance(1, note=f"loss {value:.4f}")
+            advance(1, f"loss {value:.4f}")
             if step < steps:
-                save_if_asked(kept, asked, step, curve, f"step {step} of {steps}: {label}")
+                save_if_asked(kept, asked, step, steps, curve, what=what)
     check_weights(root, steps)
     root.eval()
     return curve
 
 
-def save_if_asked(kept: TrainingState, asked, step: int, curve: list[dict], where: str) -> None:
+def save_if_asked(
+    kept: TrainingState, asked, step: int, steps: int, curve: list[dict], what: str
+) -> None:
     """Save when it is time or a signal asks, all processes as one; UserError after a SIGTERM.
 
-    asked: a StopRequest. where: the step, for the message.
+    asked: a StopRequest. what: the model's name in the message.
     """
     stop, save = (value > 0 for value in comm.totals(asked.stop, asked.save or kept.due()))
     if save or stop:  # a signal may arrive between the two readings
@@ -102,7 +105,7 @@ def save_if_asked(kept: TrainingState, asked, step: int, curve: list[dict], wher
         asked.save = False
     if stop:
         saved = "its state is saved" if kept.folder else "it keeps no state (--state-dir)"
-        comm.fail(f"stopped after {where}: {saved}: run it again")
+        comm.fail(f"stopped after step {step} of {steps}: {what}: {saved}: run it again")
 
 
 def backward(root, rows: list[EncodedRow], loss, settings: Settings, pad_id: int) -> float:

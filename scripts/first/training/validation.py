@@ -29,7 +29,7 @@ def validate(
     """
     confidences, hits = [], []
     nll, posthoc = 0.0, PosthocTemperature()
-    for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, "validation"):
+    for batch, logits in iterate_logits(model, encoded, pad_id, max_tokens, what="validation"):
         scores = scored_positions(batch.counts, scored) & (batch.labels != NO_LABEL)
         keep = torch.from_numpy(scores).to(logits.device)
         gold = torch.from_numpy(batch.labels).to(logits.device)[keep]

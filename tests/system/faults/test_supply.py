@@ -12,7 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scripts.first.files import describe_files, read_json, sha256_file, write_json
+from scripts.first.files import (
+    describe_files,
+    read_json,
+    read_sealed,
+    sha256_file,
+    write_json,
+    write_sealed,
+)
 from scripts.first.models.checkpoints import save_checkpoint
 from tests import tiny_models as tiny
 from tests.sealed import reseal
@@ -163,9 +170,9 @@ def test_pickled_state_is_not_resumed_from(tmp_path, planted):
     assert parts
     for part in parts:
         planted(part.parent, part.name, "optimizer.pt", "process-0.pkl")
-        note = read_json(part.with_suffix(".json"))
+        note = read_sealed(part.with_suffix(".json"))
         new = {"bytes": part.stat().st_size, "sha256": sha256_file(part)}
-        write_json(part.with_suffix(".json"), {**note, **new})
+        write_sealed(part.with_suffix(".json"), {**note, **new})
     line = refusal(stages(tmp_path, model)[0])
     assert any(str(part) in line for part in parts)
     tried("a pickle as a sealed part of a run's state", 1, 1, 0, line)
