@@ -199,10 +199,7 @@ def variables(node: ast.AST) -> set[str]:
 
 
 def messages(function: ast.AST, known: dict, modules: set[str]) -> tuple[list[ast.AST], set[str]]:
-    """Expressions, and names of variables and parameters, that end in messages and nowhere else.
-
-    known: {function: {parameter: whether it is such a one}}.
-    """
+    """Expressions and names that end in messages alone; known: {function: {parameter: does it}}."""
     nodes, found = [*ast.walk(function)], []
     for node in nodes:
         if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
@@ -219,9 +216,8 @@ def messages(function: ast.AST, known: dict, modules: set[str]) -> tuple[list[as
         size, inside = len(found), {id(part) for one in found for part in ast.walk(one)}
         loads = [n for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)]
         names = {n.id for n in loads} - {n.id for n in loads if id(n) not in inside}
-        tables = set()  # variables that a loop reads messages from
-        for node in (n for n in nodes if isinstance(n, ast.For) and names & variables(n.target)):
-            tables |= variables(node.iter)
+        loops = (n for n in nodes if isinstance(n, ast.For) and names & variables(n.target))
+        tables = {name for loop in loops for name in variables(loop.iter)}  # read by a loop
         for node in (n for n in nodes if isinstance(n, ast.Assign | ast.AugAssign)):
             target = node.target if isinstance(node, ast.AugAssign) else node.targets[0]
             wanted = tables if isinstance(node.value, ast.Dict) else names
