@@ -11,6 +11,7 @@ import pytest
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
 from scripts.first.knowledge.store import KnowledgeStore, write_store
+from scripts.first.reporting.figures import figure6 as code
 from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
 from tests.sealed import reseal
 
@@ -187,6 +188,17 @@ def test_figure6_holds_both_curves_the_choice_and_the_students(tmp_path):
 
 def test_figure6_without_students_still_shows_the_search(tmp_path):
     assert set(figure6(tmp_path, [])[1].part) == {"coarse", "refined", "selected"}
+
+
+def test_figure6_shows_zero_and_negative_trust_and_no_legend_over_the_data(tmp_path):
+    data = figure6(tmp_path, [0.1, 1.0])[1]
+    data.loc[data.part == "student", ["trust", "trust_low"]] = -8.0
+    drawn = code.draw(data)
+    assert [axis.get_ylim()[0] for axis in drawn.axes] == [0, pytest.approx(-8.96), 0]
+    assert not any(axis.get_legend() for axis in drawn.axes)
+    for word in ("abc", "nan", "0", "2"):
+        with pytest.raises(UserError, match=f"not a c: --student-c {word}"):
+            code.student({}, word)
 
 
 def test_data_report_counts_rows_and_losses(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from scripts.artifacts import main
 from scripts.first.calibration.intervals import question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
@@ -120,6 +121,9 @@ def two_methods(tmp_path, **options):
 
 def test_table1_holds_the_cells_in_their_order_in_every_format(tmp_path, capsys):
     rows, page, latex = table1(tmp_path, two_methods(tmp_path))
+    assert r"& & \multicolumn{3}{c}{CSQA in-domain} \\\cmidrule(lr){3-5}" in latex
+    assert "- CSQA" in page and "- CSQA" not in latex
+    latex = latex.replace("\N{NO-BREAK SPACE}", " ")
     order = [f"{row['family']} {row['method']}" for row in rows]
     assert order == [f"{f} {m}" for f in ("alder", "birch") for m in ("finetune", "first_ts")]
     artifact("show", table1=tmp_path / "table1.csv")
@@ -143,6 +147,28 @@ def test_table1_holds_the_cells_in_their_order_in_every_format(tmp_path, capsys)
     for more in ("alder-finetune", "smoke"):
         with pytest.raises(UserError, match="twice or several scales"):
             table1(tmp_path, [tmp_path / f"{name}.json" for name in ("alder-finetune", more)])
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "show --table1 other.csv",
+        "table1 --cells other.json --output-prefix t",
+        "cell --metrics other.json --scale s --family f --method m --setting s --corpus c "
+        "--benchmark b --output o",
+        "figure6 --coarse other.csv --refined x --selected x --families a --corpus c "
+        "--output-prefix f",
+        "data-report --reports other.json --output-prefix d",
+        "claims --table1 x --figure2 x --figure3 x --metrics x --selected other.json --coarse x "
+        "--refined x --families a --corpora c --output-prefix c",
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path, monkeypatch, line):
+    (tmp_path / "other.csv").write_text("scale,c\ntiny,1\n")
+    reseal(tmp_path / "other.json", {"scale": "tiny"})
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"not a .*: other\.(csv|json): name a"):
+        main(line.split())
 
 
 def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
@@ -188,6 +214,10 @@ def test_table2_puts_the_papers_questions_first_and_says_which_are_missing(tmp_p
     assert rows[0]["id"] == "validation/000007"
     assert rows[0]["case"] == "question of the paper"
     assert "nowhere" in (tmp_path / "table2.md").read_text()
+    for wrong in (["a"], {"a": 1}, [{}], [{"text": 5}], 7):
+        write_json(tmp_path / "q.json", wrong)
+        with pytest.raises(UserError, match="not a question: --first-questions"):
+            table2(tmp_path, first_questions=tmp_path / "q.json")
 
 
 def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):

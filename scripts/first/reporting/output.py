@@ -5,16 +5,19 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tabulate import tabulate
 
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, write_csv, write_json, write_text
+from scripts.first.files import atomic_path, read_csv, write_csv, write_json, write_text
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
 MISSING = "–"
+escaped = partial(re.compile(r"([&%$#_{}])").sub, r"\\\1")  # text for LaTeX
 
 
 def paired(args: argparse.Namespace, *names: str) -> list[tuple]:
@@ -24,6 +27,15 @@ def paired(args: argparse.Namespace, *names: str) -> list[tuple]:
         counts = ", ".join(f"{len(values)} for {name}" for name, values in lists.items())
         raise UserError(f"lists of unequal length: {args.command}: {counts}: give one of each")
     return list(zip(*lists.values(), strict=True))
+
+
+def read(kind: str, path: str | Path, *names: str) -> Any:
+    """Return a record, or a CSV file's data frame; UserError where it lacks one of `names`."""
+    own = {"dtype": {"rank": str}}  # a rank may be 2-5
+    content = read_csv(records.verified(path), **own) if ".csv" in kind else records.read(path)
+    if missing := [name for name in names if name not in content]:
+        raise UserError(f"not a {kind}: {path}: name a {kind} (this one has no {missing[0]!r})")
+    return content
 
 
 def publish(prefix: str, stage: str, made_from: Iterable[str | Path], **contents) -> None:
@@ -50,10 +62,13 @@ def page(*paragraphs: str) -> str:
     return "\n\n".join(filter(None, paragraphs)) + "\n"
 
 
-def latex_table(rows: object, columns: str, caption: str, size: str) -> str:
-    """Return a table* of a data frame or of dicts; text may hold what LaTeX gives a meaning."""
-    body = tabulate(rows, "keys", "latex_booktabs", floatfmt=".1f", showindex=False)
-    begin = [r"% needs \usepackage{booktabs}", r"\begin{table*}[t]", rf"\centering{size}"]
-    begin += [rf"\begin{{tabular}}{{{columns}}}", body.partition("\n")[2]]
-    caption = re.sub(r"([&%$#_{}])", r"\\\1", caption)
-    return "\n".join([*begin, rf"\caption{{{caption}}}", r"\end{table*}", ""])
+def latex_table(rows: object, columns: str, caption: str, head="keys", above: str = "") -> str:
+    """Return a table* of a data frame or dicts, their text escaped, with LaTeX `above` the head."""
+    body = tabulate(rows, head, "latex_booktabs", floatfmt=".1f", showindex=False)
+    begin = [r"% needs \usepackage{array,booktabs,graphicx}", r"\begin{table*}[t]"]
+    begin += [r"\centering\small\setlength{\tabcolsep}{3pt}"]
+    # Shrunk to the width of the text where it is wider.
+    begin += [r"\resizebox{\ifdim\width>\textwidth\textwidth\else\width\fi}{!}{%"]
+    begin += [rf"\begin{{tabular}}{{{columns}}}", r"\toprule" + above]
+    end = [body.partition("\\toprule\n")[2] + "}", rf"\caption{{{escaped(caption)}}}"]
+    return "\n".join([*begin, *end, r"\end{table*}", ""])

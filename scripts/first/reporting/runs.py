@@ -12,6 +12,7 @@ from scripts.first.calibration.intervals import Scores, mean_scores, question_we
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
+from scripts.first.reporting.output import read
 
 PREDICTIONS = "predictions.parquet"
 COLUMNS = ["id", "answer", "prediction", "correct", "confidence", "candidate_log_probs"]
@@ -44,7 +45,7 @@ def read_metrics(paths: Sequence[str], benchmark: str | None = None) -> list[dic
     """
     found: dict[tuple, dict] = {}
     for path in paths:
-        labels = records.read(path)
+        labels = read("metrics.json", path, "benchmarks", "scale", "seed")
         benchmarks = labels.pop("benchmarks")
         if benchmark not in (None, *benchmarks):
             raise UserError(f"no {benchmark}: {path}: choose from {', '.join(benchmarks)}")

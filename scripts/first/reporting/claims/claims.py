@@ -9,8 +9,6 @@ from __future__ import annotations
 import argparse
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
-from scripts.first.files import read_csv
-from scripts.first.provenance.records import read, verified
 from scripts.first.reporting import output
 from scripts.first.reporting.claims import teacher
 from scripts.first.reporting.claims.methods import method_claims
@@ -25,14 +23,14 @@ def run(args: argparse.Namespace) -> None:
         {
             "family": family,
             "corpus": corpus,
-            "selected": read(selected),
-            "coarse": read_csv(verified(coarse)).to_dict("records"),
-            "refined": read_csv(verified(refined)).to_dict("records"),
+            "selected": output.read("selected.json", selected, "c", "at_edge"),
+            "coarse": output.read("coarse.csv", coarse, "c", "n").to_dict("records"),
+            "refined": output.read("refined.csv", refined, "c", "n").to_dict("records"),
         }
         for family, corpus, selected, coarse, refined in output.paired(args, *options)
     ]
     edges = {(s["family"], s["corpus"]) for s in searches if s["selected"]["at_edge"]}
-    table = read_csv(verified(args.table1))
+    table = output.read("table1.csv", args.table1, "scale", *Place._fields)
     places = [
         Place(*row) for row in table[[*Place._fields]].drop_duplicates().itertuples(index=False)
     ]
@@ -40,8 +38,8 @@ def run(args: argparse.Namespace) -> None:
     claims = [
         *method_claims(evidence),
         *teacher.temperature_claims(searches, teacher.teacher_obstacles(evidence)),
-        *teacher.coverage_claims(read_csv(verified(args.figure2))),
-        *teacher.rank_claims(read_csv(verified(args.figure3), dtype={"rank": str}), evidence),
+        *teacher.coverage_claims(output.read("figure2.csv", args.figure2, "k", "mass_mean")),
+        *teacher.rank_claims(output.read("figure3.csv", args.figure3, "method", "gap"), evidence),
     ]
     scale = str(table["scale"].iloc[0])
     claims = [{**claim, "scope": f"scale {scale}: {claim['scope']}"} for claim in claims]

@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 import numpy as np
+import pandas
 
 from scripts.first.knowledge.store import MANIFEST, KnowledgeStore, store_bytes
 from scripts.first.models.batching import scored_positions
@@ -27,8 +28,6 @@ PAPER_BYTES_PER_ENTRY = 12.0  # 120 TB / (50k x 100k x 2048), its own example
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 2."""
-    import pandas
-
     stores = paired(args, "stores", "families", "corpora")
     data = pandas.concat([coverage(KnowledgeStore.open(folder), *of) for folder, *of in stores])
     sources = [Path(folder) / MANIFEST for folder in args.stores]
@@ -40,8 +39,6 @@ def coverage(store: KnowledgeStore, family: str, corpus: str):
 
     `share_over_95` is the percentage of positions whose top k hold at least 95 %.
     """
-    import pandas
-
     cumulative = 100 * np.minimum(np.cumsum(store.probabilities(store.k), axis=1), 1.0)
     kinds = {"all": slice(None), "answer": scored_positions(np.diff(store.offsets), "answer")}
     steps = np.asarray(sorted({k for k in STEPS if k <= store.k} | {store.k}))
@@ -86,7 +83,7 @@ def draw(data):
     storage.plot(stored.index, paper, label="paper: 12 B an entry", **style.DASHED)
     storage.set(title="Storage", yscale="log", ylabel="Bytes per position")
     storage.set_ylim(top=10 * paper.max())  # room for the legend
-    storage.legend(loc="upper left")
+    storage.legend(loc="upper left", handlelength=1.2)
     for axis in axes:
         axis.set(xscale="log", xlabel="$k$ (tokens kept)")
     for side in (*(axis.xaxis for axis in axes), storage.yaxis):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import pandas
 
 from scripts.first.calibration.intervals import interval, question_weights
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
@@ -28,8 +29,6 @@ NUMBERS = ("mean_probability", "frequency", "gap", "over", "under")
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 3."""
-    import pandas
-
     models = [
         {**metrics, "by_rank": by_rank(ranks, args.benchmark)}
         for metrics, (ranks, _) in zip(
@@ -105,33 +104,37 @@ def rank_rows(models) -> list[dict]:
 
 def draw(data):
     """Return the figure: the signed gap by rank, and its over- and under-confident parts."""
+    from matplotlib.legend_handler import HandlerTuple
+
     single = data[~data["rank"].str.contains("-")]
     methods, ranks = single["method"].unique(), single["rank"].unique()
-    figure, (left, right) = style.start().subplots(1, 2, figsize=(style.TEXT, 2.6))
-    x, width = np.arange(len(ranks)), 0.8 / len(methods)
+    figure, (left, right) = style.start().subplots(1, 2, figsize=(style.TEXT, 2.8))
+    x, width, shown = np.arange(len(ranks)), 0.8 / len(methods), {}
     for i, method in enumerate(methods):
         own = single[single["method"] == method]
         mean = own[own["family"] == POOLED]
         name = printed(method) + style.dead_text(own, " ({})")
         offset = x + (i - (len(methods) - 1) / 2) * width
         errors = [mean["gap"] - mean["gap_low"], mean["gap_high"] - mean["gap"]]
-        points = {**style.look(i), "linestyle": "none", "label": name}
-        left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
+        points = {**style.look(i), "linestyle": "none"}
+        marker = left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
         families = own[own["family"] != POOLED].pivot(index="rank", columns="family", values="gap")
         left.plot(offset, families, "_", color=f"C{i}", alpha=0.6)
         bar = {"width": 0.9 * width, "color": f"C{i}", "hatch": HATCHES[i % 4]}
-        right.bar(offset, mean["over"], label=name, **bar)
+        shown[name] = marker, right.bar(offset, mean["over"], **bar)
         right.bar(offset, -mean["under"], **bar)
     for axis in (left, right):
         axis.axhline(0, color="black", linewidth=0.7)
+        axis.margins(y=0.12)
         axis.set_xticks(x, [f"top {rank}" if rank == "1" else rank for rank in ranks])
         axis.set_xlabel("Rank of the token in the model's distribution")
     corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(printed)
     left.set_title(f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
     left.set_ylabel("Probability − frequency (points)")
-    right.set_title("Parts of the calibration error")
-    right.set_ylabel("Under-confident | over-confident (points)")
+    right.set_title("Over- and under-confident parts of the error")
+    right.set_ylabel("Under | over (points)")
     count = data["family"].nunique() - 1
-    left.legend(title=f"mean of {count} families\n(dash: one family)" if count > 1 else None)
-    right.legend()
+    title = f"mean of {count} families (dash: one family)" if count > 1 else None
+    options = {"ncols": 3, "title": title, "handler_map": {tuple: HandlerTuple(None)}}
+    figure.legend(shown.values(), shown.keys(), loc="outside upper center", **options)
     return figure

@@ -9,6 +9,8 @@ from __future__ import annotations
 import argparse
 from itertools import product
 
+import pandas
+
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
@@ -31,8 +33,6 @@ def bin_rows(groups: dict[Key, list[Run]], methods: list[str]):
 
     `confidence`, `accuracy` (percent) and `count` pool the seeds.
     """
-    import pandas
-
     frames = []
     one = next(iter(groups))
     for family, method in product(dict.fromkeys(key.family for key in groups), methods):
@@ -80,7 +80,8 @@ def _panel(top, bottom, part) -> None:
     top.plot([0, 100], [0, 100], label="calibrated", **style.DASHED)
     text = f"ECE {one['ece']:.1f}\n[{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
     text += style.dead_text(part, "\n{}")
-    top.text(0.03, 0.94, text, transform=top.transAxes, va="top", fontsize="medium")
+    box = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 1}
+    top.text(0.03, 0.94, text, transform=top.transAxes, va="top", fontsize="medium", bbox=box)
     ticks = [0, 25, 50, 75, 100]
     top.set(xlim=(0, 100), ylim=(0, 103), xticks=ticks, yticks=ticks)
     share = 100 * part["count"] / part["count"].sum()

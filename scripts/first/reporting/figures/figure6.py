@@ -9,13 +9,13 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
+import pandas
 
 from scripts.first.calibration.metrics import trust_score
-from scripts.first.files import read_csv
-from scripts.first.provenance import records
+from scripts.first.errors import UserError
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import HEADLINE, printed
-from scripts.first.reporting.output import paired
+from scripts.first.reporting.output import paired, read
 from scripts.first.reporting.runs import read_metrics
 
 PAPER_C = 0.3
@@ -28,8 +28,6 @@ STUDENT_COLORS = {"accuracy": "black", "trust": "C4", "ece": "C3"}  # none of a 
 
 def run(args: argparse.Namespace) -> None:
     """Make Figure 6."""
-    import pandas
-
     searches = paired(args, "families", "coarse", "refined", "selected")
     students = paired(args, "student_metrics", "student_c")
     metrics = read_metrics([path for path, _ in students], args.corpus)
@@ -44,14 +42,12 @@ def run(args: argparse.Namespace) -> None:
 
 def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
     """Return a data frame of one search's points, in percent, and its choice (`part`)."""
-    import pandas
-
     files = {"coarse": coarse, "refined": refined}
-    parts = [read_csv(records.verified(path)).assign(part=part) for part, path in files.items()]
+    parts = [read(f"{part}.csv", path, "c", "n").assign(part=part) for part, path in files.items()]
     points = pandas.concat(parts).assign(family=family, corpus=corpus)
     points[["ece", "accuracy", "confidence"]] *= 100
     points["trust"] = trust_score(points["accuracy"], points["ece"])
-    search = records.read(selected)
+    search = read("selected.json", selected, "c", "at_edge")
     chosen = points[(points["c"] - search["c"]).abs() < 1e-9].tail(1)
     extra = {"at_edge": search["at_edge"], "teacher_ece": 100 * search["teacher_ece"]}
     return pandas.concat([points, chosen.assign(part="selected", **extra)])
@@ -59,7 +55,10 @@ def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
 
 def student(metrics: dict, word: str) -> dict:
     """Return a student's metrics (already percent), intervals and c (from a selected.json)."""
-    c = records.read(word)["c"] if word.endswith(".json") else float(word)
+    search = read("selected.json", word, "c", "at_edge") if word.endswith(".json") else {}
+    c = search.get("c", pandas.to_numeric(word, "coerce"))
+    if not 0 < c <= 1:
+        raise UserError(f"not a c: --student-c {word}: give a number in (0, 1] or a selected.json")
     labels = ("family", "corpus", "benchmark", "seed", "n", *HEADLINE, "nll")
     row = {"part": "student", "c": c, **{name: metrics[name] for name in labels}}
     for name in HEADLINE:
@@ -70,12 +69,14 @@ def student(metrics: dict, word: str) -> dict:
 def draw(data):
     """Return the figure: left the search on validation, right students on the test questions."""
     panels = [["search", "top"], ["search", "bottom"]]
-    figure, axes = style.start().subplot_mosaic(panels, figsize=(style.TEXT, 2.9))
+    figure, axes = style.start().subplot_mosaic(panels, figsize=(style.TEXT, 3.2))
     _curves(axes["search"], data[data["part"] != "student"])
     if (data["part"] == "student").any():
         _students(axes["top"], axes["bottom"], data[data["part"] == "student"])
     else:
         axes["top"].set_title("no students at other c")
+    shown = [axes[name].get_legend_handles_labels()[0] for name in ("search", "top")]
+    figure.legend(handles=sum(shown, []), loc="outside lower center", ncols=4)
     return figure
 
 
@@ -84,18 +85,19 @@ def _students(top, bottom, students) -> None:
     for i, (name, color) in enumerate(STUDENT_COLORS.items()):
         axis = bottom if name == "ece" else top
         mean, ends = by_c[name].mean(), by_c[[f"{name}_low", f"{name}_high"]].mean()
-        line = {**style.look(i), "color": color, "label": name.capitalize()}
+        line = {**style.look(i), "color": color, "label": f"student's {name}"}
         axis.errorbar(mean.index, mean, yerr=np.abs(ends.to_numpy().T - mean.to_numpy()), **line)
         if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
-            mark = {"label": text if name == "accuracy" else None, "markersize": 7, "zorder": 5}
-            axis.plot(dead["c"], dead[name], "rx", **mark)
+            mark = {"label": text if name == "accuracy" else None, "markersize": 9, "zorder": 5}
+            axis.plot(dead["c"], dead[name], "kx", **mark)
     top.sharex(bottom)
-    top.legend(ncol=2)
-    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets", ylim=(0, None))
+    bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
     family, corpus, benchmark = students.iloc[0][["family", "corpus", "benchmark"]].map(printed)
     title = f"{family}'s students (bars: 95 %), {corpus} → {benchmark}"
-    top.set(ylabel="Student (%)", title=title, ylim=(0, None))
+    top.set(ylabel="Student (%)", title=title)
+    style.from_zero(top)
+    style.from_zero(bottom)
 
 
 def _curves(axis, searches) -> None:
@@ -113,5 +115,5 @@ def _curves(axis, searches) -> None:
         axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
     axis.axvline(PAPER_C, label=f"paper ($c$ = {PAPER_C})", **style.DASHED)
     axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
-    axis.legend(title="coarse filled, refined open,\nstar chosen")
-    axis.set_title(f"Search on {printed(searches.iloc[0]['corpus'])}")
+    axis.set_title(f"Search on {printed(searches.iloc[0]['corpus'])} (open: refined, star: chosen)")
+    style.from_zero(axis)

@@ -5,13 +5,11 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import pandas
 
 from scripts.first.reporting.names import ONE_ANSWER
 from scripts.first.reporting.output import publish
-
-if TYPE_CHECKING:
-    import pandas
 
 TEXT = 7.0  # inches, the whole text width
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -41,6 +39,12 @@ def start():
 def look(i: int) -> dict:
     """Return colour, marker and line style of the i-th family or model."""
     return {"color": f"C{i}", "marker": MARKERS[i], "linestyle": LINES[i % len(LINES)]}
+
+
+def from_zero(axis) -> None:
+    """Let the y axis start at 0, or below its lowest value, with room around the data."""
+    low, high = axis.dataLim.intervaly
+    axis.set_ylim(1.12 * min(low, 0), 1.12 * max(high, 0))
 
 
 def dead_mark(metrics: Iterable[dict]) -> dict[str, bool]:

@@ -11,10 +11,10 @@ import statistics
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES, SEED, mean_scores
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 from scripts.first.reporting.names import HEADLINE, LABELS, RESAMPLED, SECONDARY, UNTUNED
+from scripts.first.reporting.output import read
 from scripts.first.reporting.runs import Run, load_runs, score_runs
 
 
@@ -25,11 +25,13 @@ def run(args: argparse.Namespace) -> None:
     runs, *others = load_runs(args.metrics, args.benchmark).values()
     if others or (runs[0].metrics["scale"], *runs[0].key) != wanted:
         raise UserError(f"wrong run: --metrics: the cell {'/'.join(wanted)} needs its own files")
-    selected = records.read(*args.selected) if args.selected else {"c": None, "at_edge": None}
+    none = {"c": None, "at_edge": None}
+    selected = read("selected.json", *args.selected, *none) if args.selected else none
     paper: dict = {}  # printed values
     if args.paper_table:
-        table = read_csv(*args.paper_table).set_index(["family", "method", "setting", "benchmark"])
-        paper = table[[*HEADLINE]].to_dict("index")
+        names = ["family", "method", "setting", "benchmark"]
+        table = read("paper_table1.csv", *args.paper_table, *names, *HEADLINE)
+        paper = table.set_index(names)[[*HEADLINE]].to_dict("index")
     cell = {
         **{label: getattr(args, label) for label in LABELS},
         **aggregate(runs),

@@ -10,21 +10,20 @@ import argparse
 
 import pandas
 
-from scripts.first.provenance import records
 from scripts.first.reporting.names import printed
-from scripts.first.reporting.output import page, paired, pipe_table, publish
+from scripts.first.reporting.output import page, paired, pipe_table, publish, read
 
 
 def run(args: argparse.Namespace) -> None:
     """Make the data report: row counts and losses of the data."""
-    reports = [records.read(path) for path in args.reports]
+    reports = [read("report.json", path, "dataset", "splits") for path in args.reports]
     rows = [
         split_row(report["dataset"], split, counts)
         for report in reports
         for split, counts in report["splits"].items()
     ]
     encodings = [  # what encoding did to each teacher's training split; dropped rows by id
-        {"family": family, "corpus": corpus, **records.read(path)["encoding"]}
+        {"family": family, "corpus": corpus, **read("record.json", path, "encoding")["encoding"]}
         for path, family, corpus in paired(args, "records", "families", "corpora")
     ]
     publish(

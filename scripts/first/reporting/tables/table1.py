@@ -10,8 +10,6 @@ import pandas
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.errors import UserError
-from scripts.first.files import read_csv
-from scripts.first.provenance import records
 from scripts.first.provenance.lineage import ARTIFACTS
 from scripts.first.reporting import output
 from scripts.first.reporting.names import FORMATS, HEADLINE, LABELS, RESAMPLED, SECONDARY, printed
@@ -29,6 +27,7 @@ CAPTION = (
     f"{LEVEL:.0%} interval (bootstrap over questions, centred on the estimate, {RESAMPLES} "
     "resamples, all seeds of a question kept together)."
 )
+FIRST = HEADLINE["ece"]  # metric of a column
 CHECKS = ["family", "method", "column", "n_seeds", *SECONDARY, "c"]
 
 
@@ -50,28 +49,41 @@ COLUMNS = [  # percent, except brier and nll
 
 def run(args: argparse.Namespace) -> None:
     """Make Table 1 from its cells, in their order: csv, md, tex."""
-    table = pandas.json_normalize([records.read(path) for path in args.cells], sep="_")
+    cells = [output.read("cell of Table 1", path, *LABELS, *HEADLINE) for path in args.cells]
+    table = pandas.json_normalize(cells, sep="_")
     table = table.rename(columns=lambda name: name.removesuffix("_value")).reindex(columns=COLUMNS)
     cell = ["family", "method", "setting", "benchmark"]
     if table["scale"].nunique() > 1 or table.duplicated(cell).any():
         raise UserError("a cell given twice or several scales: table1: --cells: give each once")
     rows = with_names(table)
     shown = layout(rows, numbers).reset_index()
-    below = [f"- {name}: {text}" for name, text in notes(rows).items()]
+    below = [f"{name}: {text}" for name, text in notes(rows).items()]
     title = f"Table 1 at scale {rows[0]['scale']}"
     forms = [FORMATS.get(name, ".1f") for name in CHECKS]
     checks = output.pipe_table(pandas.DataFrame(rows, dtype=object)[CHECKS], numbers=forms)
-    page = [f"# {title}", CAPTION, output.pipe_table(shown), "\n".join(below), "## Checks", checks]
-    widths = rf"ll*{{{shown.shape[1] - 2}}}{{p{{4.6em}}}}"
-    caption = " ".join([f"{title}.", CAPTION, *below])
-    size = r"\tiny\setlength{\tabcolsep}{2pt}"
-    texts = {"md": output.page(*page), "tex": output.latex_table(shown, widths, caption, size)}
-    output.publish(args.output_prefix, "table1", args.cells, csv=table, **texts)
+    heads = [f"{group}: {name}" if name == FIRST else name or group for group, name in shown]
+    main, bullets = output.pipe_table(shown, heads), "- " + "\n- ".join(below)
+    page = output.page(f"# {title}", CAPTION, main, bullets, "## Checks", checks)
+    tex = latex(shown, f"{title}. {CAPTION} {'; '.join(below)}.")
+    output.publish(args.output_prefix, "table1", args.cells, csv=table, md=page, tex=tex)
+
+
+def latex(shown: pandas.DataFrame, caption: str) -> str:
+    """Return the table for LaTeX: a heading over the metrics of each column."""
+    n, above, rules = len(HEADLINE), "\n&", ""
+    for at, (group, name) in enumerate(shown, start=1):
+        if name == FIRST:
+            above += rf" & \multicolumn{{{n}}}{{c}}{{{output.escaped(group)}}}"
+            rules += rf"\cmidrule(lr){{{at}-{at + n - 1}}}"
+    widths = rf"ll*{{{shown.shape[1] - 2}}}{{>{{\raggedright\arraybackslash}}p{{5.6em}}}}"
+    whole = shown.map(lambda text: text.replace(", ", ",\N{NO-BREAK SPACE}"))  # intervals
+    heads = [name or group for group, name in shown]
+    return output.latex_table(whole, widths, caption, heads, rf"{above} \\{rules}")
 
 
 def show(args: argparse.Namespace) -> None:
     """Print table1.csv and where the other results are."""
-    rows, reach = with_names(read_csv(records.verified(args.table1))), []
+    rows, reach = with_names(output.read("table1.csv", args.table1, *COLUMNS)), []
     for key, name in HEADLINE.items():
         half = max(abs(row[key] - row[end]) for row in rows for end in columns(key))
         reach.append(f"{name} ±{half:.1f}")
@@ -117,14 +129,14 @@ def layout(rows: list[dict], texts: Callable[[dict], dict]) -> pandas.DataFrame:
     return pandas.DataFrame(table).fillna(output.MISSING).rename_axis(index=["Family", "Method"])
 
 
-def numbers(row: dict) -> dict[str, str]:
-    """Return {column: number, interval, marks (of the accuracy) and the paper's value}."""
+def numbers(row: dict) -> dict[tuple[str, str], str]:
+    """Return {(column, metric): number, interval, marks (of the accuracy), the paper's value}."""
     texts = {}
     for key, name in HEADLINE.items():
         value, low, high, paper = (row[part] for part in (*columns(key), f"paper_{key}"))
         text = f"{value:.1f} [{low:.1f}, {high:.1f}]"
         text += f" {row['marks']}" if key == "accuracy" and row["marks"] else ""
-        texts[f"{row['column']}: {name}"] = text + ("" if paper is None else f" paper {paper:.1f}")
+        texts[row["column"], name] = text + ("" if paper is None else f" paper {paper:.1f}")
     return texts
 
 

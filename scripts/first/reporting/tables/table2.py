@@ -43,7 +43,8 @@ def run(args: argparse.Namespace) -> None:
     questions = read_parquet(verified(args.questions), ["id", "prompt", "candidates"]).to_pandas()
     if not questions["id"].equals(runs["finetune"].rows["id"]):
         raise UserError(f"other questions: {args.questions}: give the test table of --metrics")
-    wanted = [entry for path in args.first_questions for entry in read_json(path)]
+    lists = [read_json(path) for path in args.first_questions]
+    wanted = [entry for own in lists for entry in (own if isinstance(own, list) else [own])]
     chosen, notes = paper_cases(wanted, questions)
     errors = [index for index in confident_errors(runs["finetune"]) if index not in chosen]
     chosen |= dict.fromkeys(errors[:CASES], "most confident error")
@@ -68,6 +69,9 @@ def paper_cases(wanted: list[dict], questions) -> tuple[dict[int, str], list[str
     """Return {index: why} of the requested questions, and a note for each that is missing."""
     found, notes = {}, []
     for entry in wanted:
+        if not isinstance(entry, dict) or not isinstance(entry.get("text", entry.get("id")), str):
+            form = '{"id": ".."} or {"text": ".."}'
+            raise UserError(f"not a question: --first-questions: {entry!r}: write a list of {form}")
         text = entry.get("text")
         same = questions["id"] == entry.get("id")
         if text:
@@ -141,4 +145,4 @@ def latex(cases: list[list[dict]]) -> str:
         for case in cases
         for i, row in enumerate(case)
     ] or [{"Question": NO_ERROR}]
-    return output.latex_table(rows, r"p{0.5\textwidth}llrr", CAPTION, r"\small")
+    return output.latex_table(rows, r"p{0.6\textwidth}llrr", CAPTION)
