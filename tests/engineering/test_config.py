@@ -141,6 +141,7 @@ MISTAKES = [
     (f"{TINY}.models.alder-teacher.pretrain.start_from", "alder-teacher", "continues from itself"),
     (f"{SHAPE}.num_atention_heads", 4, "unknown key 'num_atention_heads': did you mean"),
     (f"{SHAPE}.num_attention_heads", 3, "num_attention_heads: 6 should divide hidden_size 64"),
+    (f"{SHAPE}.num_key_value_heads", 3, "num_key_value_heads: 3 should divide num_attention_heads"),
     (f"{SHAPE}.max_position_embeddings", 100, "embeddings: should be at least 160"),
 ]
 

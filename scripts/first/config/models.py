@@ -118,6 +118,7 @@ class Architecture(Model):
     intermediate_size: Size = key("Width of the feed-forward layers.")
     num_hidden_layers: Whole = key("Layers.", ge=1, le=4096)
     num_attention_heads: Whole = key("Attention heads; they divide the width.", ge=1, le=4096)
+    num_key_value_heads: Whole = key("Divide the heads; default as many.", None, ge=1, le=4096)
     max_position_embeddings: Size = key("Longest input in tokens.", None)
     tie_word_embeddings: bool = key("Share the matrix of input and output embeddings.", None)
     attention_bias: bool = key("Biases in the attention projections.", None)

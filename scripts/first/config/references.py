@@ -128,6 +128,9 @@ def _scale(scale: dict) -> Checks:
         heads, width = shape["num_attention_heads"], shape["hidden_size"]
         what = f"{2 * heads} should divide hidden_size {width}"
         yield width % (2 * heads), f"{path}.num_attention_heads", what
+        groups = shape.get("num_key_value_heads", heads)
+        what = f"{groups} should divide num_attention_heads {heads}"
+        yield heads % groups, f"{path}.num_key_value_heads", what
 
 
 def _keys(where: str, entry: dict, choice: str, table: dict[str, str]) -> Checks:
