@@ -74,7 +74,7 @@ def test_prepared_data_are_counted_with_the_familys_tokenizer(paper):
     shutil.copytree(tiny.checkpoint(), paper.folder("models", "llama1-7b"))
     found = counts_of(paper, "llama1", "csqa", "train")
     assert found == count(encoded_split(rows, "train", tiny.tokenizer(), ENCODING))
-    assert "with the tokenizer of llama1-7b" in paper.sources["tokens of llama1"]
+    assert "with the tokenizer of llama1-7b" in paper.sources["tokens of llama1/csqa"]
 
 
 def test_another_block_length_has_no_counts(paper):

@@ -87,7 +87,7 @@ def counts_of(scale: Scale, family: str, corpus: str, split: str) -> Counts:
     config/token_counts.json, whose tokenizer may be another: the scale's `sources` say which.
     """
     settings, encoding = scale.settings, scale.settings["encoding"]
-    student, source = settings["families"][family]["student"], f"tokens of {family}"
+    student, source = settings["families"][family]["student"], f"tokens of {family}/{corpus}"
     prepared = scale.folder("data", corpus, f"{split}.parquet")
     tokenizer = fetched_files(scale.folder("models", student))
     if tokenizer is not None and prepared.with_name("report.json").is_file():

@@ -6,7 +6,7 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 
-from tabulate import tabulate
+import pandas
 
 from scripts.first.knowledge.store import store_bytes
 from scripts.first.plan import memory, work
@@ -22,7 +22,7 @@ NOTES = f"""\
 Memory and disk are in GB of 1e9 bytes; weights to gpu: one GPU (one process) at its largest moment,
 by content and all; hours: the longest job; tokens, flops, gpu_hours, checkpoint, store: all jobs of
 a row; state: what a training job keeps to resume, twice, until it ends. Data and artifacts, minutes
-on a CPU without a model, are left out. Assumed: {work.UTILISATION:.0%} of the peak,
+on a CPU without a model, and empty columns are left out. Assumed: {work.UTILISATION:.0%} of peak,
 {RESERVE:.0%} of GPU memory kept free, disk {work.DISK / GB:g} GB/s, host to GPU
 {work.HOST / GB:g} GB/s, states saved every {work.DEFAULT_MINUTES:g} minutes."""
 
@@ -53,11 +53,10 @@ def print_plan(plan: dict) -> None:
     gpu = plan["gpu"]
     print(f"scale {plan['scale']}: GPU of {gpu['memory_gb']:g} GB, {gpu['tflops']:g} TFLOPS")
     print(NOTES)
-    table = [
-        {name.removesuffix("_gb"): row[name] or None for name in row if name != "flags"}
-        for row in [*plan["rows"], {"rule": "all", **plan["totals"]}]
-    ]
-    print(tabulate(table, headers="keys", floatfmt=".4g"))
+    table = pandas.DataFrame([*plan["rows"], {"rule": "all", **plan["totals"]}])
+    table = table.drop(columns="flags").rename(columns=lambda name: name.removesuffix("_gb"))
+    table = table.mask(table == 0).dropna(axis=1, how="all")
+    print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
     flags = [(row, flag) for row in plan["rows"] for flag in row["flags"]]
     for row, flag in flags:
         print(f"FLAG {row['rule']} {row['family']} {row['what']}: {flag}")
