@@ -61,21 +61,19 @@ def test_csqa_example_of_the_appendix():
     assert (row.shorten_start, row.shorten_end) == (-1, -1)
 
 
-@pytest.mark.parametrize(("letters", "marks"), [("upper", "ABCD"), ("lower", "abcd")])
-def test_obqa_appends_nothing_to_the_stem(letters, marks):
-    row = obqa_row(OBQA, letters=letters)
-    a, b, c, d = marks
+def test_obqa_appends_nothing_to_the_stem():
+    row = obqa_row(OBQA)
     assert row.prompt == (
         "Q: The sun is responsible for\n"
         "Answer Choices:\n"
-        f"({a}) puppies learning new tricks\n"
-        f"({b}) children growing up and getting old\n"
-        f"({c}) flowers wilting in a vase\n"
-        f"({d}) plants sprouting, blooming and wilting\n"
+        "(A) puppies learning new tricks\n"
+        "(B) children growing up and getting old\n"
+        "(C) flowers wilting in a vase\n"
+        "(D) plants sprouting, blooming and wilting\n"
         "A: The answer is ("
     )
-    assert (row.response, row.answer, row.candidates) == (f"{d}).", d, tuple(marks))
-    assert row == uniform_row("obqa", OBQA, "here", letters)
+    assert (row.response, row.answer, row.candidates) == ("D).", "D", ("A", "B", "C", "D"))
+    assert row == uniform_row("obqa", OBQA, "here")
 
 
 @pytest.mark.parametrize(("answer", "label"), [(True, "Yes"), (False, "No")])

@@ -42,16 +42,12 @@ class Row:
     shorten_end: int = -1
 
 
-def uniform_row(
-    dataset: str, raw: Mapping[str, Any], where: str, obqa_letters: str = "upper"
-) -> Row:
+def uniform_row(dataset: str, raw: Mapping[str, Any], where: str) -> Row:
     """The uniform row of an official row of `dataset`.
 
     where: the row's name in messages. Raises UserError if the row is not usable.
     """
-    if dataset == "obqa":
-        return obqa_row(raw, where, obqa_letters)
-    makers = {"csqa": csqa_row, "boolq": boolq_row, "alpaca": alpaca_row}
+    makers = {"csqa": csqa_row, "obqa": obqa_row, "boolq": boolq_row, "alpaca": alpaca_row}
     return makers.get(dataset, pretraining_row)(raw, where)
 
 
@@ -60,10 +56,9 @@ def csqa_row(raw: Mapping[str, Any], where: str = "csqa") -> Row:
     return _choice_row(raw, "question", "abcde", where)
 
 
-def obqa_row(raw: Mapping[str, Any], where: str = "obqa", letters: str = "upper") -> Row:
-    """OpenBookQA: four choices; `letters` is `upper` (appendix A.2, the default) or `lower`."""
-    marks = {"upper": "ABCD", "lower": "abcd"}[letters]
-    return _choice_row(raw, "question_stem", marks, where)
+def obqa_row(raw: Mapping[str, Any], where: str = "obqa") -> Row:
+    """OpenBookQA: four choices, upper-case letters as in appendix A.2."""
+    return _choice_row(raw, "question_stem", "ABCD", where)
 
 
 def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:

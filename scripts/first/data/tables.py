@@ -33,7 +33,6 @@ def build(
     seed: int = 1234,
     validation_share: float = 0.1,
     limits: dict[str, int | None] | None = None,
-    obqa_letters: str = "upper",
 ) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
     """Return ({split: uniform table}, report) of official rows.
 
@@ -52,7 +51,7 @@ def build(
     unique_ids = _count_unique_ids(dataset, official.splits)
     uniform = {
         origin: [
-            uniform_row(dataset, raw, f"{dataset}, split {origin}, row {i}", obqa_letters)
+            uniform_row(dataset, raw, f"{dataset}, split {origin}, row {i}")
             for i, raw in enumerate(official.splits[origin])
         ]
         for origin in dict.fromkeys(origins.values())
@@ -76,7 +75,6 @@ def build(
         "dataset": dataset,
         "source": official.identity,
         "division": division,
-        **({"letters": obqa_letters} if dataset == "obqa" else {}),
         "splits": {
             split: {
                 "official_split": origins[split],
