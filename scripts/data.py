@@ -12,13 +12,13 @@ has no test set, pretraining text only a train set.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from scripts.first.cli import json_object
 from scripts.first.data.prepare import prepare
 from scripts.first.data.splits import ORIGINS
-from scripts.first.errors import run_cli
+from scripts.first.errors import number, positive, run_cli, whole
 
 EXAMPLE = """example:
   python -m scripts.data --dataset csqa --source-kind mirror --mirror ../shared/hub \\
@@ -43,16 +43,14 @@ def parser() -> argparse.ArgumentParser:
     add("--name", metavar="CONFIG", help="configuration of the repository, e.g. main for OBQA")
     add("--revision", metavar="COMMIT", help="commit on the Hub; of a mirror it is only recorded")
     add("--mirror", metavar="DIR", help="the mirror (default: FIRST_DATA_MIRROR)")
-    add("--world-settings", type=json.loads, metavar="JSON", help="one JSON object")
+    add("--world-settings", type=json_object, metavar="JSON", help="one JSON object")
     seed = "seed of the 90/10 division, of subsets and of pretraining text (default: 1234)"
-    add("--split-seed", type=int, default=1234, metavar="SEED", help=seed)
+    add("--split-seed", type=whole, default=1234, metavar="SEED", help=seed)
     share = "share of the official training split that becomes validation (default: 0.1)"
-    add("--validation-share", type=float, default=0.1, metavar="SHARE", help=share)
+    add("--validation-share", type=number, default=0.1, metavar="SHARE", help=share)
     for split in ("train", "validation", "test"):
         limit = f"number of {split} rows, drawn at random after the division (default: all)"
-        add(f"--max-{split}-rows", type=int, metavar="N", help=limit)
-    letters = "letters of OpenBookQA's choices (default: upper)"
-    add("--obqa-letters", choices=["upper", "lower"], default="upper", help=letters)
+        add(f"--max-{split}-rows", type=positive, metavar="N", help=limit)
     return top
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-from scripts.first.errors import UserError, positive
+from scripts.first.errors import UserError, positive, whole
 from scripts.first.runtime.launch import launch
 
 RANKS = 5
@@ -135,7 +135,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
     for name in LABELS:
-        kind = int if name == "seed" else str
+        kind = whole if name == "seed" else str
         options.add_argument(f"--{name}", type=kind, required=True, help="label of the model")
     cli.add_inference_options(options)
     arguments = options.parse_args(argv)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, positive
 from scripts.first.runtime.launch import launch
 
 
@@ -20,7 +20,7 @@ def main(argv: list[str] | None = None) -> int:
     options = cli.parser("scripts.knowledge", __doc__)
     options.add_argument("--model", type=Path, required=True, help="fine-tuned teacher's folder")
     options.add_argument("--data", type=Path, required=True, help="split of the corpus (parquet)")
-    options.add_argument("--k", type=int, required=True, help="tokens stored at each position")
+    options.add_argument("--k", type=positive, required=True, help="tokens stored at each position")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="store folder to write")
     options.add_argument("--state-dir", type=Path, help="where a killed run's batches are kept")

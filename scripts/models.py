@@ -8,7 +8,6 @@ models of a family have one vocabulary.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from scripts.first.errors import positive
@@ -23,31 +22,32 @@ def build_parser():
     options = cli.parser("scripts.models", __doc__)
     commands = options.add_subparsers(dest="command", required=True)
 
-    tokenizer = commands.add_parser("tokenizer", help="build a tokenizer", allow_abbrev=False)
+    tokenizer = commands.add_parser("tokenizer", help="build a tokenizer")
     tokenizer.add_argument("--kind", choices=("world", "bpe"), required=True, help="words or BPE")
-    tokenizer.add_argument("--world-settings", type=json.loads, help="of the generated world, JSON")
+    tokenizer.add_argument("--world-settings", type=cli.json_object, help="of the world, JSON")
     tokenizer.add_argument("--text", type=Path, nargs="*", default=[], help="training splits")
     tokenizer.add_argument("--vocabulary-size", type=positive, default=8192, help="of the BPE")
 
-    pretrain = commands.add_parser("pretrain", help="pretrain from nothing", allow_abbrev=False)
+    pretrain = commands.add_parser("pretrain", help="pretrain from nothing")
     pretrain.add_argument("--text", type=Path, nargs="+", required=True, help="training splits")
     pretrain.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    pretrain.add_argument("--architecture", help="LlamaConfig settings (JSON), unless --start-from")
+    text = "LlamaConfig settings (JSON), unless --start-from"
+    pretrain.add_argument("--architecture", type=cli.json_object, help=text)
     pretrain.add_argument("--start-from", nargs="?", type=Path, help="checkpoint to continue from")
     counted = ("all", "response")
     pretrain.add_argument("--supervise", choices=counted, default="all", help="tokens of the loss")
     pretrain.add_argument("--max-rows", type=positive, help="use this many rows, drawn by the seed")
     add_training_options(pretrain)
 
-    copy = commands.add_parser("copy", help="copy a verified checkpoint", allow_abbrev=False)
+    copy = commands.add_parser("copy", help="copy a verified checkpoint")
     copy.add_argument("--source", type=Path, required=True, help="checkpoint folder to copy")
 
-    hub = commands.add_parser("hub", help="resolve a model of the Hub", allow_abbrev=False)
+    hub = commands.add_parser("hub", help="resolve a model of the Hub")
     hub.add_argument("--repo", required=True, help="repository, OWNER/NAME")
     hub.add_argument("--revision", required=True, help="commit on the Hub, 40 digits")
     hub.add_argument("--mirror", help="local folder instead (default: FIRST_MODEL_MIRROR)")
 
-    pair = commands.add_parser("pair", help="compare two vocabularies", allow_abbrev=False)
+    pair = commands.add_parser("pair", help="compare two vocabularies")
     pair.add_argument("--teacher", type=Path, required=True, help="base checkpoint folder")
     pair.add_argument("--student", type=Path, required=True, help="base checkpoint folder")
     pair.add_argument("--output", type=Path, required=True, help="JSON file to write")

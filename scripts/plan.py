@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scripts.first import cli
 from scripts.first.config.load import load, own_files
-from scripts.first.errors import UserError, positive, run_cli
+from scripts.first.errors import UserError, number, run_cli
 from scripts.first.files import write_json
 
 
@@ -16,8 +16,8 @@ def build_parser():
     add = options.add_argument
     add("--scale", default="paper", help="scale to plan")
     add("--configfile", type=Path, action="append", default=[], help="your own configuration file")
-    add("--gpu-memory-gb", type=positive, help="of one GPU, in 1e9 bytes; default: the scale's")
-    add("--gpu-tflops", type=positive, help="dense peak of one GPU; default: the scale's")
+    add("--gpu-memory-gb", type=number, help="of one GPU, in 1e9 bytes; default: the scale's")
+    add("--gpu-tflops", type=number, help="dense peak of one GPU; default: the scale's")
     add("--json", type=Path, help="also write the plan to this file")
     add("--strict", action="store_true", help="fail where a rule is flagged")
     return options

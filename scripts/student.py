@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, positive
 from scripts.first.runtime.launch import launch
 
 
@@ -27,7 +27,7 @@ def build_parser():
     add("--objective", choices=("hard_labels", "knowledge"), required=True)
     add("--knowledge", type=Path, help="knowledge store of the training split")
     add("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
-    add("--k", type=int, default=5, help="tokens a position that are matched")
+    add("--k", type=positive, default=5, help="tokens a position that are matched")
     add("--recalibration", choices=RECALIBRATIONS, default="none", help="A.1, Eq. 3 or Eq. 4")
     add("--delta", type=float, default=0.1, help="Eq. 3's shift")
     add("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")

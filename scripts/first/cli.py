@@ -3,9 +3,23 @@
 from __future__ import annotations
 
 import argparse
+import json
+import re
 from pathlib import Path
 
 from scripts.first.errors import positive
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser, and those of its commands: no abbreviations, defaults in the help."""
+
+    def __init__(self, **settings):
+        defaults = argparse.ArgumentDefaultsHelpFormatter
+        super().__init__(formatter_class=defaults, allow_abbrev=False, **settings)
+
+    def format_help(self) -> str:
+        """The help, without a default where there is none."""
+        return re.sub(r"\s+\(default:\s+(None|\[\])\)", "", super().format_help())
 
 
 def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
@@ -13,12 +27,19 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
 
     There is no docstring under PYTHONOPTIMIZE=2.
     """
-    return argparse.ArgumentParser(
-        prog=f"python -m {module}",
-        description=(doc or "").partition("\n")[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
-    )
+    return Parser(prog=f"python -m {module}", description=(doc or "").partition("\n")[0])
+
+
+def json_object(text: str) -> dict:
+    """A JSON object that can be written again, as the type of an option."""
+    try:
+        found = json.loads(text)
+        json.dumps(found, allow_nan=False, ensure_ascii=False).encode()
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise argparse.ArgumentTypeError(f"not an object: {text[:80]!r}: pass one JSON object")
+    return found
 
 
 def add_encoding_options(options: argparse.ArgumentParser) -> None:

@@ -55,6 +55,15 @@ def whole(text: str, least: int = 0, most: int = 2**32 - 1) -> int:
     return number
 
 
+def number(text: str) -> float:
+    """A number above 0, at most 1e6, as the type of an option."""
+    if not 0 < (value := float(text)) <= 1e6:
+        import argparse
+
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def run_cli(main: Callable[[list[str]], int | None]) -> None:
     """Run ``main(argv)`` on the command line and exit with the status it returns (None is 0).
 

@@ -97,7 +97,6 @@ def test_obqa_report():
     test = report["splits"]["test"]["answers"]
     assert (test["majority"], test["counts"]["A"], test["chance_share"]) == ("A", 138, 0.25)
     assert report["division"] == {"rule": "official splits", "seed": 1234}
-    assert report["letters"] == "upper"
 
 
 def test_alpaca_report():
@@ -177,7 +176,6 @@ def test_a_failure_while_writing_leaves_no_report(tmp_path, mirror, monkeypatch)
     [
         ("csqa --source-kind hub", "no --repo"),
         ("csqa --source-kind world", "no --world-settings"),
-        ("csqa --source-kind world --world-settings [1]", "world settings: csqa: list indices"),
         ("csqa --source-kind hub --repo a/b --revision main", "revision is not pinned"),
     ],
 )

@@ -81,15 +81,11 @@ def from_world(
     from scripts.first import world as tiny
 
     identity: dict[str, Any] = {"kind": "world", "settings": settings}
-    try:
+    with tiny.settings_of(dataset):
         world = tiny.build_world(settings)
         if dataset != "pretraining":
             return Official(tiny.render(world, dataset), identity)
         pairs = tiny.pretraining_rows(world, rows or 0, seed)
-    except KeyError as error:
-        raise UserError(f"world settings: {dataset}: no {error}: add it") from None
-    except (TypeError, ValueError) as error:
-        raise UserError(f"world settings: {dataset}: {error}: correct the settings") from None
     splits = {"train": [{"prompt": prompt, "response": text} for prompt, text in pairs]}
     return Official(splits, {**identity, "rows": rows, "seed": seed})
 

@@ -7,7 +7,6 @@ the training and the validation split of a corpus are ever read.
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -128,7 +127,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
         model, base = load_weights(location, "float32"), weights_digest(base_record)
         sources.append(arguments.start_from / RECORD)
     else:
-        model = random_model(json.loads(arguments.architecture or "{}"), tokenizer)
+        model = random_model(arguments.architecture or {}, tokenizer)
     record = {
         "kind": "pretrained",
         "base": base,
@@ -152,9 +151,11 @@ def random_model(architecture: dict, tokenizer: TextTokenizer):
     from transformers import LlamaConfig, LlamaForCausalLM
 
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
-    size = tokenizer.vocabulary_size
-    config = LlamaConfig(vocab_size=size, pad_token_id=None, use_cache=False, **ids, **architecture)
-    return LlamaForCausalLM(config)
+    ids |= {"pad_token_id": None, "vocab_size": tokenizer.vocabulary_size}
+    try:
+        return LlamaForCausalLM(LlamaConfig(use_cache=False, **ids, **architecture))
+    except Exception as error:  # its validators' errors, torch's and Python's share no base class
+        raise UserError(f"no such Llama: --architecture: {error}: correct the settings") from None
 
 
 def _encode(rows, tokenizer, arguments) -> tuple[list[EncodedRow], EncodingReport]:

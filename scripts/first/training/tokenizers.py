@@ -20,11 +20,12 @@ def make_tokenizer(
     from scripts.first.models.checkpoints import RECORD
 
     if kind == "world":
-        from scripts.first.world import build_tokenizer, build_world
+        from scripts.first.world import build_tokenizer, build_world, settings_of
 
         if world_settings is None:
             raise UserError("a world's tokenizer needs its settings: give --world-settings")
-        tokenizer = build_tokenizer(build_world(world_settings))
+        with settings_of("tokenizer"):
+            tokenizer = build_tokenizer(build_world(world_settings))
     else:
         tokenizer = _train_bpe(text, vocabulary_size)
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}

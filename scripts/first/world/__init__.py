@@ -5,9 +5,9 @@ gold answer is a *draw* from it, so that no model can always be right. `render` 
 schemas, `pretraining_rows` text in other formats, and one word-level tokenizer covers both.
 """
 
-from scripts.first.world.facts import World, build_world
+from scripts.first.world.facts import World, build_world, settings_of
 from scripts.first.world.pretraining import pretraining_rows
 from scripts.first.world.rendering import render
 from scripts.first.world.vocabulary import build_tokenizer
 
-__all__ = ["World", "build_world", "build_tokenizer", "pretraining_rows", "render"]
+__all__ = ["World", "build_world", "build_tokenizer", "pretraining_rows", "render", "settings_of"]

@@ -8,11 +8,14 @@ An annotator's answer among some choices is a draw from softmax(sharpness * scor
 possible accuracy is well below 1 and known exactly.
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from scripts.first.errors import UserError
 from scripts.first.world.words import EVENTS, RELATIONS, VALUES, VERBS, made_up_words
 
 
@@ -32,6 +35,17 @@ class World:
     scores: np.ndarray
     train_pairs: np.ndarray
     test_pairs: np.ndarray
+
+
+@contextlib.contextmanager
+def settings_of(what: str) -> Iterator[None]:
+    """UserError for what a world's settings lack, or have wrong, in the block."""
+    try:
+        yield
+    except KeyError as error:
+        raise UserError(f"world settings: {what}: no {error}: add it") from None
+    except (TypeError, ValueError, AttributeError, ArithmeticError, MemoryError) as error:
+        raise UserError(f"world settings: {what}: {error}: correct the settings") from None
 
 
 def build_world(settings: dict[str, Any]) -> World:

@@ -1,0 +1,46 @@
+"""Options of the programs: values that none can use are one line; defaults in the help."""
+
+import importlib
+
+import pytest
+
+from scripts.first import cli
+from scripts.first.errors import UserError
+from tests import tiny_models as tiny
+
+DATA = "data --dataset csqa --source-kind world --output-dir OUT --world-settings"
+TOKENIZER = "models tokenizer --kind world --output-dir OUT --world-settings"
+PRETRAIN = "models pretrain --text ROWS --tokenizer MODEL --output-dir OUT --block-length 64"
+PRETRAIN += " --epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 1 --architecture"
+WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs":9,"sizes":'
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (f"{DATA} 5", "not an object: '5': pass one JSON object"),
+        (f'{DATA} {{"seed":NaN}}', "not an object"),
+        (f'{DATA} {WORLD}{{"csqa":5}}}}', "world settings: csqa: 'int' object has no attribute"),
+        (f"{DATA} {{}} --split-seed -1", "'-1' is not an integer of 0 or more"),
+        (f"{DATA} {{}} --validation-share nan", "'nan' is not a number above 0"),
+        (f"{DATA} {{}} --max-test-rows 0", "'0' is not an integer of 1 or more"),
+        (f"{TOKENIZER} {{}}", "world settings: tokenizer: no 'seed': add it"),
+        (f"{PRETRAIN} x", "not an object: 'x'"),
+        (f'{PRETRAIN} {{"hidden_size":"a"}}', "no such Llama: --architecture: "),
+        ("plan --gpu-memory-gb 0", "'0' is not a number above 0"),
+    ],
+)
+def test_an_unusable_value_is_one_line(tmp_path, capsys, line, message):
+    rows = tiny.write_table(tmp_path / "rows.parquet", tiny.choice_rows(4))
+    names = {"OUT": str(tmp_path), "ROWS": str(rows), "MODEL": str(tiny.checkpoint())}
+    program, *words = [names.get(word, word) for word in line.split()]
+    with pytest.raises((UserError, SystemExit)) as caught:
+        importlib.import_module(f"scripts.{program}").main(words)
+    assert message in f"{caught.value}{capsys.readouterr().err}"
+
+
+def test_the_help_has_a_default_where_there_is_one():
+    command = cli.parser("scripts.example", None).add_subparsers().add_parser("one")
+    for name, default in (("a", None), ("b", []), ("c", 0)):
+        command.add_argument(f"--{name}", default=default, help="text")
+    assert command.format_help().count("(default: ") == command.format_help().count("0)") == 1
