@@ -46,11 +46,10 @@ def parser() -> argparse.ArgumentParser:
     add("--world-settings", type=json_object, metavar="JSON", help="one JSON object")
     seed = "seed of the 90/10 division, of subsets and of pretraining text (default: 1234)"
     add("--split-seed", type=whole, default=1234, metavar="SEED", help=seed)
-    share = "share of the official training split that becomes validation (default: 0.1)"
+    share = "share of training rows that becomes validation (default: 0.1)"
     add("--validation-share", type=number, default=0.1, metavar="SHARE", help=share)
     for split in ("train", "validation", "test"):
-        limit = f"number of {split} rows, drawn at random after the division (default: all)"
-        add(f"--max-{split}-rows", type=positive, metavar="N", help=limit)
+        add(f"--max-{split}-rows", type=positive, metavar="N", help=f"draw so many {split} rows")
     return top
 
 

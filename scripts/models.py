@@ -31,8 +31,7 @@ def build_parser():
     pretrain = commands.add_parser("pretrain", help="pretrain from nothing")
     pretrain.add_argument("--text", type=Path, nargs="+", required=True, help="training splits")
     pretrain.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
-    text = "LlamaConfig settings (JSON), unless --start-from"
-    pretrain.add_argument("--architecture", type=cli.json_object, help=text)
+    pretrain.add_argument("--architecture", type=cli.json_object, help="of a new Llama, JSON")
     pretrain.add_argument("--start-from", nargs="?", type=Path, help="checkpoint to continue from")
     counted = ("all", "response")
     pretrain.add_argument("--supervise", choices=counted, default="all", help="tokens of the loss")

@@ -26,7 +26,7 @@ WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs
         (f"{DATA} {{}} --max-test-rows 0", "'0' is not an integer of 1 or more"),
         (f"{TOKENIZER} {{}}", "world settings: tokenizer: no 'seed': add it"),
         (f"{PRETRAIN} x", "not an object: 'x'"),
-        (f'{PRETRAIN} {{"hidden_size":"a"}}', "no such Llama: --architecture: "),
+        (f'{PRETRAIN} {{"hidden_size":64,"num_key_value_heads":3}}', "no such Llama: --archit"),
         ("plan --gpu-memory-gb 0", "'0' is not a number above 0"),
     ],
 )

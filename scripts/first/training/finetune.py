@@ -153,7 +153,9 @@ def random_model(architecture: dict, tokenizer: TextTokenizer):
     ids = {"bos_token_id": tokenizer.bos_id, "eos_token_id": tokenizer.eos_id}
     ids |= {"pad_token_id": None, "vocab_size": tokenizer.vocabulary_size}
     try:
-        return LlamaForCausalLM(LlamaConfig(use_cache=False, **ids, **architecture))
+        model = LlamaForCausalLM(LlamaConfig(use_cache=False, **ids, **architecture))
+        model(**model.dummy_inputs)  # heads that do not divide fail only here
+        return model
     except Exception as error:  # its validators' errors, torch's and Python's share no base class
         raise UserError(f"no such Llama: --architecture: {error}: correct the settings") from None
 
