@@ -1,6 +1,6 @@
 """Whatever the machine's settings, a run writes the same bytes, from the data to the figures.
 
-Other processors, other numbers of threads and GPUs may differ: see tests/system/faults/arithmetic.
+Other processors, other numbers of threads and GPUs may differ: see benchmarks/arithmetic.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is not promised, measured: `python -m tests.system.faults.arithmetic` on this machine.
+"""What is not promised, measured: `python -m benchmarks.arithmetic` on this machine.
 
 The small run again with two threads, and with instructions that older processors have; how far
 Table 1's numbers and the weights are from those of one thread and all instructions.
