@@ -81,7 +81,7 @@ def from_world(
     from scripts.first import world as tiny
 
     identity: dict[str, Any] = {"kind": "world", "settings": settings}
-    with tiny.settings_of(dataset):
+    with tiny.settings_of(what=dataset):
         world = tiny.build_world(settings)
         if dataset != "pretraining":
             return Official(tiny.render(world, dataset), identity)

@@ -24,7 +24,7 @@ def make_tokenizer(
 
         if world_settings is None:
             raise UserError("a world's tokenizer needs its settings: give --world-settings")
-        with settings_of("tokenizer"):
+        with settings_of(what="tokenizer"):
             tokenizer = build_tokenizer(build_world(world_settings))
     else:
         tokenizer = _train_bpe(text, vocabulary_size)
