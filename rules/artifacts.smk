@@ -24,6 +24,10 @@ rule table1_cell:
         environment("artifacts")
     params:
         corpus=corpus_of,
+        c=branch(
+            lambda w: METHODS[w.method].get("c") not in (None, "selected"),
+            then=lambda w: str(METHODS[w.method]["c"]),
+        ),
         paper=branch(lambda w: w.scale == "paper", then=here("config/paper_table1.csv")),
         code=fingerprint("cell"),
     shell:
@@ -33,7 +37,7 @@ rule table1_cell:
             --scale {wildcards.scale} --family {wildcards.family} --method {wildcards.method} \
             --setting {wildcards.setting} --benchmark {wildcards.benchmark} \
             --corpus {params.corpus} \
-            --selected {input.selected:q} --paper-table {params.paper:q} \
+            --c {input.selected:q} {params.c:q} --paper-table {params.paper:q} \
             --output {output:q} >{log:q} 2>&1
         """
 

@@ -25,7 +25,7 @@ def commands() -> dict:
     return {
         "cell": (
             cells.run,
-            "metrics+ scale family method setting corpus benchmark selected* paper-table* output",
+            "metrics+ scale family method setting corpus benchmark c* paper-table* output",
         ),
         "table1": (table1.run, "cells+ output-prefix"),
         "show": (table1.show, "table1"),

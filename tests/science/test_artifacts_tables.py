@@ -175,10 +175,11 @@ def test_the_papers_values_stand_beside_ours_at_paper_scale(tmp_path):
     options = {"scale": "paper", "family": "llama1", "method": "first_ts"}
     run = one_run(tmp_path, **options)
     reseal(tmp_path / "selected.json", {"c": 0.28, "at_edge": True})
-    options |= {"paper_table": "config/paper_table1.csv", "selected": tmp_path / "selected.json"}
+    options |= {"paper_table": "config/paper_table1.csv", "c": tmp_path / "selected.json"}
     found = cell(tmp_path, [run], **options)
     assert found["paper"] == {"ece": 2.9, "accuracy": 80.8, "trust": 77.9}
     assert (found["c"], found["c_at_edge"]) == (0.28, True)
+    assert cell(tmp_path, [run], "fixed", **{**options, "c": 0.3})["c"] == 0.3
     rows, page, latex = table1(tmp_path, tmp_path / "cell.json")
     assert (rows[0]["paper_ece"], rows[0]["paper_trust"]) == ("2.900000", "77.900000")
     assert "] c paper 80.8" in page and "] c paper 80.8" in latex

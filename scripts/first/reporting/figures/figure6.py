@@ -12,10 +12,9 @@ import numpy as np
 import pandas
 
 from scripts.first.calibration.metrics import trust_score
-from scripts.first.errors import UserError
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import HEADLINE, printed
-from scripts.first.reporting.output import paired, read
+from scripts.first.reporting.output import paired, read, temperature
 from scripts.first.reporting.runs import read_metrics
 
 PAPER_C = 0.3
@@ -55,10 +54,7 @@ def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
 
 def student(metrics: dict, word: str) -> dict:
     """Return a student's metrics (already percent), intervals and c (from a selected.json)."""
-    search = read("selected.json", word, "c", "at_edge") if word.endswith(".json") else {}
-    c = search.get("c", pandas.to_numeric(word, "coerce"))
-    if not 0 < c <= 1:
-        raise UserError(f"not a c: --student-c {word}: give a number in (0, 1] or a selected.json")
+    c = temperature(word, what="--student-c")["c"]
     labels = ("family", "corpus", "benchmark", "seed", "n", *HEADLINE, "nll")
     row = {"part": "student", "c": c, **{name: metrics[name] for name in labels}}
     for name in HEADLINE:

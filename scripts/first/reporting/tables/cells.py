@@ -14,7 +14,7 @@ from scripts.first.errors import UserError
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 from scripts.first.reporting.names import HEADLINE, LABELS, RESAMPLED, SECONDARY, UNTUNED
-from scripts.first.reporting.output import read
+from scripts.first.reporting.output import read, temperature
 from scripts.first.reporting.runs import Run, load_runs, score_runs
 
 
@@ -25,8 +25,7 @@ def run(args: argparse.Namespace) -> None:
     runs, *others = load_runs(args.metrics, args.benchmark).values()
     if others or (runs[0].metrics["scale"], *runs[0].key) != wanted:
         raise UserError(f"wrong run: --metrics: the cell {'/'.join(wanted)} needs its own files")
-    none = {"c": None, "at_edge": None}
-    selected = read("selected.json", *args.selected, *none) if args.selected else none
+    selected = temperature(*args.c, what="--c") if args.c else {"c": None, "at_edge": None}
     paper: dict = {}  # printed values
     if args.paper_table:
         names = ["family", "method", "setting", "benchmark"]
@@ -41,7 +40,8 @@ def run(args: argparse.Namespace) -> None:
         "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
         "provenance": provenance("cell"),
     }
-    records.write(args.output, cell, made_from=[*args.metrics, *args.selected, *args.paper_table])
+    searches = [word for word in args.c if word.endswith(".json")]
+    records.write(args.output, cell, made_from=[*args.metrics, *searches, *args.paper_table])
 
 
 def aggregate(runs: list[Run]) -> dict:
