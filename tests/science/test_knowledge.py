@@ -97,7 +97,7 @@ def test_stage_scores_responses_of_instruction_rows(tmp_path):
     assert run(tmp_path, tiny.instruction_rows(3)).manifest["scored"] == "response"
 
 
-@pytest.mark.parametrize("k", [0, V + 1, 256])
+@pytest.mark.parametrize("k", [V + 1, 256])
 def test_stage_refuses_k_out_of_range(tmp_path, k):
     with pytest.raises(UserError, match="--k"):
         run(tmp_path, tiny.choice_rows(2), k=k)

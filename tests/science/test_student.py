@@ -128,7 +128,6 @@ SOFT = ["--recalibration", "prob_softmax"]
         (["--recalibration", "label_smoothing", "--delta", "0"], {}, "delta"),
         (["--recalibration", "label_smoothing", "--delta", "1"], {}, "delta"),
         (["--recalibration", "label_smoothing", "--k", "1"], {}, "k = 1"),
-        (["--k", "0"], {}, "k = 0"),
         (["--k", "9"], {}, "k = 9"),
         ([], {"epochs": 0}, "epochs"),
         ([], {"epochs": -1}, "epochs"),
