@@ -14,7 +14,7 @@ from scripts.first.runtime.launch import launch
 
 
 def commands() -> dict:
-    """{name: (function, options)}; an option followed by + or * takes a list, by * may be left out.
+    """{name: (function, options)}; + and * take a list, * and ? may be left out.
 
     Imported here: a served job does not need them in the process that asks for it.
     """
@@ -25,7 +25,7 @@ def commands() -> dict:
     return {
         "cell": (
             cells.run,
-            "metrics+ scale family method setting corpus benchmark c* paper-table* output",
+            "metrics+ scale family method setting corpus benchmark c? paper-table? output",
         ),
         "table1": (table1.run, "cells+ output-prefix"),
         "show": (table1.show, "table1"),
@@ -54,9 +54,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         subparser = subparsers.add_parser(command, help=run.__doc__, description=run.__doc__)
         subparser.set_defaults(run=run)
         for option in options.split():
-            many = option[-1] if option[-1] in "+*" else None
-            name = f"--{option.rstrip('+*')}"
-            subparser.add_argument(name, nargs=many, required=many != "*", default=[])
+            many = option[-1] if option[-1] in "+*?" else None
+            name = f"--{option.rstrip('+*?')}"
+            optional = {"*": {"default": []}, "?": {}}.get(many, {"required": True})
+            subparser.add_argument(name, nargs=many, **optional)
     args = parser.parse_args(argv)
     args.run(args)
     return 0

@@ -25,11 +25,11 @@ def run(args: argparse.Namespace) -> None:
     runs, *others = load_runs(args.metrics, args.benchmark).values()
     if others or (runs[0].metrics["scale"], *runs[0].key) != wanted:
         raise UserError(f"wrong run: --metrics: the cell {'/'.join(wanted)} needs its own files")
-    selected = temperature(*args.c, what="--c") if args.c else {"c": None, "at_edge": None}
+    selected = temperature(args.c, what="--c") if args.c else {"c": None, "at_edge": None}
     paper: dict = {}  # printed values
     if args.paper_table:
         names = ["family", "method", "setting", "benchmark"]
-        table = read("paper_table1.csv", *args.paper_table, *names, *HEADLINE)
+        table = read("paper_table1.csv", args.paper_table, *names, *HEADLINE)
         paper = table.set_index(names)[[*HEADLINE]].to_dict("index")
     cell = {
         **{label: getattr(args, label) for label in LABELS},
@@ -40,8 +40,9 @@ def run(args: argparse.Namespace) -> None:
         "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
         "provenance": provenance("cell"),
     }
-    searches = [word for word in args.c if word.endswith(".json")]
-    records.write(args.output, cell, made_from=[*args.metrics, *searches, *args.paper_table])
+    search = args.c if args.c and args.c.endswith(".json") else None
+    sources = filter(None, [*args.metrics, search, args.paper_table])
+    records.write(args.output, cell, made_from=sources)
 
 
 def aggregate(runs: list[Run]) -> dict:
