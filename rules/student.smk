@@ -82,7 +82,7 @@ rule student_knowledge:
         # Keys of the method: --objective, --recalibration with its --c, --delta or --ls-space; its
         # own --student-side and --ts-positions take precedence over the scale's.
         method=lambda w: options(**{k: v for k, v in METHODS[w.method].items() if v != "selected"}),
-        selected=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--selected"),
+        c=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--c"),
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
@@ -94,7 +94,7 @@ rule student_knowledge:
             --train {input.train:q} --validation {input.validation:q} \
             --knowledge {params.knowledge:q} --pair {input.pair:q} --k {params.k} \
             --student-side {params.student_side:q} --ts-positions {params.ts_positions:q} \
-            --method {wildcards.method} {params.method:q} {params.selected:q} {input.selected:q} \
+            --method {wildcards.method} {params.method:q} {params.c:q} {input.selected:q} \
             {params.training:q} \
             --output-dir {params.folder:q} --state-dir {params.state:q} >{log:q} 2>&1
         """

@@ -31,8 +31,7 @@ def build_parser():
     add("--recalibration", choices=RECALIBRATIONS, default="none", help="A.1, Eq. 3 or Eq. 4")
     add("--delta", type=float, default=0.1, help="Eq. 3's shift")
     add("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
-    add("--c", type=float, help="Eq. 4's temperature, fixed")
-    add("--selected", type=Path, help="Eq. 4's temperature from selected.json")
+    add("--c", help="Eq. 4's temperature: a number, or the selected.json that holds it")
     text = "the student's side of Eq. 5; softmax_same_c is renorm where Eq. 4 has no part"
     add("--student-side", choices=STUDENT_SIDES, default="full_vocab", help=text)
     positions = ("all", "answer_only")
@@ -42,24 +41,18 @@ def build_parser():
 
 def recalibration_settings(arguments) -> dict:
     """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4."""
-    from scripts.first.provenance import records
+    from scripts.first.calibration.temperature_search import read_temperature
 
     name, k, delta = arguments.recalibration, arguments.k, arguments.delta
-    wanted = 1 if name == "prob_softmax" else 0
-    if (arguments.c is not None) + (arguments.selected is not None) != wanted:
-        number = "one" if wanted else "neither"
-        raise UserError(f"--recalibration {name}: give {number} of --c or --selected")
+    if (arguments.c is None) is (name == "prob_softmax"):
+        advice = "give" if arguments.c is None else "leave out"
+        raise UserError(f"--recalibration {name}: {advice} --c")
     if name == "label_smoothing":
         if not (0 < delta < 1 and k > 1):
             raise UserError(f"delta = {delta}, k = {k}: --delta must lie in (0, 1), --k above 1")
         return {"delta": delta, "space": arguments.ls_space}
     if name == "prob_softmax":
-        c = arguments.c
-        if arguments.selected:
-            c = records.read(arguments.selected).get("c")
-        if not (isinstance(c, float) and 0 < c <= 1):
-            raise UserError(f"c = {c}: {arguments.selected or '--c'}: it must lie in (0, 1]")
-        return {"c": c}
+        return {"c": read_temperature(arguments.c, what="--c")["c"]}
     return {}
 
 
@@ -102,7 +95,8 @@ def main(argv: list[str] | None = None) -> int:
             }
             if arguments.pair is not None:
                 records.read(arguments.pair)
-            files = (arguments.knowledge / MANIFEST, arguments.selected, arguments.pair)
+            search = arguments.c if arguments.c and arguments.c.endswith(".json") else None
+            files = (arguments.knowledge / MANIFEST, search, arguments.pair)
             made_from = [path for path in files if path]
         finetune("student", arguments, loss, arguments.method, made_from, **facts)
     return 0

@@ -98,7 +98,7 @@ def test_every_method_option_changes_the_student(tmp_path, made):
     assert weights(tmp_path, "again", *runs["c28"]) == hashes["c28"]
     (tmp_path / "temperature").mkdir()
     reseal(tmp_path / "temperature/selected.json", {"c": 0.28})
-    selected = [*soft, "--selected", str(tmp_path / "temperature/selected.json")]
+    selected = [*soft, "--c", str(tmp_path / "temperature/selected.json")]
     assert weights(tmp_path, "selected", *selected) == hashes["c28"]
 
 
@@ -117,14 +117,14 @@ SOFT = ["--recalibration", "prob_softmax"]
     "extra, replaced, match",
     [
         ([], {"knowledge": None}, "--knowledge"),
-        (SOFT, {}, "--c or --selected"),
-        ([*SOFT, "--c", "0.3", "--selected", "x.json"], {}, "--c or --selected"),
-        ([*SOFT, "--c", "0"], {}, "c = 0"),
-        ([*SOFT, "--c", "1.01"], {}, "c = 1.01"),
-        ([*SOFT, "--c", "-0.3"], {}, "c = -0.3"),
-        ([*SOFT, "--c", "nan"], {}, "c = nan"),
-        ([*SOFT, "--selected", "nowhere.json"], {}, "nowhere.json"),
-        (["--c", "0.3"], {}, "--c"),  # silently ignored, it would train something else
+        (SOFT, {}, "give --c"),
+        ([*SOFT, "--c", "0"], {}, "--c 0:"),
+        ([*SOFT, "--c", "1.01"], {}, "--c 1.01:"),
+        ([*SOFT, "--c=-0.3"], {}, "--c -0.3:"),
+        ([*SOFT, "--c", "nan"], {}, "--c nan:"),
+        ([*SOFT, "--c", "warm"], {}, "--c warm:"),
+        ([*SOFT, "--c", "nowhere.json"], {}, "nowhere.json"),
+        (["--c", "0.3"], {}, "leave out --c"),  # silently ignored, it would train something else
         (["--recalibration", "label_smoothing", "--delta", "0"], {}, "delta"),
         (["--recalibration", "label_smoothing", "--delta", "1"], {}, "delta"),
         (["--recalibration", "label_smoothing", "--k", "1"], {}, "k = 1"),
@@ -151,7 +151,7 @@ def test_mistakes_are_one_line_and_write_nothing(tmp_path, made, extra, replaced
 
 def test_selected_file_without_c(tmp_path, made):
     reseal(tmp_path / "s.json", {})
-    extra = [*SOFT, "--selected", str(tmp_path / "s.json")]
+    extra = [*SOFT, "--c", str(tmp_path / "s.json")]
     with pytest.raises(UserError, match="s.json"):
         student.main(arguments(tmp_path, *extra, knowledge=made))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,6 +11,8 @@ from numpy.typing import ArrayLike
 
 from scripts.first.calibration.metrics import DEFAULT_BINS, binary_nll, expected_calibration_error
 from scripts.first.calibration.recalibration import prob_softmax
+from scripts.first.errors import UserError
+from scripts.first.provenance import records
 
 # Grids in integer hundredths: 0.1 + 0.02 * 3 is not the float 0.16, and c names files and ties.
 COARSE_GRID = tuple(range(10, 101, 10))
@@ -84,3 +87,19 @@ def _best(rows: list[dict[str, float]]) -> dict[str, float]:
     return min(
         rows, key=lambda r: (round(r["ece"], TIE_DIGITS), round(r["nll"], TIE_DIGITS), -r["c"])
     )
+
+
+def read_temperature(word: str, what: str) -> dict:
+    """Return {c, at_edge} of the option `what`: a number (at_edge None) or a selected.json.
+
+    Raises UserError for anything else, and for a c outside (0, 1].
+    """
+    found: dict = {"at_edge": None}
+    if word.endswith(".json"):
+        found |= records.read(word)
+    else:
+        with contextlib.suppress(ValueError):
+            found["c"] = float(word)
+    if not (isinstance(c := found.get("c"), float) and 0 < c <= 1):
+        raise UserError(f"not a c: {what} {word}: give a number in (0, 1] or a selected.json")
+    return {"c": c, "at_edge": found["at_edge"]}

@@ -42,35 +42,35 @@ class Row:
     shorten_end: int = -1
 
 
-def uniform_row(dataset: str, raw: Mapping[str, Any], where: str) -> Row:
+def uniform_row(dataset: str, raw: Mapping[str, Any], what: str) -> Row:
     """The uniform row of an official row of `dataset`.
 
-    where: the row's name in messages. Raises UserError if the row is not usable.
+    what: the row's name in messages. Raises UserError if the row is not usable.
     """
     makers = {"csqa": csqa_row, "obqa": obqa_row, "boolq": boolq_row, "alpaca": alpaca_row}
-    return makers.get(dataset, pretraining_row)(raw, where)
+    return makers.get(dataset, pretraining_row)(raw, what)
 
 
-def csqa_row(raw: Mapping[str, Any], where: str = "csqa") -> Row:
+def csqa_row(raw: Mapping[str, Any], what: str = "csqa") -> Row:
     """CommonsenseQA: five choices, lower-case letters; the response is `a).`."""
-    return _choice_row(raw, "question", "abcde", where)
+    return _choice_row(raw, "question", "abcde", what)
 
 
-def obqa_row(raw: Mapping[str, Any], where: str = "obqa") -> Row:
+def obqa_row(raw: Mapping[str, Any], what: str = "obqa") -> Row:
     """OpenBookQA: four choices, upper-case letters as in appendix A.2."""
-    return _choice_row(raw, "question_stem", "ABCD", where)
+    return _choice_row(raw, "question_stem", "ABCD", what)
 
 
-def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:
+def boolq_row(raw: Mapping[str, Any], what: str = "boolq") -> Row:
     """BoolQ: a passage, which training may shorten, and a question to answer with Yes or No.
 
     The preamble is the one without an input although an input follows: as printed in the paper.
     """
-    question = text(raw, "question", where)
-    passage = text(raw, "passage", where)
-    answer = _column(raw, "answer", where)
+    question = text(raw, "question", what)
+    passage = text(raw, "passage", what)
+    answer = _column(raw, "answer", what)
     if not isinstance(answer, bool):
-        raise UserError(f"answer {answer!r} is neither true nor false: {where}: {REPAIR}")
+        raise UserError(f"answer {answer!r} is neither true nor false: {what}: {REPAIR}")
     before = (
         f"{PREAMBLE}### Instruction:\nRead the input passage and answer the question: {question}? "
         "Your answer should be Yes or No.\n\n### Input:\n"
@@ -80,59 +80,59 @@ def boolq_row(raw: Mapping[str, Any], where: str = "boolq") -> Row:
     return Row(prompt, label, YES_NO, label, len(before), len(before) + len(passage))
 
 
-def alpaca_row(raw: Mapping[str, Any], where: str = "alpaca") -> Row:
+def alpaca_row(raw: Mapping[str, Any], what: str = "alpaca") -> Row:
     """Alpaca: an instruction, with or without input, and a free response.
 
     An empty response is kept (28 official rows have one): its end is still supervised.
     """
-    instruction = text(raw, "instruction", where)
-    given = text(raw, "input", where, may_be_empty=True)
-    output = text(raw, "output", where, may_be_empty=True)
+    instruction = text(raw, "instruction", what)
+    given = text(raw, "input", what, may_be_empty=True)
+    output = text(raw, "output", what, may_be_empty=True)
     preamble, block = (PREAMBLE_WITH_INPUT, f"### Input:\n{given}\n\n") if given else (PREAMBLE, "")
     return Row(f"{preamble}### Instruction:\n{instruction}\n\n{block}### Response:\n", output)
 
 
-def pretraining_row(raw: Mapping[str, Any], where: str = "pretraining") -> Row:
+def pretraining_row(raw: Mapping[str, Any], what: str = "pretraining") -> Row:
     """Plain text of the generated world, already a prompt and a response."""
-    return Row(text(raw, "prompt", where), text(raw, "response", where, may_be_empty=True))
+    return Row(text(raw, "prompt", what), text(raw, "response", what, may_be_empty=True))
 
 
-def _choice_row(raw: Mapping[str, Any], column: str, letters: str, where: str) -> Row:
-    question, choices = text(raw, column, where), _column(raw, "choices", where)
+def _choice_row(raw: Mapping[str, Any], column: str, letters: str, what: str) -> Row:
+    question, choices = text(raw, column, what), _column(raw, "choices", what)
     if not isinstance(choices, Mapping) or not {"label", "text"} <= choices.keys():
-        raise UserError(f"choices lack label or text: {where}: {REPAIR}")
+        raise UserError(f"choices lack label or text: {what}: {REPAIR}")
     labels, texts = list(choices["label"] or ()), list(choices["text"] or ())
     expected = list(letters.upper())
     if labels != expected or len(texts) != len(expected):
         raise UserError(
             f"{len(texts)} choices labelled {', '.join(map(str, labels))}, "
-            f"not {len(expected)} labelled {', '.join(expected)}: {where}: {REPAIR}"
+            f"not {len(expected)} labelled {', '.join(expected)}: {what}: {REPAIR}"
         )
     for label, choice in zip(labels, texts, strict=True):
-        text({f"choice {label}": choice}, f"choice {label}", where)
-    key = _column(raw, "answerKey", where)
+        text({"text": choice}, "text", what=f"{what}, choice {label}")
+    key = _column(raw, "answerKey", what)
     if not key:
-        raise UserError(f"no answer (unlabelled row): {where}: use a labelled split")
+        raise UserError(f"no answer (unlabelled row): {what}: use a labelled split")
     if key not in labels:
-        raise UserError(f"answer {key!r} is not one of {', '.join(labels)}: {where}: {REPAIR}")
+        raise UserError(f"answer {key!r} is not one of {', '.join(labels)}: {what}: {REPAIR}")
     answer = letters[labels.index(key)]
     lines = "".join(f"({x}) {choice}\n" for x, choice in zip(letters, texts, strict=True))
     prompt = f"Q: {question}\nAnswer Choices:\n{lines}A: The answer is ("
     return Row(prompt, f"{answer}).", tuple(letters), answer)
 
 
-def _column(raw: Mapping[str, Any], name: str, where: str) -> Any:
+def _column(raw: Mapping[str, Any], name: str, what: str) -> Any:
     if name not in raw:
-        raise UserError(f"no column {name}: {where}: check the repository and its revision")
+        raise UserError(f"no column {name}: {what}: check the repository and its revision")
     return raw[name]
 
 
-def text(raw: Mapping[str, Any], name: str, where: str, may_be_empty: bool = False) -> str:
+def text(raw: Mapping[str, Any], name: str, what: str, may_be_empty: bool = False) -> str:
     """A column of a row as text; UserError if it is missing, of another type or invisible."""
-    value = _column(raw, name, where)
+    value = _column(raw, name, what)
     if not isinstance(value, str):
-        raise UserError(f"{name} is {type(value).__name__}, not text: {where}: {REPAIR}")
+        raise UserError(f"{name} is {type(value).__name__}, not text: {what}: {REPAIR}")
     # Zero-width characters are not a question.
     if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in value):
-        raise UserError(f"empty {name}: {where}: {REPAIR}")
+        raise UserError(f"empty {name}: {what}: {REPAIR}")
     return value

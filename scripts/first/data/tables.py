@@ -51,7 +51,7 @@ def build(
     unique_ids = _count_unique_ids(dataset, official.splits)
     uniform = {
         origin: [
-            uniform_row(dataset, raw, f"{dataset}, split {origin}, row {i}")
+            uniform_row(dataset, raw, what=f"{dataset}, split {origin}, row {i}")
             for i, raw in enumerate(official.splits[origin])
         ]
         for origin in dict.fromkeys(origins.values())
@@ -112,10 +112,15 @@ def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
     """Number of official ids, 0 for datasets without; UserError if one is missing or repeated."""
     if "id" not in sources.COLUMNS[dataset]:
         return 0
-    ids = {}
+    seen: dict[str, tuple[str, int]] = {}
     for split, rows in official.items():
         for i, row in enumerate(rows):
-            where = f"{dataset}, split {split}, row {i}"
-            ids[where] = [text(row, "id", where)]
-    splits.assert_disjoint(ids, what="id")
-    return len(ids)
+            own = text(row, "id", what=f"{dataset}, split {split}, row {i}")
+            if own in seen:
+                other, j = seen[own]
+                raise UserError(
+                    f"not disjoint: id {own!r} is in {dataset}, split {other}, row {j} and in "
+                    f"{dataset}, split {split}, row {i}: correct the source"
+                )
+            seen[own] = split, i
+    return len(seen)

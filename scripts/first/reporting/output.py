@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pandas
 from tabulate import tabulate
 
 from scripts.first.errors import UserError
@@ -37,16 +36,6 @@ def read(kind: str, path: str | Path, *names: str) -> Any:
     if missing := [name for name in names if name not in content]:
         raise UserError(f"not a {kind}: {path}: name a {kind} (this one has no {missing[0]!r})")
     return content
-
-
-def temperature(word: str, what: str) -> dict:
-    """Return c of Eq. 4 and whether it is `at_edge` of its search; a selected.json, or a number."""
-    found = {"c": pandas.to_numeric(word, "coerce"), "at_edge": None}
-    if word.endswith(".json"):
-        found = read("selected.json", word, *found)
-    if not 0 < found["c"] <= 1:
-        raise UserError(f"not a c: {what} {word}: give a number in (0, 1] or a selected.json")
-    return found
 
 
 def publish(prefix: str, stage: str, made_from: Iterable[str | Path], **contents) -> None:

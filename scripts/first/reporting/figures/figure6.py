@@ -12,9 +12,10 @@ import numpy as np
 import pandas
 
 from scripts.first.calibration.metrics import trust_score
+from scripts.first.calibration.temperature_search import read_temperature
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import HEADLINE, printed
-from scripts.first.reporting.output import paired, read, temperature
+from scripts.first.reporting.output import paired, read
 from scripts.first.reporting.runs import read_metrics
 
 PAPER_C = 0.3
@@ -54,7 +55,7 @@ def curves(corpus: str, family: str, coarse: str, refined: str, selected: str):
 
 def student(metrics: dict, word: str) -> dict:
     """Return a student's metrics (already percent), intervals and c (from a selected.json)."""
-    c = temperature(word, what="--student-c")["c"]
+    c = read_temperature(word, what="--student-c")["c"]
     labels = ("family", "corpus", "benchmark", "seed", "n", *HEADLINE, "nll")
     row = {"part": "student", "c": c, **{name: metrics[name] for name in labels}}
     for name in HEADLINE:

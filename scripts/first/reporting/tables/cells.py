@@ -10,11 +10,12 @@ import argparse
 import statistics
 
 from scripts.first.calibration.intervals import LEVEL, RESAMPLES, SEED, mean_scores
+from scripts.first.calibration.temperature_search import read_temperature
 from scripts.first.errors import UserError
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 from scripts.first.reporting.names import HEADLINE, LABELS, RESAMPLED, SECONDARY, UNTUNED
-from scripts.first.reporting.output import read, temperature
+from scripts.first.reporting.output import read
 from scripts.first.reporting.runs import Run, load_runs, score_runs
 
 
@@ -25,7 +26,7 @@ def run(args: argparse.Namespace) -> None:
     runs, *others = load_runs(args.metrics, args.benchmark).values()
     if others or (runs[0].metrics["scale"], *runs[0].key) != wanted:
         raise UserError(f"wrong run: --metrics: the cell {'/'.join(wanted)} needs its own files")
-    selected = temperature(args.c, what="--c") if args.c else {"c": None, "at_edge": None}
+    selected = read_temperature(args.c, what="--c") if args.c else {"c": None, "at_edge": None}
     paper: dict = {}  # printed values
     if args.paper_table:
         names = ["family", "method", "setting", "benchmark"]
