@@ -17,9 +17,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # No file whose hash is not in the lock, and nothing that the lock does not name.
 LOCKED := $(PIP) --require-hashes --no-deps
 
-.PHONY: install demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
+.PHONY: help install demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
 
-install: $(VENV)/run.stamp ## the environment alone, for a run by hand or on a cluster
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
+
+install: $(VENV)/run.stamp ## only install the environment, to run by hand or on a cluster
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
 	@$(RUN) --quiet host reason rules --config scale=tiny -- all
@@ -30,11 +33,11 @@ smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv
 
 SCALE ?= tiny
-verify: $(VENV)/run.stamp ## finished results, from the tables down to the data; SCALE=smoke for others
+verify: $(VENV)/run.stamp ## check finished results down to the data; SCALE=smoke for another scale
 	@$(BIN)/python -m scripts.verify results/$(SCALE)
 
 TEST := $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
-test: $(VENV)/test.stamp ## the science, then engineering and whole runs in short forms
+test: $(VENV)/test.stamp ## the science first, then engineering and short whole runs
 	@$(TEST) tests/science $(PYTEST)
 	@$(TEST) tests/engineering tests/system $(PYTEST)
 
@@ -42,28 +45,28 @@ slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slur
 	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
 
 FAULTS := logs/faults.jsonl
-faults: $(VENV)/test.stamp ## the tests of faults whole, and a table of what was tried
+faults: $(VENV)/test.stamp ## every test of faults in its long form, and a table of what was tried
 	@mkdir -p $(dir $(FAULTS)) && rm -f $(FAULTS)
 	@FIRST_FAULTS=whole FIRST_FAULTS_REPORT=$(abspath $(FAULTS)) \
 	  $(BIN)/python -m pytest tests/system/faults -n 2 --dist loadfile $(PYTEST); \
 	  status=$$?; $(BIN)/python -m tests.system.faults.report $(FAULTS) && exit $$status
 
-bench: $(VENV)/test.stamp ## ours against rivals and limits; BENCH='--only student' for some
+bench: $(VENV)/test.stamp ## each stage against alternatives; BENCH='--only student' for a part
 	@$(BIN)/python -m benchmarks $(BENCH)
 
-lint: $(VENV)/test.stamp
+lint: $(VENV)/test.stamp ## ruff, snakefmt and snakemake --lint
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
-format: $(VENV)/test.stamp
+format: $(VENV)/test.stamp ## lay out code and rules
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile rules
 
 MODELS := $(foreach f,alder birch cedar,$(f)-student $(f)-teacher)
-pretrain-tiny: $(VENV)/run.stamp ## remake the tiny scale's base checkpoints from nothing
+pretrain-tiny: $(VENV)/run.stamp ## pretrain the tiny scale's base checkpoints again
 	@$(RUN) -- $(MODELS:%=results/tiny/models/pretrained/%/record.json)
 	@for model in $(MODELS); do $(BIN)/python -m scripts.models copy \
 	  --source results/tiny/models/pretrained/$$model --output-dir resources/tiny/$$model || exit 1; done

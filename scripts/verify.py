@@ -38,14 +38,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         behind, problems = [*lineage.records.values()], list(overview(lineage))
         absent = [name for name in ARTIFACTS if name not in lineage.present]
         unknown = [name for name in lineage.present if name not in lineage.owner]
-        show_list("files without a record", unknown)
+        show_list("files that no valid record names", unknown)
     problems = sorted({*problems, *(p for record in behind for p in record.problems)})
     show_list("problems", [": ".join(problem) for problem in problems])
     wrong = {file for kind, file, _ in problems if kind != "unreadable"}
     again = {lineage.owner[file].path if file in lineage.owner else file for file in wrong}
     if again:
         names = " ".join(f"{RESULTS}/{lineage.scale}/{name}" for name in sorted(again))
-        show(f"to make these, and what rests on them, again: {command(lineage.scale)} {names}")
+        show(f"to remake these and what depends on them: {command(lineage.scale)} {names}")
     if problems:
         show("NOT SOUND")
     elif absent:

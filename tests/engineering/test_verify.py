@@ -186,7 +186,7 @@ def test_records_of_another_place(results, run):
 def test_files_without_a_record(results, run):
     (results / "tables/table9.csv").write_text("by hand")
     status, text = run()
-    assert status == 0 and "files without a record: 1\n  tables/table9.csv" in text
+    assert status == 0 and "files that no valid record names: 1\n  tables/table9.csv" in text
 
 
 def test_mistakes_of_the_call(results, run, tmp_path):

@@ -109,7 +109,7 @@ def _choice_row(raw: Mapping[str, Any], column: str, letters: str, what: str) ->
             f"not {len(expected)} labelled {', '.join(expected)}: {what}: {REPAIR}"
         )
     for label, choice in zip(labels, texts, strict=True):
-        text({"text": choice}, "text", what=f"{what}, choice {label}")
+        text({"text": choice}, "text", what=f"choice {label} of {what}")
     key = _column(raw, "answerKey", what)
     if not key:
         raise UserError(f"no answer (unlabelled row): {what}: use a labelled split")

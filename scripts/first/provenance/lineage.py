@@ -16,11 +16,11 @@ from scripts.first.provenance import records
 from scripts.first.provenance.fingerprint import STAGES, fingerprint
 
 ARTIFACTS = (
+    "claims.json",
     "tables/table1.csv",
     "tables/table2.csv",
-    "tables/data_report.csv",
     *(f"figures/figure{number}.pdf" for number in (2, 3, 5, 6)),
-    "claims.json",
+    "tables/data_report.csv",
 )
 Problem = tuple[str, str, str]  # kind, file, reason
 

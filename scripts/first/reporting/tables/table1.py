@@ -93,7 +93,9 @@ def show(args: argparse.Namespace) -> None:
     print(*(f"{name}: {text}" for name, text in notes(rows).items()), sep="\n")
     print("\nFiles:")
     for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
-        print(f"  {path}" + ("" if path.exists() else "  (missing)"))
+        # To be read: tables and claims as text.
+        page = path.with_suffix(".md")
+        print(f"  {page if page.exists() else path}" + ("" if path.exists() else "  (missing)"))
 
 
 def with_names(table: pandas.DataFrame) -> list[dict]:
