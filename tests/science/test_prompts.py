@@ -120,7 +120,11 @@ def choices(labels, texts):
         ("csqa", {**CSQA, **choices("BACDE", list("vwxyz"))}, "labelled B, A, C, D, E, not 5"),
         ("csqa", {**CSQA, **choices("ABCD", list("wxyz"))}, "4 choices labelled A, B, C, D, not 5"),
         ("csqa", {**CSQA, **choices("ABCDE", list("vwxy"))}, "4 choices labelled"),
-        ("csqa", {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])}, "empty text: choice E of csqa"),
+        (
+            "csqa",
+            {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])},
+            "choice E of csqa",
+        ),
         ("csqa", {**CSQA, "choices": ["a"]}, "choices lack label or text"),
         ("obqa", {**OBQA, **choices("ABCDE", list("vwxyz"))}, "not 4 labelled A, B, C, D"),
         ("obqa", {**OBQA, "answerKey": "E"}, "answer 'E' is not one of A, B, C, D"),
