@@ -95,7 +95,7 @@ def until_complete(folder, reference, random, strikes, reached, variables) -> No
         assert "LockException" not in run.log() and "IncompleteFiles" not in run.log()
         done, jobs = run.steps()
         if jobs is not None:
-            again = f"{jobs} jobs, {most} were left:\n{run.log()[:9000]}"  # with Snakemake's reasons
+            again = f"{jobs} jobs, {most} were left:\n{run.log()[:9000]}"
             assert most is None or jobs <= most, again
             most = jobs - done
 
