@@ -37,6 +37,8 @@ class Run:
 
     def __init__(self, folder: Path, *targets: str, words=RUNNER, log=LOG, **variables: str):
         self.folder, self.file = folder, folder / log
+        # A new file: what a killed run has left may still write to its own.
+        self.file.unlink(missing_ok=True)
         with self.file.open("w") as log_file:
             self.process = subprocess.Popen(
                 [*words, "--", *(targets or ("all",))],
