@@ -25,9 +25,9 @@ rule benchmark_data:
         **FETCH,
         **resources_of("data"),
     params:
-        source=lambda w: scale_of(w)["data"]["source"],
-        split_seed=lambda w: scale_of(w)["data"]["split_seed"],
-        validation_share=lambda w: scale_of(w)["data"]["validation_share"],
+        source=lookup("{scale}/data/source", within=SCALES),
+        split_seed=lookup("{scale}/data/split_seed", within=SCALES),
+        validation_share=lookup("{scale}/data/validation_share", within=SCALES),
         rows=lambda w: options(**scale_of(w)["data"]["datasets"][w.dataset]),
         world=lambda w: options(world_settings=scale_of(w)["data"].get("world")),
         folder=subpath(output.report, parent=True),

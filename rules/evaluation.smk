@@ -38,7 +38,7 @@ rule evaluation:
         "benchmarks/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}.tsv"
     conda:
         environment("train")
-    threads: lambda w: declared(w, "evaluation")["threads"]
+    threads: lookup("{scale}/resources/evaluation/threads", within=SCALES)
     resources:
         **resources_of("evaluation"),
     params:

@@ -25,15 +25,15 @@ rule knowledge:
         scale=one_of(SCALES.keys() - SHARED),
     conda:
         environment("train")
-    threads: lambda w: declared(w, "knowledge")["threads"]
+    threads: lookup("{scale}/resources/knowledge/threads", within=SCALES)
     resources:
         **resources_of("knowledge"),
         slurm_extra=warned("knowledge"),
     params:
         teacher=subpath(input.teacher, parent=True),
-        k=lambda w: scale_of(w)["knowledge"]["stored_k"],
+        k=lookup("{scale}/knowledge/stored_k", within=SCALES),
         encoding=lambda w: options(**scale_of(w)["encoding"], dtype=scale_of(w)["dtype"]),
-        max_tokens=lambda w: scale_of(w)["evaluation"]["max_tokens"],
+        max_tokens=lookup("{scale}/evaluation/max_tokens", within=SCALES),
         share=[],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}",
         folder=subpath(output.manifest, parent=True),

@@ -20,13 +20,16 @@ rule student_labels:
         method=one_of(of_objective("hard_labels")),
     conda:
         environment("train")
-    threads: lambda w: declared(w, "student")["threads"]
+    threads: lookup("{scale}/resources/student/threads", within=SCALES)
     resources:
         **resources_of("student"),
         slurm_extra=warned("student"),
     params:
         launch=launched("student"),
         base=subpath(input.base, parent=True),
+        # --epochs --batch-size --micro-batch-size --learning-rate --warmup-ratio --weight-decay
+        # --adam-eps --max-grad-norm --length-pool --gradient-checkpointing --offload-optimizer
+        # --block-length --append-eos --seed --dtype --bins --max-tokens: what the scale sets of them
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
@@ -68,7 +71,7 @@ rule student_knowledge:
         method=one_of(of_objective("knowledge")),
     conda:
         environment("train")
-    threads: lambda w: declared(w, "student")["threads"]
+    threads: lookup("{scale}/resources/student/threads", within=SCALES)
     resources:
         **resources_of("student"),
         slurm_extra=warned("student"),
@@ -76,13 +79,16 @@ rule student_knowledge:
         launch=launched("student"),
         base=subpath(input.base, parent=True),
         knowledge=subpath(input.manifest, parent=True),
-        k=lambda w: scale_of(w)["knowledge"]["k"],
-        student_side=lambda w: scale_of(w)["student"]["student_side"],
-        ts_positions=lambda w: scale_of(w)["student"]["ts_positions"],
+        k=lookup("{scale}/knowledge/k", within=SCALES),
+        student_side=lookup("{scale}/student/student_side", within=SCALES),
+        ts_positions=lookup("{scale}/student/ts_positions", within=SCALES),
         # Keys of the method: --objective, --recalibration with its --c, --delta or --ls-space; its
         # own --student-side and --ts-positions take precedence over the scale's.
         method=lambda w: options(**{k: v for k, v in METHODS[w.method].items() if v != "selected"}),
         c=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--c"),
+        # --epochs --batch-size --micro-batch-size --learning-rate --warmup-ratio --weight-decay
+        # --adam-eps --max-grad-norm --length-pool --gradient-checkpointing --offload-optimizer
+        # --block-length --append-eos --seed --dtype --bins --max-tokens: what the scale sets of them
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",

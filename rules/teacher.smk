@@ -18,13 +18,14 @@ rule teacher:
         "benchmarks/{scale}/teacher/{family}/{corpus}.tsv"
     conda:
         environment("train")
-    threads: lambda w: declared(w, "teacher")["threads"]
+    threads: lookup("{scale}/resources/teacher/threads", within=SCALES)
     resources:
         **resources_of("teacher"),
         slurm_extra=warned("teacher"),
     params:
         launch=launched("teacher"),
         base=subpath(input.base, parent=True),
+        # Options of the optimizer, encoding and validation, as in student.smk.
         training=lambda w: training_options(w, "teacher", scale_of(w)["teacher"]["seed"]),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/teacher/{family}/{corpus}",
