@@ -15,7 +15,7 @@ def build_parser():
     options = cli.parser("scripts.plan", __doc__)
     add = options.add_argument
     add("--scale", default="paper", help="scale to plan")
-    add("--configfile", type=Path, action="append", default=[], help="your own configuration file")
+    add("--configfile", type=Path, action="append", default=[], help="of your own; may be repeated")
     add("--gpu-memory-gb", type=number, help="of one GPU, in 1e9 bytes; default: the scale's")
     add("--gpu-tflops", type=number, help="dense peak of one GPU; default: the scale's")
     add("--json", type=Path, help="also write the plan to this file")
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     config = load([*own_files(), *arguments.configfile])
     if arguments.scale not in config["scales"]:
         known = ", ".join(config["scales"])
-        raise UserError(f"--scale {arguments.scale}: no such scale: one of {known}")
+        raise UserError(f"--scale {arguments.scale}: one of {known}, or give --configfile")
 
     from scripts.first.plan.planning import make_plan, print_plan
     from scripts.first.plan.scale import Scale

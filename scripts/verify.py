@@ -87,14 +87,15 @@ def tree(lineage: Lineage, name: str, indent: str, seen: set[str]) -> None:
     record, found = lineage.owner[name], lineage.hashes[name]
     digest = found["sha256"][:12] if isinstance(found, dict) else "-" * 12
     by = "as above" if record.path in seen else "by {} {}".format(*record.made_by)
-    marks = {kind.upper() for kind, file, _ in record.problems if file in (name, record.path)}
+    own = (name, record.path)
+    marks = {f"{k.upper()}{'' if f in own else f': {f}'}" for k, f, _ in record.problems}
     show("  ".join([f"{indent}{name}", digest, by, *sorted(marks)]))
     for source, expected in record.sources.items() if record.path not in seen else ():
         seen.add(record.path)
         if lineage.inside(source) in lineage.owner:
             tree(lineage, lineage.inside(source), indent + "  ", seen)
         else:
-            show(f"{indent}  {source}  {expected[:12]}  from elsewhere")
+            show(f"{indent}  {source}  {expected[:12]}  outside results")
 
 
 def verdict(behind: list[Record]) -> str:

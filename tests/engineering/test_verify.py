@@ -122,6 +122,8 @@ def test_altered(results, run, name):
     status, text = run()
     assert status == 1 and f"altered: {name}: " in text and text.endswith("NOT SOUND\n")
     assert "table1.csv: sound" not in text
+    assert name != WEIGHTS or f"{STUDENT}  " in (tree := run(results / CELL)[1])
+    assert name != WEIGHTS or f"ALTERED: {name}\n" in tree
 
 
 @pytest.mark.parametrize("name", [DATA, REPORT, CELL])

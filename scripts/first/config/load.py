@@ -52,15 +52,16 @@ def read(path: str | Path) -> dict:
 
 def _check_node(node: yaml.Node, done: set, above: frozenset = frozenset()) -> None:
     """Refuse keys that occur twice, of which YAML uses the last, and anchors within themselves."""
-    problem = "anchor contains itself" if node in above else ""
+    problem, place = "anchor contains itself" if node in above else "", node
     children = node.value if isinstance(node, yaml.SequenceNode) else []
     if isinstance(node, yaml.MappingNode):
         children = [child for _, child in node.value]
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        if twice := [name for name in names if names.count(name) > 1]:
-            problem = f"key {twice[0]!r} occurs twice"
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        names = [key.value for key in keys]
+        if twice := [key for i, key in enumerate(keys) if key.value in names[:i]]:
+            problem, place = f"key {twice[0].value!r} occurs twice", twice[0]
     if problem:
-        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=place.start_mark)
     if node not in done:
         done.add(node)
         for child in children:

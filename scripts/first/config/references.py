@@ -60,7 +60,7 @@ def _checks(config: dict) -> Checks:
             entries = config
             for key, own in zip(target.split("."), path.split("."), strict=False):
                 entries = entries.get(own if key == "*" else key, {})
-            yield name not in entries, path, f"unknown name {name!r}: {hint(name, entries)} ({key})"
+            yield name not in entries, path, f"{name!r} is not in {key}: {hint(name, entries)}"
     for (pattern, key), wanted in KEYS.items():
         for path, entry in _find(config, pattern):
             yield from _keys(path, entry, f"{key} {entry.get(key)}", wanted)

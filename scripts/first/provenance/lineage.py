@@ -109,7 +109,7 @@ class Lineage:
             elif isinstance(found, str):
                 yield "unreadable", file, found
             elif found != expected:
-                yield "altered", file, f"{record.path} describes another content"
+                yield "altered", file, f"its hash is not the one in {record.path}"
         stage, code = record.made_by
         if stage not in STAGES or code != fingerprint(stage):
             yield "stale", record.path, f"made by other code of stage {stage}: {code}"
