@@ -104,8 +104,9 @@ def test_killed_at_ten_random_steps(base, whole, tmp_path, monkeypatch):
     assert not (tmp_path / ".state").exists()
 
 
-def test_sigterm_saves_and_ends_and_sigusr1_saves(base, whole, tmp_path, monkeypatch):
-    """What Slurm sends: a saved state, one line, a status that is not 0, and the same bytes."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signals_save_and_end_but_sigusr1_saves(base, whole, tmp_path, monkeypatch, number):
+    """From Slurm or Ctrl-C: a saved state, one line, a status that is not 0, and the same bytes."""
     monkeypatch.setenv("FIRST_CHECKPOINT_MINUTES", "1000")
     out, log = tmp_path / "out", tmp_path / "log"
     process = start(teacher.main, words(base, out), log)
@@ -114,7 +115,7 @@ def test_sigterm_saves_and_ends_and_sigusr1_saves(base, whole, tmp_path, monkeyp
     os.kill(process.pid, signal.SIGUSR1)
     wait_for(process, out, 1)
     assert process.is_alive() and steps_saved(out) >= 1
-    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.pid, number)
     process.join(60)
     last = log.read_text().strip().splitlines()[-1]
     assert process.exitcode == 2

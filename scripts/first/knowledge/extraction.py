@@ -96,7 +96,7 @@ def extract(
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
     With a state folder, what is extracted is saved every FIRST_CHECKPOINT_MINUTES and on a signal,
-    and that of a run that was stopped is read from it. UserError on SIGTERM.
+    and that of a run that was stopped is read from it. UserError on SIGTERM and SIGINT.
     """
     batches = batches_of(encoded, max_tokens, part)
     rows = rows_of(batches)

@@ -1,8 +1,8 @@
 """Signals: passed on to a child, or asking a long job to save its state.
 
-SIGTERM also ends the job, SIGUSR1 does not. Slurm sends SIGTERM some seconds before it kills a job,
-or earlier with `--signal=TERM@seconds`.
-Under Slurm SIGUSR1 ends the job's inner snakemake: send SIGTERM there.
+SIGTERM and SIGINT (Ctrl-C) also end the job, SIGUSR1 does not. Slurm sends SIGTERM some seconds
+before it kills a job, or earlier with `--signal=TERM@seconds`. Under Slurm SIGUSR1 ends the job's
+inner snakemake: send SIGTERM there.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ class StopRequest:
         self._previous: dict[int, object] = {}
 
     def __enter__(self) -> "StopRequest":
-        for number in (signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
             self._previous[number] = signal.signal(number, self._handle)
         return self
 
@@ -28,7 +28,7 @@ class StopRequest:
 
     def _handle(self, number: int, frame: object) -> None:
         self.save = True
-        self.stop = self.stop or number == signal.SIGTERM
+        self.stop = self.stop or number != signal.SIGUSR1
 
 
 def forward_signals(send: Callable[[int, int], None], pid: int) -> None:

@@ -43,7 +43,7 @@ def train(
     model: a causal language model, or a sharded TrainingModel. loss: CrossEntropy or KnowledgeLoss.
     what: the model's name in messages. state: folder to resume from and to save to, by time and on
     SIGTERM or SIGUSR1. UserError where loss, gradient (naming rows of the step) or a weight is not
-    finite, and after a SIGTERM.
+    finite, and after a SIGTERM or SIGINT.
     """
     sharded = is_sharded(model)
     root = model if sharded else TrainingModel(model)
@@ -95,7 +95,7 @@ def train(
 def save_if_asked(
     kept: TrainingState, asked, step: int, steps: int, curve: list[dict], what: str
 ) -> None:
-    """Save when it is time or a signal asks, all processes as one; UserError after a SIGTERM.
+    """Save when it is time or a signal asks, all processes as one; UserError if one asks to stop.
 
     asked: a StopRequest. what: the model's name in the message.
     """
