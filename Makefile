@@ -8,13 +8,13 @@ VENV := .venv
 BIN := $(abspath $(VENV))/bin
 export PATH := $(BIN):$(PATH)
 export OMP_NUM_THREADS := 1
-# Every job imports this project's modules: compiled once, not by each of them.
+# Every job imports this project's modules: compile them once, not in each job.
 unexport PYTHONDONTWRITEBYTECODE
-# Snakemake with profiles/default; killed, the same command continues. GPU jobs one after the other:
+# Snakemake with profiles/default; after a kill the same command continues. GPU jobs run one by one:
 # not in the profile, which `--profile slurm` reads too, where it would cut what a job requests.
 RUN := $(BIN)/python -m scripts.first.runtime.run --cores $(CORES) --resources gpu=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
-# No file whose hash is not in the lock, and nothing that the lock does not name.
+# Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps
 
 .PHONY: help install demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
@@ -60,13 +60,13 @@ lint: $(VENV)/test.stamp ## ruff, snakefmt and snakemake --lint
 	snakefmt --check Snakefile rules
 	snakemake --lint
 
-format: $(VENV)/test.stamp ## lay out code and rules
+format: $(VENV)/test.stamp ## format code and rules
 	ruff check --fix .
 	ruff format .
 	snakefmt Snakefile rules
 
 MODELS := $(foreach f,alder birch cedar,$(f)-student $(f)-teacher)
-pretrain-tiny: $(VENV)/run.stamp ## pretrain the tiny scale's base checkpoints again
+pretrain-tiny: $(VENV)/run.stamp ## remake the tiny scale's base checkpoints
 	@$(RUN) -- $(MODELS:%=results/tiny/models/pretrained/%/record.json)
 	@for model in $(MODELS); do $(BIN)/python -m scripts.models copy \
 	  --source results/tiny/models/pretrained/$$model --output-dir resources/tiny/$$model || exit 1; done
@@ -80,7 +80,7 @@ $(VENV)/run.stamp: envs/lock.txt envs/lock-torch.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (once)"
 	@$(LOCKED) -r envs/lock.txt
 	@$(PIP) -r envs/lock-torch.txt
-	@# Not beside the test tools: one of them is there without what it says it needs.
+	@# Not once the test tools are installed: one of them omits its declared dependencies.
 	@[ -e $(VENV)/test.stamp ] || found=$$($(BIN)/python -m pip check) \
 	  || { echo "error: envs/lock.txt:" $$found; exit 2; }
 	@touch $@

@@ -1,7 +1,7 @@
 """FIRST: teach a reliable large language model through efficient trustworthy distillation.
 
 `snakemake -c2` builds every artifact of the scale that config/config.yaml names (tiny: CPU,
-offline, minutes). A file target names its own scale. The README tells the rest.
+offline, minutes). A file target names its own scale. See README.md.
 """
 
 from snakemake.logging import logger

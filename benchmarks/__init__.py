@@ -1,1 +1,1 @@
-"""Ours against a rival or a limit, side by side in one run: `python -m benchmarks`."""
+"""Benchmarks of each stage against an alternative or a limit: `python -m benchmarks`."""

@@ -1,7 +1,7 @@
 """Run the benchmarks: `python -m benchmarks [--only NAME ...] [--no-demo]`, or `make bench`.
 
-Each prints its rows as they come; the end is one table. `benchmarks/results/<machine>.json` keeps
-the rows of the last run of each.
+Each prints its rows as it measures them; one table of all rows comes last. The file
+`benchmarks/results/<machine>.json` keeps the rows of the last run of each.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TOPICS = (
 
 
 def main(argv: list[str]) -> int:
-    """Run what is asked for; a missed bar is a figure, not a failure."""
+    """Run the selected benchmarks; a missed bar is reported, and is not a failure."""
     options = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     options.add_argument("--only", nargs="+", choices=TOPICS, default=TOPICS, help="run these")
     options.add_argument("--no-demo", action="store_true", help="leave the demo out (6 minutes)")
@@ -41,13 +41,13 @@ def main(argv: list[str]) -> int:
     from scripts.first.models.determinism import seed_everything
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    seed_everything(0)  # threads and kernels as jobs have them, whatever runs first
+    seed_everything(0)  # the threads and kernels of jobs, whichever benchmark runs first
     facts, measured = machine(), commit()
     path = HERE / "results" / f"{machine_name(facts)}.json"
     if arguments.show and not path.is_file():
         raise UserError(f"no benchmark results: {path}: run `make bench` on this machine first")
     if not arguments.show:
-        save_results(path, facts, [], measured)  # or all might be measured and not be saved
+        save_results(path, facts, [], measured)  # fail before measuring, not after
         bench = Bench(demo=not arguments.no_demo)
         for topic in arguments.only:
             start, rows = time.monotonic(), []

@@ -1,7 +1,7 @@
-"""What is not promised, measured: `python -m benchmarks.arithmetic` on this machine.
+"""Differences between threads and instruction sets: `python -m benchmarks.arithmetic`.
 
-The small run again with two threads, and with instructions that older processors have; how far
-Table 1's numbers and the weights are from those of one thread and all instructions.
+Repeats the small run with two threads and with the instruction sets of older processors, and prints
+how far weights and Table 1's numbers are from those of one thread and all instructions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.system.workflow.copies import digests, output
 
 
 def older(aten: str, mkl: str, onednn: str) -> dict[str, str]:
-    """Variables that keep torch, MKL and oneDNN to an instruction set."""
+    """Variables that restrict torch, MKL and oneDNN to an instruction set."""
     return {
         "ATEN_CPU_CAPABILITY": aten,
         "MKL_ENABLE_INSTRUCTIONS": mkl,
@@ -56,7 +56,7 @@ def run(folder: Path, variables: dict[str, str]) -> Path:
 
 
 def weights_apart(one: Path, other: Path) -> float:
-    """Largest difference of a weight of any student or teacher, of those that lie side by side."""
+    """Largest difference of a weight of any student or teacher between two runs."""
     names = [p.relative_to(one) for p in one.glob("results/tiny/[st]*/**/model.safetensors")]
     pairs = [(load_file(one / name), load_file(other / name)) for name in names]
     return max(float(np.abs(a[k] - b[k]).max()) for a, b in pairs for k in a)

@@ -1,9 +1,9 @@
-"""Bar 8: one model on CommonsenseQA, BoolQ and OpenBookQA, against lm-eval on the same prompts.
+"""Evaluation: one model on CommonsenseQA, BoolQ and OpenBookQA, against lm-eval.
 
-Both sides begin with rows and a model in memory and end with a prediction for each row, with
-tokenisation; models are loaded and modules imported before. lm-eval reads local YAML tasks whose
-contexts are our prompts and whose choices are our candidates. Each side gets the batch size that it
-is fastest with here.
+Both sides start from rows and a model in memory and end with a prediction for each row; this
+includes tokenisation, but neither imports nor loading the model. lm-eval reads local YAML tasks
+whose contexts are our prompts and whose choices are our candidates. Each side runs at its fastest
+batch size on this machine.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def rows(bench) -> Iterator[Row]:
 
 
 def _compare(name: str, ours: Ours, rival: Harness) -> Row:
-    """Check that both give the same numbers, then time them in turn, their bars unseen."""
+    """Check that both give the same numbers, then time them in turn, progress bars hidden."""
     with contextlib.redirect_stderr(io.StringIO()):
         return _measured(name, ours, rival)
 
@@ -118,7 +118,7 @@ class Harness:
 
         logging.disable(logging.WARNING)
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder, trust_remote_code=False)
-        bos = (tokenizer.bos_token, tokenizer.bos_token_id)  # add_bos_token asks the file for it
+        bos = (tokenizer.bos_token, tokenizer.bos_token_id)  # add_bos_token needs it in the file
         processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
         tokenizer.backend_tokenizer.post_processor = processor
         self.lm = HFLM(
@@ -150,8 +150,8 @@ class Harness:
     def log_likelihoods(self, name: str) -> np.ndarray:
         """(rows, candidates), of the candidate alone.
 
-        A newline at a prompt's end is moved into the continuation by lm-eval; its own share is
-        asked for and taken off.
+        A newline at a prompt's end is moved into the continuation by lm-eval; its
+        log-likelihood is measured and subtracted.
         """
         samples = self.evaluate(name, log_samples=True)["samples"][f"first_{name}"]
         samples = sorted(samples, key=lambda sample: sample["doc_id"])

@@ -1,4 +1,4 @@
-"""Lines 1 and 2: extraction against the paper's released loop and against a bare forward pass."""
+"""Extraction against the paper's released loop and against a bare forward pass."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from benchmarks.work import encoded_rows, loaded, positions_of, synchronise, tok
 
 K = 5
 BLOCKS = (2048, 512)  # what rows are padded to: the paper's, and that of its released script
-LIMITS = (1024, 2048, 4096, 8192)  # the limit takes the best of these
+LIMITS = (1024, 2048, 4096, 8192)  # the bare forward pass uses the best of these
 
 
 def rows(bench: Bench) -> Iterator[Row]:
-    """Both lines, at every working point."""
+    """Both comparisons, at every working point."""
     alpaca = encoded_rows(bench, "alpaca", 4096 if bench.cuda else 96)
     for vocabulary in VOCABULARIES:
         model = loaded(bench.model(vocabulary))
@@ -68,7 +68,7 @@ def released(bench: Bench, model, encoded, block: int, point: str, bar: float) -
 
 
 def released_loop(model, encoded, block: int) -> list[str]:
-    """Top-k as the paper's released code makes it: a straightforward implementation of its loop.
+    """Top-k as in the paper's released code: a straightforward implementation of its loop.
 
     One row at a time, padded on the left to the block, full logits at every position, a log-softmax
     over the whole vocabulary, then position by position a top-k whose entries become one JSON

@@ -1,4 +1,4 @@
-"""What every benchmark shares: paired repetitions, a process of its own, the table and its file."""
+"""Shared by all benchmarks: paired repetitions, isolated processes, the table and its file."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class Row:
     """One line of the table.
 
     `ours` and `theirs` are medians in `unit` (theirs is None where there is no rival), `ratio` is
-    the figure that the bar is about, `spread` is its range over the repetitions as a share of its
-    median. `passes` is None for a line without a bar.
+    the value compared with the bar, `spread` is its range over the repetitions as a share of its
+    median. `passes` is None for a row without a bar.
     """
 
     name: str
@@ -63,7 +63,7 @@ def spread(values: Sequence[float]) -> float:
 
 
 def paired(numerator: Sequence[float], denominator: Sequence[float]) -> list[float]:
-    """Quotients of neighbours in time: what slows the machine slows both of a pair."""
+    """Quotients of consecutive timings: a slow machine slows both of a pair."""
     return [a / b for a, b in zip(numerator, denominator, strict=True)]
 
 
@@ -146,7 +146,7 @@ def load_results(path: Path) -> dict:
 
 
 def save_results(path: Path, machine: dict, rows: list[Row], commit: str) -> None:
-    """Replace the rows of the same names, keep the others, each with its commit; written whole.
+    """Replace rows of the same names and keep the others, each with its commit; atomic.
 
     Rows of a machine that has changed since (threads, torch) are dropped.
     """

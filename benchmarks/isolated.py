@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def anonymous_bytes() -> int:
-    """Anonymous resident memory of this process: what no file could give back."""
+    """Anonymous resident memory of this process: pages that no file backs."""
     status = Path("/proc/self/status").read_text()
     return 1024 * int(re.search(r"RssAnon:\s+(\d+)", status).group(1))
 

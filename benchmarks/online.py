@@ -1,10 +1,10 @@
-"""Bar 6: our student step from stored knowledge, against trl's online distillation of one pair.
+"""The student step from stored knowledge, against trl's online distillation of one pair.
 
 The same rows in the same batches, the same supervised positions, AdamW and clipping on both sides;
 the teacher has twice the student's layers. trl's GKDTrainer (off-policy: lmbda = 0; forward KL:
 beta = 0) runs the teacher in each step and matches the whole vocabulary, which is checked against
 the dense KL; ours reads the five stored tokens of each position. Its DistillationTrainer never
-makes all logits, but trains only on what it has generated: its loss is fed our rows, for reference.
+makes all logits, but trains only on text it has generated; for reference, its loss gets our rows.
 """
 
 from __future__ import annotations

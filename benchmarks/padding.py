@@ -1,4 +1,4 @@
-"""Line 7: the share of computed tokens that are padding, on all real rows."""
+"""Padding: the share of computed tokens that are padding, on all real rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scripts.first.models.batching import inference_batches, training_batches
 from scripts.first.training.loop import micro_batches
 from scripts.first.training.settings import Settings
 
-BLOCK = 2048  # the paper's: next to nothing is cut, so that lengths differ as they really do
+BLOCK = 2048  # the paper's: almost nothing is cut, so that lengths vary as in the real data
 BAR = 0.05
 # Rows of an optimiser step and of one forward pass, and tokens of one of extraction, as the scales
 # smoke, small and paper have them.
@@ -57,6 +57,6 @@ def padding(lengths, batches) -> float:
 
 
 def line(name: str, share: float, note: str) -> Row:
-    """A share, with its bar; nothing here is a timing, so it has no spread."""
+    """A share, with its bar; it is not a timing, so it has no spread."""
     share = float(share)
     return Row(name, 100 * share, None, "%", None, None, "<= 5 %", share <= BAR, note)

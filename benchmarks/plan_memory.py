@@ -1,8 +1,8 @@
 """The plan's memory formula against measured memory: `python -m benchmarks.plan_memory`.
 
 Real training steps on small Llamas, on this machine.
-Each configuration trains in a fresh process; measured is how far its peak resident memory (Linux,
-VmHWM) rises above what it held with everything imported and one tiny model trained. Large blocks
+Each configuration trains in a fresh process. The measurement is how far its peak resident memory
+(Linux, VmHWM) rises above that after all imports and the training of one tiny model. Large blocks
 are given back to the system at once (MALLOC_MMAP_THRESHOLD_), so that the peak is that of tensors.
 """
 
@@ -74,7 +74,7 @@ def formula(configuration: Configuration):
 
 
 def measured(configuration: Configuration) -> int:
-    """Peak bytes of training a configuration for two steps, in a process of its own."""
+    """Peak bytes of training a configuration for two steps, in a separate process."""
     root = ROOT
     environment = {
         **os.environ,
@@ -152,7 +152,7 @@ def _measure(configuration: Configuration) -> int:
     # Everything is imported and every kernel loaded before the measurement starts.
     _train(Configuration("warm", 64, 16, 16, 1, 2, 2, 2, 8, 3, 2, configuration.checkpointing))
     gc.collect()
-    Path("/proc/self/clear_refs").write_text("5")  # VmHWM starts anew
+    Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM
     before = _resident("VmRSS")
     _train(configuration)
     return _resident("VmHWM") - before

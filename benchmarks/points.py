@@ -2,7 +2,7 @@
 
 Rows come from the hub at the revisions that the scale `smoke` pins, or from FIRST_DATA_MIRROR; they
 are never committed. The models have about 5M parameters in their body (a student; its teacher has
-twice as many layers) and an output head of 32,000 or 128,256 tokens of its own. `TinyBench` is the
+twice as many layers) and an untied output head of 32,000 or 128,256 tokens. `TinyBench` is the
 tiny scale itself: its generated world, its bundled models.
 """
 
@@ -48,9 +48,9 @@ TEACHER_STEPS = 80
 
 
 class Bench:
-    """Paths of what benchmarks work on; `demo` allows those that take the whole demo.
+    """Paths of the benchmarks' inputs; `demo` enables those that run the whole demo.
 
-    `block` is what rows are shortened to, `max_tokens` what one forward pass holds.
+    `block`: longest row in tokens; `max_tokens`: tokens of one forward pass.
     """
 
     block, max_tokens = BLOCK, 2048
@@ -92,8 +92,8 @@ class Bench:
     def model(self, vocabulary: int = VOCABULARIES[0], role: str = "student") -> Path:
         """A checkpoint: `student` random, `teacher` twice as deep and random too.
 
-        `trained` is the student's shape after some hundred steps on Alpaca: knowledge to store has
-        to come from a model that knows something.
+        `trained` is the student's shape after some hundred steps on Alpaca: stored knowledge
+        should come from a model that has learnt something.
         """
         folder = self.scratch / "models" / f"{role}-{vocabulary}"
         if not (folder / "record.json").is_file():
@@ -168,7 +168,7 @@ class TinyBench(Bench):
 
 
 def run_script(module: str, *words: object) -> None:
-    """Run one of the project's scripts as a user would; a mistake is told in its own words."""
+    """Run one of the project's scripts as a user would; RuntimeError with its stderr on failure."""
     command = [sys.executable, "-m", module, *map(str, words)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if not done.returncode:
@@ -180,7 +180,7 @@ def run_script(module: str, *words: object) -> None:
 
 
 def machine() -> dict:
-    """What the figures were taken on; names no host and no user."""
+    """Facts about this machine, without names of host or user."""
     import torch
 
     info = Path("/proc/cpuinfo")
@@ -211,6 +211,6 @@ def commit() -> str:
 
 
 def machine_name(facts: dict) -> str:
-    """A file name for a machine: its GPU, else its processor and number of cores."""
+    """A file name for a machine: its GPU, or its processor and number of cores."""
     words = facts.get("gpu") or f"{facts['cpu']} {facts['cores']} cores"
     return re.sub(r"[^a-z0-9.]+", "-", re.sub(r"\(.*?\)", "", words).lower()).strip("-")

@@ -1,4 +1,4 @@
-"""Line 9: time and memory of extraction and training at 1k, 4k and 16k rows."""
+"""Scaling: time and memory of extraction and training at 1k, 4k and 16k rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.settings import Settings
 
 ROWS = (1000, 4000, 16000)
-# Small enough that 16k rows take seconds: what grows with the rows is the same at any size.
+# Small enough that 16k rows take seconds: growth with the rows does not depend on the model's size.
 BODY = {
     "hidden_size": 32,
     "intermediate_size": 64,

@@ -1,9 +1,9 @@
-"""Bar 10: start-up of a training job and of rules' processes, against `import torch` alone.
+"""Start-up of a training job and of rules' processes, against `import torch` alone.
 
-A job with a model counts to its first forward pass: imports, checking and reading its files,
-tokenising, loading the model. A rule without a model counts whole, work and all. Both by themselves
-(cold: a new interpreter, files in the page cache) and through the warm server, each repetition
-beside an `import torch` of its own.
+A job with a model counts up to its first forward pass: imports, checking and reading its files,
+tokenising, loading the model. A rule without a model counts in full, work included. Both are
+measured alone (cold: a new interpreter, files in the page cache) and through the warm server, each
+repetition next to its own `import torch`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ REPETITIONS = 5
 TORCH = ["-c", "import torch"]
 TRAINING = "--block-length 160 --epochs 1 --batch-size 16 --learning-rate 0.004 --seed 1".split()
 TO_FORWARD = ["-m", "benchmarks.startup", "to-forward"]
-# The limit: what no job with a model can start without.
+# The limit: every job with a model needs this import.
 LLAMA = "from transformers import LlamaForCausalLM"
 LIBRARY = {"transformers' Llama imported, no more": ["-c", LLAMA]}
 

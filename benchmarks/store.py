@@ -1,7 +1,7 @@
 """The knowledge store: bytes a position, access to one row, cost against size.
 
-The knowledge is what the working point's trained model says on the first 2,000 rows of Alpaca,
-extracted with k = 5 by the project's own stage. At V = 128,256 the same ids are spread over the
+The knowledge is the top 5 of the working point's trained model on the first 2,000 rows of Alpaca,
+extracted by the project's own stage. At V = 128,256 the same ids are spread over the
 vocabulary by a fixed random injection.
 """
 
@@ -33,7 +33,7 @@ LINEAR, FLAT_MIB = 1.1, 48  # the table of row hashes grows with the rows
 
 
 def rows(bench) -> Iterator[Row]:
-    """Bar 3 at both V, then the store's rows of bar 9."""
+    """Bytes and access at both V, then cost against size."""
     extracted = extraction(bench)
     arrays = KnowledgeStore.open(extracted).arrays
     for vocabulary in VOCABULARIES:
@@ -45,7 +45,7 @@ def rows(bench) -> Iterator[Row]:
     tiny = TinyBench(bench.scratch)
     known = extraction(tiny)
     for row in sizes(known, KnowledgeStore.open(known).arrays, tiny.vocabulary):
-        yield replace(row, bar="", passes=None)  # it is one for real rows
+        yield replace(row, bar="", passes=None)  # the bar applies to real rows only
     yield access(known, tiny.vocabulary)
     yield from growth(folder)
 
@@ -72,7 +72,7 @@ def extraction(bench) -> Path:
 
 
 def spread_ids(ids: np.ndarray, vocabulary: int) -> np.ndarray:
-    """The same tokens under other names, all over a larger vocabulary."""
+    """The same tokens under other ids, spread over a larger vocabulary."""
     if vocabulary == VOCABULARIES[0]:
         return ids
     return np.random.default_rng(1).permutation(vocabulary).astype(np.uint32)[ids]
@@ -161,7 +161,7 @@ def access(folder: Path, vocabulary: int) -> Row:
 
 
 def growth(folder: Path) -> Iterator[Row]:
-    """Stores of 1M and 10M positions, each step in a process of its own."""
+    """Stores of 1M and 10M positions, each step in a separate process."""
     small, large = SIZES
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         for step in ("write", "epoch"):
@@ -182,7 +182,7 @@ def growth(folder: Path) -> Iterator[Row]:
 
 
 def write(source: str, folder: str, positions: int) -> dict:
-    """Write a store of some positions: the rows of `source` again and again, hashes anew."""
+    """Write a store of so many positions: the rows of `source` repeated, with new hashes."""
     part = KnowledgeStore.open(source).arrays
     times = -(-positions // len(part["ids"]))
     lengths = np.tile(np.diff(part["offsets"]), times)

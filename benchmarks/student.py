@@ -1,4 +1,4 @@
-"""Lines 4 and 5: a student's step against full logits, and against hard labels."""
+"""A student's step against full logits, and against hard labels."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 
 def against_full_logits(bench: Bench, point: str, vocabulary: int, bars: tuple) -> Iterator[Row]:
-    """Line 4: rates and memory, with their bars where they have one."""
+    """Rates and memory against full logits; `bars` of the two, None for no bar."""
     batch = encoded_rows(bench, "csqa", SETTINGS.batch_size)
     step = Step(bench, batch, bench.model(vocabulary))
     step.learns = False
@@ -54,7 +54,7 @@ def against_full_logits(bench: Bench, point: str, vocabulary: int, bars: tuple) 
     name = f"4 student step against full logits: {point}"
     yield rates(name, tokens_of(batch), "tokens/s", seconds, bars[0])
     peaks: dict[str, list[float]] = {"ours": [], "full_logits": []}
-    for _ in range(2):  # it is a count of bytes: both are alike
+    for _ in range(2):  # byte counts barely vary
         for kind, found in peaks.items():
             place = {"scratch": str(bench.scratch), "tiny": isinstance(bench, TinyBench)}
             result = isolated("benchmarks.student:peak", **place, v=vocabulary, kind=kind)
@@ -81,7 +81,7 @@ def peak(scratch: str, tiny: bool, v: int, kind: str) -> dict:
 
 
 def against_labels(bench: Bench, dataset: str, point: str) -> Iterator[Row]:
-    """Line 5: the same rows and positions, learnt from labels by torch's own loss; the limit."""
+    """The limit: the same rows and positions, trained on labels with torch's own loss."""
     batch = encoded_rows(bench, dataset, SETTINGS.batch_size)
     step = Step(bench, batch, bench.model())
     calls = {
@@ -122,7 +122,7 @@ class Step:
         )
 
     def _store(self, folder: Path) -> KnowledgeStore:
-        """What the model itself says of the rows: any teacher would do for a step's time."""
+        """The model's own top-k of the rows: a step's time does not depend on the teacher."""
         from scripts.first.knowledge.extraction import extract
 
         rows = b"".join(row.row_hash for row in self.batch)

@@ -1,12 +1,12 @@
-"""Bars 11 and 12: what Snakemake itself costs, and what the demo's time goes into.
+"""The cost of Snakemake itself, and how the demo's time is spent.
 
-The demo is made in a scratch folder, on a copy of the code, where `bench.demo` allows it; without,
-one that was made there before is used for what needs a finished one.
+With `bench.demo` the demo runs in a scratch folder, on a copy of the code; without, only the dry
+run is measured.
 
-Useful compute of a demo is the sum of its jobs' wall time, as Snakemake's records have it, less
-what every job costs before it does anything (the wall time of one that does nothing, times the
-jobs), and less the processor time of Snakemake and of the warm server, for which the jobs had to
-wait. Its share is of wall time x cores: a core that stands idle counts against it.
+The useful compute of a demo is the sum of its jobs' wall time, from Snakemake's records, less the
+start-up of every job (the wall time of an empty job, times the number of jobs) and less the
+processor time of Snakemake and of the warm server, for which jobs had to wait. Its share is of wall
+time x cores, so that idle cores count against it.
 """
 
 from __future__ import annotations
@@ -45,12 +45,12 @@ def rows(bench) -> Iterator[Row]:
     if bench.demo:
         finished = demo_line()
         if "Nothing to be done" not in run(finished, demo):
-            raise RuntimeError(f"{demo} is not finished, or not by this code: make it again")
+            raise RuntimeError(f"{demo} is not finished, or was made by other code: rerun it")
         yield seconds_row("12 nothing to do at tiny scale, warm server too", finished, demo)
 
 
 def seconds_row(name: str, line: list[str], folder: Path) -> Row:
-    """Seconds of a command in `folder`, beside those of Snakemake's imports alone."""
+    """Seconds of a command in `folder`, next to those of Snakemake's imports alone."""
     calls = {"ours": lambda: run(line, folder), "theirs": lambda: run(VERSION, folder)}
     taken = interleave(calls)
     ours, note = median(taken["ours"]), "against snakemake --version"
@@ -79,7 +79,7 @@ def account_rows(account: dict) -> Iterator[Row]:
 
 
 def make_demo(folder: Path) -> None:
-    """Make the tiny scale from nothing in `folder` and write its account beside it."""
+    """Run the whole tiny scale in `folder` and write its account there."""
     shutil.rmtree(folder, ignore_errors=True)
     copy_code(folder)
     with warm_server(environment(folder)) as served:
@@ -136,7 +136,7 @@ class Watch(threading.Thread):
             return
 
     def processor_seconds(self) -> dict[str, float]:
-        """The server is started first, hence has the lower number."""
+        """The server starts first, so its process id is the lower one."""
         self.join()
         server, snakemake = (self.seconds[pid] for pid in sorted(self.seconds))
         return {"server_cpu": server, "snakemake_cpu": snakemake}
@@ -149,7 +149,7 @@ def demo_line() -> list[str]:
 
 
 def copy_code(folder: Path) -> Path:
-    """The code as it is, in a folder without results; what was made there before stays."""
+    """Copy the current code to a folder, without results; files made there before stay."""
     for name in CODE:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +176,7 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def run(line: list[str], folder: Path, variables: dict[str, str] | None = None) -> str:
-    """Output of a command in `folder`; RuntimeError with its last words where it fails."""
+    """Output of a command in `folder`; RuntimeError with the end of it on failure."""
     both = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     variables = variables or environment(folder)
     done = subprocess.run(line, cwd=folder, env=variables, check=False, **both)

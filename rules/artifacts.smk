@@ -69,7 +69,7 @@ rule table1_files:
 
 
 rule table2:
-    """Cases in which the fine-tuned student is confidently wrong, and what the others say."""
+    """Cases in which the fine-tuned student is confidently wrong, and other methods' answers."""
     input:
         predictions=collect(
             "results/{{scale}}/evaluation/{run}/predictions.parquet", run=table2_runs

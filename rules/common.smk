@@ -1,7 +1,7 @@
 """No rules: the checked configuration, wildcard constraints, input functions and resources.
 
 Scripts never read the configuration; the rules hand every value that changes a result to them as an
-option, through `params`, so that Snakemake reruns just what a change touches.
+option, through `params`, so that Snakemake reruns only what a change affects.
 """
 
 import json
@@ -75,7 +75,7 @@ wildcard_constraints:
     benchmark=one_of(BENCHMARKS),
     method=one_of(METHODS),
     setting="in_domain|out_of_domain",
-    seed="0|[1-9][0-9]{0,9}",  # one spelling of each: seed01 would be seed1 again
+    seed="0|[1-9][0-9]{0,9}",  # one spelling of each seed: seed01 would equal seed1
 
 
 def scale_of(w):
@@ -120,7 +120,7 @@ def source_of(w):
 
 
 def benchmarks_of(w):
-    """Benchmarks that models of a corpus are evaluated on; all of them for `none`, the untuned."""
+    """Benchmarks that models of a corpus are evaluated on; all for `none` (untuned models)."""
     return list(dict.fromkeys(b for _, b, c in COLUMNS[w.scale] if w.corpus in (c, "none")))
 
 
@@ -149,7 +149,7 @@ def models_of(w, methods, corpora, families=None):
     for family, method, corpus in product(families or scale_of(w)["families"], methods, corpora):
         objective, seeds = METHODS[method]["objective"], scale_of(w)["student"]["seeds"]
         corpus = "none" if objective == "none" else corpus
-        for seed in seeds[:1] if objective in ("none", "teacher") else seeds:  # these exist once
+        for seed in seeds[:1] if objective in ("none", "teacher") else seeds:  # one seed exists
             models[f"{family}/{corpus}/{method}/seed{seed}"] = None
     return list(models)
 
@@ -178,7 +178,7 @@ def parts_of(w):
 
 
 def declared(w, stage):
-    """What the configuration says that one job of a stage needs, on each of its machines."""
+    """Configured resources of one job of a stage, on each of its machines."""
     return scale_of(w)["resources"][stage]
 
 
@@ -187,7 +187,7 @@ def requested(need):
 
     On several machines it is an MPI job to the Slurm plugin: its program runs outside of any step,
     so that it can start one on all machines; `gres` counts the GPUs of each, where `gpu` would
-    count and distribute them all, and `tasks_per_gpu` would be `tasks`.
+    count and distribute the GPUs of all machines, and `tasks_per_gpu` would replace `tasks`.
     """
     nodes, gpu = need.get("nodes", 1), need["gpu"]
     if nodes == 1:
@@ -199,7 +199,7 @@ def requested(need):
 def resources_of(stage):
     """Resources of one job of a stage, each a function of wildcards or of wildcards and attempt.
 
-    Whatever made the last attempt fail, the next gets more time, and half as much memory again.
+    Each retry adds the declared time, and half the declared memory.
     """
     several = any(scale["resources"][stage].get("nodes", 1) > 1 for scale in SCALES.values())
     names = ["nodes", "gpu", "gres", "mpi", "tasks", "tasks_per_gpu"] if several else ["gpu"]
@@ -211,9 +211,9 @@ def resources_of(stage):
 
 
 def launched(stage):
-    """A function of wildcards: words that start a stage in several processes, if it has any.
+    """A function of wildcards: the launcher's command-line words; none for a single process.
 
-    One process a GPU of each machine; with more than one the model is sharded over them.
+    One process per GPU of each machine; with more than one the model is sharded over them.
     """
 
     def resolve(w):
@@ -229,7 +229,7 @@ def warned(stage):
     """A function of wildcards: options of sbatch; a signal before the time limit of a stage's job.
 
     The job saves its state, exits and is retried with more time; Slurm's KillWait, 30 s by default,
-    is short for large optimizers. Jobs of less than an hour have no minutes to give away.
+    is too short for large optimizers. Jobs of less than an hour request no signal.
     """
 
     def resolve(w, attempt):

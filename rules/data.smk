@@ -1,7 +1,7 @@
 """Stage data: each dataset as one uniform table, split train 90 / validation 10 / test.
 
-Datasets may come from the hub: local rules, unless `fetch.partition` sends them away. Those without
-a test split are what no scale tests on, and the generated text for pretraining.
+Datasets may come from the hub: local rules, unless `fetch.partition` is set. Those without
+a test split are the datasets that no scale tests on, and the generated pretraining text.
 """
 
 

@@ -1,4 +1,4 @@
-"""Stage knowledge: the teacher's top-k at every supervised position, kept once, offline."""
+"""Stage knowledge: the teacher's top-k at every supervised position, extracted once, offline."""
 
 SHARED = {name for name, scale in SCALES.items() if scale["knowledge"].get("jobs", 1) > 1}
 
@@ -68,7 +68,7 @@ use rule knowledge as knowledge_part with:
         folder=subpath(output.manifest, parent=True),
 
 
-# The options of the extraction again: a change of one is seen here when the parts are gone.
+# It has the extraction's options too, so that a changed one is noticed once the parts are deleted.
 use rule knowledge as knowledge_merge with:
     input:
         parts=collect(

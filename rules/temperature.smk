@@ -1,4 +1,4 @@
-"""Stage temperature: the c of Eq. 4, chosen on the validation split and nowhere else."""
+"""Stage temperature: the c of Eq. 4, chosen on the validation split only."""
 
 
 rule temperature:

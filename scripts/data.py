@@ -21,7 +21,7 @@ from scripts.first.data.splits import ORIGINS
 from scripts.first.errors import number, positive, run_cli, whole
 
 EXAMPLE = """example:
-  python -m scripts.data --dataset csqa --source-kind mirror --mirror ../shared/hub \\
+  python -m scripts.data --dataset csqa --source-kind mirror --mirror /path/to/mirror \\
       --repo tau/commonsense_qa --output-dir results/smoke/data/csqa
 """
 

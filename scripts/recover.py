@@ -1,7 +1,8 @@
 """After a killed `snakemake --profile slurm`: cancel this folder's Slurm jobs and unlock it.
 
-Snakemake does not adopt the jobs of an earlier run: submitted again while they run, two jobs would
-write one file. Training saves its state when it is cancelled. Run it where Snakemake was run.
+Snakemake does not adopt the jobs of an earlier run: if it resubmitted one that still runs, two jobs
+would write the same file. Training saves its state when it is cancelled. Run this in the folder
+where Snakemake ran.
 """
 
 import os

@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = cli.parser("scripts.verify", __doc__)
     parser.add_argument("folder", type=Path, help="results of one scale, such as results/tiny")
     parser.add_argument(
-        "files", nargs="*", metavar="FILE", help="show what these rest on (default: all artifacts)"
+        "files", nargs="*", metavar="FILE", help="files to explain (default: all artifacts)"
     )
     parser.add_argument(
         "--without-weights", action="store_true", help="accept that weights and stores are missing"
@@ -56,14 +56,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def overview(lineage: Lineage) -> Iterator[Problem]:
-    """Print a line for each artifact; yield those without a record, or that rest on no data."""
+    """Print a line for each artifact; yield those without a record or without data behind them."""
     for name in ARTIFACTS:
         if name in lineage.owner:
             behind = lineage.behind(lineage.owner[name])
             show(f"  {name}: {verdict(behind)}")
             data = any(record.path.startswith("data/") for record in behind)
             if not data and not any(record.problems for record in behind):
-                yield "missing", name, "it rests on no data"
+                yield "missing", name, "it is not based on any data"
         elif name in lineage.present:
             yield "missing", name, "its record is missing"
         else:
@@ -71,7 +71,7 @@ def overview(lineage: Lineage) -> Iterator[Problem]:
 
 
 def explain(lineage: Lineage, file: Path) -> list[Record]:
-    """Print what a file rests on, as a tree down to the data; return the records."""
+    """Print what a file was made from, as a tree down to the data; return the records."""
     top, whole = lineage.folder.absolute(), file.absolute()
     name = (whole.relative_to(top) if whole.is_relative_to(top) else file).as_posix()
     if name not in lineage.owner:
@@ -102,7 +102,7 @@ def verdict(behind: list[Record]) -> str:
     """`sound`, or the number of problems of each kind; and of records of each stage."""
     kinds = counts(kind for record in behind for kind, _, _ in record.problems)
     stages = counts(record.path.split("/")[0] for record in behind[1:])
-    return f"{kinds or 'sound'}; rests on {stages or 'nothing'}"
+    return f"{kinds or 'sound'}; based on {stages or 'nothing'}"
 
 
 def counts(words: Iterable[str]) -> str:
@@ -119,7 +119,7 @@ def show_list(what: str, lines: list[str]) -> None:
 
 
 def show(text: str) -> None:
-    """Print one line; unprintable characters in the names of somebody else's files are escaped."""
+    """Print one line; unprintable characters in file names are escaped."""
     print("".join(c if c.isprintable() else ascii(c)[1:-1] for c in text))
 
 

@@ -1,4 +1,4 @@
-"""Records that tests change and seal again, as somebody else's program might."""
+"""Records that tests change and reseal, as another program might."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def parser(module: str, doc: str | None) -> argparse.ArgumentParser:
 
 
 def json_object(text: str) -> dict:
-    """A JSON object that can be written again, as the type of an option."""
+    """A JSON object (no NaN or infinity), as the type of an option."""
     try:
         found = json.loads(text)
         json.dumps(found, allow_nan=False, ensure_ascii=False).encode()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 
 USER_ERROR_STATUS = 2
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
-MAKE_ROOM = "free some space there, or have the limit raised, and run the same command again"
+MAKE_ROOM = "free some space there, or raise the limit, and rerun the command"
 PATH = (  # no such file, no folder, one in the way, a bad name, no permission
     *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY),
     *(errno.ENAMETOOLONG, errno.ELOOP, errno.EACCES, errno.EPERM, errno.EROFS),
@@ -20,7 +20,7 @@ CHECK_PATH = "check the path and its permissions"
 
 
 class UserError(Exception):
-    """Something the user can put right; the message is one line, ``what: where: what to do``."""
+    """A mistake that the user can correct; the message is one line, ``what: where: what to do``."""
 
 
 @contextlib.contextmanager

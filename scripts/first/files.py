@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-REMAKE = "delete it and run the step that makes it again"
+REMAKE = "delete it and rerun the step that makes it"
 
 
 @contextlib.contextmanager
@@ -47,7 +47,7 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
 def scratch_folder(target: Path) -> Iterator[Path]:
     """Yield an empty folder `.NAME.part` beside `target`, and remove it afterwards.
 
-    The next writer of a target removes what a killed one has left; one at a time may write.
+    The next writer removes the leftovers of a killed one; only one may write at a time.
     """
     folder = target.with_name(f".{target.name}.part")
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -75,7 +75,7 @@ def test_environments_hold_what_is_imported_and_nothing_else():
 
 
 def test_data_and_tables_do_without_the_training_stack():
-    """Or a new torch would fetch every dataset again and remake every table."""
+    """Otherwise a new torch would refetch every dataset and remake every table."""
     heavy = {"torch", "transformers", "accelerate"}
     assert not heavy & (chosen("data") | chosen("artifacts"))
     assert not heavy & (imported("data") | imported("table1") | imported("figure3"))

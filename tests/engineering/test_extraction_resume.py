@@ -182,7 +182,7 @@ def test_other_settings_are_not_resumed(
 
 
 def test_killed_while_it_extracts(tmp_path):
-    """kill -9 of the real command, perhaps in the midst of a save."""
+    """kill -9 of the real command, perhaps in the middle of a save."""
     tiny.write_table(tmp_path / "train.parquet", ROWS)
     model = tiny.random_llama(5, layers=40)  # slow enough to be killed in time
     save_checkpoint(model, tmp_path / "teacher", tiny.tokenizer_folder(), {"kind": "test"})

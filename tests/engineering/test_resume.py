@@ -149,7 +149,7 @@ def test_state_of_other_settings_is_not_resumed(base, whole, tmp_path, monkeypat
 
 @pytest.mark.parametrize("harm", ["flip", "truncate", "unsealed"])
 def test_damaged_state_is_not_resumed(base, whole, tmp_path, monkeypatch, harm):
-    """A state that is not whole is named and left out; the run starts anew and ends the same."""
+    """A damaged state is reported and skipped; the run starts over and ends in the same bytes."""
     monkeypatch.setenv("FIRST_CHECKPOINT_MINUTES", "0")
     out, log = tmp_path / "out", tmp_path / "log"
     process = start(teacher.main, words(base, out), log)

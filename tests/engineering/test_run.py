@@ -84,7 +84,7 @@ def test_a_second_run_is_refused_and_a_signal_ends_the_first(folder, number):
 
 
 def test_a_killed_run_continues(folder):
-    """Its orphans are ended; what is finished is not made again."""
+    """Its orphans are ended; finished files are not remade."""
     run, shell = started(folder)
     other = until(lambda: (folder / "other").exists() and (folder / "other").stat().st_mtime_ns)
     controllers = [p for p in processes(folder) if "snakemake" in p.cmdline()]

@@ -1,4 +1,4 @@
-"""The verifier: what rests on what, and what is altered, missing, misplaced or stale."""
+"""The verifier: ancestors of results, and what is altered, missing, misplaced or stale."""
 
 import shutil
 
@@ -59,8 +59,8 @@ def test_sound_results(run):
     assert status == 0 and text.endswith("sound: every file is what its record says\n")
     assert "problems" not in text
     line = next(line for line in text.splitlines() if "table1.csv" in line)
-    assert "sound; rests on 1 data, 1 evaluation, 1 student, 1 tables" in line
-    assert "claims.json: sound; rests on 1 data" in text
+    assert "sound; based on 1 data, 1 evaluation, 1 student, 1 tables" in line
+    assert "claims.json: sound; based on 1 data" in text
 
 
 def test_artifacts_that_are_not_made(results, run):
@@ -83,8 +83,8 @@ def test_an_artifact_without_its_record(results, run, name):
 def test_an_artifact_that_rests_on_nothing(results, run):
     reseal(results / "claims.record.json", made_from={})
     status, text = run()
-    assert status == 1 and "claims.json: sound; rests on nothing" in text
-    assert "missing: claims.json: it rests on no data" in text
+    assert status == 1 and "claims.json: sound; based on nothing" in text
+    assert "missing: claims.json: it is not based on any data" in text
 
 
 def test_names_of_others_are_escaped(results, run):
@@ -131,7 +131,7 @@ def test_missing(results, run, name):
     status, text = run()
     about = [line for line in text.splitlines() if "missing: " in line]
     assert status == 1 and any(name in line or "no record describes" in line for line in about)
-    assert "rests on no data" not in text
+    assert "not based on any data" not in text
 
 
 @pytest.mark.parametrize("name", [DATA, CELL])
@@ -152,7 +152,7 @@ def test_weights_may_stay_where_they_are_large(results, run):
 
 
 def test_made_from_another_version(results, run):
-    """The student was trained again, its evaluation was not."""
+    """The student was retrained, its evaluation was not rerun."""
     reseal(results / STUDENT, epochs=2)
     status, text = run()
     assert status == 1

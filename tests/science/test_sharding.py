@@ -189,7 +189,7 @@ def command(folder, *more):
 
 
 def test_command_line_in_two_processes(tmp_path):
-    """The checkpoint of two processes, its record and validation; a mistake told once."""
+    """The checkpoint of two processes, its record and validation; a mistake is reported once."""
     prepare(tmp_path)
     process = launch(2, "scripts.teacher", *command(tmp_path), "--output-dir", f"{tmp_path}/two")
     assert process.returncode == 0, process.stderr[-3000:]

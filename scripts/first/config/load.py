@@ -82,7 +82,7 @@ def validated(content: dict) -> dict:
     try:
         config = Config.model_validate(content).model_dump(exclude_unset=True)
     except ValidationError as error:
-        # A misspelt key is missing too; what is there says more than what is not.
+        # A misspelt key is reported as missing too: prefer the error about the key that is there.
         first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
         raise UserError(_one_line(first)) from None
     check_references(config)
@@ -93,7 +93,7 @@ def _one_line(error: dict) -> str:
     """`config: <dotted key>: <what is wrong>: <advice>`, of an error of pydantic's."""
     path, schemas = [], [schema()]
     for part in error["loc"]:
-        if part == "[key]" or "anyOf" in schemas[-1]:  # what follows names no key
+        if part == "[key]" or "anyOf" in schemas[-1]:  # the rest of the path is not a key
             break
         below = children(schemas[-1])
         schemas.append(below.get(part) or below.get("<name>", {}))

@@ -1,4 +1,4 @@
-"""The configuration as pydantic models: where things lie, methods, Table 1, and the scales."""
+"""The configuration as pydantic models: local paths, methods, Table 1, and the scales."""
 
 from typing import Annotated, Literal
 
@@ -73,13 +73,13 @@ class World(Model):
     seed: Seed = key("Seed of the world.")
     entities: Whole = key("Entities that questions ask about.", ge=2, le=100_000)
     names: Whole = key("Rare names: incidental detail of questions.", ge=2, le=100_000)
-    rank: Whole = key("Rank of the entities' own taste.", ge=1, le=1000)
+    rank: Whole = key("Rank of the entity-specific preferences.", ge=1, le=1000)
     popularity: Share = key("Share of plausibility that is common to all entities.")
     sharpness: Positive = key("Sharpness of an annotator's draw; lower is noisier.")
     claim_weight: Weight = key("Weight of a claim's plausibility in BoolQ-like answers.")
     verb_weight: Weight = key("Weight of the witnesses' verbs in BoolQ-like answers.")
     claim_bias: Weight = key("Log odds added to every claim.")
-    train_pairs: Rows = key("(entity, relation) pairs of training rows; tests have the rest.")
+    train_pairs: Rows = key("(entity, relation) pairs of training rows; the rest are for tests.")
     letter_share: Share = key("Share of Alpaca-like rows with lettered choices.")
     sizes: dict[Official, dict[Split, Rows]] = key("Rows of each official split.")
     pretraining: Pretraining = key("Shares of the kinds of pretraining text.")
@@ -102,7 +102,7 @@ class Dataset(Model):
 class Data(Model):
     split_seed: Seed = key("Seed of the split of official training rows.")
     validation_share: Fraction = key("Share of the training rows held out for the temperature.")
-    source: Literal["world", "hub"] = key("The generated world, or the hub or its mirror.")
+    source: Literal["world", "hub"] = key("The generated world, or the hub (or a mirror of it).")
     world: World = key("The generated world (scripts/first/world); source world needs it.", None)
     datasets: dict[Official | Literal["pretraining"], Dataset] = key("Datasets.", min_length=1)
 
@@ -118,7 +118,7 @@ class Architecture(Model):
     intermediate_size: Size = key("Width of the feed-forward layers.")
     num_hidden_layers: Whole = key("Layers.", ge=1, le=4096)
     num_attention_heads: Whole = key("Attention heads; they divide the width.", ge=1, le=4096)
-    num_key_value_heads: Whole = key("Divide the heads; default as many.", None, ge=1, le=4096)
+    num_key_value_heads: Whole = key("Key/value heads; default: one per head.", None, ge=1, le=4096)
     max_position_embeddings: Size = key("Longest input in tokens.", None)
     tie_word_embeddings: bool = key("Share the matrix of input and output embeddings.", None)
     attention_bias: bool = key("Biases in the attention projections.", None)
@@ -139,7 +139,7 @@ class Recipe(Schedule):
     text: Text = key("Datasets whose training splits are read.", min_length=1)
     architecture: Architecture = key("LlamaConfig of a model with random weights.", None)
     start_from: ModelName = key("Model to continue from, instead of `architecture`.", None)
-    supervise: Literal["all", "response"] = key("Tokens that are learnt.")
+    supervise: Literal["all", "response"] = key("Tokens that the loss covers.")
     max_rows: Rows = key("Use this many rows, drawn by the seed.", None)
     block_length: Size = key("Longest row in tokens; longer rows are cut.")
     seed: Seed = key("Seed of the weights and the order of rows.")
@@ -147,7 +147,7 @@ class Recipe(Schedule):
 
 class Checkpoint(Model):
     hub: Hub = key("A model on the hub, instead of `bundled` and `pretrain`.", None)
-    bundled: Bundled = key("Folder in this repository; `pretrain` may say how it was made.", None)
+    bundled: Bundled = key("Folder in this repository; `pretrain` may record its recipe.", None)
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)
 
 
@@ -158,7 +158,7 @@ class Family(Model):
 
 class Encoding(Model):
     block_length: Whole = key("Longest training row in tokens.", ge=8, le=2**24)
-    append_eos: bool = key("Learn the end of the response; the authors do not.")
+    append_eos: bool = key("Train on the end of the response; the authors do not.")
 
 
 class Gpu(Model):
@@ -190,8 +190,8 @@ class TeacherStage(Model):
 
 
 class KnowledgeStage(Model):
-    k: Whole = key("Top tokens a position that are matched (the paper's 5).", ge=1, le=255)
-    stored_k: Whole = key("Top tokens a position that are stored; at least k.", ge=1, le=255)
+    k: Whole = key("Top tokens per position that are matched (paper: 5).", ge=1, le=255)
+    stored_k: Whole = key("Top tokens per position that are stored; at least k.", ge=1, le=255)
     jobs: Whole = key("Jobs that share the extraction of a split; default 1.", None, ge=1, le=999)
 
 
@@ -232,7 +232,7 @@ class Scale(Model):
     tokenizers: dict[Name, Tokenizer] = key("Tokenizers of pretrained models.", None)
     models: dict[ModelName, Checkpoint] = key("Base checkpoints.", min_length=1)
     families: dict[Name, Family] = key("Models that share a vocabulary.", min_length=1)
-    corpora: Annotated[list[Corpus], Unique] = key("What models are trained on.", min_length=1)
+    corpora: Annotated[list[Corpus], Unique] = key("Training corpora.", min_length=1)
     settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key("Columns of Table 1.")
     encoding: Encoding = key("Tokenisation.")
     dtype: Literal["float32", "bfloat16"] = key("Type of the weights; losses are float32.")
@@ -253,14 +253,14 @@ class Mirror(Model):
 
 
 class Fetch(Model):
-    partition: Annotated[Partition | None, Null] = key("Partition of downloads; null: run here.")
+    partition: Annotated[Partition | None, Null] = key("Partition for downloads; null: local.")
 
 
 class Method(Model):
     objective: Literal["none", "teacher", "hard_labels", "knowledge", "posthoc"] = key(
         "Base model, cross-entropy, knowledge (Eq. 5), or one temperature on a student's logits."
     )
-    model: Literal["student", "teacher"] = key("none: whose base model; default student.", None)
+    model: Literal["student", "teacher"] = key("none: which base model; default student.", None)
     of: Name = key("posthoc: the method that trained the student.", None)
     recalibration: Literal["none", "label_smoothing", "prob_softmax"] = key(
         "knowledge: normalisation of appendix A.1, Eq. 3, or Eq. 4.", None
@@ -278,8 +278,8 @@ class Table1(Model):
 
 class Config(Model):
     scale: Name = key("Scale of targets such as `all` and `table1`; a path names its own.")
-    data: Mirror = key("Where datasets lie on this machine.")
-    models: Mirror = key("Where models lie on this machine.")
+    data: Mirror = key("Local datasets.")
+    models: Mirror = key("Local models.")
     fetch: Fetch = key("Downloads.")
     methods: dict[Name, Method] = key("Methods by name.", min_length=1)
     table1: Table1 = key("Table 1.")

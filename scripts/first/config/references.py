@@ -39,7 +39,7 @@ KEYS_OF_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
 # Methods that tables and figures show by name, with their objectives.
 SHOWN = {"teacher": "teacher", "finetune": "hard_labels"}
 SHOWN |= {"distill": "knowledge", "first_ts": "knowledge"}
-# Folders that the workflow has beside those of a scale's models.
+# Names of other folders beside those of a scale's models.
 RESERVED = {"pretrained", "tokenizers", "pairs"}
 # How many of train, validation and test a generated dataset has.
 SPLITS = {"csqa": 2, "boolq": 2, "obqa": 3, "alpaca": 1}
@@ -54,7 +54,7 @@ def check_references(config: dict) -> None:
 
 
 def _checks(config: dict) -> Checks:
-    """Checks in order; what comes later may rely on those before, as the first failure ends it."""
+    """Checks in order; later ones may rely on earlier ones, as the first failure ends the run."""
     for pattern, target in NAMES.items():
         for path, name in _find(config, pattern):
             entries = config
@@ -143,7 +143,7 @@ def _keys(where: str, entry: dict, choice: str, table: dict[str, str]) -> Checks
 
 
 def hint(name: str, known: Iterable[str]) -> str:
-    """What may be meant by an unknown name."""
+    """A suggestion for an unknown name."""
     close = difflib.get_close_matches(name[:80], known, 1)
     return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known) or 'none'}"
 

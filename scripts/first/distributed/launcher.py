@@ -57,14 +57,14 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
     job = os.environ.get("SLURM_JOB_ID")
     if job is None:
         raise UserError(f"--nodes {arguments.nodes}: not inside a Slurm job: submit the job")
-    # Slurm's record, not the environment: a step inside the job may have but one of its machines.
+    # Slurm's record, not the environment: a step inside the job may have only one of its machines.
     nodes = re.search(r"\sNodeList=(\S+)", _scontrol("show", "job", "--oneliner", job))
     hosts = _scontrol("show", "hostnames", nodes[1]).split() if nodes else []
     if len(hosts) != arguments.nodes:
         raise UserError(
             f"--nodes {arguments.nodes}: Slurm job {job} has {len(hosts)}: submit it with as many"
         )
-    # A node's name need not be one that other nodes can resolve; its address is.
+    # Other nodes may be unable to resolve a node's name, so use its address.
     address = re.search(r"\bNodeAddr=(\S+)", _scontrol("show", "node", "--oneliner", hosts[0]))
     count, threads = str(arguments.nodes), os.environ.get("OMP_NUM_THREADS", "1")
     line = ["srun", "--nodes", count, "--ntasks", count, "--ntasks-per-node", "1"]
@@ -85,7 +85,7 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, pass_on)
-    # In a session of its own, so that a signal to this process's group does not reach srun.
+    # In a new session, so that a signal to this process's group does not reach srun.
     with subprocess.Popen(line, env=environment, start_new_session=True) as step:
         return step.wait()
 
@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
     # Processes that were asked to end are saving their state. torch would kill them after 30
-    # seconds; whoever asked, such as Slurm, decides how long they have.
+    # seconds; the sender of the signal, such as Slurm, decides how long they have.
     os.environ.setdefault("TORCH_ELASTIC_SHUTDOWN_TIMEOUT", "86400")
     # Slurm signals every process of a job: this one has nothing to save, and must not end.
     signal.signal(signal.SIGUSR1, signal.SIG_IGN)

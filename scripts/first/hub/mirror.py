@@ -17,7 +17,7 @@ CHECKSUM_LINE = re.compile(r"([0-9A-Fa-f]{64}) [ *](?:\./)?(.+)")
 
 
 def given_mirror(kind: str, option: str | os.PathLike[str] | None = None) -> Path | None:
-    """The mirror named by the option or else the environment variable; None without both."""
+    """The mirror named by the option, else by the environment variable; None for neither."""
     name = option or os.environ.get(VARIABLES[kind])
     return Path(name) if name else None
 
@@ -44,7 +44,7 @@ def compare_checksums(folder: Path, repo: str, files: dict[str, str]) -> None:
         if found := CHECKSUM_LINE.fullmatch(line):
             listed[found[2]] = found[1].lower()
         elif line.strip():
-            raise UserError(f"no checksum: {sums}, line {number}: make it again by sha256sum")
+            raise UserError(f"no checksum: {sums}, line {number}: remake it with sha256sum")
     for name, digest in files.items():
         if listed.get(f"{repo}/{name}", digest) != digest:
             raise UserError(f"checksum differs from {sums}: {repo}/{name}: fetch the file again")

@@ -1,8 +1,8 @@
-"""Extract the knowledge of a split: in one job or several, stopped and resumed or not, same bytes.
+"""Extract the knowledge of a split: the same bytes in one job or several, resumed or not.
 
 The last bits of a row's numbers depend on the batch that it stands in. So batches are made once,
 from the whole split, and each of N jobs takes a fixed share of them. A job's part is a knowledge
-store of its rows, whose manifest also has all that decided its numbers; `merge` joins parts.
+store of its rows, whose manifest also records all that determines its numbers; `merge` joins parts.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def extract(
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
     With a state folder, what is extracted is saved every FIRST_CHECKPOINT_MINUTES and on a signal,
-    and that of a run that was stopped is read from it. UserError on SIGTERM and SIGINT.
+    and a stopped run resumes from it. UserError on SIGTERM and SIGINT.
     """
     batches = batches_of(encoded, max_tokens, part)
     rows = rows_of(batches)

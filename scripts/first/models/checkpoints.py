@@ -29,8 +29,8 @@ TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json"
 def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Path, dict]:
     """Check a checkpoint's files against its record; return (folder of the files, record).
 
-    `only`: names of the files to check; large weights that are not used need not be read. Files of
-    the hub stay in its cache or in a mirror (`hub.fetch`). Raises UserError for a missing
+    `only`: names of the files to check; others, such as unused weights, are not read. Files of the
+    hub stay in its cache or in a mirror (`hub.fetch`). Raises UserError for a missing
     checkpoint, and for a missing, altered or added file.
     """
     folder = Path(folder)
@@ -38,7 +38,7 @@ def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Pat
     if not path.is_file():
         raise UserError(
             f"missing checkpoint: {folder}: it has no {RECORD}, so it was never finished: "
-            "delete the folder and run its rule again"
+            "delete the folder and rerun its rule"
         )
     record = records.read(path)
     location = locate(folder, record)

@@ -93,7 +93,7 @@ def check_finite(numbers: np.ndarray, ids: list[str]) -> None:
         names = few(list(dict.fromkeys(ids[i] for i in np.flatnonzero(bad))))
         raise UserError(
             f"the model's output is not finite: rows {names}: nothing was written: "
-            "train the model again, with a lower learning rate"
+            "retrain the model with a lower learning rate"
         )
 
 

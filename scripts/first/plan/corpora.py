@@ -81,10 +81,10 @@ def encoded_split(rows: list[dict], split: str, tokenizer, encoding: dict) -> li
 
 @cache
 def counts_of(scale: Scale, family: str, corpus: str, split: str) -> Counts:
-    """Counts of one split for one family; UserError where nothing is known of it.
+    """Counts of one split for one family; UserError where there are none.
 
     From the prepared table with the family's own tokenizer where both are there, else from
-    config/token_counts.json, whose tokenizer may be another: the scale's `sources` say which.
+    config/token_counts.json, whose tokenizer may differ: `scale.sources` records which.
     """
     settings, encoding = scale.settings, scale.settings["encoding"]
     student, source = settings["families"][family]["student"], f"tokens of {family}/{corpus}"

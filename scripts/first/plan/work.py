@@ -37,7 +37,7 @@ def seconds(flops: float, peak: float, files: float = 0.0) -> float:
 def training_seconds(
     model: Architecture, training: Training, flops: float, peak: float, steps: int
 ) -> float:
-    """Time of a training's arithmetic, of offloading, and of saving the state now and then.
+    """Time of a training's arithmetic, of offloading, and of the periodic saves of the state.
 
     A micro-batch brings the float32 weights twice (forward, backward) and takes the gradients back;
     AdamW on the host reads and writes about ten float32 numbers a parameter. Each save writes and

@@ -76,7 +76,7 @@ class Lineage:
         return name if scale == self.scale else None
 
     def behind(self, record: Record) -> list[Record]:
-        """All records that a record rests on, itself first."""
+        """A record and all its ancestors, itself first."""
         found, queue = {}, [record]
         while queue:
             if (one := queue.pop()).path not in found:
@@ -91,7 +91,7 @@ class Lineage:
         except UserError as error:
             if str(error).startswith("cannot read"):
                 return Record(name, {}, [("unreadable", name, str(error))])
-            return Record(name, {}, [("altered", name, "the record is not whole")])
+            return Record(name, {}, [("altered", name, "the record is damaged")])
 
     def _of_files(self, record: Record) -> Iterator[Problem]:
         """Problems of a record's place, files and code."""

@@ -110,23 +110,23 @@ def check(path: Path, expected: object, record: Path) -> None:
 
 
 def command(scale: str) -> str:
-    """The start of a command that makes named files of a scale, and what depends on them, again."""
+    """The start of a command that remakes named files of a scale and everything downstream."""
     shipped = ROOT.joinpath("config/scales", f"{scale}.yaml").is_file()
     own = "" if shipped else " --configfile YOURS.yaml"
     return f"snakemake -c2{own} --config scale={scale} -R"
 
 
 def _again(path: str | Path) -> str:
-    """What to do: Snakemake takes a file that exists for finished, unless it is forced."""
+    """Advice: Snakemake treats an existing file as finished unless forced (-R)."""
     if here := place(path):
-        return f"make it again: {command(here.split('/')[0])} {path}"
-    return f"delete {path} and run the step that makes it again"
+        return f"remake it: {command(here.split('/')[0])} {path}"
+    return f"delete {path} and rerun the step that makes it"
 
 
 def _named(sources: Iterable[str | Path]) -> dict[str, Path]:
     """Files by their place, else by their path in this repository, else by their name.
 
-    A record holds no absolute path. Files of one name get as many folders as tell them apart.
+    A record holds no absolute path. Files of one name get as many folders as distinguish them.
     """
     found: dict[str, Path] = {}
     for source in map(Path.absolute, map(Path, sources)):

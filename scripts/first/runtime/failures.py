@@ -1,4 +1,4 @@
-"""Why jobs failed, as the last lines of a run: Snakemake says so between those of other jobs."""
+"""Repeat why jobs failed at the end of a run: Snakemake reports it amid other jobs' output."""
 
 import logging
 import sys

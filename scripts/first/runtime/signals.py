@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 
 class StopRequest:
-    """Within the block, `stop` and `save` are what signals have asked for."""
+    """Within the block, `stop` and `save` record which signals have arrived."""
 
     def __init__(self) -> None:
         self.stop = self.save = False
@@ -32,7 +32,7 @@ class StopRequest:
 
 
 def forward_signals(send: Callable[[int, int], None], pid: int) -> None:
-    """From now on pass signals that end a program to another one by `os.kill` or `os.killpg`."""
+    """Forward terminating signals to another process with `os.kill` or `os.killpg` from now on."""
 
     def forward(number: int, frame: object) -> None:
         with contextlib.suppress(ProcessLookupError):  # it has just ended

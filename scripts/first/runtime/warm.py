@@ -93,7 +93,7 @@ def work(listener, connection: socket.socket, streams: list[int], request: dict)
 
 
 def end_with_caller(connection: socket.socket) -> None:
-    """Kill this process when its caller has died: nobody else knows of it."""
+    """Kill this process when its caller has died, since no other process would end it."""
     with contextlib.suppress(ConnectionError):
         connection.recv(1)
     os.kill(os.getpid(), signal.SIGKILL)

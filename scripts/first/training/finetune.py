@@ -49,8 +49,8 @@ def finetune(
 ) -> None:
     """Train a base model by a loss, validate it, and write validation.json and the checkpoint.
 
-    loss: CrossEntropy or KnowledgeLoss. `made_from` are files beside base and corpus that the
-    result rests on; `what` names the model in messages; `facts` go into the record. What is
+    loss: CrossEntropy or KnowledgeLoss. `made_from`: files beside base and corpus that the result
+    depends on; `what` names the model in messages; `facts` go into the record. What is
     validated and written is the checkpoint in its own dtype. With several processes, or where the
     optimizer is offloaded, the model is sharded; the first process validates and writes.
     """

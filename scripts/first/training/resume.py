@@ -63,7 +63,7 @@ class TrainingState:
         self.part = f"process-{comm.rank()}.safetensors"
 
     def due(self) -> bool:
-        """Whether it is time to save again."""
+        """Whether the next save is due."""
         return self.folder is not None and time.monotonic() - self.saved_at >= self.interval
 
     def save(self, step: int, curve: list[dict]) -> None:

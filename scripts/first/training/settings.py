@@ -42,7 +42,7 @@ class Settings:
     length_pool: int = option(128, type=positive, help="batches whose rows are sorted together")
 
     def __post_init__(self) -> None:
-        """Raise UserError for values that would train nothing, or something else, silently."""
+        """Raise UserError for values that would silently train nothing or something else."""
         for name in ("epochs", "learning_rate", "adam_eps", "max_grad_norm"):
             if not 0 < (value := getattr(self, name)) < HUGE:
                 raise UserError(f"{name} = {value}: training settings: must be in (0, {HUGE:g})")

@@ -1,7 +1,7 @@
 """A model on its corpus's validation split: accuracy, confidence, ECE and a post-hoc temperature.
 
-Scored is what the temperature search scores: the answer position of a question, or every response
-token of an instruction row. Nothing here ever sees a test split. The post-hoc temperature (Guo et
+The scored positions are those of the temperature search: the answer position of a question, or
+every response token of an instruction row. No test split is read. The post-hoc temperature (Guo et
 al. 2017) divides all logits by one scalar that minimises the validation NLL: the baseline
 `finetune_ts`, without which no gain in calibration can be credited to distillation.
 """

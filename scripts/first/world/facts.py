@@ -39,7 +39,7 @@ class World:
 
 @contextlib.contextmanager
 def settings_of(what: str) -> Iterator[None]:
-    """UserError for what a world's settings lack, or have wrong, in the block."""
+    """Turn missing or invalid settings of a world, within the block, into UserError."""
     try:
         yield
     except KeyError as error:

@@ -16,8 +16,8 @@ FOLDER = re.compile(r"/\S*/pytest-of-[^/\s]+/pytest-\d+/(popen-gw\d+/)?[^/\s]+/"
 def tried(kind: str, count: int, detected: int, lost: int, saw: str) -> None:
     """Note one kind of fault for the table.
 
-    count: times it was tried. detected: times it was told by name or did no harm. lost: finished
-    files that were lost or used silently. saw: what the user saw, one line.
+    count: times it was tried. detected: times it was reported by name or did no harm. lost:
+    finished files that were lost or used silently. saw: what the user saw, one line.
     """
     if path := os.environ.get("FIRST_FAULTS_REPORT"):
         row = {"fault": kind, "count": count, "detected": detected, "lost": lost}

@@ -20,14 +20,14 @@ def main(path: str) -> None:
     rows = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
     rows.sort(key=lambda row: row["test"])  # stable: of each file in the order of its tests
     tests = list(dict.fromkeys(row["test"] for row in rows))
-    print("| tests | kinds | tried | told or harmless | lost or silent |")
+    print("| tests | kinds | tried | reported or harmless | lost or unnoticed |")
     print("|---|---:|---:|---:|---:|")
     for test in tests:
         of_test = [row for row in rows if row["test"] == test]
         line(f"`{Path(test).name}`", len(of_test), *sums(of_test))
     line("**all**", len(rows), *sums(rows))
     print()
-    print("| fault | tried | told or harmless | lost or silent | what the user saw |")
+    print("| fault | tried | reported or harmless | lost or unnoticed | what the user saw |")
     print("|---|---:|---:|---:|---|")
     for row in rows:
         line(row["fault"], *(row[count] for count in COUNTS), row["saw"])

@@ -25,7 +25,7 @@ LOG = "run.log"
 
 @functools.cache
 def undisturbed(temporary: Path) -> Path:
-    """The copy of a whole run that nobody disturbed, made in a folder; one for all tests."""
+    """A copy of an undisturbed whole run, made in a folder; one for all tests."""
     folder = small_copy(temporary / "undisturbed/first")
     run = Run(folder)
     assert run.wait() == 0, run.log()[-4000:]

@@ -1,7 +1,7 @@
 """Killed anywhere: a whole run, signals at seeded random moments, the same command again.
 
 One folder is struck again and again until its run is complete, compared with an undisturbed run,
-and begun anew until all signals are spent. Every second time training saves its state at each step.
+and restarted until all signals are used. Every second time training saves its state at each step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WHOM = ("everything", "runner", "controller", "job", "server")
 SHORT = [("SIGKILL", "controller"), ("SIGTERM", "everything"), ("SIGINT", "runner")]
 SIGNALS = [*4 * ["SIGKILL"], "SIGTERM", "SIGINT"]  # of each seed
 SEEDS = range(10) if WHOLE else range(1)
-# Drawing takes a third of a run, and has one more kind of job: in the whole form.
+# Drawing takes a third of a run, and is one more kind of job: only in the long form.
 TARGETS = ("all",) if WHOLE else ("results/tiny/claims.json", "results/tiny/tables/table2.csv")
 TABLES = {f"results/tiny/{n}" for n in ("claims.json", "tables/table1.csv", "tables/table2.csv")}
 CELL = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
@@ -38,7 +38,7 @@ def folder(tmp_path_factory):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_anywhere(tmp_path_factory, folder, seed):
-    """The same command finishes with the same bytes, and what was finished is not made again."""
+    """The same command finishes with the same bytes, and finished files are not remade."""
     random = Random(seed)
     strikes = [(name, random.choice(WHOM)) for name in SIGNALS] if WHOLE else list(SHORT)
     random.shuffle(strikes)

@@ -1,4 +1,4 @@
-"""Bad numbers in training and in what a model says: told with step and rows, nothing written."""
+"""Bad numbers in training and in model outputs: step and rows are reported, nothing is written."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_a_loss_or_gradient_that_is_not_finite(tmp_path, job, spoil):
 
 @pytest.mark.parametrize("job", ["student", "pretraining"])
 def test_a_step_that_diverges_leaves_no_checkpoint_and_no_state_of_nan(tmp_path, job):
-    """Step 1 has a rate of 0 (warm-up), step 2 ruins the weights, step 3 tells."""
+    """Step 1 has a rate of 0 (warm-up), step 2 ruins the weights, step 3 reports it."""
     make(tmp_path, sound)
     line = refusal(train(tmp_path, job, 1e17, warm=0.1))
     assert re.search(r"(loss|gradient) is (nan|inf) at step 3: .*train/", line), line
@@ -163,7 +163,7 @@ def evaluate(folder) -> tuple[int, str]:
 
 
 def dead(model) -> None:
-    """Says the same of everything: `a` with a fifth, as the labels of five choices have it."""
+    """The same output for every row: `a` with a fifth, as the labels of five choices have it."""
     model.lm_head.weight.zero_()
 
 

@@ -19,7 +19,7 @@ MISSING = ("tables/table1", "tables/table1.csv", "evaluation", "student")  # 20 
 
 @pytest.fixture
 def original(tmp_path_factory):
-    """A whole run that nobody disturbed."""
+    """An undisturbed whole run."""
     return undisturbed(tmp_path_factory.getbasetemp())
 
 

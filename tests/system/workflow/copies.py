@@ -1,12 +1,13 @@
 """Copies of the repository for tests of the workflow: what git would clone, plus what is new.
 
 In a reduced copy the scales tiny and smoke are made small enough to finish in a minute or two, and
-everything else is as it is: the README's commands run there letter for letter.
+everything else is as it is: the README's commands run there unchanged.
 """
 
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -18,12 +19,12 @@ from scripts.first.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[3]
 REDUCED = ROOT / "tests/system/workflow/reduced"
-SMOKE = "FIRST_DATA_MIRROR=../shared/hub make smoke"  # as the README has it
-MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR", ROOT.parent / "shared" / "hub"))
+SMOKE = "FIRST_DATA_MIRROR=/path/to/mirror make smoke"  # as the README has it
+MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR", ROOT.parent / "shared" / "hub")).resolve()
 
 
 def copy_repository(target: Path) -> Path:
-    """Copy tracked and new files, not ignored ones, so that nothing rests on leftovers."""
+    """Copy tracked and new files, not ignored ones, so that no test depends on leftovers."""
     listed = subprocess.run(
         ["git", "ls-files", "-co", "--exclude-standard"],
         cwd=ROOT,
@@ -58,18 +59,16 @@ def _laid_over(whole: dict, small: dict) -> dict:
 
 
 def equip(folder: Path) -> None:
-    """Let `make` find the environment that runs the tests, and the real datasets in ../shared."""
+    """Let `make` find the environment that runs the tests."""
     (folder / ".venv").symlink_to(sys.prefix)
     for path in folder.glob("envs/*.txt"):
         os.utime(path, (0, 0))  # older than the environment's stamps
-    if MIRROR.is_dir():
-        (folder.parent / "shared").symlink_to(MIRROR.resolve().parent)
 
 
 def shell(folder: Path, line: str):
-    """Run one line of the README in a copy, as a user would type it."""
+    """Run one line of the README in a copy, as a user would type it, with the real mirror."""
     return subprocess.run(
-        ["bash", "-c", line],
+        ["bash", "-c", line.replace("/path/to/mirror", shlex.quote(str(MIRROR)))],
         cwd=folder,
         env=environment(folder),
         capture_output=True,

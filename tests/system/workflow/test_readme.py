@@ -1,4 +1,4 @@
-"""Every command of the README is run, letter for letter, where the scales are reduced."""
+"""Every command of the README runs as written, in a copy with reduced scales."""
 
 import re
 
@@ -36,11 +36,11 @@ def readme_commands():
 
 @pytest.mark.parametrize("line", [line for line in readme_commands() if "smoke" not in line])
 def test_command(tiny_run, line):
-    """It does what it says: a file it names is made again when it is not there."""
+    """It succeeds, and remakes the file that it names."""
     target = NAMED.get(line.split()[-1], line.split()[-1])
     made = tiny_run / target
     planned = line in ONLY_PLANNED or "-n" in line.split()
-    if "verify" in line:  # it makes nothing, and wants everything
+    if "verify" in line:  # it makes nothing, and needs all results
         assert shell(tiny_run, "make demo").returncode == 0
     elif made.is_file() and not planned:
         made.unlink()
@@ -55,7 +55,7 @@ def test_command_on_real_rows(smoke_run, line):
     target = smoke_run / line.split()[-1]
     if target.is_file():
         target.unlink()
-    prefix = "" if line in ONLY_PLANNED or line == SMOKE else "FIRST_DATA_MIRROR=../shared/hub "
+    prefix = "" if line in ONLY_PLANNED or line == SMOKE else "FIRST_DATA_MIRROR=/path/to/mirror "
     process = shell(smoke_run, prefix + ONLY_PLANNED.get(line, line))
     assert process.returncode == 0, output(process)[-3000:]
     assert "/" not in line.split()[-1] or target.is_file()

@@ -103,7 +103,7 @@ def _claim(name: str, cells: list[dict], covered: list[dict] | None = None) -> d
 def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
     """Return why a (family, corpus) decides nothing: its teacher is at chance on that corpus.
 
-    Judged in-domain only: a search on response tokens does not rest on lettered questions.
+    Judged in-domain only: a search on response tokens does not involve lettered questions.
     """
     return {
         (place.family, place.corpus): reason

@@ -2,7 +2,7 @@
 
 Reads knowledge stores. Its CSV has a row for each store, kind of position and k: `mass_*` (percent
 of the teacher's probability), `bytes_per_position` (of a store of the same rows and that k).
-Answers with at most five candidates have almost no tail, so `positions` tells them from the rest.
+Answers with at most five candidates have almost no tail, so `positions` separates them.
 """
 
 from __future__ import annotations
