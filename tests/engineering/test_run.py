@@ -84,7 +84,7 @@ def test_a_second_run_is_refused_and_a_signal_ends_the_first(folder, number):
 
 
 def test_a_killed_run_continues(folder):
-    """Its orphans are ended; finished files are not remade."""
+    """Its orphans are ended, its lock is released; finished files are not remade."""
     run, shell = started(folder)
     other = until(lambda: (folder / "other").exists() and (folder / "other").stat().st_mtime_ns)
     controllers = [p for p in processes(folder) if "snakemake" in p.cmdline()]
@@ -92,6 +92,10 @@ def test_a_killed_run_continues(folder):
         process.kill()
     run.wait()
     assert controllers and psutil.pid_exists(int(shell))
+    halted = start(folder)  # killed while it unlocks
+    children = psutil.Process(halted.pid).children
+    until(lambda: [p.kill() or p for p in children() if "--unlock" in p.cmdline()])
+    assert halted.wait(SECONDS) == 128 + signal.SIGKILL
     (folder / "go").touch()
     again = start(folder)
     said = again.communicate(timeout=SECONDS)[0]
