@@ -4,9 +4,9 @@ Reads official rows from the Hub, a local mirror or the tiny world. Writes OUTPU
 validation.parquet, test.parquet and, last, report.json. Columns: id (official split/row number),
 prompt, response, candidates, answer, shorten_start, shorten_end.
 
-CommonsenseQA, BoolQ and Alpaca: 10 percent of the official training split becomes the validation
-split; the official validation split is the test set. OpenBookQA keeps its official splits. Alpaca
-has no test set, pretraining text only a train set.
+CommonsenseQA, BoolQ and Alpaca: a share of the official training split (--validation-share) becomes
+the validation split; the official validation split is the test set. OpenBookQA keeps its official
+splits. Alpaca has no test set, pretraining text only a train set.
 """
 
 from __future__ import annotations

@@ -233,9 +233,13 @@ class Scale(Model):
     models: dict[ModelName, Checkpoint] = key("Base checkpoints.", min_length=1)
     families: dict[Name, Family] = key("Models that share a vocabulary.", min_length=1)
     corpora: Annotated[list[Corpus], Unique] = key("Training corpora.", min_length=1)
-    settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key("Columns of Table 1.")
+    settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key(
+        "Table 1's columns: benchmark: corpus."
+    )
     encoding: Encoding = key("Tokenisation.")
-    dtype: Literal["float32", "bfloat16"] = key("Type of the weights; losses are float32.")
+    dtype: Literal["float32", "bfloat16"] = key(
+        "Arithmetic of the layers and type of checkpoints; weights train in float32."
+    )
     gpu: Gpu = key("One GPU, for scripts.plan; default 80 GB and 989 TFLOPS.", None)
     teacher: TeacherStage = key("Fine-tuning of teachers.")
     knowledge: KnowledgeStage = key("Extraction of the teacher's knowledge.")
@@ -265,9 +269,9 @@ class Method(Model):
     recalibration: Literal["none", "label_smoothing", "prob_softmax"] = key(
         "knowledge: normalisation of appendix A.1, Eq. 3, or Eq. 4.", None
     )
-    delta: Fraction = key("label_smoothing: shift of Eq. 3.", None)
+    delta: Fraction = key("label_smoothing: shift of Eq. 3, in (0, 1).", None)
     ls_space: Literal["prob", "log"] = key("label_smoothing: Eq. 3 on (log-)probabilities.", None)
-    c: C | Literal["selected"] = key("prob_softmax: Eq. 4's temperature, or the search's.", None)
+    c: C | Literal["selected"] = key("prob_softmax: c of Eq. 4, in (0, 1], or `selected`.", None)
     student_side: StudentSide = key("knowledge: replaces the scale's, for an ablation.", None)
     ts_positions: Positions = key("knowledge: replaces the scale's, for an ablation.", None)
 
