@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
     add("--revision", metavar="COMMIT", help="commit on the Hub; of a mirror it is only recorded")
     add("--mirror", metavar="DIR", help="the mirror (default: FIRST_DATA_MIRROR)")
     add("--world-settings", type=json_object, metavar="JSON", help="one JSON object")
-    seed = "seed of the 90/10 division, of subsets and of pretraining text (default: 1234)"
+    seed = "seed of the division, of subsets and of pretraining text (default: 1234)"
     add("--split-seed", type=whole, default=1234, metavar="SEED", help=seed)
     share = "share of training rows that becomes validation (default: 0.1)"
     add("--validation-share", type=number, default=0.1, metavar="SHARE", help=share)
