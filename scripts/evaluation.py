@@ -12,6 +12,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from scripts.first.errors import UserError, positive, whole
+from scripts.first.files import read_json, write_parquet
+from scripts.first.provenance import records
 from scripts.first.runtime.launch import launch
 
 LABELS = ("scale", "family", "corpus", "method", "seed")
@@ -19,10 +21,7 @@ LABELS = ("scale", "family", "corpus", "method", "seed")
 
 def posthoc_temperature(path: Path) -> float:
     """The positive post-hoc temperature of a validation.json; UserError where it has none."""
-    from scripts.first.files import read_json
-    from scripts.first.provenance.records import verified
-
-    content = read_json(verified(path))
+    content = read_json(records.verified(path))
     value = content.get("posthoc_temperature") if isinstance(content, dict) else None
     if not (isinstance(value, int | float) and value > 0):
         raise UserError(f"no posthoc_temperature: {path}: name a model's validation.json")
@@ -54,12 +53,10 @@ def main(argv: list[str] | None = None) -> int:
 
     from scripts.first.calibration.summary import measure
     from scripts.first.data.rows import read_rows
-    from scripts.first.files import write_parquet
     from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.predictions import gold_columns, predict, tables
     from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.provenance import records
     from scripts.first.provenance.made_by import provenance
 
     location, record = checkpoints.verify_checkpoint(arguments.model)

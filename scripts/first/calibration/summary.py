@@ -11,10 +11,7 @@ from scripts.first.calibration.intervals import question_weights, score
 
 
 def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
-    """In percent, but NLL (nats) and Brier; `table`: predictions of n questions as an Arrow table.
-
-    log_probs: (n, m) float64, of each question's candidates; gold: (n,), column of the answer.
-    """
+    """In percent, but NLL (nats) and Brier; of `tables`' table, log_probs (n, m) and gold (n,)."""
     confidence = table["confidence"].to_numpy()
     correct = table["correct"].to_numpy(zero_copy_only=False)
     mass = np.exp(log_probs).sum(axis=1)
