@@ -87,12 +87,12 @@ class Ours:
         self.max_tokens = MAX_TOKENS[-1]
 
     def predict(self):
-        from scripts.evaluation import predict
+        from scripts.first.models.predictions import predict
 
         return predict(self.model, self.rows, self.tokenizer, self.max_tokens)
 
     def predictions(self):
-        from scripts.evaluation import tables
+        from scripts.first.models.predictions import tables
 
         return tables("csqa", self.rows, *self.predict())
 

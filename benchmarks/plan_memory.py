@@ -16,8 +16,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.first import ROOT
-from scripts.first.errors import UserError
+from scripts.first import ROOT, cli
+from scripts.first.errors import UserError, run_cli
 
 BLOCK = "65536"  # bytes: allocations above it are mapped and unmapped one by one
 
@@ -158,8 +158,15 @@ def _measure(configuration: Configuration) -> int:
     return _resident("VmHWM") - before
 
 
+def main(argv: list[str]) -> int:
+    """Check the formula; of one configuration, print the bytes that this process takes for it."""
+    options = cli.parser("benchmarks.plan_memory", __doc__)
+    options.add_argument("one", nargs="?", type=cli.json_object, help="measure this one (JSON)")
+    if not (one := options.parse_args(argv).one):
+        return run_check()
+    print(_measure(Configuration(**one)))
+    return 0
+
+
 if __name__ == "__main__":
-    if sys.argv[1:]:  # one configuration, in the process that is measured
-        print(_measure(Configuration(**json.loads(sys.argv[1]))))
-    else:
-        sys.exit(run_check())
+    run_cli(main)

@@ -7,14 +7,13 @@ order) and writes one artifact: `python -m scripts.artifacts SUBCOMMAND --help`.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
-
 from scripts.first.runtime.launch import launch
+
+HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
 
 
 def commands() -> dict:
-    """{name: (function, options)}; + and * take a list, * and ? may be left out.
+    """{name: (function, options)}; + and * take a list, * and ? may be left out, .csv is a file.
 
     Imported here: a served job does not need them in the process that asks for it.
     """
@@ -25,39 +24,50 @@ def commands() -> dict:
     return {
         "cell": (
             cells.run,
-            "metrics+ scale family method setting corpus benchmark c? paper-table? output",
+            "metrics.json+ scale family method setting corpus benchmark c? paper-table.csv? "
+            "output.json",
         ),
-        "table1": (table1.run, "cells+ output-prefix"),
-        "show": (table1.show, "table1"),
-        "table2": (table2.run, "metrics+ benchmark questions first-questions* output-prefix"),
+        "table1": (table1.run, "cells.json+ output-prefix"),
+        "show": (table1.show, "table1.csv"),
+        "table2": (
+            table2.run,
+            "metrics.json+ benchmark questions.parquet first-questions.json* output-prefix",
+        ),
         "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),
-        "figure3": (figure3.run, "ranks+ metrics+ benchmark output-prefix"),
-        "figure5": (figure5.run, "metrics+ benchmark methods+ output-prefix"),
+        "figure3": (figure3.run, "ranks.parquet+ metrics.json+ benchmark output-prefix"),
+        "figure5": (figure5.run, "metrics.json+ benchmark methods+ output-prefix"),
         "figure6": (
             figure6.run,
-            "coarse+ refined+ selected+ families+ corpus student-metrics* student-c* output-prefix",
+            "coarse.csv+ refined.csv+ selected.json+ families+ corpus student-metrics.json* "
+            "student-c* output-prefix",
         ),
         "claims": (
             claims.run,
-            "table1 figure2 figure3 metrics+ selected+ coarse+ refined+ families+ corpora+ "
-            "output-prefix",
+            "table1.csv figure2.csv figure3.csv metrics.json+ selected.json+ coarse.csv+ "
+            "refined.csv+ families+ corpora+ output-prefix",
         ),
-        "data-report": (data_report.run, "reports+ records* families* corpora* output-prefix"),
+        "data-report": (
+            data_report.run,
+            "reports.json+ records.json* families* corpora* output-prefix",
+        ),
     }
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def main(argv: list[str] | None = None) -> int:
     """Parse the command line and make one artifact."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.artifacts", description=__doc__)
+    from scripts.first import cli
+
+    parser = cli.parser("scripts.artifacts", __doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")
     for command, (run, options) in commands().items():
         subparser = subparsers.add_parser(command, help=run.__doc__, description=run.__doc__)
         subparser.set_defaults(run=run)
         for option in options.split():
             many = option[-1] if option[-1] in "+*?" else None
-            name = f"--{option.rstrip('+*?')}"
+            name, _, kind = option.rstrip("+*?").partition(".")
+            text = f"file ({kind})" if kind else HELP.get(name.split("-")[-1], "name or label")
             optional = {"*": {"default": []}, "?": {}}.get(many, {"required": True})
-            subparser.add_argument(name, nargs=many, **optional)
+            subparser.add_argument(f"--{name}", nargs=many, help=text, **optional)
     args = parser.parse_args(argv)
     args.run(args)
     return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from scripts.first import cli
 from scripts.first.errors import UserError, run_cli
 from scripts.first.runtime.run import SNAKEMAKE, acquire
 
@@ -21,8 +22,9 @@ SECONDS_BETWEEN_LOOKS = 2
 
 def main(argv: list[str]) -> None:
     """Recover the working directory; UserError where a run is active or Slurm does not answer."""
-    if argv or not Path("Snakefile").is_file():
-        raise UserError("no options, in the folder of the Snakefile: python -m scripts.recover")
+    cli.parser("scripts.recover", __doc__).parse_args(argv)
+    if not Path("Snakefile").is_file():
+        raise UserError("no Snakefile: here: run it in the folder where Snakemake was run")
     with acquire():
         refuse_controllers()
         if jobs := jobs_here():

@@ -49,7 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     result = search_temperature(probabilities, correct, arguments.bins)
     curves = {"coarse.csv": result.coarse, "refined.csv": result.refined}
     for name, curve in curves.items():
-        write_csv(arguments.output_dir / name, pandas.DataFrame(curve))
+        write_csv(arguments.output_dir / name, pandas.DataFrame(curve), floats="%.6f")
     confidence = probabilities[:, 0].clip(0.0, 1.0)
     records.write(
         arguments.output_dir / "selected.json",

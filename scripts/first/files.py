@@ -101,10 +101,11 @@ def read_text(path: str | os.PathLike[str]) -> str:
         return Path(path).read_bytes().decode("utf-8")
 
 
-def write_csv(path: str | os.PathLike[str], frame: pandas.DataFrame) -> None:
-    """Write a data frame as CSV (no index, floats with six decimals, line feeds), atomically."""
+def write_csv(path: str | os.PathLike[str], frame: pandas.DataFrame, floats: str) -> None:
+    """Write a data frame as CSV (no index, line feeds), atomically; `floats` is their format."""
+    # Not a constant here: digits count for the fingerprint of the stage that writes them.
     with atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.6f", lineterminator="\n")
+        frame.to_csv(temporary, index=False, float_format=floats, lineterminator="\n")
 
 
 def read_csv(path: str | os.PathLike[str], **options: Any) -> pandas.DataFrame:

@@ -1,17 +1,21 @@
 """Options of the programs: values that none can use are one line; defaults in the help."""
 
 import importlib
+import subprocess
+import sys
 
 import pytest
 
 from scripts.first import cli
 from scripts.first.errors import UserError
+from scripts.first.training.finetune import random_model
 from tests import tiny_models as tiny
 
 DATA = "data --dataset csqa --source-kind world --output-dir OUT --world-settings"
 TOKENIZER = "models tokenizer --kind world --output-dir OUT --world-settings"
 PRETRAIN = "models pretrain --text ROWS --tokenizer MODEL --output-dir OUT --block-length 64"
 PRETRAIN += " --epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 1 --architecture"
+PROGRAMS = "scripts.artifacts scripts.recover scripts.first.config.reference benchmarks.plan_memory"
 WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs":9,"sizes":'
 
 
@@ -27,6 +31,9 @@ WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs
         (f"{TOKENIZER} {{}}", "world settings: tokenizer: no 'seed': add it"),
         (f"{PRETRAIN} x", "not an object: 'x'"),
         (f'{PRETRAIN} {{"hidden_size":64,"num_key_value_heads":3}}', "no such Llama: --archit"),
+        (f'{PRETRAIN} {{"hidden_size":65}}', "no such Llama"),
+        (f'{PRETRAIN} {{"hidden_act":"none"}}', "no such Llama"),
+        ("artifacts show --table FILE", "arguments are required: --table1"),
         ("plan --gpu-memory-gb 0", "'0' is not a number above 0"),
     ],
 )
@@ -44,3 +51,19 @@ def test_the_help_has_a_default_where_there_is_one():
     for name, default in (("a", None), ("b", []), ("c", 0)):
         command.add_argument(f"--{name}", default=default, help="text")
     assert command.format_help().count("(default: ") == command.format_help().count("0)") == 1
+
+
+@pytest.mark.parametrize("module", PROGRAMS.split())
+def test_help_without_docstrings(module):
+    line = [sys.executable, "-OO", "-m", module, "--help"]
+    done = subprocess.run(line, cwd=tiny.REPOSITORY, capture_output=True, text=True)
+    assert done.stdout.startswith(f"usage: python -m {module} ") and not done.stderr
+
+
+def test_a_lack_of_memory_is_no_wrong_setting():
+    class Full:
+        def keys(self):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        random_model(Full(), tiny.tokenizer())

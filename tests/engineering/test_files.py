@@ -71,7 +71,7 @@ def test_files_have_the_mode_of_the_umask(tmp_path, umask, table):
     old = os.umask(umask)
     try:
         files.write_json(tmp_path / "x.json", {})
-        files.write_csv(tmp_path / "x.csv", pd.DataFrame({"n": [1]}))
+        files.write_csv(tmp_path / "x.csv", pd.DataFrame({"n": [1]}), "%.6f")
         files.write_parquet(tmp_path / "x.parquet", table)
         with files.atomic_path(tmp_path / "x.safetensors") as temporary:
             save_file({"a": np.zeros(3)}, str(temporary))
@@ -112,9 +112,9 @@ def test_missing_files_are_one_line(tmp_path, read):
         read(tmp_path / "absent")
 
 
-def test_csv_is_written_with_six_decimals(tmp_path):
+def test_csv_is_written_with_the_decimals_asked_for(tmp_path):
     path = tmp_path / "x.csv"
-    files.write_csv(path, pd.DataFrame({"c": [0.1, 1 / 3], "n": [1, 2]}))
+    files.write_csv(path, pd.DataFrame({"c": [0.1, 1 / 3], "n": [1, 2]}), "%.6f")
     assert path.read_bytes() == b"c,n\n0.100000,1\n0.333333,2\n"
     assert files.read_csv(path)["n"].tolist() == [1, 2]
     described = {"bytes": 26, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}

@@ -278,6 +278,7 @@ def test_each_stage_has_its_own_code(repository):
     bins = changed(r"return np\.searchsorted", "return 1 + np.searchsorted")  # the ECE
     assert {"evaluation", "cell", "figure5"} <= bins
     assert not bins & {"data", "models", "pair", "knowledge", "figure2"}
+    assert {"table1", "figure6"} <= changed(r"%\.6f", "%.5f")  # digits of a CSV
     prompt = changed("Answer Choices:\\\\n", "Choices:\\\\n")
     assert "data" in prompt and not prompt & {"teacher", "student", "knowledge", "evaluation"}
     assert {"data", "models"} <= changed('"meets visits', '"greets visits')

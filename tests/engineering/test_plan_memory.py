@@ -162,7 +162,7 @@ def extraction():
 
 
 def evaluation():
-    from scripts.evaluation import predict
+    from scripts.first.models.predictions import predict
 
     rows = tiny.choice_rows(600)
     model, copy = wide(most(encode_prompts(rows, tiny.tokenizer()), 12000))

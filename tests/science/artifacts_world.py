@@ -124,7 +124,7 @@ def write_search(folder: Path, accuracy: float, seed: int, n: int = 900) -> dict
     correct = rng.random(n) < accuracy
     found = search_temperature(probability, correct)
     for name, curve in (("coarse", found.coarse), ("refined", found.refined)):
-        write_csv(folder / f"{name}.csv", pandas.DataFrame(curve))
+        write_csv(folder / f"{name}.csv", pandas.DataFrame(curve), floats="%.6f")
     selected = {"c": found.best["c"], "coarse_c": found.coarse_c, "at_edge": found.at_edge, "n": n}
     selected |= {"accuracy": float(correct.mean()), "teacher_confidence": float(top.mean())}
     selected |= {"teacher_ece": metrics.expected_calibration_error(top, correct)}

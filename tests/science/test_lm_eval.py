@@ -7,7 +7,7 @@ import logging
 import numpy as np
 import pytest
 
-from scripts import evaluation
+from scripts.first.models.predictions import predict
 from tests import tiny_models as tiny
 
 pytest.importorskip("lm_eval")
@@ -50,7 +50,7 @@ def loglikelihoods(harness, pairs) -> np.ndarray:
 @pytest.mark.parametrize("letters", ["abcde", "ABCD"])
 def test_choices_have_lm_evals_loglikelihoods(harness, letters):
     rows = tiny.choice_rows(6, letters=letters)
-    ours, _, _ = evaluation.predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
+    ours, _, _ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
     pairs = [(row["prompt"], letter) for row in rows for letter in letters]
     theirs = loglikelihoods(harness, pairs).reshape(ours.shape)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -61,7 +61,7 @@ def test_choices_have_lm_evals_loglikelihoods(harness, letters):
 def test_yes_and_no_have_lm_evals_loglikelihoods(harness):
     """lm-eval moves the prompt's last newline into the continuation; its own share is common."""
     rows = tiny.yes_no_rows(6)
-    ours, _, _ = evaluation.predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
+    ours, _, _ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
     pairs = [(row["prompt"], answer) for row in rows for answer in ("Yes", "No")]
     theirs = loglikelihoods(harness, pairs).reshape(ours.shape)
     newline = loglikelihoods(harness, [(row["prompt"][:-1], "\n") for row in rows])

@@ -1,11 +1,10 @@
 """Generate config/README.md from the models; with --schema, print the JSON schema for editors."""
 
 import json
-import sys
 from collections.abc import Iterator
 from functools import cache
 
-from scripts.first import ROOT
+from scripts.first import ROOT, cli
 from scripts.first.config.models import Config
 
 HEADING = """# Configuration reference
@@ -60,7 +59,9 @@ def generated() -> str:
 
 
 if __name__ == "__main__":
-    if "--schema" in sys.argv:
+    options = cli.parser("scripts.first.config.reference", __doc__)
+    options.add_argument("--schema", action="store_true", help="print a JSON schema instead")
+    if options.parse_args().schema:
         print(json.dumps(schema(), indent=1))
     else:
         (ROOT / "config/README.md").write_text(generated(), encoding="utf-8")

@@ -40,7 +40,8 @@ def read(kind: str, path: str | Path, *names: str) -> Any:
 
 def publish(prefix: str, stage: str, made_from: Iterable[str | Path], **contents) -> None:
     """Write prefix.csv, prefix.md, ... with the contents named after them, and their record."""
-    writers = {"csv": write_csv, "json": write_json, "pdf": _write_bytes, "png": _write_bytes}
+    csv = partial(write_csv, floats="%.6f")
+    writers = {"csv": csv, "json": write_json, "pdf": _write_bytes, "png": _write_bytes}
     for kind, content in contents.items():
         writers.get(kind, write_text)(f"{prefix}.{kind}", content)
     files = [f"{Path(prefix).name}.{kind}" for kind in contents]

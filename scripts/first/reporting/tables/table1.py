@@ -94,8 +94,8 @@ def show(args: argparse.Namespace) -> None:
     print("\nFiles:")
     for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
         # To be read: tables and claims as text.
-        page = path.with_suffix(".md")
-        print(f"  {page if page.exists() else path}" + ("" if path.exists() else "  (missing)"))
+        there = [file for file in (path.with_suffix(".md"), path) if file.exists()]
+        print(f"  {there[0]}" if there else f"  {path}  (missing)")
 
 
 def with_names(table: pandas.DataFrame) -> list[dict]:
