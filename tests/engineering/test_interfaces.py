@@ -10,10 +10,11 @@ import pytest
 from tests import tiny_models as tiny
 
 SELF = ("self", "cls")
-# Parts of names that nothing imports or looks up, and functions that nothing refers to.
+# Parts of names that nothing imports or looks up, and what nothing refers to.
 BARRED = r"(^|[ .:])(_(?!_)|(unittest|mock|pytest|builtins|modules|meta_path|path_\w+)\b)"
-IMPORTER = r"sys\.(modules|meta_path|path_)"
-UNUSED = {"setattr", "delattr", "exec", "eval", "vars", "__import__"}
+UNUSED = (
+    "setattr delattr exec eval vars __import__ sys.modules sys.meta_path sys.path_hooks".split()
+)
 LOOKUPS = {"getattr", "hasattr", "attrgetter", "methodcaller", "import_module", "resolve_name"}
 # Variables, and properties of objects, that their packages document as settings.
 SETTINGS = r"torch\.(backends|utils\.deterministic)\.|sys\.(argv|std|path\[)|os.environ\[|tempfile"
@@ -69,7 +70,7 @@ def violations(text: str) -> list[str]:
         theirs = re.match(r"\w*", code)[0] in outside
         setting = re.match(SETTINGS, code) is not None
         if isinstance(node, ast.Name):
-            return node.id in UNUSED or node.id in SELF and is_stored(node)
+            return code in UNUSED or node.id in SELF and is_stored(node)
         if isinstance(node, ast.FunctionDef):
             return not node.col_offset and ast.unparse(node.args).startswith(SELF)
         if isinstance(node, ast.Subscript):
@@ -85,7 +86,7 @@ def violations(text: str) -> list[str]:
         known = node.attr in PUBLIC.split() or node.attr in own and id(node) in made
         setting = setting or node.attr in PROPERTIES.split() and not theirs
         patched = is_stored(node) and not setting and id(node) not in made
-        return patched or bool(re.match(IMPORTER, code)) or node.attr[0] == "_" and not known
+        return patched or code in UNUSED or node.attr[0] == "_" and not known
 
     return [f"{node.lineno}: {ast.unparse(node)}" for node in nodes if is_bad(node)]
 
@@ -128,17 +129,17 @@ def test_only_supported_interfaces():
         (python_of("onerror:\n    workflow._scheduler.stop()\n"), 1),
         ("import os; os._exit(1); from torch.distributed.tensor._utils import a", 2),
         ("for h in getLogger('x').handlers: h.emit = print\ndef f(w=workflow): w.x = 1", 2),
-        ("def patched(self=workflow): self.execute = print", 1),
-        ("class A:\n    b = 0\ndef f():\n    a = A()\n    a = workflow\n    a.b = 1", 1),
+        ("def f(self=workflow): self.x = 1\nclass A: b = 0\ndef g(): a = A(); a = sys; a.b = 1", 2),
         ("w = workflow; w.execute = print; m = torch.nn.Module; m.forward = print", 2),
-        ("vars(torch)['x'] = 1; torch.__dict__['x'] = 1", 2),
         ("from unittest import mock; object.__setattr__(workflow, 'x', 1); setattr(a, 'x', 1)", 3),
         ("import torch\ngetattr(torch, f'_C'); getattr(torch, '_' + 'C'); getattr(torch, '_C')", 3),
         ("importlib.import_module('torch._dynamo'); attrgetter('_registry')(finalize)", 2),
         ("import sys; sys.modules; from sys import modules; modules['x'] = None", 3),
-        ("_t = _lock = 1; torch._t; other._lock", 2),
-        ("class A:\n    b = 0\ndef f(a: A):\n    c = A()\n    c.b = a.b = getattr(c, 'b')", 0),
-        ("class A:\n    def _b(self):\n        self._c = self.d = 1\nA()._b()", 0),
+        ("_t = _lock = 1; torch._t; other._lock; vars(torch)['x'] = 1; torch.__dict__['x'] = 1", 4),
+        (
+            "class A:\n    def _b(self): self._c = 1\nA()._b()\ndef f(a: A): c = A(); c.d = a.d = 1",
+            0,
+        ),
         ("import sys, os\nsys.argv = []\nos.environ['A'] = ''\ngetattr(sys, 'argv')", 0),
     ],
 )
