@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -121,14 +122,15 @@ class Harness:
         bos = (tokenizer.bos_token, tokenizer.bos_token_id)  # add_bos_token needs it in the file
         processor = TemplateProcessing(single=f"{bos[0]} $A", special_tokens=[bos])
         tokenizer.backend_tokenizer.post_processor = processor
-        self.lm = HFLM(
+        self.loaded = partial(
+            HFLM,
             pretrained=model,
             tokenizer=tokenizer,
             add_bos_token=True,
-            batch_size=1,
             device=str(model.device),
             max_length=model.config.max_position_embeddings,
         )
+        self.lm = self.loaded(batch_size=1)
         tasks = scratch / "tasks"
         tasks.mkdir(parents=True, exist_ok=True)
         for name, table in tables.items():
@@ -174,7 +176,7 @@ class Harness:
         """Set the batch size that is fastest for a task, and return it."""
 
         def use(size: int) -> None:
-            self.lm.batch_size_per_gpu = size
+            self.lm = self.loaded(batch_size=size)
             self.evaluate(name)
 
         use(best := _fastest(BATCH_SIZES, use))

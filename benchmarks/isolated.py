@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+import pkgutil
 import re
 import sys
 import threading
@@ -44,8 +44,7 @@ class Peak:
 
 def main(argv: list[str]) -> None:
     """`module:function` and its arguments as a JSON object."""
-    module, name = argv[0].split(":")
-    function = getattr(importlib.import_module(module), name)
+    function = pkgutil.resolve_name(argv[0])
     start = time.perf_counter()
     with Peak() as peak:
         result = function(**json.loads(argv[1]))

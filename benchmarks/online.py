@@ -95,13 +95,12 @@ class Gkd:
         self.teacher = load_model(bench.model(32_000, "teacher"))
         self.trainer = self._trainer(bench)
         self.trainer.create_optimizer_and_scheduler(num_training_steps=1000)
-        self.trainer.current_gradient_accumulation_steps = 1  # its loop would have set it
 
     def _trainer(self, bench):
         from datasets import Dataset
         from trl.experimental.gkd import GKDConfig, GKDTrainer
 
-        return GKDTrainer(
+        return _without_loop(GKDTrainer)(
             model=self.student,
             teacher_model=self.teacher,
             args=GKDConfig(lmbda=0.0, beta=0.0, seq_kd=False, **_arguments(bench)),
@@ -172,7 +171,7 @@ class Chunked(Gkd):
         from datasets import Dataset
         from trl import DistillationConfig, DistillationTrainer
 
-        return DistillationTrainer(
+        return _without_loop(DistillationTrainer)(
             model=self.student,
             teacher_model=self.teacher,
             args=DistillationConfig(beta=0.0, **_arguments(bench)),
@@ -215,6 +214,15 @@ def _arguments(bench) -> dict:
         "report_to": [],
         "disable_tqdm": True,
     }
+
+
+def _without_loop(trainer: type) -> type:
+    """The trainer with what its loop sets before a step, for steps that are taken one by one."""
+
+    class Stepped(trainer):
+        current_gradient_accumulation_steps = 1
+
+    return Stepped
 
 
 def _tokenizer(bench):

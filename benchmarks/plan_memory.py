@@ -13,7 +13,7 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scripts.first import ROOT, cli
@@ -83,7 +83,7 @@ def measured(configuration: Configuration) -> int:
         "MALLOC_TRIM_THRESHOLD_": BLOCK,
         "OMP_NUM_THREADS": "1",
     }
-    words = [sys.executable, "-m", "benchmarks.plan_memory", json.dumps(vars(configuration))]
+    words = [sys.executable, "-m", "benchmarks.plan_memory", json.dumps(asdict(configuration))]
     process = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
     if process.returncode:
         last = (process.stderr.strip().splitlines() or ["no message"])[-1]

@@ -3,18 +3,27 @@
 import ast
 import keyword
 import re
+from functools import cache
 
 import pytest
 
 from tests import tiny_models as tiny
 
-IMPORTER = ("sys.modules", "sys.meta_path", "sys.path_hooks", "sys.path_importer_cache")
-# Variables that their packages document as settings.
-SETTINGS = ("torch.backends.", "torch.utils.deterministic.", "sys.argv", "sys.std", "tempfile.temp")
-# Documented in spite of their underscore: methods of named tuples.
-NAMED_TUPLE = {"_asdict", "_fields", "_make", "_replace"}
+SELF = ("self", "cls")
+# Parts of names that nothing imports or looks up, and what nothing refers to.
+BARRED = r"(^|[ .:])(_(?!_)|(unittest|mock|pytest|builtins|modules|meta_path|path_\w+)\b)"
+UNUSED = (
+    "setattr delattr exec eval vars __import__ sys.modules sys.meta_path sys.path_hooks".split()
+)
+LOOKUPS = {"getattr", "hasattr", "attrgetter", "methodcaller", "import_module", "resolve_name"}
+# Variables, and properties of objects, that their packages document as settings.
+SETTINGS = r"torch\.(backends|utils\.deterministic)\.|sys\.(argv|std|path\[)|os.environ\[|tempfile"
+PROPERTIES = "data decoder encode_special_tokens pad_token post_processor pre_tokenizer use_cache"
+# Documented in spite of their underscores: those of named tuples, and what any object has.
+PUBLIC = "_asdict _fields _replace __version__ __cause__ __doc__ __getitem__ __init__ __name__"
 
 
+@cache
 def sources() -> dict[str, str]:
     """{file: Python} of all scripts, benchmarks and rules."""
     globs = ("scripts/**/*.py", "benchmarks/**/*.py", "Snakefile", "rules/*.smk")
@@ -41,36 +50,68 @@ def python_of(rules: str) -> str:
 
 
 def violations(text: str) -> list[str]:
-    """Private names, and assignments to names of other modules, each as `line: code`."""
-    nodes = list(ast.walk(ast.parse(text)))
+    """Private names of others, and changes to objects not made here, each as `line: code`."""
+    # vars() has one use: to pass on the options of a command line.
+    nodes = list(ast.walk(ast.parse(text.replace("**vars(", "**dict("))))
     imports = [n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)]
     outside = {(a.asname or a.name).split(".")[0] for n in imports for a in n.names} | {"workflow"}
-    own = {getattr(n, "name", "") for n in nodes if isinstance(n, ast.FunctionDef | ast.ClassDef)}
-    own |= {n.id for n in nodes if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    own |= {n.attr for n in nodes if isinstance(n, ast.Attribute) and of(n) in ("self", "cls")}
+    classes = re.findall(r"(?m)^class (\w+)", "".join([text, *sources().values()]))
+    made = {id(n) for n in nodes if of(n) in SELF or of(n)[:-2] in classes}
+    for function in [n for n in nodes if isinstance(n, ast.FunctionDef)]:
+        names = made_in(function, classes)
+        made |= {id(n) for n in ast.walk(function) if of(n) in names}
+    own = {n.attr for n in nodes if of(n) in SELF and is_stored(n)}
+    own |= set(re.findall(r"(?:def|class) (\w+)", text))
+    loops = [n.target for n in nodes if isinstance(n, ast.For | ast.comprehension)]
+    each = {ast.unparse(n) for target in loops for n in ast.walk(target)}
 
     def is_bad(node: ast.AST) -> bool:
-        code = ast.unparse(node) if isinstance(node, ast.expr) else ""
-        patched = re.match(r"\w*", code)[0] in outside and not code.startswith(SETTINGS)
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            return bool(re.search(r"[ .]_(?!_)", ast.unparse(node)))
-        if isinstance(node, ast.Call) and of(node) in ("getattr", "setattr", "delattr"):
-            target = re.match(r"\w*", ast.unparse(node.args[0]))[0]
-            private = re.search(r", '_(?!_)(\w+)'", code)
-            return bool(private) or of(node) != "getattr" and target in outside
+        code = ast.unparse(node) if isinstance(node, ast.expr) or node in imports else ""
+        theirs = re.match(r"\w*", code)[0] in outside
+        setting = re.match(SETTINGS, code) is not None
+        if isinstance(node, ast.Name):
+            return code in UNUSED or node.id in SELF and is_stored(node)
+        if isinstance(node, ast.FunctionDef):
+            return not node.col_offset and ast.unparse(node.args).startswith(SELF)
+        if isinstance(node, ast.Subscript):
+            return is_stored(node) and theirs and not setting
+        if isinstance(node, ast.Call) and of(node).split(".")[-1] in LOOKUPS:
+            texts = [str(n.value) for n in ast.walk(node) if isinstance(n, ast.Constant)]
+            what, name = [ast.unparse(one) for one in [*node.args, node][:2]]
+            built = what in outside or name.removesuffix(".name") not in each
+            built = built and name[0] not in "'\"" and of(node)[3:] == "attr"
+            return built or any(re.search(BARRED, one) for one in texts)
         if not isinstance(node, ast.Attribute):
-            return False
-        known = node.attr in NAMED_TUPLE or node.attr in own and of(node) != "super()"
-        private = re.match("_(?!_)", node.attr) and not known
-        stored = isinstance(node.ctx, ast.Store | ast.Del) and patched
-        return bool(private) or stored or code in IMPORTER
+            return node in imports and bool(re.search(BARRED, code))
+        known = node.attr in PUBLIC.split() or node.attr in own and id(node) in made
+        setting = setting or node.attr in PROPERTIES.split() and not theirs
+        patched = is_stored(node) and not setting and id(node) not in made
+        return patched or code in UNUSED or node.attr[0] == "_" and not known
 
     return [f"{node.lineno}: {ast.unparse(node)}" for node in nodes if is_bad(node)]
 
 
-def of(node: ast.Attribute | ast.Call) -> str:
-    """What an attribute belongs to, or what is called."""
-    return ast.unparse(node.value if isinstance(node, ast.Attribute) else node.func)
+def made_in(function: ast.FunctionDef, classes: list[str]) -> set[str]:
+    """Names that a function binds once, to an object of `classes`, new or annotated."""
+    nodes = list(ast.walk(function))
+    pairs = [(n.targets[0], n.value) for n in nodes if isinstance(n, ast.Assign)]
+    pairs += [(n.optional_vars, n.context_expr) for n in nodes if isinstance(n, ast.withitem)]
+    made = {ast.unparse(target) for target, value in pairs if target and of(value) in classes}
+    taken = {n.arg: ast.unparse(n.annotation or []) for n in nodes if isinstance(n, ast.arg)}
+    made |= {name for name in taken if taken[name] in classes}
+    bound = [*taken, *(n.id for n in nodes if isinstance(n, ast.Name) and is_stored(n))]
+    return {name for name in made if bound.count(name) == 1}
+
+
+def is_stored(node: ast.AST) -> bool:
+    """Whether it is assigned to, or deleted."""
+    return isinstance(getattr(node, "ctx", None), ast.Store | ast.Del)
+
+
+def of(node: ast.AST) -> str:
+    """What an attribute belongs to, or what is called; empty for anything else."""
+    kinds = {ast.Attribute: "value", ast.Call: "func"}
+    return ast.unparse(getattr(node, kinds[type(node)])) if type(node) in kinds else ""
 
 
 def test_only_supported_interfaces():
@@ -82,18 +123,23 @@ def test_only_supported_interfaces():
 @pytest.mark.parametrize(
     ("planted", "count"),
     [
-        ("import os\nos._exit(1)", 1),
-        ("workflow.execute = print", 1),
-        ("import logging\nlogging.raiseExceptions = False", 1),
         ("from importlib.machinery import SourceFileLoader as S\nS.set_data = print", 1),
-        ("import weakref\ngetattr(weakref.finalize, '_registry', ())", 1),
-        ("from torch.distributed.tensor._utils import compute_local_shape", 1),
-        ("import sys\nsys.modules['x'] = None", 1),
-        ("import shutil\nsetattr(shutil, 'copy', print)", 1),
         ("class H(Base):\n    def _x(self):\n        return super()._x()", 1),
         (python_of("rule a:\n    params:\n        x=lambda w: workflow._rules,\n"), 1),
         (python_of("onerror:\n    workflow._scheduler.stop()\n"), 1),
-        ("class A:\n    def _b(self):\n        self._c = self.d = 1\nA()._b()", 0),
+        ("import os; os._exit(1); from torch.distributed.tensor._utils import a", 2),
+        ("for h in getLogger('x').handlers: h.emit = print\ndef f(w=workflow): w.x = 1", 2),
+        ("def f(self=workflow): self.x = 1\nclass A: b = 0\ndef g(): a = A(); a = sys; a.b = 1", 2),
+        ("w = workflow; w.execute = print; m = torch.nn.Module; m.forward = print", 2),
+        ("from unittest import mock; object.__setattr__(workflow, 'x', 1); setattr(a, 'x', 1)", 3),
+        ("import torch\ngetattr(torch, f'_C'); getattr(torch, '_' + 'C'); getattr(torch, '_C')", 3),
+        ("importlib.import_module('torch._dynamo'); attrgetter('_registry')(finalize)", 2),
+        ("import sys; sys.modules; from sys import modules; modules['x'] = None", 3),
+        ("_t = _lock = 1; torch._t; other._lock; vars(torch)['x'] = 1; torch.__dict__['x'] = 1", 4),
+        (
+            "class A:\n    def _b(self): self._c = 1\nA()._b()\ndef f(a: A): c = A(); c.d = a.d = 1",
+            0,
+        ),
         ("import sys, os\nsys.argv = []\nos.environ['A'] = ''\ngetattr(sys, 'argv')", 0),
     ],
 )

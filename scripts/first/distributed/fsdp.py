@@ -54,9 +54,10 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     # Storage for weights, but not for the buffers (rotary frequencies): no checkpoint has them.
     buffers = dict(root.named_buffers(remove_duplicate=False))
     root.to_empty(device="cpu" if offload else device)
+    in_checkpoints = set(root.state_dict())
     for name, buffer in buffers.items():
         owner, _, own_name = name.rpartition(".")
-        setattr(root.get_submodule(owner), own_name, buffer)
+        root.get_submodule(owner).register_buffer(own_name, buffer, name in in_checkpoints)
     model.tie_weights()
     weights = {}
     if comm.is_main():
@@ -79,8 +80,9 @@ def whole_model(model, location: Path | None, dtype: str):
     if not is_sharded(model):
         # Parameters only: a model that is loaded in `dtype` keeps its buffers, the frequencies of
         # the rotary embedding, in float32.
+        kind = torch.bfloat16 if dtype == "bfloat16" else torch.float32
         for parameter in model.parameters():
-            parameter.data = parameter.data.to(getattr(torch, dtype))
+            parameter.data = parameter.data.to(kind)
         return model
 
     from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict

@@ -68,7 +68,7 @@ class Lineage:
         whole = [record for record in self.records.values() if record.content]
         for find in (self._of_files, self._of_sources):
             for record in whole:
-                record.problems += find(record)
+                record.problems.extend(find(record))
 
     def inside(self, source: str) -> str | None:
         """A source's path below the folder; None for a file from elsewhere, such as a bundle."""

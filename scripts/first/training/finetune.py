@@ -166,7 +166,8 @@ def _encode(rows, tokenizer, arguments) -> tuple[list[EncodedRow], EncodingRepor
     """Rows with the loss on their response, or on every token after BOS, cut at the block."""
     if arguments.supervise == "response":
         return encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
-    report, encoded = EncodingReport(rows=len(rows)), []
+    report = EncodingReport(rows=len(rows))
+    encoded = []
     texts = tokenizer.encode_many([row["prompt"] + row["response"] for row in rows])
     for row, ids in zip(rows, texts, strict=True):
         labels = np.asarray([*ids[1:], tokenizer.eos_id][: arguments.block_length], np.int32)

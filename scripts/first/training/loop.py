@@ -93,11 +93,11 @@ def train(
 
 
 def save_if_asked(
-    kept: TrainingState, asked, step: int, steps: int, curve: list[dict], what: str
+    kept: TrainingState, asked: StopRequest, step: int, steps: int, curve: list[dict], what: str
 ) -> None:
     """Save when it is time or a signal asks, all processes as one; UserError if one asks to stop.
 
-    asked: a StopRequest. what: the model's name in the message.
+    what: the model's name in the message.
     """
     stop, save = (value > 0 for value in comm.totals(asked.stop, asked.save or kept.due()))
     if save or stop:  # a signal may arrive between the two readings
