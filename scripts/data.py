@@ -11,51 +11,39 @@ splits. Alpaca has no test set, pretraining text only a train set.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
 from pathlib import Path
 
-from scripts.first.cli import json_object
+from scripts.first import cli
 from scripts.first.data.prepare import prepare
 from scripts.first.data.splits import ORIGINS
 from scripts.first.errors import number, positive, run_cli, whole
 
-EXAMPLE = """example:
-  python -m scripts.data --dataset csqa --source-kind mirror --mirror /path/to/mirror \\
-      --repo tau/commonsense_qa --output-dir results/smoke/data/csqa
-"""
 
-
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
-    top = argparse.ArgumentParser(
-        prog="python -m scripts.data",
-        description=__doc__,
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = top.add_argument
+def build_parser():
+    """Options of one dataset."""
+    options = cli.parser("scripts.data", __doc__)
+    add = options.add_argument
     add("--dataset", required=True, choices=list(ORIGINS), help="which dataset to prepare")
-    add("--output-dir", required=True, type=Path, metavar="DIR", help="folder to write to")
+    add("--output-dir", required=True, type=Path, help="folder to write")
     kinds = "hub: the Hub, or --mirror if given; mirror: only --mirror; world: generated questions"
     add("--source-kind", required=True, choices=["hub", "mirror", "world"], help=kinds)
-    add("--repo", metavar="OWNER/NAME", help="dataset repository (hub, mirror)")
-    add("--name", metavar="CONFIG", help="configuration of the repository, e.g. main for OBQA")
-    add("--revision", metavar="COMMIT", help="commit on the Hub; of a mirror it is only recorded")
-    add("--mirror", metavar="DIR", help="the mirror (default: FIRST_DATA_MIRROR)")
-    add("--world-settings", type=json_object, metavar="JSON", help="one JSON object")
-    seed = "seed of the division, of subsets and of pretraining text (default: 1234)"
-    add("--split-seed", type=whole, default=1234, metavar="SEED", help=seed)
-    share = "share of training rows that becomes validation (default: 0.1)"
-    add("--validation-share", type=number, default=0.1, metavar="SHARE", help=share)
+    add("--repo", help="dataset repository, OWNER/NAME (hub, mirror)")
+    add("--name", help="configuration of the repository, such as main for OBQA")
+    add("--revision", help="commit on the Hub; of a mirror it is only recorded")
+    add("--mirror", help="local folder in hub layout; without it, FIRST_DATA_MIRROR")
+    add("--world-settings", type=cli.json_object, help="of the world, JSON")
+    seed = "seed of the division, of subsets and of pretraining text"
+    add("--split-seed", type=whole, default=1234, help=seed)
+    share = "share of training rows that becomes validation"
+    add("--validation-share", type=number, default=0.1, help=share)
     for split in ("train", "validation", "test"):
-        add(f"--max-{split}-rows", type=positive, metavar="N", help=f"draw so many {split} rows")
-    return top
+        add(f"--max-{split}-rows", type=positive, help=f"draw so many {split} rows")
+    return options
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; see --help."""
-    options = parser().parse_args(argv)
+def main(argv: list[str] | None = None) -> int:
+    """Prepare one dataset."""
+    options = build_parser().parse_args(argv)
     tables = prepare(**vars(options))
     sizes = ", ".join(f"{split} {content.num_rows}" for split, content in tables.items())
     print(f"{options.dataset}: {sizes} rows: {options.output_dir}")
