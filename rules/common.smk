@@ -21,6 +21,8 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
 # Scripts run as modules of this checkout from any --directory, under conda environments too.
 places = [str(workflow.basedir), os.getenv("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, places)))
+# Not in `params`, where another place of the module would retrain.
+os.environ.update(FIRST_LAUNCHER="scripts.first.distributed.launcher")
 
 # Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
 # trap bash would exit at once and end the job before training has saved its state.
@@ -211,7 +213,7 @@ def resources_of(stage):
 
 
 def launched(stage):
-    """A function of wildcards: the launcher's command-line words; none for a single process.
+    """A function of wildcards: what starts a stage in several processes, in bash; else nothing.
 
     One process per GPU of each machine; with more than one the model is sharded over them.
     """
@@ -219,8 +221,8 @@ def launched(stage):
     def resolve(w):
         need = declared(w, stage)
         nodes, processes = need.get("nodes", 1), need.get("processes", max(1, need["gpu"]))
-        words = ["scripts.first.distributed.launcher", *options(processes=processes, nodes=nodes)]
-        return words if processes * nodes > 1 else []
+        line = f"$FIRST_LAUNCHER --processes {processes} --nodes {nodes}"
+        return line if processes * nodes > 1 else ""
 
     return resolve
 

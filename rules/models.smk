@@ -24,7 +24,7 @@ rule tokenizer:
         settings=lambda w: options(**scale_of(w)["tokenizers"][w.tokenizer] | {"text": None}),
         world=lambda w: options(world_settings=scale_of(w)["data"].get("world")),
         folder=subpath(output.tokenizer, parent=True),
-        code=fingerprint("models"),
+        code=fingerprint("tokenizer"),
     shell:
         """
         python -m scripts.models tokenizer \
@@ -69,7 +69,7 @@ rule pretrained_model:
         ),
         folder=subpath(output[0], parent=True),
         state="results/{scale}/.state/models/{model}",
-        code=fingerprint("models"),
+        code=fingerprint("pretrain"),
     shell:
         """
         python -m scripts.models pretrain \
@@ -107,7 +107,7 @@ rule base_model:
             otherwise=lambda w: ["copy", "--source", source_of(w)],
         ),
         folder=subpath(output[0], parent=True),
-        code=fingerprint("models"),
+        code=fingerprint("base_model"),
     shell:
         """
         python -m scripts.models {params.source:q} \

@@ -36,7 +36,7 @@ rule student_labels:
         code=fingerprint("student"),
     shell:
         """
-        python -m {params.launch:q} scripts.student \
+        python -m {params.launch} scripts.student \
             --model {params.base:q} \
             --train {input.train:q} --validation {input.validation:q} \
             --method {wildcards.method} --objective hard_labels \
@@ -95,7 +95,7 @@ rule student_knowledge:
         code=fingerprint("student"),
     shell:
         """
-        python -m {params.launch:q} scripts.student \
+        python -m {params.launch} scripts.student \
             --model {params.base:q} \
             --train {input.train:q} --validation {input.validation:q} \
             --knowledge {params.knowledge:q} --pair {input.pair:q} --k {params.k} \

@@ -32,7 +32,7 @@ rule teacher:
         code=fingerprint("teacher"),
     shell:
         """
-        python -m {params.launch:q} scripts.teacher \
+        python -m {params.launch} scripts.teacher \
             --model {params.base:q} \
             --train {input.train:q} --validation {input.validation:q} \
             {params.training:q} \

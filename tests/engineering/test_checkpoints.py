@@ -149,7 +149,7 @@ def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
     copy_checkpoint(folder, tmp_path / "copy")
     copied = verify_checkpoint(tmp_path / "copy")[1]
     assert copied.pop("pretrained_by") == {"code": "of its training"}
-    assert copied.pop("provenance")["stage"] == "models"
+    assert copied.pop("provenance")["stage"] == "base_model"
     assert [*copied.pop("made_from").values()] == [sha256_file(folder / RECORD)]
     assert copied == {k: v for k, v in record.items() if k != "made_from"}
     copy_checkpoint(tmp_path / "copy", tmp_path / "again")

@@ -63,6 +63,7 @@ def test_sixteen_digits_of_the_real_tree():
     own = prints()
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in own.values())
     assert len(set(own.values())) == len(own)
+    assert all(module._definitions(path) for paths in module.STAGES.values() for path in paths)
     code = "from scripts.first.provenance.fingerprint import fingerprint as f; print(f('student'))"
     environment = {**os.environ, "PYTHONHASHSEED": "5"}
     other = subprocess.check_output(
@@ -94,14 +95,21 @@ SMALL = {
         if TYPE_CHECKING:
             import numpy
         RATE = 0.5
+        math.e = 2
+        math.e = 3
         class Row:
             """A row."""
             kind: str = "plain"
+            if RATE:
+                size = 1
         def step(rows: "numpy.ndarray", scale: float = 2.0):
             assert rows, "no rows"
+            global SEEN
+            SEEN = 1
             return _half(len(rows)) * math.ceil(scale) + (Row.kind == "plain")
         def _half(n):
-            return RATE * n
+            first = factor = 1.0
+            return RATE * n * factor
         def unused():
             return 3
     ''',
@@ -117,7 +125,7 @@ def small(tmp_path, monkeypatch):
         text = re.sub(r"(?m)^ {8}", "", text).strip() + "\n"
         (tmp_path / f"scripts/{name}.py").write_text(text)
     monkeypatch.setattr(module, "ROOT", tmp_path)
-    monkeypatch.setattr(module, "STAGES", {"entry": "scripts.entry"})
+    monkeypatch.setattr(module, "STAGES", {"entry": ["scripts.entry.main"]})
 
     def change(old: str, new: str) -> tuple[str, str]:
         before = prints()["entry"]
@@ -145,6 +153,10 @@ SAME = [
     ("import math\n", "import os\nimport math\n"),
     ("    main([])", "    main([1])"),
     ("    return RATE * n", "    why = 'it is half'\n    return RATE * n"),
+    ("    return RATE * n", "    a = 'half'\n    b = f'it is {a}'\n    return RATE * n"),
+    ("def unused", "@math.prod\ndef unused"),
+    ("from scripts.core import", "from .core import"),
+    ("from scripts import words", "from . import words"),
 ]
 OTHER = [
     ("RATE = 0.5", "RATE = 0.25"),
@@ -161,6 +173,16 @@ OTHER = [
     ("words.PROMPT", "words.OTHER"),
     ('print("starting", len(argv))', 'print("starting", argv.pop())'),
     ("OTHER = 1", "OTHER = 1\nprint(OTHER)"),  # an import runs it
+    ("OTHER = 1", "OTHER = 1\nvars()['PROMPT'] = 'A: '"),
+    ("OTHER = 1", "OTHER = 1\nPROMPT.kind, OTHER = 1, 1"),
+    ("OTHER = 1", "OTHER = 1\ndel vars()['PROMPT']"),
+    ("OTHER = 1", "OTHER = 1\nOTHER += 1"),
+    ("math.e = 2\nmath.e = 3", "math.e = 3\nmath.e = 2"),
+    ("def unused", "@_half\ndef unused"),  # it may register the function
+    ("def unused", "@math.prod(RATE)\nclass Unused:\n    pass\ndef unused"),
+    ("factor = 1.0", "factor = 2.0"),
+    ("SEEN = 1", "SEEN = 2"),
+    ("size = 1", "size = 2"),
     ("    return RATE * n", "    why = 'it is half'\n    return len(why) * n"),
 ]
 
@@ -267,21 +289,30 @@ def test_moves_change_nothing(repository):
 def test_each_stage_has_its_own_code(repository):
     """An edit changes the stages that compute with it and no other one."""
 
+    known = [prints()]
+
     def changed(pattern: str, replacement: str) -> set[str]:
-        before = prints()
-        edit(repository, pattern, replacement)
-        after = prints()
-        return {stage for stage in before if before[stage] != after[stage]}
+        edit(repository, pattern, replacement, "scripts/**/*.py")
+        known.append(prints())
+        return {stage for stage, code in known[-1].items() if code != known[-2][stage]}
 
     loss = changed(r"torch\.xlogy\(q, q\) -", "torch.xlogy(q, q) +")  # Eq. 5
     assert loss == {"student"}
     bins = changed(r"return np\.searchsorted", "return 1 + np.searchsorted")  # the ECE
     assert {"evaluation", "cell", "figure5"} <= bins
-    assert not bins & {"data", "models", "pair", "knowledge", "figure2"}
+    assert not bins & {"data", "base_model", "pair", "knowledge", "figure2"}
     assert {"table1", "figure6"} <= changed(r"%\.6f", "%.5f")  # digits of a CSV
     prompt = changed("Answer Choices:\\\\n", "Choices:\\\\n")
     assert "data" in prompt and not prompt & {"teacher", "student", "knowledge", "evaluation"}
-    assert {"data", "models"} <= changed('"meets visits', '"greets visits')
+    assert {"data", "tokenizer"} <= changed('"meets visits', '"greets visits')
+    assert changed(r'Split\("\(",', 'Split(")",') == {"tokenizer"}  # of the BPE
+    assert changed("default=8192, help=.of the B", 'default=9, help="B') == {"tokenizer"}
+    assert changed(r"\(len\(rows\)\)\[: arg", "(len(rows) + 1)[: arg") == {"pretrain"}
+    eos = changed(r'default=True,\n(.*help="train on)', r"default=False,\n\1")
+    assert "pretrain" in eos and not eos & {"tokenizer", "base_model"}
+    assert changed('"pretrained_by", record', '"by", record') == {"base_model"}
+    launched = changed('"--mixed_precision", "no"', '"--mixed_precision", "bf16"')
+    assert launched == {"teacher", "student"}
 
 
 @pytest.mark.parametrize("stage", ["student", "data", "figure3"])
@@ -292,7 +323,7 @@ import sys, importlib
 from scripts.first.provenance import fingerprint
 names = {{m.name for m in fingerprint._imported(fingerprint.STAGES["{stage}"])}}
 own = set(sys.modules)
-importlib.import_module(fingerprint.STAGES["{stage}"])
+importlib.import_module(fingerprint.STAGES["{stage}"][0].rpartition(".")[0])
 loaded = {{n for n in set(sys.modules) - own if n.startswith("scripts.") and n not in names}}
 print(*(n for n in loaded if not hasattr(sys.modules[n], "__path__")))
 """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections import defaultdict
 from graphlib import TopologicalSorter
+from importlib.util import resolve_name
 from pathlib import Path
 from statistics import median
 
@@ -51,7 +52,9 @@ def imports() -> dict[str, set[str]]:
         for node in ast.walk(ast.parse(path.read_text())):
             names = []
             if isinstance(node, ast.ImportFrom):
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+                package = ".".join(path.relative_to(ROOT).parent.parts)
+                base = resolve_name("." * node.level + (node.module or ""), package)
+                names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             found[dotted(path)] |= modules & set(names) - {"scripts", "scripts.first"}

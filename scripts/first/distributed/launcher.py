@@ -73,7 +73,7 @@ def spread(arguments: argparse.Namespace, argv: list[str]) -> int:
         # The machines write it themselves: when a job is cancelled, srun ends before they do.
         line += ["--output", log.replace("%", "%%"), "--open-mode", "append"]
         fcntl.fcntl(2, fcntl.F_SETFL, os.O_APPEND)  # srun's own output is appended
-    line += [sys.executable, "-m", "scripts.first.distributed.launcher"]
+    line += [sys.executable, "-m", __spec__.name]
     line += ["--address", address[1] if address else hosts[0], *argv]
     # The step must not request again what the job was submitted with.
     asked = re.compile(r"(SLURM|SRUN|SBATCH|PMIX?)_(?!JOB_ID$|CONF$)")

@@ -164,5 +164,5 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
     copy_files(location, target, record["files"])
     content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
     content.setdefault("pretrained_by", record.get("provenance"))
-    content["provenance"] = provenance("models")
+    content["provenance"] = provenance("base_model")
     records.write(target / RECORD, content, record["files"], [Path(source) / RECORD])

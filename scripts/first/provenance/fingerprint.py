@@ -2,7 +2,7 @@
 
 Snakemake does not notice an edited module behind a `shell:` command, so each rule carries the
 fingerprint of its stage in `params`. It hashes the definitions (functions, classes, constants) that
-the stage's command reaches, numbered in the order in which they refer to each other: neither their
+the stage's functions reach, numbered in the order in which they refer to each other: neither their
 names nor the modules that they stand in count. Comments, docstrings, annotations, import
 statements, messages and the packages in `SERVICE` do not count either.
 """
@@ -15,22 +15,27 @@ import re
 import sys
 from collections.abc import Iterator
 from functools import cache, cached_property
+from importlib.util import resolve_name
+from pathlib import Path
 
 from scripts.first import ROOT
 
 PACKAGE = "scripts"
-# The module that computes each result; a rule, a record and a state name the stage, not the module.
-COMMANDS = ("data", "models", "teacher", "knowledge", "temperature", "student", "evaluation")
+LAUNCHER = "scripts.first.distributed.launcher.main"  # of trainings in several processes
+REPORTING = "scripts.first.reporting"
+# The functions that each result is computed in; rules, records and states name the stage alone.
 STAGES = {
-    **{name: f"scripts.{name}" for name in COMMANDS},
-    "pair": "scripts.first.models.vocabulary_check",
-    "cell": "scripts.first.reporting.tables.cells",
-    "claims": "scripts.first.reporting.claims.claims",
-    **{f"table{n}": f"scripts.first.reporting.tables.table{n}" for n in (1, 2)},
-    "data_report": "scripts.first.reporting.tables.data_report",
-    **{f"figure{n}": f"scripts.first.reporting.figures.figure{n}" for n in (2, 3, 5, 6)},
+    **{n: [f"scripts.{n}.main"] for n in ("data", "knowledge", "temperature", "evaluation")},
+    **{name: [f"scripts.{name}.main", LAUNCHER] for name in ("teacher", "student")},
+    **{name: [f"scripts.models.{name}"] for name in ("tokenizer", "pretrain")},
+    "base_model": ["scripts.models.copy", "scripts.models.hub"],
+    "pair": ["scripts.first.models.vocabulary_check.check_pair"],
+    "cell": [f"{REPORTING}.tables.cells.run"],
+    "claims": [f"{REPORTING}.claims.claims.run"],
+    **{f"table{n}": [f"{REPORTING}.tables.table{n}.run"] for n in (1, 2)},
+    "data_report": [f"{REPORTING}.tables.data_report.run"],
+    **{f"figure{n}": [f"{REPORTING}.figures.figure{n}.run"] for n in (2, 3, 5, 6)},
 }
-ENTRIES = ("run", "main", "check_pair")  # the functions that commands start in
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
 ERRORS = {"UserError", "ArgumentTypeError", "fail", "exit"}  # calls that end in a message
@@ -56,12 +61,12 @@ def third_party(stage: str) -> set[str]:
     return names - sys.stdlib_module_names - {PACKAGE}
 
 
-def _reached(entry: str) -> Iterator[str]:
+def _reached(entries: list[str]) -> Iterator[str]:
     """Texts of all statements that can run, with the numbers of those that they refer to."""
-    queue = [s for name in ENTRIES for s in module(entry).names.get(name, ())]
-    # An import runs what stands between the definitions of a module.
-    between = (s for imported in _imported(entry, SERVICE) for s in imported.between)
-    queue += sorted(between, key=lambda s: s.reduced[0])
+    # An import runs what stands between the definitions of a module, from top to bottom.
+    between = [imported.between for imported in _imported(entries, SERVICE)]
+    between.sort(key=lambda statements: [s.reduced[0] for s in statements])
+    queue = [s for group in (*map(_definitions, entries), *between) for s in group]
     numbers: dict[Statement, int] = {}
     for statement in queue:  # it grows
         text, references = statement.reduced
@@ -88,10 +93,10 @@ def _definitions(path: str) -> list[Statement]:
     return [s for origin in found.imports.get(name, ()) for s in _definitions(origin)]
 
 
-def _imported(entry: str, without: tuple[str, ...] = ()) -> list[Module]:
-    """A module and its transitive imports within this repository, less the packages `without`."""
+def _imported(entries: list[str], without: tuple[str, ...] = ()) -> list[Module]:
+    """The modules of functions and all that these import of this repository, less `without`."""
     found: dict[str, Module] = {}
-    queue = [entry]
+    queue = [*entries]
     for name in queue:  # it grows
         one = module(name) or module(name.rpartition(".")[0])
         if one and one.name not in found and not (without and _is_service(one.name)):
@@ -109,23 +114,30 @@ def module(name: str) -> Module | None:
     """A module of this repository, parsed once in a process; None for any other name."""
     base = ROOT.joinpath(*name.split("."))
     paths = (base.with_suffix(".py"), base / "__init__.py") if OURS(name) else ()
-    return next((Module(name, ast.parse(p.read_bytes())) for p in paths if p.is_file()), None)
+    return next((Module(name, p) for p in paths if p.is_file()), None)
 
 
 class Module:
     """A parsed module: what it imports, what it defines, and what stands between."""
 
-    def __init__(self, name: str, tree: ast.Module):
-        self.name = name
+    def __init__(self, name: str, path: Path):
+        self.name, self.package = name, ".".join(path.relative_to(ROOT).parent.parts)
         self.imports: dict[str, list[str]] = {}  # {name here: dotted names that it may stand for}
-        self._collect(tree)
+        self._collect(tree := ast.parse(path.read_bytes()))
         self.names: dict[str, list[Statement]] = {}
         self.between: list[Statement] = []
         for node in tree.body:
             statement = Statement(self, node)
             for bound in sorted(_bound(node)):
                 self.names.setdefault(bound, []).append(statement)
-            if not isinstance(node, DEFINITION | ast.Assign | ast.AnnAssign):
+            if isinstance(node, DEFINITION):  # a decorator of this repository may register it
+                inner = [n for decorator in node.decorator_list for n in ast.walk(decorator)]
+                acts = any(OURS(path) for n in inner for path in self.paths(n))
+            else:  # an assignment, too, may be to more than names
+                stored = (n for n in ast.walk(node) if isinstance(getattr(n, "ctx", 0), ast.Store))
+                places = any(isinstance(n, ast.Attribute | ast.Subscript) for n in stored)
+                acts = places or not isinstance(node, ast.Assign | ast.AnnAssign)
+            if acts:
                 self.between.append(statement)
 
     def origins(self) -> list[str]:
@@ -137,7 +149,8 @@ class Module:
         for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
             origin, bound = alias.name, alias.asname or alias.name
             if isinstance(node, ast.ImportFrom):
-                origin = f"{node.module}.{alias.name}"
+                base = resolve_name("." * node.level + (node.module or ""), self.package)
+                origin = f"{base}.{alias.name}"
             elif not alias.asname:  # `import a.b` binds a
                 origin = bound = alias.name.split(".")[0]
             self.imports.setdefault(bound, []).append(origin)
@@ -165,10 +178,13 @@ class Statement:
     @cached_property
     def reduced(self) -> tuple[str, list[str]]:
         """The text, with `@` for each name of this repository, and these names."""
-        self._loaded: set[str] = set()  # local variables
-        self._fields: set[ast.stmt] = set()  # of classes
-        text = self._write(self.node)
-        text = re.sub(WORDS, lambda found: found[2] if found[1] in self._loaded else "", text)
+        self._nonlocal = {x for n in ast.walk(self.node) for x in getattr(n, "names", ())}
+        self._scope: ast.AST = self.node  # the innermost function or class
+        text, old = self._write(self.node), None
+        while text != old:  # what only a dropped text loads is dropped next
+            old = text
+            text = re.sub(WORDS, lambda w, all=text: w[0] * (f"Load(id={w[1]!a})" in all), text)
+        text = re.sub(WORDS, r"\2", text)
         return re.sub(REFERENCE, "@", text), re.findall(REFERENCE, text)
 
     def _write(self, node: object) -> str:
@@ -177,28 +193,30 @@ class Statement:
             return f"[{''.join(map(self._write, node))}]"
         if not isinstance(node, ast.AST):
             return ascii(node)
-        if isinstance(node, ast.Import | ast.ImportFrom) or _is_docstring(node):
+        docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if docstring or isinstance(node, ast.Import | ast.ImportFrom):
             return ""
         if _is_guard(node):
             return self._write(node.orelse) if node.orelse else ""
         if paths := self.module.paths(node):
             return "".join(f"\3{path}\3" if OURS(path) else path for path in paths)
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
-            self._loaded.add(node.id)
-        if isinstance(node, ast.ClassDef):
-            self._fields.update(node.body)
+        outer, self._scope = self._scope, node if isinstance(node, DEFINITION) else self._scope
         unnamed = {"name"} if node is self.node and isinstance(node, DEFINITION) else set()
         fields = [
             f"{name}={self._write(value)}"
             for name, value in _fields(node).items()
             if name not in IGNORED | unnamed and value is not None and value != []
         ]
+        self._scope = outer
         kind = "Assign" if isinstance(node, ast.AnnAssign) else type(node).__name__
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            kind = "Load"
         text = f"{kind}({','.join(fields)})"
-        if kind == "Assign" and node not in self._fields and _is_words(node.value):
-            target = _fields(node)["targets"][0]
-            if isinstance(target, ast.Name) and not self.module.paths(target):
-                return f"\0{target.id}\1{text}\2"
+        if kind == "Assign" and not isinstance(outer, ast.ClassDef) and _is_words(node.value):
+            first, *others = _fields(node)["targets"]
+            local = isinstance(first, ast.Name) and first.id not in self._nonlocal
+            if local and not others and not self.module.paths(first):
+                return f"\0{first.id}\1{text}\2"
         return text
 
 
@@ -234,10 +252,6 @@ def _is_guard(node: ast.AST) -> bool:
     """`if TYPE_CHECKING:`, or `if __name__ == "__main__":`: no stage's numbers see the body."""
     test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
     return test.endswith("TYPE_CHECKING") or test.startswith("__name__ ==")
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _is_words(node: ast.AST) -> bool:

@@ -135,7 +135,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
         "tokenizer": tokenizer.sha256,
         "settings": {**asdict(settings), "supervise": arguments.supervise},
         "encoding": asdict(report),
-        "provenance": provenance("models"),
+        "provenance": provenance("pretrain"),
     }
     state, eos = open_training_state(arguments, record), tokenizer.eos_id
     loss, what = CrossEntropy(), "pretraining"

@@ -7,6 +7,7 @@ from pathlib import Path
 from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path, write_json
+from scripts.first.models.checkpoints import RECORD
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
@@ -17,8 +18,6 @@ def make_tokenizer(
     kind: str, folder: Path, world_settings: dict | None, text: list[Path], vocabulary_size: int
 ) -> None:
     """Write tokenizer.json, tokenizer_config.json and their record: word-level or BPE."""
-    from scripts.first.models.checkpoints import RECORD
-
     if kind == "world":
         from scripts.first.world import build_tokenizer, build_world, settings_of
 
@@ -32,7 +31,7 @@ def make_tokenizer(
     write_json(folder / "tokenizer_config.json", config | SPECIAL_TOKENS)
     with atomic_path(folder / "tokenizer.json") as temporary:
         tokenizer.save(str(temporary))
-    content = {"kind": kind, "provenance": provenance("models")}
+    content = {"kind": kind, "provenance": provenance("tokenizer")}
     records.write(folder / RECORD, content, ["tokenizer.json", "tokenizer_config.json"], text)
 
 
@@ -58,7 +57,6 @@ def _train_bpe(text: list[Path], vocabulary_size: int):
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-
     lines = (row["prompt"] + row["response"] for path in text for row in read_rows(path))
     tokenizer.train_from_iterator(lines, trainer)
     return tokenizer
