@@ -37,13 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.files import sha256_file
     from scripts.first.knowledge.extraction import device_kind, extract, merge, parse_part
     from scripts.first.knowledge.store import FORMAT, NO_RANK, write_store
-    from scripts.first.models.checkpoints import (
-        RECORD,
-        load_config,
-        load_model,
-        verify_checkpoint,
-        weights_digest,
-    )
+    from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.encoding import encode_rows
     from scripts.first.models.tokenizer import load_tokenizer
@@ -51,13 +45,13 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.runtime.state import open_state, remove_state
 
     part = parse_part(arguments.part or "1-of-1")
-    location, record = verify_checkpoint(arguments.model)
+    location, record = checkpoints.verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location)
     rows = read_rows(arguments.data)
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
-    config = load_config(location)
+    config = checkpoints.load_config(location)
     limit = min(NO_RANK, config.vocab_size)
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: must lie between 1 and {limit}")
@@ -70,7 +64,7 @@ def main(argv: list[str] | None = None) -> int:
         "block_length": arguments.block_length,
         "append_eos": arguments.append_eos,
         "dtype": arguments.dtype,
-        "teacher": weights_digest(record),
+        "teacher": checkpoints.weights_digest(record),
         "tokenizer": tokenizer.sha256,
         "vocabulary": tokenizer.vocabulary_sha256(),
         "corpus": sha256_file(arguments.data),
@@ -85,11 +79,11 @@ def main(argv: list[str] | None = None) -> int:
         arrays = merge(arguments.merge, encoded, facts)
     else:
         seed_everything(0)
-        model = load_model(arguments.model, arguments.dtype)
+        model = checkpoints.load_model(arguments.model, arguments.dtype)
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
         arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state)
-    sources = [arguments.model / RECORD, arguments.data]
+    sources = [arguments.model / checkpoints.RECORD, arguments.data]
     write_store(arguments.output_dir, arrays, facts if arguments.part else manifest, sources)
     if arguments.state_dir:
         remove_state(arguments.state_dir)

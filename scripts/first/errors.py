@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import errno
 import os
@@ -49,8 +50,6 @@ def whole(text: str, least: int = 0, most: int = 2**32 - 1) -> int:
     """An integer from `least` to `most`, such as a seed, as the type of an option."""
     number = int(text) if text.isascii() and text.isdigit() and len(text) < 11 else -1
     if not least <= number <= most:
-        import argparse
-
         raise argparse.ArgumentTypeError(f"{text!r} is not an integer of {least} or more")
     return number
 
@@ -58,8 +57,6 @@ def whole(text: str, least: int = 0, most: int = 2**32 - 1) -> int:
 def number(text: str) -> float:
     """A number above 0, at most 1e6, as the type of an option."""
     if not 0 < (value := float(text)) <= 1e6:
-        import argparse
-
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
 

@@ -9,15 +9,7 @@ import numpy as np
 
 from benchmarks import __main__ as benchmarks
 from benchmarks.extraction import K, released_loop, supervised_of
-from benchmarks.harness import (
-    Row,
-    costs,
-    isolated,
-    load_results,
-    rates,
-    save_results,
-    table,
-)
+from benchmarks.harness import Row, costs, isolated, load_results, rates, save_results, table
 from benchmarks.points import machine_name
 from tests import tiny_models as tiny
 

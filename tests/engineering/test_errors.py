@@ -10,15 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import (
-    CHECK_PATH,
-    MAKE_ROOM,
-    UserError,
-    positive,
-    run_cli,
-    whole,
-    writing,
-)
+from scripts.first.errors import CHECK_PATH, MAKE_ROOM, UserError, positive, run_cli, whole, writing
 
 
 def outcome(main, monkeypatch, capsys):

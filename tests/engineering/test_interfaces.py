@@ -136,7 +136,7 @@ def test_only_supported_interfaces():
         ("importlib.import_module('torch._dynamo'); attrgetter('_registry')(finalize)", 2),
         ("import sys; sys.modules; from sys import modules; modules['x'] = None", 3),
         ("_t = _lock = 1; torch._t; other._lock; vars(torch)['x'] = 1; torch.__dict__['x'] = 1", 4),
-        ("class A:\n    def _b(self): self._c = 1\nA()._b()\ndef f(a: A): b = A(); b.d = a.d = 1", 0),
+        ("class A:\n  def _b(self): self._c = 1\nA()._b()\ndef f(a: A): b = A(); b.d = a.d = 1", 0),
         ("import sys, os\nsys.argv = []\nos.environ['A'] = ''\ngetattr(sys, 'argv')", 0),
     ],
 )

@@ -14,14 +14,7 @@ from scripts.first.reporting.claims.teacher import (
     teacher_obstacles,
     temperature_claims,
 )
-from scripts.first.reporting.claims.verdicts import (
-    FAILS,
-    HOLDS,
-    UNDECIDED,
-    Evidence,
-    Place,
-    decide,
-)
+from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evidence, Place, decide
 from scripts.first.reporting.runs import load_runs
 from tests.science.artifacts_world import (
     COLUMNS,

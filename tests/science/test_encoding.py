@@ -76,11 +76,7 @@ def test_long_passage_is_shortened_at_words_to_the_longest_that_fits(append_eos)
     head, tail = raw["prompt"][: raw["shorten_start"]], raw["prompt"][raw["shorten_end"] :]
     words = [f"word{i}" for i in range(40)]
     passage = " ".join(words)
-    row = {
-        **raw,
-        "prompt": head + passage + tail,
-        "shorten_end": len(head) + len(passage),
-    }
+    row = {**raw, "prompt": head + passage + tail, "shorten_end": len(head) + len(passage)}
     encode = tiny.tokenizer().encode
     block = 120
     # Independent: try every number of words.

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scripts.first.data.prompts import (
-    alpaca_row,
-    boolq_row,
-    csqa_row,
-    obqa_row,
-    uniform_row,
-)
+from scripts.first.data.prompts import alpaca_row, boolq_row, csqa_row, obqa_row, uniform_row
 from scripts.first.errors import UserError
 
 CSQA = {
@@ -37,11 +31,7 @@ OBQA = {
     },
     "answerKey": "D",
 }
-BOOLQ = {
-    "question": "is the sky blue",
-    "passage": "The sky is {blue}.\n\nOften.",
-    "answer": True,
-}
+BOOLQ = {"question": "is the sky blue", "passage": "The sky is {blue}.\n\nOften.", "answer": True}
 
 
 def test_csqa_example_of_the_appendix():
@@ -120,11 +110,7 @@ def choices(labels, texts):
         ("csqa", {**CSQA, **choices("BACDE", list("vwxyz"))}, "labelled B, A, C, D, E, not 5"),
         ("csqa", {**CSQA, **choices("ABCD", list("wxyz"))}, "4 choices labelled A, B, C, D, not 5"),
         ("csqa", {**CSQA, **choices("ABCDE", list("vwxy"))}, "4 choices labelled"),
-        (
-            "csqa",
-            {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])},
-            "choice E of csqa",
-        ),
+        ("csqa", {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])}, "choice E of csqa"),
         ("csqa", {**CSQA, "choices": ["a"]}, "choices lack label or text"),
         ("obqa", {**OBQA, **choices("ABCDE", list("vwxyz"))}, "not 4 labelled A, B, C, D"),
         ("obqa", {**OBQA, "answerKey": "E"}, "answer 'E' is not one of A, B, C, D"),

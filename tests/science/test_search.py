@@ -11,10 +11,7 @@ import torch
 from scripts.first.calibration.metrics import binary_nll, expected_calibration_error
 from scripts.first.calibration.posthoc import PosthocTemperature
 from scripts.first.calibration.recalibration import prob_softmax
-from scripts.first.calibration.temperature_search import (
-    search_temperature,
-    temperature_curve,
-)
+from scripts.first.calibration.temperature_search import search_temperature, temperature_curve
 
 
 def saturated(accuracy, n=1000):

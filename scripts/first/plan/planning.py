@@ -159,10 +159,7 @@ def _trained(scale: Scale, stage: str, family: str, corpus: str, method="", *_) 
         process,
         seconds,
         checkpoint_gb=size / GB,
-        state_gb=2
-        * memory.STATE
-        * model.parameters
-        / GB,  # the old one stands until the new one does
+        state_gb=2 * memory.STATE * model.parameters / GB,  # the old one is kept for a while
         tokens=round(counts.tokens * settings["epochs"]),
         flops=flops + validating,
     )

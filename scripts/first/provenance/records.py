@@ -42,10 +42,7 @@ def is_record(name: str) -> bool:
 
 
 def write(
-    path: str | Path,
-    content: dict,
-    files: Iterable[str] = (),
-    made_from: Iterable[str | Path] = (),
+    path: str | Path, content: dict, files: Iterable[str] = (), made_from: Iterable[str | Path] = ()
 ) -> None:
     """Write a record of the named files beside it; `content` is everything else, as provenance.
 

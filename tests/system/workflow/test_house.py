@@ -6,14 +6,7 @@ import pytest
 import yaml
 
 from scripts.recover import PREFIX
-from tests.system.workflow.copies import (
-    ROOT,
-    copy_repository,
-    job_counts,
-    output,
-    shell,
-    snakemake,
-)
+from tests.system.workflow.copies import ROOT, copy_repository, job_counts, output, shell, snakemake
 
 QUIET = ("--quiet", "host")
 
@@ -83,10 +76,7 @@ def test_linters_are_clean(line):
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [
-        ("scale=huge", "scale"),
-        ("scales={'tiny': {'knowledge': {'k': 0}}}", "knowledge.k"),
-    ],
+    [("scale=huge", "scale"), ("scales={'tiny': {'knowledge': {'k': 0}}}", "knowledge.k")],
 )
 def test_bad_configuration_is_one_line(change, named):
     """One line that names the key, exit code non-zero, no traceback."""

@@ -7,12 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
-from tests.system.workflow.copies import (
-    copy_repository,
-    job_counts,
-    output,
-    snakemake,
-)
+from tests.system.workflow.copies import copy_repository, job_counts, output, snakemake
 
 DRY = ("-n", "-c1", "--quiet", "host")
 FIGURES = [f"figures/figure{n}.{kind}" for n in (2, 3, 5, 6) for kind in ("pdf", "png", "csv")]
