@@ -114,3 +114,15 @@ def test_snakemake_alone_keeps_its_lock(folder):
     assert run.poll() is None
     run.kill()
     run.wait()
+
+
+@pytest.mark.slow
+def test_a_snakemake_that_hangs_is_killed(folder):
+    """Asked to stop, it ends its jobs and then nothing more, here because it is stopped."""
+    run, shell = started(folder)
+    controller = next(p for p in processes(folder) if "snakemake" in p.cmdline())
+    controller.send_signal(signal.SIGSTOP)
+    run.send_signal(signal.SIGTERM)
+    assert run.wait(SECONDS) == 128 + signal.SIGKILL and not processes(folder)
+    (folder / "go").touch()
+    assert start(folder).wait(SECONDS) == 0 and (folder / "made").exists()

@@ -7,6 +7,7 @@ are ended, and Snakemake's lock is released.
 import contextlib
 import fcntl
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -22,6 +23,7 @@ from scripts.first.runtime.warm import warm_server
 LOCK = Path(".snakemake/run.lock")  # locked by an active run; names one that did not finish
 NAME = "FIRST_RUN"  # in the environment of every process of a run
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+GRACE = 10  # seconds
 
 
 def main(options: list[str]) -> int:
@@ -41,7 +43,8 @@ def main(options: list[str]) -> int:
         file.flush()
         with warm_server({**os.environ, NAME: name}) as environment:
             child = subprocess.Popen([*SNAKEMAKE, *options], env=environment, process_group=0)
-            forward_signals(os.killpg, child.pid)
+            forward_signals(stop, child.pid)
+            signal.signal(signal.SIGALRM, lambda *_: kill_if_idle(child))
             status = child.wait()
             end_processes(name)
         if status >= 0:  # Snakemake has released its lock
@@ -59,6 +62,24 @@ def acquire() -> IO[str]:
     except BlockingIOError:
         raise UserError(f"a run is active: {Path.cwd()}: wait for it or interrupt it") from None
     return file
+
+
+def stop(group: int, number: int) -> None:
+    """Send Snakemake and its jobs a signal, and look at it some time later."""
+    os.killpg(group, number)
+    signal.alarm(GRACE)
+
+
+def kill_if_idle(child: subprocess.Popen) -> None:
+    """Kill a Snakemake that was asked to stop and has no job left; look again while it has one.
+
+    It waits for itself for ever where SIGTERM meets its main thread with the scheduler's lock held.
+    """
+    with contextlib.suppress(psutil.Error):
+        jobs = psutil.Process(child.pid).children()
+        if all(job.status() == psutil.STATUS_ZOMBIE for job in jobs):
+            child.kill()
+        signal.alarm(GRACE)
 
 
 def end_processes(name: str) -> None:
