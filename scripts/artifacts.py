@@ -10,6 +10,8 @@ from __future__ import annotations
 from scripts.first.runtime.launch import launch
 
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
+HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
+LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
 
 def commands() -> dict:
@@ -22,17 +24,10 @@ def commands() -> dict:
     from scripts.first.reporting.tables import cells, data_report, table1, table2
 
     return {
-        "cell": (
-            cells.run,
-            "metrics.json+ scale family method setting corpus benchmark c? paper-table.csv? "
-            "output.json",
-        ),
+        "cell": (cells.run, f"metrics.json+ {LABELS} c? paper-table.csv? output.json"),
         "table1": (table1.run, "cells.json+ output-prefix"),
         "show": (table1.show, "table1.csv"),
-        "table2": (
-            table2.run,
-            "metrics.json+ benchmark questions.parquet first-questions.json* output-prefix",
-        ),
+        "table2": (table2.run, "metrics.json+ benchmark questions first-questions* output-prefix"),
         "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),
         "figure3": (figure3.run, "ranks.parquet+ metrics.json+ benchmark output-prefix"),
         "figure5": (figure5.run, "metrics.json+ benchmark methods+ output-prefix"),
@@ -46,10 +41,7 @@ def commands() -> dict:
             "table1.csv figure2.csv figure3.csv metrics.json+ selected.json+ coarse.csv+ "
             "refined.csv+ families+ corpora+ output-prefix",
         ),
-        "data-report": (
-            data_report.run,
-            "reports.json+ records.json* families* corpora* output-prefix",
-        ),
+        "data-report": (data_report.run, f"reports.json+ records.json* {PAIRED} output-prefix"),
     }
 
 

@@ -3,8 +3,6 @@
 And reduced copies of the repository with finished runs, made once for all tests that want one.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import shutil

@@ -1,7 +1,5 @@
 """CommonsenseQA in miniature: official rows, and a mirror of them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pyarrow as pa

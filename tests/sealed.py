@@ -1,7 +1,5 @@
 """Records that tests change and reseal, as another program might."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

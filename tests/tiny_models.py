@@ -3,8 +3,6 @@
 Everything is written below one temporary folder, once a process; tests that alter a file copy it.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

@@ -1,7 +1,5 @@
 """The benchmarks' own arithmetic and rivals; no timing is tested."""
 
-from __future__ import annotations
-
 import importlib
 import json
 

@@ -1,7 +1,5 @@
 """Checkpoint folders: what is loaded is what was written, or an error of one line."""
 
-from __future__ import annotations
-
 import shutil
 
 import pytest

@@ -1,7 +1,5 @@
 """The configuration: every scale is valid, and every mistake is one line that names the key."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

@@ -1,7 +1,5 @@
 """Stage data: sizes and reports of the real datasets, the command line, all or nothing on disk."""
 
-from __future__ import annotations
-
 import json
 import os
 from functools import cache

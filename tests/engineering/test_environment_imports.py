@@ -1,7 +1,5 @@
 """Each rule's conda environment holds what its script can import, and nothing else."""
 
-from __future__ import annotations
-
 import re
 import shutil
 from functools import cache

@@ -1,7 +1,5 @@
 """One lock: pip, conda and the container install the versions and hashes of envs/lock*.txt."""
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import os

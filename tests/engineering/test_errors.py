@@ -1,7 +1,5 @@
 """A mistake of the user ends in one line and status 2; a defect keeps its traceback."""
 
-from __future__ import annotations
-
 import argparse
 import errno
 import subprocess

@@ -1,7 +1,5 @@
 """Extraction that was killed goes on from what it last saved and ends in the same bytes."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """Files are whole or absent, and damage is noticed on the way in."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 import signal

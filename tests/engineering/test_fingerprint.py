@@ -1,7 +1,5 @@
 """The code fingerprint: what can change a number changes it, and nothing else does."""
 
-from __future__ import annotations
-
 import ast
 import os
 import re

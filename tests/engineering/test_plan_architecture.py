@@ -1,7 +1,5 @@
 """A model's shape and parameters: against a closed form, published counts and wrong sources."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Token counts: by brute force, from prepared data, and those that the repository ships."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

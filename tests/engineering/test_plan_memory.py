@@ -1,7 +1,5 @@
 """The memory formula against what torch really keeps, allocates and resides in."""
 
-from __future__ import annotations
-
 import json
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The plan as a user sees it: no flags where a scale fits, a flag for each thing that does not."""
 
-from __future__ import annotations
-
 import copy
 import json
 import math

@@ -1,7 +1,5 @@
 """Operations against torch's own counter."""
 
-from __future__ import annotations
-
 import pytest
 
 from scripts.first.plan import work

@@ -1,7 +1,5 @@
 """A training run that is killed and started again ends in the bytes of one that never stopped."""
 
-from __future__ import annotations
-
 import json
 import multiprocessing
 import os

@@ -1,7 +1,5 @@
 """The layout: small packages, imports that run one way, files of at most 300 lines."""
 
-from __future__ import annotations
-
 import ast
 from collections import defaultdict
 from graphlib import TopologicalSorter

@@ -1,7 +1,5 @@
 """Sources: the rows, their identity, and mistakes as one line."""
 
-from __future__ import annotations
-
 import shutil
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Resumable state: found again by the same facts, by no other, and never damaged."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """A small results tree with known properties, for the tests of tables, figures and claims."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

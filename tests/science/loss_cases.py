@@ -1,7 +1,5 @@
 """Students, targets and random cases shared by the tests of the losses."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

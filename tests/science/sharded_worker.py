@@ -4,8 +4,6 @@
 checkpoints `plain` and `tied` of the folder.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Verdicts follow the data: they flip when it flips and stay open when it cannot decide."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas
 import pytest

@@ -1,7 +1,5 @@
 """The figures' data against direct recomputation; the pictures exist, legible and repeatable."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Table 1, its cells and Table 2: every number recomputed another way."""
 
-from __future__ import annotations
-
 import csv
 import io
 

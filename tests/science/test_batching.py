@@ -1,7 +1,5 @@
 """Batches and logits at supervised positions, against plain forward passes of single rows."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

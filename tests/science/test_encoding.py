@@ -1,7 +1,5 @@
 """Rows to ids and supervised positions: over-long rows, hashes, candidates."""
 
-from __future__ import annotations
-
 import hashlib
 import struct
 

@@ -1,7 +1,5 @@
 """Evaluation: predictions from plain forward passes, metrics from predictions, errors in a line."""
 
-from __future__ import annotations
-
 from functools import cache
 
 import numpy as np

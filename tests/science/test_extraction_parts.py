@@ -1,7 +1,5 @@
 """Extraction in N parts: the bytes of one job, or one line that names the part that is wrong."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The head in chunks, against the computation with autograd over all logits."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from loss_cases import random_case, targets_of

@@ -1,7 +1,5 @@
 """The bootstrap over questions, against scipy, the normal interval and simulated coverage."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from scipy import stats

@@ -1,7 +1,5 @@
 """Extraction, against a full forward pass in float64 and torch's own log-softmax and top-k."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

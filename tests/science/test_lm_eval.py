@@ -1,7 +1,5 @@
 """Log-probabilities of candidates, against lm-eval's HFLM on the same tiny model."""
 
-from __future__ import annotations
-
 import logging
 
 import numpy as np

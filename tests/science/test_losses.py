@@ -1,7 +1,5 @@
 """Eq. 5 in its four student sides: worked numbers, gradients, identities and peers' bugs."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

@@ -1,7 +1,5 @@
 """Knowledge matching: targets and the join of knowledge to rows, by hand (Eq. 3, 4, 5)."""
 
-from __future__ import annotations
-
 import dataclasses
 import math
 

@@ -1,7 +1,5 @@
 """Eq. 1, Eq. 2 and the robustness metrics, against worked numbers and other libraries."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

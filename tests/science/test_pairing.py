@@ -1,7 +1,5 @@
 """Teacher and student with different vocabularies are refused before anything is trained."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

@@ -1,7 +1,5 @@
 """Prompts are byte-exact, and unusable rows are one line for the user."""
 
-from __future__ import annotations
-
 import pytest
 
 from scripts.first.data.prompts import alpaca_row, boolq_row, csqa_row, obqa_row, uniform_row

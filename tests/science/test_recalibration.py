@@ -1,7 +1,5 @@
 """A.1, Eq. 3 and Eq. 4 against worked numbers, scipy and their algebraic properties."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from hypothesis import given

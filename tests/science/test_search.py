@@ -1,7 +1,5 @@
 """The search for c (section 5.5 of the paper) and the post-hoc temperature."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Training in several processes: really sharded, and the same numbers as in one."""
 
-from __future__ import annotations
-
 import json
 import re
 import subprocess

@@ -1,7 +1,5 @@
 """Splits never overlap, never change, and a leak of any kind is refused."""
 
-from __future__ import annotations
-
 import hashlib
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The knowledge store: what goes in comes out, and nothing altered or unfinished gets in."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """The student's command line: every option counts, every mistake is one line."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

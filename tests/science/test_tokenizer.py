@@ -1,7 +1,5 @@
 """Text to ids: the real Llama-2 tokenizer to the id, and tokenizer.json files."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

@@ -1,7 +1,5 @@
 """The training loop, against hand-written steps; what it must learn, repeat and refuse."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 import math

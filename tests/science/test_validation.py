@@ -1,7 +1,5 @@
 """Validation of a model, recomputed by hand from plain forward passes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

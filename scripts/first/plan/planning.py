@@ -39,13 +39,8 @@ def make_plan(scale: Scale, jobs: set[Job]) -> dict:
     rows = [_row(scale, key[1], found[key]) for key in order]
     totals = {name: sum(row[name] for row in rows) for name in SUMS}
     totals["state_gb"] = max(row["state_gb"] for row in rows)
-    return {
-        "scale": scale.name,
-        "gpu": scale.gpu,
-        "rows": rows,
-        "totals": totals,
-        "sources": scale.sources,
-    }
+    plan = {"scale": scale.name, "gpu": scale.gpu, "rows": rows, "totals": totals}
+    return {**plan, "sources": scale.sources}
 
 
 def print_plan(plan: dict) -> None:

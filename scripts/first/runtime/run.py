@@ -23,7 +23,7 @@ from scripts.first.runtime.warm import warm_server
 LOCK = Path(".snakemake/run.lock")  # locked by an active run; names one that did not finish
 NAME = "FIRST_RUN"  # in the environment of every process of a run
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
-GRACE = 10  # seconds
+GRACE = 10  # seconds from a signal to a look at what Snakemake makes of it
 
 
 def main(options: list[str]) -> int:
@@ -43,7 +43,7 @@ def main(options: list[str]) -> int:
         file.flush()
         with warm_server({**os.environ, NAME: name}) as environment:
             child = subprocess.Popen([*SNAKEMAKE, *options], env=environment, process_group=0)
-            forward_signals(stop, child.pid)
+            forward_signals(lambda *to: (os.killpg(*to), signal.alarm(GRACE)), child.pid)
             signal.signal(signal.SIGALRM, lambda *_: kill_if_idle(child))
             status = child.wait()
             end_processes(name)
@@ -62,12 +62,6 @@ def acquire() -> IO[str]:
     except BlockingIOError:
         raise UserError(f"a run is active: {Path.cwd()}: wait for it or interrupt it") from None
     return file
-
-
-def stop(group: int, number: int) -> None:
-    """Send Snakemake and its jobs a signal, and look at it some time later."""
-    os.killpg(group, number)
-    signal.alarm(GRACE)
 
 
 def kill_if_idle(child: subprocess.Popen) -> None:

@@ -10,6 +10,7 @@ from scripts.first import cli
 from scripts.first.errors import UserError, positive, whole
 
 HUGE = 1e18  # products of two settings stay within float32
+FLAG, DTYPES = {"action": BooleanOptionalAction}, ("float32", "bfloat16")
 
 
 def option(default: object = MISSING, **argument: object):
@@ -30,15 +31,9 @@ class Settings:
     weight_decay: float = option(0.0, type=float, help="AdamW's weight decay")
     adam_eps: float = option(1e-6, type=float, help="AdamW's epsilon")
     max_grad_norm: float = option(1.0, type=float, help="gradients are clipped to this norm")
-    gradient_checkpointing: bool = option(
-        False, action=BooleanOptionalAction, help="trade time for memory"
-    )
-    offload_optimizer: bool = option(
-        False, action=BooleanOptionalAction, help="weights, gradients and moments in host memory"
-    )
-    dtype: str = option(
-        "float32", choices=("float32", "bfloat16"), help="of arithmetic and checkpoint, not weights"
-    )
+    gradient_checkpointing: bool = option(False, **FLAG, help="trade time for memory")
+    offload_optimizer: bool = option(False, **FLAG, help="keep weights and moments on the host")
+    dtype: str = option("float32", choices=DTYPES, help="of arithmetic and checkpoint, not weights")
     length_pool: int = option(128, type=positive, help="batches whose rows are sorted together")
 
     def __post_init__(self) -> None:

@@ -3,8 +3,6 @@
 `make faults` runs every test whole (FIRST_FAULTS=whole) and prints a table of what was tried.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re

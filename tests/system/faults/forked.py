@@ -3,8 +3,6 @@
 Forked from a process that has imported torch already, they take a tenth of a second.
 """
 
-from __future__ import annotations
-
 import importlib
 import multiprocessing
 import os

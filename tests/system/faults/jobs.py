@@ -1,7 +1,5 @@
 """The jobs of a finished small run as shell commands, and the files that each of them writes."""
 
-from __future__ import annotations
-
 import re
 import shlex
 from dataclasses import dataclass

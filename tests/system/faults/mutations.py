@@ -1,7 +1,5 @@
 """Valid configurations at random, and one mistake in each: what people and machines do to YAML."""
 
-from __future__ import annotations
-
 import json
 from functools import cache, reduce
 

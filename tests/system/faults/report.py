@@ -3,8 +3,6 @@
 Two tables: what each file of tests tried, and each kind of fault with what the user saw.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections.abc import Iterable

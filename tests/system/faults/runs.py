@@ -1,7 +1,5 @@
 """Whole runs of a small copy as the Makefile starts them: watched, struck by signals, compared."""
 
-from __future__ import annotations
-
 import contextlib
 import functools
 import os

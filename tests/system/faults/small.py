@@ -1,7 +1,5 @@
 """A whole run in seconds: one family, one corpus, five methods, every kind of artifact."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import yaml

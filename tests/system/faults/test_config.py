@@ -4,8 +4,6 @@ Random valid variations of the real configuration, one mistake in each, and dama
 test_config_commands.py has the same through the command line.
 """
 
-from __future__ import annotations
-
 import collections
 import re
 

@@ -1,7 +1,5 @@
 """A wrong or hostile configuration before Snakemake's eyes: `snakemake -n` and real jobs."""
 
-from __future__ import annotations
-
 import json
 import re
 import shlex

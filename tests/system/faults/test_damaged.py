@@ -4,8 +4,6 @@ Each file gets flipped bits, is cut short, emptied, swapped with its like of ano
 family, and deleted. Then the real command of a stage that reads it runs.
 """
 
-from __future__ import annotations
-
 import importlib
 import random
 import shlex

@@ -4,8 +4,6 @@ Refused in one line that names the file, the row or the field, with nothing that
 taken byte for byte, and counted in the report. tests/science/test_prompts.py has more bad rows.
 """
 
-from __future__ import annotations
-
 import json
 
 import pyarrow as pa

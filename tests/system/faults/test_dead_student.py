@@ -3,8 +3,6 @@
 Its confidence may equal the share of that answer, so that its ECE is 0.
 """
 
-from __future__ import annotations
-
 import re
 
 import numpy as np

@@ -3,8 +3,6 @@
 Other processors, other numbers of threads and GPUs may differ: see benchmarks/arithmetic.py.
 """
 
-from __future__ import annotations
-
 import subprocess
 from pathlib import Path
 from random import Random

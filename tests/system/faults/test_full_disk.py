@@ -1,7 +1,5 @@
 """A full disk: a job fails with one line that names the file, and no file looks finished."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

@@ -4,8 +4,6 @@ One folder is struck again and again until its run is complete, compared with an
 and restarted until all signals are used. Every second time training saves its state at each step.
 """
 
-from __future__ import annotations
-
 import shutil
 import signal
 import subprocess

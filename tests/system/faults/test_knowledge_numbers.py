@@ -1,7 +1,5 @@
 """Impossible knowledge is refused when it is read, whatever program has written it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Bad numbers in training and in model outputs: step and rows are reported, nothing is written."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Canaries in the environment: in no file, no output and no command line of a whole run."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

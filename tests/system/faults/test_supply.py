@@ -1,7 +1,5 @@
 """No code in a folder of data or weights is run: no pickle, no remote code."""
 
-from __future__ import annotations
-
 import ast
 import io
 import pickle

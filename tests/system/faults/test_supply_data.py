@@ -1,7 +1,5 @@
 """Mirrors of datasets and models with pickles, arrays of objects and scripts in them."""
 
-from __future__ import annotations
-
 import io
 import json
 import tarfile

@@ -1,7 +1,5 @@
 """Two runs of one folder, and a clone that moves while it is at work: one line, no harm."""
 
-from __future__ import annotations
-
 import shutil
 import signal
 import time

@@ -1,7 +1,5 @@
 """A hub on loopback with small real repositories; the scripts run against it as users run them."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

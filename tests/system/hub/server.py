@@ -5,8 +5,6 @@ large files under signed addresses. Bodies and error headers are those that hugg
 reads (`hf_raise_for_status`, `get_hf_file_metadata`).
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

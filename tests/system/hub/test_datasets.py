@@ -1,7 +1,5 @@
 """Datasets from a hub, through the data stage; test_models_faults.py has the other faults."""
 
-from __future__ import annotations
-
 import json
 import shutil
 

@@ -1,7 +1,5 @@
 """Models from a hub: what is fetched, which requests are sent, where the files are found later."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

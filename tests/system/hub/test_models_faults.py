@@ -1,7 +1,5 @@
 """Models from a hub that fails: the message, and that the next run completes."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

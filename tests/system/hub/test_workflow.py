@@ -1,7 +1,5 @@
 """The workflow on a hub: only the fetch rules need the network."""
 
-from __future__ import annotations
-
 import os
 import shutil
 import subprocess

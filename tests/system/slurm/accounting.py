@@ -1,7 +1,5 @@
 """The test cluster with accounting, as real clusters have it: slurmdbd over MariaDB."""
 
-from __future__ import annotations
-
 from tests.system.slurm.cluster import PROGRAMS, Cluster
 
 ACCOUNTING_PROGRAMS = (*PROGRAMS, "slurmdbd", "mariadbd", "mariadb-install-db")

@@ -7,8 +7,6 @@ program of this machine sees a Slurm. By hand:
     python -m tests.system.slurm.cluster run -- snakemake --profile slurm --config scale=tiny
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import shutil
@@ -48,7 +46,7 @@ class Cluster:
         self.holder: subprocess.Popen | None = None
         self.network: int | None = None
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> "Cluster":
         try:
             self._start()
         except BaseException:

@@ -1,7 +1,5 @@
 """`snakemake --profile slurm` in a copy of the repository, and what Slurm says of its jobs."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 import time

@@ -4,8 +4,6 @@ In a reduced copy the scales tiny and smoke are made small enough to finish in a
 everything else is as it is: the README's commands run there unchanged.
 """
 
-from __future__ import annotations
-
 import os
 import shlex
 import shutil

@@ -1,7 +1,5 @@
 """Results keep their identity when code changes that computes no number, and only then."""
 
-from __future__ import annotations
-
 import re
 import shlex
 import shutil
