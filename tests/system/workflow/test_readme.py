@@ -16,6 +16,7 @@ ONLY_PLANNED = {
     "make bench": "make -n bench",
     'make bench BENCH="--only student"': "make -n bench",
     "snakemake --profile slurm": "snakemake --profile slurm -n",
+    "snakemake -c8 --resources gpu=1 --config scale=small": "snakemake -n --config scale=small",
 }
 NAMED = {
     "table1": "results/tiny/tables/table1.csv",
