@@ -36,7 +36,7 @@ SCALE ?= tiny
 verify: $(VENV)/run.stamp ## check finished results down to the data; SCALE=smoke for another scale
 	@$(BIN)/python -m scripts.verify results/$(SCALE)
 
-TEST := $(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+TEST := $(BIN)/python -m pytest -m "not slow" -n 3 --dist loadfile --no-loadscope-reorder
 test: $(VENV)/test.stamp ## the science first, then engineering and short whole runs
 	@$(TEST) tests/science $(PYTEST)
 	@$(TEST) tests/engineering tests/system $(PYTEST)

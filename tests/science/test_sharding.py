@@ -243,6 +243,7 @@ def test_killed_process_and_resume(tmp_path, monkeypatch):
     assert contents[2] == (tmp_path / "out/record.json").read_bytes()
 
 
+@pytest.mark.slow
 def test_sigterm_to_the_launcher_and_knowledge_in_two_processes(tmp_path, monkeypatch):
     """All processes stop at one step and have all the time they need; matching is that of one."""
     prepare(tmp_path, 40)

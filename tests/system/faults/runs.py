@@ -1,7 +1,6 @@
 """Whole runs of a small copy as the Makefile starts them: watched, struck by signals, compared."""
 
 import contextlib
-import functools
 import os
 import re
 import signal
@@ -12,6 +11,7 @@ from pathlib import Path
 from random import Random
 
 import psutil
+from filelock import FileLock
 
 from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import digests, environment
@@ -21,12 +21,16 @@ RUNNER = (sys.executable, "-m", "scripts.first.runtime.run", "--cores", "2")
 LOG = "run.log"
 
 
-@functools.cache
 def undisturbed(temporary: Path) -> Path:
-    """A copy of an undisturbed whole run, made in a folder; one for all tests."""
-    folder = small_copy(temporary / "undisturbed/first")
-    run = Run(folder)
-    assert run.wait() == 0, run.log()[-4000:]
+    """A copy in which an undisturbed whole run has ended, for all tests and workers to read."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        temporary = temporary.parent
+    folder = temporary / "undisturbed/first"
+    with FileLock(temporary / "undisturbed.lock"):
+        if not folder.exists():
+            run = Run(small_copy(temporary / "disturbed/first"))
+            assert run.wait() == 0, run.log()[-4000:]
+            (temporary / "disturbed").rename(temporary / "undisturbed")
     return folder
 
 

@@ -75,6 +75,7 @@ def run(whole: Path, base: Path, locales: Path | None, settings: dict) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS if WHOLE else ["everything at once"])
 def test_the_same_bytes(whole, tmp_path, locales, kind):
     """Every file of results, among them figures, tables as text, weights and predictions."""

@@ -42,6 +42,7 @@ def unshared() -> list[str]:
     return prefix
 
 
+@pytest.mark.slow
 def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset_files):
     folder = copy_repository(tmp_path / "first")
     point_at(hub, folder, sharded_files, dataset_files)

@@ -7,6 +7,8 @@ import pytest
 
 from tests.system.workflow.copies import job_counts, output, snakemake
 
+pytestmark = pytest.mark.slow
+
 FOLDER = "results/tiny/knowledge/alder/csqa/train"
 NAMES = ("knowledge.safetensors", "manifest.json")
 DRY = ("-n", "-c1", "--quiet", "host")
