@@ -5,8 +5,6 @@ lies beside them, --coarse coarse.csv files, and so on; lists that belong togeth
 order) and writes one artifact: `python -m scripts.artifacts SUBCOMMAND --help`.
 """
 
-from __future__ import annotations
-
 from scripts.first.runtime.launch import launch
 
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}

@@ -9,8 +9,6 @@ the validation split; the official validation split is the test set. OpenBookQA 
 splits. Alpaca has no test set, pretraining text only a train set.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from scripts.first import cli

@@ -7,8 +7,6 @@ the candidates' tokens, its confidence that token's full-vocabulary softmax prob
 temperature, unless --posthoc names the validation result of the `finetune_ts` baseline.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from scripts.first.errors import UserError, positive, whole

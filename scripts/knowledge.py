@@ -5,8 +5,6 @@ Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store
 are over the full vocabulary, in float32. One extraction with the largest k serves every smaller k.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from scripts.first.errors import UserError, positive

@@ -1,7 +1,6 @@
 """Stage models: base checkpoints in Hugging Face layout, with a record of where they came from."""
 
-from __future__ import annotations
-
+import argparse
 from pathlib import Path
 
 from scripts.first import cli
@@ -84,7 +83,8 @@ def main(argv: list[str] | None = None) -> int:
     commands = {run.__name__: run for run in (tokenizer, pretrain, copy, hub, pair)}
     options = cli.parser("scripts.models", __doc__)
     options.add_argument("command", choices=commands, help="COMMAND --help shows its options")
-    options.add_argument("words", nargs="...", metavar="...", help="the command's options")
+    rest = {"nargs": argparse.REMAINDER, "metavar": "..."}
+    options.add_argument("words", **rest, help="the command's options")
     chosen = options.parse_args(argv)
     run = commands[chosen.command]
     options = cli.parser(f"scripts.models {chosen.command}", run.__doc__)

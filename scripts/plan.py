@@ -1,7 +1,5 @@
 """What a scale costs before it runs: memory, disk, tokens, FLOPs and GPU-hours of every rule."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from scripts.first import cli

@@ -5,8 +5,6 @@ the teacher's store of the training split and a temperature; writes a checkpoint
 Face layout and validation.json.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from scripts.first.errors import UserError, positive

@@ -4,8 +4,6 @@ Reads a base checkpoint and data/{corpus}/{train,validation}.parquet; writes a c
 Hugging Face layout and validation.json.
 """
 
-from __future__ import annotations
-
 from scripts.first.runtime.launch import launch
 
 

@@ -4,8 +4,6 @@ Reads the knowledge store of the validation split; writes coarse.csv, refined.cs
 and selected.json. Never reads a test split or a model.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from scripts.first.errors import positive

@@ -4,8 +4,6 @@ Every file is compared with its record, every record with what it was made from 
 this checkout. No Snakemake is needed. Exit status: 0 sound, 1 not, 2 for a mistake in the call.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

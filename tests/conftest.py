@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
 from hypothesis import settings
 
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
@@ -54,18 +53,14 @@ def pytest_collection_modifyitems(items):
 
 def finished(factory, line):
     """A copy of a reduced repository in which `line` has run, once for all workers and modules."""
-    base = factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        base = base.parent
-    made = base / re.sub(r"\W+", "-", line)
-    with FileLock(f"{made}.lock"):
-        if not (made / "done").exists():
-            shutil.rmtree(made, ignore_errors=True)
-            folder = copies.reduce_scales(copies.copy_repository(made / "first"))
-            copies.equip(folder)
-            process = copies.shell(folder, line)
-            assert process.returncode == 0, copies.output(process)[-4000:]
-            (made / "done").touch()
+
+    def make(made: Path) -> None:
+        folder = copies.reduce_scales(copies.copy_repository(made / "first"))
+        copies.equip(folder)
+        process = copies.shell(folder, line)
+        assert process.returncode == 0, copies.output(process)[-4000:]
+
+    made = copies.once(factory.getbasetemp(), re.sub(r"\W+", "-", line), make)
     return shutil.copytree(made, factory.mktemp("finished") / "run", symlinks=True) / "first"
 
 

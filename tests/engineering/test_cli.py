@@ -8,6 +8,7 @@ import pytest
 
 from scripts.first import cli
 from scripts.first.errors import UserError
+from scripts.first.training.finetune import random_model
 from tests import tiny_models as tiny
 
 DATA = "data --dataset csqa --source-kind world --output-dir OUT --world-settings"
@@ -57,3 +58,12 @@ def test_help_without_docstrings(module):
     line = [sys.executable, "-OO", "-m", module, "--help"]
     done = subprocess.run(line, cwd=tiny.REPOSITORY, capture_output=True, text=True)
     assert done.stdout.startswith(f"usage: python -m {module} ") and not done.stderr
+
+
+def test_a_lack_of_memory_is_no_wrong_setting():
+    class Full:
+        def keys(self):
+            raise MemoryError
+
+    with pytest.raises(MemoryError):
+        random_model(Full(), tiny.tokenizer())

@@ -36,7 +36,7 @@ def main(options: list[str]) -> int:
             unlock = subprocess.run(line, capture_output=True, text=True, env=own, check=False)
             if unlock.returncode:  # killed, or not possible with these options: the next run tries
                 print(unlock.stderr, file=sys.stderr)
-                return abs(unlock.returncode)
+                return exit_status(unlock.returncode)
         name = uuid.uuid4().hex
         file.truncate(0)
         file.write(name)
@@ -49,6 +49,11 @@ def main(options: list[str]) -> int:
             end_processes(name)
         if status >= 0:  # Snakemake has released its lock
             file.truncate(0)
+    return exit_status(status)
+
+
+def exit_status(status: int) -> int:
+    """A child's return code as a shell gives it: 128 and the number of the signal that ended it."""
     return status if status >= 0 else 128 - status
 
 

@@ -156,6 +156,8 @@ def random_model(architecture: dict, tokenizer: TextTokenizer):
         model = LlamaForCausalLM(LlamaConfig(use_cache=False, **ids, **architecture))
         model(**model.dummy_inputs)  # heads that do not divide fail only here
         return model
+    except MemoryError:
+        raise
     except Exception as error:  # its validators' errors, torch's and Python's share no base class
         raise UserError(f"no such Llama: --architecture: {error}: correct the settings") from None
 

@@ -11,10 +11,9 @@ from pathlib import Path
 from random import Random
 
 import psutil
-from filelock import FileLock
 
 from tests.system.faults.small import small_copy
-from tests.system.workflow.copies import digests, environment
+from tests.system.workflow.copies import digests, environment, once
 
 SNAKEMAKE = ("snakemake", "--cores", "2")
 RUNNER = (sys.executable, "-m", "scripts.first.runtime.run", "--cores", "2")
@@ -23,15 +22,12 @@ LOG = "run.log"
 
 def undisturbed(temporary: Path) -> Path:
     """A copy in which an undisturbed whole run has ended, for all tests and workers to read."""
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        temporary = temporary.parent
-    folder = temporary / "undisturbed/first"
-    with FileLock(temporary / "undisturbed.lock"):
-        if not folder.exists():
-            run = Run(small_copy(temporary / "disturbed/first"))
-            assert run.wait() == 0, run.log()[-4000:]
-            (temporary / "disturbed").rename(temporary / "undisturbed")
-    return folder
+
+    def make(made: Path) -> None:
+        run = Run(small_copy(made / "first"))
+        assert run.wait() == 0, run.log()[-4000:]
+
+    return once(temporary, "undisturbed", make) / "first"
 
 
 class Run:

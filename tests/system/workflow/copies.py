@@ -9,9 +9,11 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import yaml
+from filelock import FileLock
 
 from scripts.first.files import sha256_file
 
@@ -19,6 +21,19 @@ ROOT = Path(__file__).resolve().parents[3]
 REDUCED = ROOT / "tests/system/workflow/reduced"
 SMOKE = "FIRST_DATA_MIRROR=/path/to/mirror make smoke"  # as the README has it
 MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR", ROOT.parent / "shared" / "hub")).resolve()
+
+
+def once(temporary: Path, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that `make` fills, once for all tests and workers of a session."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        temporary = temporary.parent
+    made = temporary / name
+    with FileLock(f"{made}.lock"):
+        if not (made / "done").exists():
+            shutil.rmtree(made, ignore_errors=True)
+            make(made)
+            (made / "done").touch()
+    return made
 
 
 def copy_repository(target: Path) -> Path:
