@@ -18,17 +18,18 @@ from safetensors.numpy import load_file, save_file
 
 from scripts.first.errors import UserError
 from scripts.first.knowledge.store import (
-    BY_POSITION,
     NO_RANK,
     Arrays,
     KnowledgeStore,
+    by_position,
     id_dtype,
     positions_of,
 )
-from scripts.first.knowledge.topk import top_k
+from scripts.first.knowledge.topk import mass_of, top_k
 from scripts.first.models.batching import Batch, collate, inference_batches
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import check_finite, ids_of, logit_chunks
+from scripts.first.models.structure import output_size
 from scripts.first.runtime.progress import progress
 from scripts.first.runtime.signals import StopRequest
 from scripts.first.runtime.state import differences, read_seal, seal_part, seconds_between_parts
@@ -57,12 +58,17 @@ def batches_of(
     return inference_batches(lengths, max_tokens)[index - 1 :: parts]
 
 
-def empty_arrays(encoded: list[EncodedRow], k: int, vocabulary_size: int) -> Arrays:
-    """A store's arrays for these rows, offsets and row hashes filled in, the others zero."""
+def empty_arrays(
+    encoded: list[EncodedRow], k: int, vocabulary_size: int, padded: bool = False
+) -> Arrays:
+    """A store's arrays for these rows, offsets and row hashes filled in, the others zero.
+
+    padded: whether some of the outputs are no tokens.
+    """
     offsets = np.cumsum([0, *(len(row.labels) for row in encoded)])
     hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
     n = offsets[-1]
-    return {
+    arrays = {
         "ids": np.zeros((n, k), id_dtype(vocabulary_size)),
         "log_probs": np.zeros((n, k), np.float16),
         "log_tail": np.zeros(n, np.float16),
@@ -70,12 +76,13 @@ def empty_arrays(encoded: list[EncodedRow], k: int, vocabulary_size: int) -> Arr
         "offsets": offsets,
         "row_hashes": hashes.reshape(-1, 16),
     }
+    return arrays | {"padding": np.zeros(n, np.float32)} if padded else arrays
 
 
 def fill(arrays: Arrays, rows: np.ndarray, values: Arrays) -> None:
     """Put the arrays by position of some rows, row after row, in their places in a store's."""
     positions = positions_of(arrays["offsets"], rows)
-    for name in BY_POSITION:
+    for name in by_position(arrays):
         arrays[name][positions] = values[name]
 
 
@@ -92,15 +99,21 @@ def extract(
     max_tokens: int,
     part: tuple[int, int] = (1, 1),
     state: Path | None = None,
+    padding: np.ndarray | None = None,
 ) -> Arrays:
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
+    padding: ids of the outputs that are no tokens, None for none; they are never stored.
     With a state folder, what is extracted is saved every FIRST_CHECKPOINT_MINUTES and on a signal,
     and a stopped run resumes from it. UserError on SIGTERM and SIGINT.
     """
     batches = batches_of(encoded, max_tokens, part)
     rows = rows_of(batches)
-    arrays = empty_arrays([encoded[row] for row in rows], k, model.config.vocab_size)
+    padded = padding is not None and len(padding) > 0
+    chosen_rows = [encoded[row] for row in rows]
+    arrays = empty_arrays(chosen_rows, k, output_size(model), padded)
+    device = next(model.parameters()).device
+    unused = torch.from_numpy(padding).to(device) if padded else None
     finished = restore(state, arrays) if state else 0
     if finished:
         print(f"resumed at batch {finished} of {len(batches)}", file=sys.stderr)
@@ -113,7 +126,7 @@ def extract(
     ):
         for done, chosen in enumerate(todo, 1 + finished):
             batch = collate(encoded, chosen, pad_id)
-            values = _top_k_of(model, batch, encoded, k, rooms)
+            values = _top_k_of(model, batch, encoded, k, unused, rooms)
             fill(arrays, np.searchsorted(rows, chosen), values)
             advance(len(chosen))
             stop = asked.stop  # read once, so that a stop is never reported before its save
@@ -130,14 +143,21 @@ def extract(
     return arrays
 
 
-def _top_k_of(model, batch: Batch, encoded: list[EncodedRow], k: int, rooms: dict) -> Arrays:
+def _top_k_of(
+    model, batch: Batch, encoded: list[EncodedRow], k: int, padding, rooms: dict
+) -> Arrays:
     """Arrays by position of one batch."""
-    pieces = [top_k(logits, k) for _, logits in logit_chunks(model, batch, rooms)]
+    pieces, masses = [], {}
+    for _, logits in logit_chunks(model, batch, rooms):
+        pieces.append(top_k(logits, k, padding))
+        if padding is not None:
+            masses.setdefault("padding", []).append(mass_of(logits, padding))
     ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
     check_finite(log_probs, ids_of(batch, encoded))
     hit = ids == batch.labels[:, None]
     gold_rank = np.where(hit.any(axis=1), hit.argmax(axis=1), NO_RANK)
-    return {"ids": ids, "log_probs": log_probs, "log_tail": log_tail, "gold_rank": gold_rank}
+    arrays = {"ids": ids, "log_probs": log_probs, "log_tail": log_tail, "gold_rank": gold_rank}
+    return arrays | {name: np.concatenate(parts) for name, parts in masses.items()}
 
 
 def restore(state: Path, arrays: Arrays) -> int:
@@ -174,7 +194,8 @@ def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> Arrays
     """
     parts = len(folders)
     wanted = {f"{index}-of-{parts}": (index, parts) for index in range(1, parts + 1)}
-    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"])
+    padded = facts["tokens"] < facts["vocabulary_size"]
+    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"], padded)
     expected = dict(facts)
     for folder in folders:
         store = KnowledgeStore.open(folder)

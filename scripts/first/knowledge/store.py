@@ -6,6 +6,8 @@
   log_tail   (N,) float16       log of the probability outside the k ids, not of 1 minus their sum,
                                 which rounding can make negative
   gold_rank  (N,) uint8         rank of the actual next token among the k; 255: not among them
+  padding    (N,) float32       only where the head has outputs that are no tokens: their probability,
+                                which is part of the tail's
   offsets    (R + 1,) int64     row r has positions offsets[r] to offsets[r + 1] - 1
   row_hashes (R, 16) uint8      content hash of each row's ids; students join on it
 That is 23 bytes a position for k = 5 (33 with uint32 ids) and 24 a row. `manifest.json` is written
@@ -32,7 +34,7 @@ from scripts.first.provenance import records
 FORMAT = 3
 FILE = "knowledge.safetensors"
 MANIFEST = "manifest.json"
-BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank")
+BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank", "padding")
 NO_RANK = 255
 LOG_TAIL_FLOOR = -60.0  # stands for no tail at all (k = V), where the log is -infinity
 # float16 keeps 11 bits of a log-probability: k rounded ones may sum to a little more than 1.
@@ -84,7 +86,7 @@ class KnowledgeStore:
     def rows(self, indices: np.ndarray) -> Arrays:
         """Arrays by position of these rows, row after row."""
         positions = positions_of(self.offsets, indices)
-        return {name: self.arrays[name][positions] for name in BY_POSITION}
+        return {name: self.arrays[name][positions] for name in by_position(self.arrays)}
 
     def check_k(self, k: int) -> None:
         """UserError unless k tokens are stored at each position."""
@@ -93,6 +95,11 @@ class KnowledgeStore:
                 f"k = {k}: the knowledge store holds the top {self.k}: "
                 "set knowledge.stored_k to at least k and extract again"
             )
+
+
+def by_position(arrays: Arrays) -> list[str]:
+    """Names of the arrays with one entry a position."""
+    return [name for name in BY_POSITION if name in arrays]
 
 
 def positions_of(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -154,6 +161,8 @@ def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
         "offsets": (np.int64, (rows + 1,)),
         "row_hashes": (np.uint8, (rows, 16)),
     }
+    if "padding" in arrays:
+        layout["padding"] = (np.float32, (n,))
     for name, (dtype, shape) in layout.items():
         found = arrays[name].dtype, arrays[name].shape
         if found != (dtype, shape) or k < 1:
@@ -162,7 +171,8 @@ def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
     if offsets[0] != 0 or offsets[-1] != n or (np.diff(offsets) < 1).any():
         raise ValueError("row offsets must ascend from 0 to the number of positions")
     for span in spans(n, CHECKED_AT_ONCE) if n else ():
-        _check_positions({name: arrays[name][span] for name in BY_POSITION}, vocabulary_size)
+        part = {name: arrays[name][span] for name in by_position(arrays)}
+        _check_positions(part, vocabulary_size)
 
 
 def _check_positions(arrays: Arrays, vocabulary_size: int) -> None:
@@ -185,5 +195,8 @@ def _check_positions(arrays: Arrays, vocabulary_size: int) -> None:
         raise ValueError("the tail's probability must be at most 1")
     if not mass <= 1 + MASS_TOLERANCE:
         raise ValueError(f"the probabilities of a position sum to {mass:.3f}")
+    padding = arrays.get("padding", np.zeros(1))
+    if not (padding.min() >= 0 and padding.max() <= 1):
+        raise ValueError("the probability of outputs without a token must lie in [0, 1]")
     if not ((gold_rank < len(log_probs)) | (gold_rank == NO_RANK)).all():
         raise ValueError(f"rank of a next token neither below k nor {NO_RANK}")

@@ -17,16 +17,24 @@ from scripts.first.knowledge.store import LOG_TAIL_FLOOR
 from scripts.first.models.chunking import CACHED, rows_at_once, spans
 
 
-def top_k(logits: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def top_k(
+    logits: torch.Tensor, k: int, padding: torch.Tensor | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """ids (N, k), log_probs (N, k) float16 and log_tail (N,) float16 of float32 logits (N, V).
 
     Ids descend by logit; of equal logits the lower id comes first, so that the first k of a larger
     k are those of k. The tail's mass is summed from the logits outside the k ids: 1 minus a sum of
-    rounded probabilities has no digits left at a confident position.
+    rounded probabilities has no digits left at a confident position. `padding`: ids of outputs that
+    are no tokens; they are never among the k, and their mass is the tail's.
     """
-    values, ids = _largest(logits, k)
-    total, outside = _sums(logits, values[:, :1], ids)
-    normaliser = total.log() + values[:, 0]
+    if padding is None:
+        values, ids = _largest(logits, k)
+        largest = values[:, :1]
+    else:
+        values, ids = _largest(logits.index_fill(1, padding, float("-inf")), k)
+        largest = logits.amax(dim=1, keepdim=True)
+    total, outside = _sums(logits, largest, ids)
+    normaliser = total.log() + largest[:, 0]
     log_tail = (outside.log() - total.log()).clamp(LOG_TAIL_FLOOR, 0.0)
     log_probs = (values - normaliser[:, None]).clamp(max=0.0)
     return (
@@ -34,6 +42,12 @@ def top_k(logits: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndar
         log_probs.cpu().numpy().astype(np.float16),
         log_tail.cpu().numpy().astype(np.float16),
     )
+
+
+def mass_of(logits: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
+    """(N,) float32 probability of some ids together, of float32 logits (N, V)."""
+    share = (logits[:, ids].logsumexp(dim=1) - logits.logsumexp(dim=1)).exp()
+    return share.clamp(max=1.0).cpu().numpy()
 
 
 def _largest(logits: torch.Tensor, k: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -1,40 +1,108 @@
-"""Check that the teacher and the student of a family have the same vocabulary.
+"""Check early that a tokenizer fits its model, and that a family's two models fit each other.
 
-Knowledge is matched by token id: a mistake is reported before the teacher, the longest job, starts.
+Knowledge is matched by token id. What would fail later, in a student or in an evaluation after the
+teacher's training, the longest job, is found here, before it starts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
+from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
-from scripts.first.models.checkpoints import RECORD, TOKENIZER_COPIES, verify_checkpoint
+from scripts.first.models.checkpoints import RECORD, verify_checkpoint
+from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_rows
+from scripts.first.models.inference import require_positions
+from scripts.first.models.loading import skeleton
+from scripts.first.models.structure import output_size
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
 
-def check_pair(teacher: Path, student: Path, output: Path) -> None:
-    """Compare the vocabularies of two base checkpoints; write their hash and size as JSON.
+def padding_ids(tokenizer: TextTokenizer, outputs: int) -> np.ndarray:
+    """Ascending ids of a head's outputs that are no tokens."""
+    return np.setdiff1d(np.arange(outputs), np.fromiter(tokenizer.pieces.values(), np.int64))
 
-    Raises UserError naming both folders and the first token that differs.
+
+def check_outputs(tokenizer: TextTokenizer, outputs: int, model: str | Path) -> None:
+    """Raise UserError unless the model's head has an output for every token that a text can need.
+
+    Special tokens beyond the head, such as Gemma 3's for images, never come from a text.
     """
-    theirs, ours = (
-        load_tokenizer(verify_checkpoint(folder, only=TOKENIZER_COPIES)[0])
-        for folder in (teacher, student)
-    )
-    if theirs.vocabulary_sha256() != ours.vocabulary_sha256():
+    used = {*tokenizer.prefix, tokenizer.eos_id}
+    beyond = [
+        (i, token)
+        for token, i in tokenizer.tokens()
+        if i >= outputs and (i in used or i not in tokenizer.special_ids)
+    ]
+    for i, token in beyond[:1]:
+        raise UserError(
+            f"tokenizer and model disagree: {model}: the model has {outputs} outputs, but token "
+            f"{token!r} has id {i}: use the model's own tokenizer"
+        )
+
+
+def check_pair(
+    teacher: Path,
+    student: Path,
+    corpus: Sequence[Path],
+    tests: Sequence[Path],
+    output: Path,
+    *,
+    block_length: int,
+    append_eos: bool,
+    k: int,
+    bos: str,
+) -> None:
+    """Compare a family's base checkpoints, encode all rows they will read, and write a record.
+
+    corpus: training and validation split; tests: the benchmarks' test splits. The record holds the
+    vocabulary's hash and number of tokens, both heads' outputs and the longest row. Raises
+    UserError naming both folders and the first token that differs, or the row that cannot be used.
+    """
+    folders, sizes = {"teacher": teacher, "student": student}, {}
+    tokenizers, models = [], []
+    for name, folder in folders.items():
+        location = verify_checkpoint(folder)[0]
+        tokenizers.append(load_tokenizer(location, bos))
+        models.append(skeleton(location))
+        sizes[name] = output_size(models[-1])
+        check_outputs(tokenizers[-1], sizes[name], folder)
+    theirs, ours = tokenizers
+    if theirs.vocabulary_sha256() != ours.vocabulary_sha256() or theirs.prefix != ours.prefix:
         raise UserError(
             f"teacher and student have different vocabularies: {teacher} and {student}: "
             f"{_difference(theirs, ours)}: pair models of one family in the configuration"
         )
-    content = {"vocabulary": ours.vocabulary_sha256(), "tokens": ours.vocabulary_size}
-    content["provenance"] = provenance("pair")
-    records.write(output, content, made_from=[teacher / RECORD, student / RECORD])
+    shared = min(sizes.values()) - len(padding_ids(ours, min(sizes.values())))
+    if k > shared:
+        raise UserError(f"k = {k}: teacher and student share {shared} tokens: lower stored_k")
+    encoded = []
+    for path in corpus:
+        encoded += encode_rows(read_rows(path), ours, block_length, append_eos)[0]
+    for path in tests:
+        rows = read_rows(path)
+        candidate_ids(rows, ours)
+        encoded += encode_prompts(rows, ours)
+    for model in models:
+        require_positions(model, encoded)
+    content = {
+        "vocabulary": ours.vocabulary_sha256(),
+        "tokens": ours.vocabulary_size,
+        "outputs": sizes,
+        "longest": max((len(row.input_ids) for row in encoded), default=0),
+        "provenance": provenance("pair"),
+    }
+    made_from = [*(folder / RECORD for folder in folders.values()), *corpus, *tests]
+    records.write(output, content, made_from=made_from)
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:
-    for name in ("vocabulary_size", "bos_id", "eos_id"):
+    for name in ("vocabulary_size", "prefix", "bos_id", "eos_id"):
         if getattr(theirs, name) != getattr(ours, name):
             return f"{name} {getattr(theirs, name)} and {getattr(ours, name)}"
     pairs = zip(theirs.tokens(), ours.tokens(), strict=True)

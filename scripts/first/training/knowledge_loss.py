@@ -43,7 +43,7 @@ class KnowledgeLoss:
                 "teacher and student have different vocabularies: --knowledge and --model: "
                 "use models of one family"
             )
-        largest = int(self.store.arrays["ids"].max(initial=0))
+        largest = int(self.store.arrays["ids"][:, : self.k].max(initial=0))
         if largest >= outputs:
             raise UserError(
                 f"the teacher's vocabulary exceeds the student's: --knowledge has id "
