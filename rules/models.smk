@@ -116,17 +116,19 @@ rule base_model:
 
 
 rule pair:
-    """Refuse a family whose teacher and student have different vocabularies.
+    """Refuse a family that cannot be trained on a corpus and tested on its benchmarks.
 
     An input of students alone, and early by priority: another student must not retrain the teacher.
     """
     input:
         teacher=lambda w: f"results/{w.scale}/models/{family_of(w)['teacher']}/record.json",
         student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
+        corpus=collect("results/{{scale}}/data/{{corpus}}/{split}.parquet", split=["train", "validation"]),
+        tests=collect("results/{{scale}}/data/{name}/test.parquet", name=benchmarks_of),
     output:
-        "results/{scale}/models/pairs/{family}.json",
+        "results/{scale}/models/pairs/{family}/{corpus}.json",
     log:
-        "logs/{scale}/models/pairs/{family}.log",
+        "logs/{scale}/models/pairs/{family}/{corpus}.log",
     priority: 100
     localrule: True
     conda:
@@ -134,10 +136,13 @@ rule pair:
     params:
         teacher=subpath(input.teacher, parent=True),
         student=subpath(input.student, parent=True),
+        k=lookup("{scale}/knowledge/stored_k", within=SCALES),
+        encoding=lambda w: options(**scale_of(w)["encoding"], bos=family_of(w).get("bos")),
         code=fingerprint("pair"),
     shell:
         """
         python -m scripts.models pair \
             --teacher {params.teacher:q} --student {params.student:q} \
+            --corpus {input.corpus:q} --tests {input.tests:q} --k {params.k} {params.encoding:q} \
             --output {output:q} >{log:q} 2>&1
         """

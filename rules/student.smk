@@ -51,7 +51,7 @@ rule student_knowledge:
         base=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
         train="results/{scale}/data/{corpus}/train.parquet",
         validation="results/{scale}/data/{corpus}/validation.parquet",
-        pair="results/{scale}/models/pairs/{family}.json",
+        pair="results/{scale}/models/pairs/{family}/{corpus}.json",
         manifest="results/{scale}/knowledge/{family}/{corpus}/train/manifest.json",
         store="results/{scale}/knowledge/{family}/{corpus}/train/knowledge.safetensors",
         selected=branch(

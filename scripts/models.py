@@ -67,15 +67,25 @@ def hub(options, words: list[str]) -> None:
 
 
 def pair(options, words: list[str]) -> None:
-    """Check that the two models of a family have one vocabulary."""
+    """Check that the two models of a family can be trained on a corpus and tested."""
     options.add_argument("--teacher", type=Path, required=True, help="base checkpoint folder")
     options.add_argument("--student", type=Path, required=True, help="base checkpoint folder")
+    options.add_argument("--corpus", type=Path, nargs="+", required=True, help="splits, parquet")
+    options.add_argument("--tests", type=Path, nargs="*", default=[], help="test splits, parquet")
+    options.add_argument("--k", type=positive, required=True, help="tokens stored at each position")
     options.add_argument("--output", type=Path, required=True, help="JSON file to write")
+    cli.add_encoding_options(options)
     chosen = options.parse_args(words)
 
     from scripts.first.models.vocabulary_check import check_pair
 
-    check_pair(chosen.teacher, chosen.student, chosen.output)
+    check_pair(
+        *(chosen.teacher, chosen.student, chosen.corpus, chosen.tests, chosen.output),
+        block_length=chosen.block_length,
+        append_eos=chosen.append_eos,
+        k=chosen.k,
+        bos=chosen.bos,
+    )
 
 
 def main(argv: list[str] | None = None) -> int:

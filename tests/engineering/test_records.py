@@ -127,7 +127,7 @@ def test_sources_have_names_and_no_machine_paths(folder, tmp_path):
 @pytest.mark.parametrize(
     ("name", "known"),
     [
-        ("models/pairs/alder.json", True),
+        ("models/pairs/alder/csqa.json", True),
         ("tables/table1/cells/alder/distill/in_domain-csqa.json", True),
         ("evaluation/alder/csqa/distill/seed1/metrics.json", True),
         ("teacher/alder/csqa/validation.json", False),

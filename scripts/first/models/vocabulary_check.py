@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
-from scripts.first.models.checkpoints import RECORD, verify_checkpoint
+from scripts.first.models.checkpoints import RECORD, TOKENIZER_FILES, verify_checkpoint
 from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_rows
 from scripts.first.models.inference import require_positions
 from scripts.first.models.loading import skeleton
@@ -67,7 +67,8 @@ def check_pair(
     folders, sizes = {"teacher": teacher, "student": student}, {}
     tokenizers, models = [], []
     for name, folder in folders.items():
-        location = verify_checkpoint(folder)[0]
+        # Not the weights: hashing them takes minutes, and training does it.
+        location, _ = verify_checkpoint(folder, only=["config.json", *TOKENIZER_FILES])
         tokenizers.append(load_tokenizer(location, bos))
         models.append(skeleton(location))
         sizes[name] = output_size(models[-1])

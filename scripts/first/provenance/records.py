@@ -27,7 +27,7 @@ DICTS = ("files", "made_from", "provenance")
 UNFINISHED = "it was never finished, or its record was deleted"
 STAGES = "data|models|teacher|knowledge|temperature|student|evaluation|tables|figures|claims"
 # Cells of Table 1 and pairs of models are records without files.
-RECORD = re.compile(rf".*({SUFFIX}|/({'|'.join(NAMES)})|/(cells/.+|pairs/[^/]+)\.json)")
+RECORD = re.compile(rf".*({SUFFIX}|/({'|'.join(NAMES)})|/(cells|pairs)/.+\.json)")
 
 
 def place(path: str | Path) -> str | None:
