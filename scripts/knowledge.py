@@ -31,6 +31,8 @@ def main(argv: list[str] | None = None) -> int:
 
     from dataclasses import asdict
 
+    import numpy as np
+
     from scripts.first.data.rows import read_rows, scored_kind
     from scripts.first.files import sha256_file
     from scripts.first.knowledge.extraction import device_kind, extract, merge, parse_part
@@ -38,7 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.encoding import encode_rows
+    from scripts.first.models.loading import load_model, skeleton
+    from scripts.first.models.structure import output_size
     from scripts.first.models.tokenizer import load_tokenizer
+    from scripts.first.models.vocabulary_check import padding_ids
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
 
@@ -49,13 +54,15 @@ def main(argv: list[str] | None = None) -> int:
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
-    config = checkpoints.load_config(location)
-    limit = min(NO_RANK, config.vocab_size)
+    outputs = output_size(skeleton(location))
+    padding = padding_ids(tokenizer, outputs)
+    limit = min(NO_RANK, outputs - len(padding))
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: must lie between 1 and {limit}")
     manifest = {
         "format": FORMAT,
-        "vocabulary_size": config.vocab_size,
+        "vocabulary_size": outputs,
+        "tokens": outputs - len(padding),
         "scored": scored_kind(rows),
         "mask": "first position = last prompt token; last position = last token read",
         "log": "natural",
@@ -80,9 +87,12 @@ def main(argv: list[str] | None = None) -> int:
         model = checkpoints.load_model(arguments.model, arguments.dtype)
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
-        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state)
+        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state, padding)
     sources = [arguments.model / checkpoints.RECORD, arguments.data]
-    write_store(arguments.output_dir, arrays, facts if arguments.part else manifest, sources)
+    content = facts if arguments.part else manifest
+    mass = arrays.get("padding", np.zeros(1, np.float32)).astype(np.float64)
+    content["padding"] = {"share": float(mass.mean()), "largest": float(mass.max())}
+    write_store(arguments.output_dir, arrays, content, sources)
     if arguments.state_dir:
         remove_state(arguments.state_dir)
     return 0
