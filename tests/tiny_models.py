@@ -100,6 +100,19 @@ def checkpoint(name: str = "student", seed: int = 0) -> Path:
     return folder
 
 
+@cache
+def padded_checkpoint() -> Path:
+    """A teacher whose head has 300 outputs for 263 tokens; 290 or 291 leads at every position."""
+    from scripts.first.models.checkpoints import save_checkpoint
+
+    model = random_llama(7, vocabulary=300)
+    weight = model.lm_head.weight.data
+    weight[290] = weight[:263].abs().max(0).values * 9
+    weight[291] = -weight[290]
+    save_checkpoint(model, root() / "models/padded", tokenizer_folder(), {"kind": "test"})
+    return root() / "models/padded"
+
+
 def _row(i: int, prompt: str, response: str, candidates=(), answer=None, span=(-1, -1)) -> dict:
     return {
         "id": f"train/{i:06d}",

@@ -102,6 +102,37 @@ def test_stage_refuses_k_out_of_range(tmp_path, k):
     assert not (tmp_path / "store").exists()
 
 
+def test_outputs_without_a_token_are_in_the_tail(tmp_path):
+    """Against the padded teacher's full float64 softmax."""
+    from scripts.first.models.loading import load_model
+
+    rows = tiny.choice_rows(4)
+    folder = tiny.padded_checkpoint()
+    store = run(tmp_path, rows, model=folder)
+    model = load_model(folder, device="cpu")
+    parts = [tiny.full_logits(model, r)[r.prompt_length - 1 :] for r in tiny.encode(rows)]
+    reference = torch.cat(parts).softmax(-1).numpy()
+    ids = np.argsort(-reference[:, :V], axis=1)[:, :8]
+    np.testing.assert_array_equal(store.arrays["ids"], ids)
+    own = np.take_along_axis(reference, ids, axis=1)
+    found = np.exp(store.arrays["log_probs"].astype(np.float64))
+    np.testing.assert_allclose(found, own, rtol=0.02, atol=1e-7)  # float16 of a log near -20
+    tail = np.exp(store.arrays["log_tail"].astype(np.float64))
+    np.testing.assert_allclose(tail, 1 - own.sum(axis=1), atol=1e-3)
+    mass = reference[:, V:].sum(axis=1)
+    assert mass.min() > 0.5
+    np.testing.assert_allclose(store.arrays["padding"], mass, rtol=1e-5)
+    facts = store.manifest["padding"]
+    assert facts["share"] == pytest.approx(mass.mean(), rel=1e-5)
+    assert facts["largest"] == pytest.approx(mass.max(), rel=1e-5)
+
+
+def test_a_head_without_padding_stores_none(tmp_path):
+    store = run(tmp_path, tiny.choice_rows(2))
+    assert "padding" not in store.arrays
+    assert store.manifest["padding"] == {"share": 0.0, "largest": 0.0}
+
+
 @pytest.mark.parametrize("vocabulary", [5, 64, 200, 4097])
 @pytest.mark.parametrize("kind", ["distinct", "few values", "bfloat16", "zeros of both signs"])
 def test_top_k_is_a_stable_sort_of_all_logits(vocabulary, kind):

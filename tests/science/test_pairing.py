@@ -1,4 +1,4 @@
-"""Teacher and student with different vocabularies are refused before anything is trained."""
+"""What would fail in a student or a test is found before the teacher is trained."""
 
 import json
 import shutil
@@ -8,15 +8,26 @@ import pytest
 from scripts import models
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
+from scripts.first.models.checkpoints import save_checkpoint
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 
 
-def pair(tmp_path, student) -> dict:
-    output = tmp_path / "pair.json"
-    teacher = str(tiny.checkpoint("teacher", 7))
-    models.main(["pair", "--teacher", teacher, "--student", str(student), "--output", str(output)])
-    return read_json(output)
+def pair(tmp_path, student, teacher=None, rows=None, tests=None, **replaced) -> dict:
+    options = {
+        "teacher": teacher or tiny.checkpoint("teacher", 7),
+        "student": student,
+        "corpus": tiny.write_table(tmp_path / "train.parquet", rows or tiny.choice_rows(6)),
+        "tests": tiny.write_table(tmp_path / "test.parquet", tests or tiny.yes_no_rows(4)),
+        "block-length": 400,
+        "k": 20,
+        "output": tmp_path / "pair.json",
+        **replaced,
+    }
+    models.main(
+        ["pair", *(str(w) for name, value in options.items() for w in (f"--{name}", value))]
+    )
+    return read_json(tmp_path / "pair.json")
 
 
 @pytest.fixture
@@ -36,6 +47,14 @@ def test_one_vocabulary_in_another_file_is_accepted(tmp_path, student):
     found = pair(tmp_path, student)
     assert found["vocabulary"] == tiny.tokenizer().vocabulary_sha256()
     assert found["tokens"] == 263
+    assert found["outputs"] == {"teacher": 263, "student": 263}
+    longest = max(len(row.input_ids) for row in tiny.encode(tiny.choice_rows(6)))
+    assert found["longest"] == longest
+
+
+def test_heads_padded_differently_are_one_family(tmp_path, student):
+    found = pair(tmp_path, student, teacher=tiny.padded_checkpoint())
+    assert found["outputs"] == {"teacher": 300, "student": 263}
 
 
 def swap(content):
@@ -79,3 +98,40 @@ def test_an_altered_tokenizer_with_the_same_tokens_is_refused(tmp_path, student)
     path.write_text(path.read_text() + "\n")
     with pytest.raises(UserError, match="altered file: .*tokenizer.json"):
         pair(tmp_path, student)
+
+
+def refused(tmp_path, match, **changes):
+    with pytest.raises(UserError, match=match):
+        pair(tmp_path, changes.pop("student", tiny.checkpoint()), **changes)
+    assert not (tmp_path / "pair.json").exists()
+
+
+def narrow(folder, **settings):
+    save_checkpoint(
+        tiny.random_llama(0, **settings), folder, tiny.tokenizer_folder(), {"kind": "t"}
+    )
+    return folder
+
+
+def test_a_head_with_fewer_outputs_than_tokens_is_refused(tmp_path):
+    small = narrow(tmp_path / "small", vocabulary=262)
+    refused(
+        tmp_path, r"small: the model has 262 outputs, but token '\)\.' has id 262", student=small
+    )
+
+
+def test_more_stored_tokens_than_there_are_is_refused(tmp_path):
+    refused(tmp_path, "k = 264: teacher and student share 263 tokens", k=264)
+
+
+def test_rows_that_cannot_be_scored_are_refused(tmp_path):
+    rows = tiny.yes_no_rows(3)
+    rows[1] |= {"candidates": ["Yes", "Nope"], "answer": "Yes", "response": "Yes"}
+    refused(tmp_path, "candidate 'Nope' is .* tokens: row train/000001", tests=rows)
+    refused(tmp_path, "candidate 'Nope' is .* tokens: row train/000001", rows=rows)
+
+
+def test_a_test_longer_than_either_model_reads_is_refused(tmp_path):
+    rows = tiny.yes_no_rows(3, words=1)
+    rows[2]["prompt"] = "lamp " * 300 + rows[2]["prompt"]  # 1,500 bytes; the models read 1,024
+    refused(tmp_path, "row train/000002: .* tokens: the model reads 1024", tests=rows)

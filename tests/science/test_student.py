@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -178,17 +179,26 @@ def test_knowledge_of_another_tokenizer_is_refused(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_student_with_fewer_outputs_than_the_teacher_is_refused(tmp_path):
-    """B12: a teacher's head may be padded beyond its tokenizer, and such an id may be stored."""
-    from scripts.first.models.checkpoints import save_checkpoint
+def test_a_padded_teacher_teaches_a_student_whose_head_is_not(tmp_path):
+    """As Qwen2.5's: 152,064 and 151,936 outputs for 151,665 tokens."""
+    folder = make_store(tmp_path, teacher=tiny.padded_checkpoint())
+    assert KnowledgeStore.open(folder).manifest["padding"]["share"] > 0.5
+    student.main(arguments(tmp_path, knowledge=folder))
+    assert (tmp_path / "out/record.json").is_file()
 
-    wide = tiny.random_llama(7, vocabulary=300)
-    with torch.no_grad():
-        wide.lm_head.weight[290] = wide.lm_head.weight[:263].abs().max(0).values * 9
-        wide.lm_head.weight[291] = -wide.lm_head.weight[290]
-    save_checkpoint(wide, tmp_path / "teacher", tiny.tokenizer_folder(), {"kind": "test"})
-    folder = make_store(tmp_path, teacher=tmp_path / "teacher")
-    assert KnowledgeStore.open(folder).arrays["ids"].max() >= 263
-    with pytest.raises(UserError, match="vocabular"):
-        student.main(arguments(tmp_path, knowledge=folder))
-    assert not (tmp_path / "out").exists()
+
+@pytest.mark.parametrize(("rank", "refused"), [(4, True), (5, False)])
+def test_only_the_k_that_are_used_must_be_outputs_of_the_student(tmp_path, made, rank, refused):
+    from scripts.first.training.knowledge_loss import KnowledgeLoss
+
+    store = KnowledgeStore.open(made)
+    arrays = {**store.arrays, "ids": np.array(store.arrays["ids"])}
+    arrays["ids"][3, rank] = 270
+    loss = KnowledgeLoss(KnowledgeStore(arrays, store.manifest), 5)
+    rows = tiny.encode(tiny.choice_rows(8))
+    loss.check(rows, tiny.tokenizer(), 271)
+    if refused:
+        with pytest.raises(UserError, match="exceeds the student's: --knowledge has id 270"):
+            loss.check(rows, tiny.tokenizer(), 263)
+    else:
+        loss.check(rows, tiny.tokenizer(), 263)
