@@ -40,10 +40,10 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.encoding import encode_rows
-    from scripts.first.models.loading import load_model, skeleton
+    from scripts.first.models.loading import skeleton
     from scripts.first.models.structure import output_size
     from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.models.vocabulary_check import padding_ids
+    from scripts.first.models.checks import padding_ids
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
 

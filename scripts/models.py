@@ -77,7 +77,7 @@ def pair(options, words: list[str]) -> None:
     cli.add_encoding_options(options)
     chosen = options.parse_args(words)
 
-    from scripts.first.models.vocabulary_check import check_pair
+    from scripts.first.models.checks import check_pair
 
     check_pair(
         *(chosen.teacher, chosen.student, chosen.corpus, chosen.tests, chosen.output),

@@ -4,7 +4,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 
 from scripts import knowledge, student
 from scripts.first.errors import UserError

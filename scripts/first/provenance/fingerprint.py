@@ -29,7 +29,7 @@ STAGES = {
     **{name: [f"scripts.{name}.main", LAUNCHER] for name in ("teacher", "student")},
     **{name: [f"scripts.models.{name}"] for name in ("tokenizer", "pretrain")},
     "base_model": ["scripts.models.copy", "scripts.models.hub"],
-    "pair": ["scripts.first.models.vocabulary_check.check_pair"],
+    "pair": ["scripts.first.models.checks.check_pair"],
     "cell": [f"{REPORTING}.tables.cells.run"],
     "claims": [f"{REPORTING}.claims.claims.run"],
     **{f"table{n}": [f"{REPORTING}.tables.table{n}.run"] for n in (1, 2)},
