@@ -38,12 +38,12 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.knowledge.extraction import device_kind, extract, merge, parse_part
     from scripts.first.knowledge.store import FORMAT, NO_RANK, write_store
     from scripts.first.models import checkpoints
+    from scripts.first.models.checks import padding_ids
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.encoding import encode_rows
     from scripts.first.models.loading import skeleton
     from scripts.first.models.structure import output_size
     from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.models.checks import padding_ids
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
 

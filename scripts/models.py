@@ -57,11 +57,13 @@ def hub(options, words: list[str]) -> None:
     options.add_argument("--mirror", help="local folder instead (default: FIRST_MODEL_MIRROR)")
     chosen = options.parse_args(words)
 
-    from scripts.first.hub.fetch import model_record
+    from scripts.first.hub.fetch import locate, model_record
     from scripts.first.models.checkpoints import RECORD
+    from scripts.first.models.loading import check_model
     from scripts.first.provenance import made_by, records
 
     record = model_record(chosen.repo, chosen.revision, chosen.mirror)
+    check_model(locate(chosen.output_dir, record, chosen.mirror))
     record["provenance"] = made_by.provenance("base_model")
     records.write(chosen.output_dir / RECORD, record)
 

@@ -159,7 +159,7 @@ def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None
     return record
 
 
-def locate(folder: str | Path, record: dict) -> Path:
+def locate(folder: str | Path, record: dict, mirror: str | os.PathLike[str] | None = None) -> Path:
     """Folder of the files named by `record`, which was read from `folder`. Sends no request.
 
     Raises UserError if they are no longer in the Hub cache or the mirror.
@@ -168,7 +168,7 @@ def locate(folder: str | Path, record: dict) -> Path:
     if kind not in ("hub", "mirror") or all((folder / name).is_file() for name in names):
         return folder
     if kind == "mirror":
-        return mirrored("model", given_mirror("model"), record["repo"])
+        return mirrored("model", given_mirror("model", mirror), record["repo"])
     from huggingface_hub import constants, errors, snapshot_download
 
     place = {"repo_id": record["repo"], "revision": record["commit"]}
