@@ -126,8 +126,11 @@ def test_it_computes_what_the_kept_layers_compute(pair):
 def test_configuration_tokenizer_and_record(pair):
     """The source's with fewer layers; what is listed by layer is cut in the same way."""
     name, source, pruned = pair
-    before, after = (AutoConfig.from_pretrained(folder).to_dict() for folder in (source, pruned))
+    paths = (folder / "config.json" for folder in (source, pruned))
+    before, after = (json.loads(path.read_text()) for path in paths)
     part = before.get("text_config", before)
+    if name == "gemma3":  # transformers notes the type of both models
+        before["vision_config"]["dtype"] = part["dtype"] = "float32"
     part["n_layer" if name == "gpt2" else "num_hidden_layers"] = 3
     if "layer_types" in part:
         part["layer_types"] = [part["layer_types"][index] for index in KEPT]
@@ -145,16 +148,18 @@ def test_configuration_tokenizer_and_record(pair):
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_weights_keep_their_type(tmp_path, dtype):
-    """Whatever config.json says, as in checkpoints that were converted and in those without it."""
-    source = shutil.copytree(families.model("llama", layers=LAYERS), tmp_path / "deep")
+@pytest.mark.parametrize("name", ["llama", "gemma3"])
+def test_weights_keep_their_type(tmp_path, name, dtype):
+    """Whatever config.json says: here it names float32, as it was before they were converted."""
+    source = shutil.copytree(families.model(name, layers=LAYERS), tmp_path / "deep")
     wanted = getattr(torch, dtype)
     tensors = {n: t.to(wanted) for n, t in load_file(source / WEIGHTS).items()}
     save_file(tensors, source / WEIGHTS, {"format": "pt"})
     prune_checkpoint(recorded(source), 3, tmp_path / "pruned")
     expected = {renumbered(n): t for n, t in tensors.items() if renumbered(n)}
     assert bits(load_file(tmp_path / "pruned" / WEIGHTS)) == bits(expected)
-    assert json.loads((tmp_path / "pruned/config.json").read_text())["dtype"] == dtype
+    named = re.findall(r'"dtype": "(\w+)"', (tmp_path / "pruned/config.json").read_text())
+    assert {*named} == {dtype}
 
 
 def test_weights_of_two_types_keep_their_values(tmp_path):

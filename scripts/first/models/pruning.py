@@ -39,11 +39,12 @@ def prune_checkpoint(source: str | Path, wanted: int, target: str | Path) -> Non
     source = Path(source)
     location, base = verify_checkpoint(source)
     config, kept = shortened(load_config(location), wanted, str(source))
-    model = load_weights(location, stored_dtype(location, base), "cpu")
+    dtype = stored_dtype(location, base)
+    model = load_weights(location, dtype, "cpu")
     layers = decoder_layers(model)
     for index in sorted({*range(len(layers))} - {*kept}, reverse=True):
         del layers[index]  # those behind it get their new numbers
-    pruned = _built(config, model.state_dict(keep_vars=True), str(source))
+    pruned = _built(config, dtype, model.state_dict(keep_vars=True), str(source))
     record = {
         "kind": "pruned",
         "base": weights_digest(base),
@@ -98,13 +99,13 @@ def stored_dtype(location: Path, record: dict) -> str:
     return FLOATS[found.pop() if len(found) == 1 else "F64" if "F64" in found else "F32"]
 
 
-def _built(config, weights: dict, source: str):
+def _built(config, dtype: str, weights: dict, source: str):
     """The model of a configuration with these very weights; their ties are the source's."""
     import torch
     from transformers import AutoModelForCausalLM
 
     with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, dtype=dtype, trust_remote_code=False)
     shapes, found = ({n: t.shape for n, t in s.items()} for s in (model.state_dict(), weights))
     if different := sorted(name for name, _ in shapes.items() ^ found.items()):
         raise UserError(
