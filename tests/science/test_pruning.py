@@ -187,8 +187,8 @@ def test_weights_of_two_types_keep_their_values(tmp_path):
     assert stored_dtype(source, verify_checkpoint(source)[1]) == "float32"
 
 
-def test_a_tied_head_stays_tied_and_a_head_of_its_own_stays(tmp_path):
-    """The file decides: a configuration that ties them may come with a head that differs."""
+def test_a_head_of_its_own_stays(tmp_path):
+    """The files decide, as in loading; what config.json ties may come with a head that differs."""
     source = shutil.copytree(families.model("qwen2", layers=LAYERS), tmp_path / "deep")
     tensors = load_file(source / WEIGHTS)
     assert "lm_head.weight" not in tensors
