@@ -100,10 +100,11 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
             return read_json(shipped), str(shipped.relative_to(ROOT))
         advice += f", or save its config.json as {shipped}"
     elif "prune" in model:
-        config, source = _configuration(scale, model["prune"]["from"])
-        layers = model["prune"]["layers"]
-        kept, _ = shortened(AutoConfig.for_model(**config), layers, source)
-        return kept.to_dict(), f"{layers} layers of {source}"
+        origin, layers = model["prune"]["from"], model["prune"]["layers"]
+        architecture_of(scale, origin)  # it can be built
+        config, source = _configuration(scale, origin)
+        shorter, _ = shortened(AutoConfig.for_model(**config), layers, source)
+        return shorter.to_dict(), f"{layers} layers of {source}"
     else:
         recipe = model["pretrain"]
         while "start_from" in recipe:
