@@ -117,9 +117,11 @@ def training_options(w, stage, seed):
 
 
 def source_of(w):
-    """Folder that a base checkpoint is copied from: shipped, or pretrained here."""
-    bundled = scale_of(w)["models"][w.model].get("bundled")
-    return here(bundled) if bundled else f"results/{w.scale}/models/pretrained/{w.model}"
+    """Folder that a base checkpoint is copied from: shipped, or pretrained or pruned here."""
+    model = scale_of(w)["models"][w.model]
+    made = "pruned" if "prune" in model else "pretrained"
+    bundled = model.get("bundled")
+    return here(bundled) if bundled else f"results/{w.scale}/models/{made}/{w.model}"
 
 
 def benchmarks_of(w):

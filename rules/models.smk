@@ -79,8 +79,39 @@ rule pretrained_model:
         """
 
 
+rule pruned_model:
+    """A base checkpoint of another one's layers, evenly spaced."""
+    input:
+        collect(
+            "results/{{scale}}/models/{name}/record.json",
+            name=lookup("{scale}/models/{model}/prune/from", within=SCALES),
+        ),
+    output:
+        "results/{scale}/models/pruned/{model}/record.json",
+    log:
+        "logs/{scale}/models/pruned/{model}.log",
+    benchmark:
+        "benchmarks/{scale}/models/pruned/{model}.tsv"
+    priority: 100
+    conda:
+        environment("train")
+    resources:
+        **resources_of("models"),
+    params:
+        source=subpath(input[0], parent=True),
+        layers=lookup("{scale}/models/{model}/prune/layers", within=SCALES),
+        folder=subpath(output[0], parent=True),
+        code=fingerprint("prune"),
+    shell:
+        """
+        python -m scripts.models prune \
+            --source {params.source:q} --layers {params.layers:q} \
+            --output-dir {params.folder:q} >{log:q} 2>&1
+        """
+
+
 rule base_model:
-    """A base checkpoint with its record: shipped, pretrained here, or resolved on the hub."""
+    """A base checkpoint with its record: shipped, made here, or resolved on the hub."""
     input:
         copied=branch(
             lookup("{scale}/models/{model}/hub", within=SCALES, default=None),

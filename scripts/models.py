@@ -1,10 +1,11 @@
 """Stage models: base checkpoints in Hugging Face layout, with a record of where they came from."""
 
 import argparse
+from functools import partial
 from pathlib import Path
 
 from scripts.first import cli
-from scripts.first.errors import positive
+from scripts.first.errors import positive, whole
 from scripts.first.runtime.launch import launch
 
 
@@ -41,13 +42,25 @@ def pretrain(options, words: list[str]) -> None:
 
 
 def copy(options, words: list[str]) -> None:
-    """Verify and copy a checkpoint that was pretrained here or is part of the repository."""
+    """Verify and copy a checkpoint that was made here or is part of the repository."""
     options.add_argument("--source", type=Path, required=True, help="checkpoint folder to copy")
     chosen = options.parse_args(words)
 
     from scripts.first.models.checkpoints import copy_checkpoint
 
     copy_checkpoint(chosen.source, chosen.output_dir)
+
+
+def prune(options, words: list[str]) -> None:
+    """Make a model of another one's layers, evenly spaced, the first and the last among them."""
+    options.add_argument("--source", type=Path, required=True, help="checkpoint folder to prune")
+    two = partial(whole, least=2)
+    options.add_argument("--layers", type=two, required=True, help="layers to keep, 2 or more")
+    chosen = options.parse_args(words)
+
+    from scripts.first.models.pruning import prune_checkpoint
+
+    prune_checkpoint(chosen.source, chosen.layers, chosen.output_dir)
 
 
 def hub(options, words: list[str]) -> None:
@@ -92,7 +105,7 @@ def pair(options, words: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Make one base checkpoint or tokenizer, or compare two."""
-    commands = {run.__name__: run for run in (tokenizer, pretrain, copy, hub, pair)}
+    commands = {run.__name__: run for run in (tokenizer, pretrain, prune, copy, hub, pair)}
     options = cli.parser("scripts.models", __doc__)
     options.add_argument("command", choices=commands, help="COMMAND --help shows its options")
     rest = {"nargs": argparse.REMAINDER, "metavar": "..."}

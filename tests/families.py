@@ -87,7 +87,7 @@ def tokenizer(kind: str) -> Path:
 
 
 @cache
-def model(name: str, seed: int = 0, padding: int = 0) -> Path:
+def model(name: str, seed: int = 0, padding: int = 0, layers: int = 3) -> Path:
     """Folder of a model of a family, a key of FAMILIES; `padding` are outputs without tokens."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -96,6 +96,7 @@ def model(name: str, seed: int = 0, padding: int = 0) -> Path:
     source = tokenizer(tokens)
     known = AutoTokenizer.from_pretrained(source) if tokens != "sentencepiece" else None
     vocabulary = {"vocab_size": (len(known) if known else 600) + padding}
+    vocabulary["n_layer" if kind == "gpt2" else "num_hidden_layers"] = layers
     vocabulary |= {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": None}
     if known:
         vocabulary |= {"bos_token_id": known.bos_token_id, "eos_token_id": known.eos_token_id}
@@ -103,7 +104,7 @@ def model(name: str, seed: int = 0, padding: int = 0) -> Path:
         settings = {**settings, "text_config": {**settings["text_config"], **vocabulary}}
     else:
         settings = {**settings, **vocabulary}
-    folder = tiny.root() / "families" / f"{name}-{seed}-{padding}"
+    folder = tiny.root() / "families" / f"{name}-{seed}-{padding}-{layers}"
     torch.manual_seed(seed)
     made = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **settings))
     for parameter in made.parameters():  # logits that spread

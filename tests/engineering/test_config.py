@@ -20,6 +20,14 @@ TINY, SMOKE, PAPER = "scales.tiny", "scales.smoke", "scales.paper"
 SHAPE = f"{TINY}.models.alder-student.pretrain.architecture"
 
 
+def pruned(source: str, layers: int = 2) -> dict:
+    """A model made from another one."""
+    return {"prune": {"from": source, "layers": layers}}
+
+
+PRUNE = pruned("alder-student")
+
+
 def changed(path: str, value) -> dict:
     """The configuration with another value at a dotted path (`0` indexes a list); None removes."""
     config = merged()
@@ -74,6 +82,23 @@ def test_a_scale_may_have_one_dataset_and_one_column():
     assert validated(config)["scales"]["mine"]["settings"] == {"in_domain": {"boolq": "boolq"}}
     tiny["settings"]["out_of_domain"] = {"csqa": "boolq"}
     with pytest.raises(UserError, match=r"mine.settings.out_of_domain.csqa: not in .*datasets"):
+        validated(config)
+
+
+def test_a_model_may_be_made_from_another_and_keeps_its_key():
+    """A chain too; from a model on the hub as many layers as its files turn out to have."""
+    config = merged()
+    config["scales"]["tiny"]["models"] |= {"short": PRUNE, "again": pruned("short")}
+    hub = next(
+        name for name, model in config["scales"]["paper"]["models"].items() if "hub" in model
+    )
+    config["scales"]["paper"]["models"]["short"] = pruned(hub, 99)
+    assert validated(config) == config
+    config["scales"]["tiny"]["models"]["again"] = pruned("short", 3)
+    with pytest.raises(UserError, match=r"models.again.prune.layers: 3: short has 2: see"):
+        validated(config)
+    config["scales"]["tiny"]["models"] |= {"short": pruned("again"), "again": pruned("short")}
+    with pytest.raises(UserError, match=r"prune.from: \w+ is made from itself"):
         validated(config)
 
 
@@ -137,6 +162,24 @@ MISTAKES = [
     (f"{TINY}.models.pairs", {"bundled": "resources/x"}, "models.pairs: reserved name"),
     (f"{TINY}.models.alder-student.pretrain", None, "alder-student has no key pretrain"),
     (f"{TINY}.models.alder-teacher.pretrain.start_from", "alder-teacher", "continues from itself"),
+    (f"{TINY}.models.pruned", {"bundled": "resources/x"}, "models.pruned: reserved name"),
+    (
+        f"{TINY}.models.short",
+        PRUNE | {"bundled": "resources/x"},
+        "models.short: needs hub, or prun",
+    ),
+    (f"{TINY}.models.short", {}, "models.short: needs hub, or prune, or bundled, pretrain or both"),
+    (f"{TINY}.models.short", {"prune": {"from": "oak"}}, "short.prune: missing key layers: see"),
+    (f"{TINY}.models.short", {"prune": {"layers": 2}}, "short.prune: missing key from: see"),
+    (f"{TINY}.models.short", pruned("oak"), "models.short.prune.from: 'oak' is not in models: one"),
+    (f"{TINY}.models.short", pruned("short"), "models.short.prune.from: short is made from itself"),
+    (
+        f"{TINY}.models.short",
+        pruned("alder-student", 1),
+        "short.prune.layers: 1: Input should be gr",
+    ),
+    (f"{TINY}.models.short", pruned("alder-student", 3), "prune.layers: 3: alder-student has 2"),
+    (f"{TINY}.models.short", pruned("alder-teacher", 3), "prune.layers: 3: alder-teacher has 2"),
     (f"{SHAPE}.num_atention_heads", 4, "unknown key 'num_atention_heads': did you mean"),
     (f"{SHAPE}.num_attention_heads", 3, "num_attention_heads: 6 should divide hidden_size 64"),
     (f"{SHAPE}.num_key_value_heads", 3, "num_key_value_heads: 3 should divide num_attention_heads"),

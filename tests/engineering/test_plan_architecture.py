@@ -93,6 +93,23 @@ def test_a_model_made_here_has_its_recipes_shape():
         assert model.parameters == closed_form(wanted)
 
 
+def test_a_pruned_model_has_its_sources_shape_with_fewer_layers():
+    prune = {"from": "m", "layers": 16}
+    scale = Scale("paper", {"models": {**SETTINGS["models"], "short": {"prune": prune}}}, {})
+    whole = json.loads((SHIPPED / "huggyllama--llama-7b.json").read_text())
+    model = architecture_of(scale, "short")
+    assert (model.layers, whole["num_hidden_layers"]) == (16, 32)
+    assert model.parameters == closed_form({**whole, "num_hidden_layers": 16})
+    assert scale.sources["model short"] == (
+        "16 layers of config/architectures/huggyllama--llama-7b.json"
+    )
+    prune["layers"] = 33
+    with pytest.raises(
+        UserError, match=r"\Atoo few layers: .*: it has 32, 33 are to be kept: .*\Z"
+    ):
+        architecture_of(Scale("paper", scale.settings, {}), "short")
+
+
 def test_a_shipped_checkpoint_has_as_many_numbers_in_its_file():
     from safetensors import safe_open
 

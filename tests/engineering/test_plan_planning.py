@@ -116,6 +116,29 @@ def test_shared_extraction_is_merged_by_one_job(tmp_path):
     assert merge["flags"] == [f"needs mem_mb {math.ceil(merge['host_gb'] * 1e3)}, declared 1000"]
 
 
+def test_pruning_needs_memory_for_the_whole_source(tmp_path):
+    """The student has the layers' shape and number; the job that makes it loads its teacher."""
+    models = {"smollm2-12": {"prune": {"from": "smollm2-1b7", "layers": 12}}}
+    changed = {"models": models, "families": {"smollm2": {"student": "smollm2-12"}}}
+
+    def change(settings):
+        settings["models"] |= models
+        settings["families"]["smollm2"]["student"] = "smollm2-12"
+        settings["resources"]["models"]["mem_mb"] = 4000
+
+    path = tmp_path / "pruned.json"
+    path.write_text(json.dumps({"scales": {"small": changed}}))
+    rows = {(r["rule"], r["what"]): r for r in plan("small", change, (str(path),))["rows"]}
+    teacher, row = rows["base_model", "smollm2-1b7"], rows["pruned_model", "smollm2-12"]
+    whole, embeddings = 1_711_376_384, 49152 * 2048 + 2048  # tied, and the last norm
+    assert teacher["parameters"] == whole
+    assert row["parameters"] == embeddings + (whole - embeddings) // 2  # 12 of 24 layers
+    assert row["host_gb"] == pytest.approx(teacher["host_gb"] + 2 * whole / 1e9)
+    assert row["checkpoint_gb"] == pytest.approx(2 * row["parameters"] / 1e9)
+    assert row["flags"] == [f"needs mem_mb {math.ceil(row['host_gb'] * 1e3)}, declared 4000"]
+    assert rows["student_labels", "csqa"]["parameters"] == row["parameters"]
+
+
 def test_numbers_of_one_row_by_hand():
     """The 33B teacher on CommonsenseQA: 3 epochs, 8 GPUs, checkpointing."""
     row = next(r for r in plan("paper")["rows"] if r["rule"] == "teacher" and r["what"] == "csqa")

@@ -80,7 +80,7 @@ def merge(below: dict, above: dict) -> dict:
 def validated(content: dict) -> dict:
     """The content with the types of the models, the given keys only; UserError names a key."""
     try:
-        config = Config.model_validate(content).model_dump(exclude_unset=True)
+        config = Config.model_validate(content).model_dump(exclude_unset=True, by_alias=True)
     except ValidationError as error:
         # A misspelt key is reported as missing too: prefer the error about the key that is there.
         first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")

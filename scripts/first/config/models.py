@@ -145,8 +145,14 @@ class Recipe(Schedule):
     seed: Seed = key("Seed of the weights and the order of rows.")
 
 
+class Prune(Model):
+    source: ModelName = key("Model whose layers are kept, evenly spaced.", alias="from")
+    layers: Whole = key("How many; the first and the last are among them.", ge=2, le=4096)
+
+
 class Checkpoint(Model):
     hub: Hub = key("A model on the hub, instead of `bundled` and `pretrain`.", None)
+    prune: Prune = key("A smaller model from another one, instead of the others.", None)
     bundled: Bundled = key("Folder in this repository; `pretrain` may record its recipe.", None)
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)
 

@@ -23,6 +23,7 @@ NAMES = {
     "scales.*.models.*.pretrain.text.*": "scales.*.data.datasets",
     "scales.*.models.*.pretrain.tokenizer": "scales.*.tokenizers",
     "scales.*.models.*.pretrain.start_from": "scales.*.models",
+    "scales.*.models.*.prune.from": "scales.*.models",
 }
 # Keys that an entry needs, or may have (`?`), where another key has this value.
 KEYS = {
@@ -41,7 +42,7 @@ KEYS_OF_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
 SHOWN = {"teacher": "teacher", "finetune": "hard_labels"}
 SHOWN |= {"distill": "knowledge", "first_ts": "knowledge"}
 # Names of other folders beside those of a scale's models.
-RESERVED = {"pretrained", "tokenizers", "pairs"}
+RESERVED = {"pretrained", "pruned", "tokenizers", "pairs"}
 # How many of train, validation and test a generated dataset has.
 SPLITS = {"csqa": 2, "boolq": 2, "obqa": 3, "alpaca": 1}
 Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
@@ -109,8 +110,10 @@ def _scale(scale: dict) -> Checks:
         yield from _keys(f"resources.{stage}", needs, f"stage {stage}", KEYS_OF_STAGE)
     for name, model in models.items():
         yield name in RESERVED, f"models.{name}", "reserved name; choose another"
-        what = "needs hub, or bundled, pretrain or both of these"
-        yield not model or ("hub" in model and len(model) > 1), f"models.{name}", what
+        sources = {*model} & {"hub", "prune", "bundled", "pretrain"}
+        what = "needs hub, or prune, or bundled, pretrain or both of these"
+        alone = len(sources) == 1 or sources == {"bundled", "pretrain"}
+        yield not alone, f"models.{name}", what
     for path, parent in _find(scale, "models.*.pretrain.start_from"):
         seen = {path.split(".")[1]}
         while parent:
@@ -118,6 +121,15 @@ def _scale(scale: dict) -> Checks:
             yield "pretrain" not in models[parent], path, f"{parent} has no key pretrain"
             seen.add(parent)
             parent = models[parent]["pretrain"].get("start_from")
+    for path, prune in _find(scale, "models.*.prune"):
+        seen, parent = {path.split(".")[1]}, prune["from"]
+        while "prune" in models[parent]:
+            yield parent in seen, f"{path}.from", f"{parent} is made from itself"
+            seen.add(parent)
+            parent = models[parent]["prune"]["from"]
+        most = _layers_made(models, prune["from"]) or prune["layers"]
+        what = f"{prune['layers']}: {prune['from']} has {most}"
+        yield prune["layers"] > most, f"{path}.layers", what
     for path, recipe in _find(scale, "models.*.pretrain"):
         both = ("architecture" in recipe) == ("start_from" in recipe)
         yield both, path, "needs one of architecture and start_from"
@@ -132,6 +144,15 @@ def _scale(scale: dict) -> Checks:
         groups = shape.get("num_key_value_heads", heads)
         what = f"{groups} should divide num_attention_heads {heads}"
         yield heads % groups, f"{path}.num_key_value_heads", what
+
+
+def _layers_made(models: dict, name: str) -> int | None:
+    """Layers of a model that is pruned or pretrained here; None where only its files tell."""
+    recipe = models[name].get("pretrain", {})
+    while "start_from" in recipe:
+        recipe = models[recipe["start_from"]]["pretrain"]
+    layers = recipe.get("architecture", {}).get("num_hidden_layers")
+    return models[name].get("prune", {}).get("layers", layers)
 
 
 def _keys(where: str, entry: dict, choice: str, table: dict[str, str]) -> Checks:

@@ -1,7 +1,8 @@
 """A model's shape, from the config.json it has, and its parameters, from building it without data.
 
 Sources, first that exists: the checkpoint in results/, one that the repository ships, the recipe of
-a model that is pretrained here, and config/architectures/ for hub models before they are fetched.
+a model that is pretrained here, what a pruned one is made from, and config/architectures/ for hub
+models before they are fetched.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
 from scripts.first.hub.fetch import locate
+from scripts.first.models.pruning import shortened
 from scripts.first.plan.scale import Scale
 
 SHIPPED = ROOT / "config" / "architectures"
@@ -84,6 +86,8 @@ def fetched_files(folder: Path) -> Path | None:
 
 def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
     """(content of config.json, where it is from)."""
+    from transformers import AutoConfig
+
     models, folder = scale.settings["models"], scale.folder("models", name)
     model, advice = models[name], scale.build(folder / "record.json")
     if files := fetched_files(folder):
@@ -95,6 +99,12 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
         if shipped.is_file():
             return read_json(shipped), str(shipped.relative_to(ROOT))
         advice += f", or save its config.json as {shipped}"
+    elif "prune" in model:
+        origin, layers = model["prune"]["from"], model["prune"]["layers"]
+        architecture_of(scale, origin)  # it can be built
+        config, source = _configuration(scale, origin)
+        shorter, _ = shortened(AutoConfig.for_model(**config), layers, source)
+        return shorter.to_dict(), f"{layers} layers of {source}"
     else:
         recipe = model["pretrain"]
         while "start_from" in recipe:

@@ -111,6 +111,13 @@ def _base(scale: Scale, stage: str, name: str) -> dict:
     return _needs(scale, (stage, "", name), model, memory.PROCESS_CPU, checkpoint_gb=disk)
 
 
+def _pruned(scale: Scale, stage: str, _: str, name: str) -> dict:
+    """A model made from another one, all of whose weights are loaded first."""
+    source = architecture_of(scale, scale.settings["models"][name]["prune"]["from"])
+    needs = _base(scale, stage, name)
+    return {**needs, "host_gb": needs["host_gb"] + scale.width * source.parameters / GB}
+
+
 def _trained(scale: Scale, stage: str, family: str, corpus: str, method="", *_) -> dict:
     """A teacher or student: training, then validation."""
     model = architecture_of(scale, scale.settings["families"][family][stage])
@@ -224,6 +231,7 @@ def _evaluation(scale: Scale, stage: str, family: str, corpus: str, method: str,
 
 # By rule, in the order of the table.
 ESTIMATES = {
+    "pruned_model": _pruned,
     "base_model": _base,
     "teacher": _trained,
     "knowledge": _knowledge,

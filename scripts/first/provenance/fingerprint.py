@@ -27,7 +27,7 @@ REPORTING = "scripts.first.reporting"
 STAGES = {
     **{n: [f"scripts.{n}.main"] for n in ("data", "knowledge", "temperature", "evaluation")},
     **{name: [f"scripts.{name}.main", LAUNCHER] for name in ("teacher", "student")},
-    **{name: [f"scripts.models.{name}"] for name in ("tokenizer", "pretrain")},
+    **{name: [f"scripts.models.{name}"] for name in ("tokenizer", "pretrain", "prune")},
     "base_model": ["scripts.models.copy", "scripts.models.hub"],
     "pair": ["scripts.first.models.checks.check_pair"],
     "cell": [f"{REPORTING}.tables.cells.run"],
