@@ -136,7 +136,7 @@ def _run(what: str, root: Path, scratch: Path, new: dict[str, str], size: int) -
         if "errno" in answer:
             raise OSError(answer["errno"], os.strerror(answer["errno"]), answer["file"])
         name = Path(answer["file"]).name
-        reason, advice = answer["reason"], answer.get("advice", "use one whose weights are tensors")
+        reason, advice = answer["reason"], answer.get("advice", "use a model of plain tensors")
         raise UserError(
             f"no bare state dict: {what}: {name}: {reason}: nothing of it ran: {advice}"
         )

@@ -35,21 +35,27 @@ def guard(event: str, arguments: tuple) -> None:
 
 def state_dict(path: str) -> dict[str, torch.Tensor]:
     """The tensors of a pickle, mapped into memory; ValueError for anything else in it."""
-    if not zipfile.is_zipfile(path):
-        raise ValueError("not a zip archive, the form of torch.save since 1.6", SAVE_AGAIN)
-    with zipfile.ZipFile(path) as archive:  # entries are mapped, that is read as they are stored
-        if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise ValueError("not a zip archive, the form of torch.save since 1.6", SAVE_AGAIN)
+        entries = zipfile.ZipFile(stream).infolist()
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+            # Mapped into memory, the entries are read as they are stored.
             raise ValueError("a compressed archive, not as torch.save writes it", SAVE_AGAIN)
     found = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
-    if type(found) not in (dict, OrderedDict) or not found:
-        raise ValueError(f"a {type(found).__name__} instead of tensors by name")
+    if type(found) not in (dict, OrderedDict):
+        raise ValueError(f"it is of type {type(found).__name__}, not tensors by name")
+    if not found:
+        raise ValueError("it is empty")
     for name, value in found.items():
         if type(name) is not str:
-            raise ValueError(f"a {type(name).__name__} instead of a tensor's name")
+            raise ValueError(f"a name is of type {type(name).__name__}")
         if type(value) not in (torch.Tensor, torch.nn.Parameter):
-            raise ValueError(f"{ascii(name)[:80]} is a {type(value).__name__} instead of a tensor")
+            raise ValueError(f"{ascii(name)[:80]} is of type {type(value).__name__}, not a tensor")
         plain = value.layout == torch.strided and value.device.type == "cpu"
-        plain = plain and not (value.is_quantized or value.is_conj() or value.is_neg())
+        plain = plain and not (
+            value.is_quantized or value.is_nested or value.is_conj() or value.is_neg()
+        )
         if not plain or value.nbytes > value.untyped_storage().nbytes():
             raise ValueError(f"{ascii(name)[:80]} is no plain tensor")
     return found
@@ -69,12 +75,13 @@ def convert(source: str, target: str) -> None:
 
 def reason_of(error: Exception) -> str:
     """What is wrong with a file, without control characters."""
-    if named := re.search(r"GLOBAL (\S+)|`(\S+)` must be|Unsupported operand (\d+)", str(error)):
-        return f"it names {ascii(named[1] or named[2] or named[3])[1:80]}".rstrip("'")
-    if isinstance(error, ValueError | PermissionError):
-        return str(error.args[0])
-    lines = str(error).strip().splitlines() or [""]
-    return ascii(f"{type(error).__name__}: {lines[0][:200]}")[1:-1]
+    if named := re.search(r"GLOBAL (\S+)", str(error)):
+        return f"it asks for {ascii(named[1][:80])}"
+    if unknown := re.search(r"Unsupported operand \d+", str(error)):
+        return unknown[0]
+    lines = str(error.args[0] if error.args else "").strip().splitlines() or ["damaged"]
+    kind = "" if isinstance(error, ValueError | PermissionError) else f"{type(error).__name__}: "
+    return "".join(c for c in f"{kind}{lines[0][:200]}" if c.isprintable())
 
 
 def refuse(**answer) -> None:
