@@ -58,7 +58,7 @@ def hub(options, words: list[str]) -> None:
     options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
     chosen = options.parse_args(words)
 
-    from scripts.first.hub.fetch import model_record
+    from scripts.first.hub.models import model_record
     from scripts.first.models.checkpoints import RECORD
     from scripts.first.provenance import made_by, records
 
