@@ -114,6 +114,8 @@ def _scale(scale: dict) -> Checks:
         what = "needs hub, or prune, or bundled, pretrain or both of these"
         alone = len(sources) == 1 or sources == {"bundled", "pretrain"}
         yield not alone, f"models.{name}", what
+        useless = "weights" in model and "hub" not in model
+        yield useless, f"models.{name}.weights", "has no effect without hub"
     for path, parent in _find(scale, "models.*.pretrain.start_from"):
         seen = {path.split(".")[1]}
         while parent:

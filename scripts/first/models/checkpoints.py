@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts.first.errors import UserError, writing
 from scripts.first.files import atomic_path, scratch_folder
-from scripts.first.hub.fetch import locate
+from scripts.first.hub.models import locate
 from scripts.first.models.loading import check_model, load_weights
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
@@ -33,7 +33,7 @@ def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Pat
     """Check a checkpoint's files against its record; return (folder of the files, record).
 
     `only`: names of the files to check; others, such as unused weights, are not read. Files of the
-    hub stay in its cache or in a mirror (`hub.fetch`). Raises UserError for a missing
+    hub stay in its cache or in a mirror (`hub.models`). Raises UserError for a missing
     checkpoint, and for a missing, altered or added file.
     """
     folder = Path(folder)

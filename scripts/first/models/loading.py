@@ -16,10 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.first.errors import UserError, few
+from scripts.first.hub.weights import INDEX, WEIGHTS
 from scripts.first.models.structure import decoder_layers
 
 CONFIG = "config.json"
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 WHOLE = "use a complete causal language model"
 MATCHING = f"use the {CONFIG} that belongs to the weights"
 # Heads of classes that share a decoder with a language model, by the names of transformers.

@@ -14,7 +14,7 @@ from pathlib import Path
 from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
-from scripts.first.hub.fetch import locate
+from scripts.first.hub.models import locate
 from scripts.first.models.pruning import shortened
 from scripts.first.plan.scale import Scale
 
