@@ -17,12 +17,14 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps
 
-.PHONY: help install demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
+.PHONY: help install gguf demo smoke verify test slow faults bench pretrain-tiny lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
 
 install: $(VENV)/run.stamp ## only install the environment, to run by hand or on a cluster
+
+gguf: $(VENV)/gguf.stamp ## also install what `python -m scripts.models gguf` reads GGUF files with
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
 	@$(RUN) --quiet host reason rules --config scale=tiny -- all
@@ -83,6 +85,10 @@ $(VENV)/run.stamp: envs/lock.txt envs/lock-torch.txt | $(VENV)/bin/python
 	@# Not once the test tools are installed: one of them omits its declared dependencies.
 	@[ -e $(VENV)/test.stamp ] || found=$$($(BIN)/python -m pip check) \
 	  || { echo "error: envs/lock.txt:" $$found; exit 2; }
+	@touch $@
+
+$(VENV)/gguf.stamp: envs/lock-gguf.txt | $(VENV)/run.stamp
+	@$(LOCKED) -r envs/lock-gguf.txt
 	@touch $@
 
 $(VENV)/test.stamp: envs/lock-test.txt | $(VENV)/run.stamp

@@ -13,6 +13,7 @@ from pathlib import Path
 FOLDER = Path(__file__).parent
 UNIVERSAL = ["--universal", "--generate-hashes", "--no-emit-package", "torch"]
 LOCKED = ["-c", "lock.txt", "-c", "lock-torch.txt"]
+EXTRA = [*UNIVERSAL, "--no-deps"]  # what it needs is in lock.txt
 NEEDED = "# needed by these; written by `make lock`"
 
 
@@ -41,7 +42,9 @@ def completed(text: str) -> str:
 def main(upgrade: list[str]) -> None:
     """Write everything; `upgrade` are options of uv."""
     resolve(*UNIVERSAL, *upgrade, "-c", "lock-torch.txt", "run.in", "-o", "lock.txt")
-    resolve(*UNIVERSAL, *upgrade, *LOCKED, "run.in", "test.in", "-o", "lock-test.txt")
+    resolve(*EXTRA, *upgrade, "gguf.in", "-o", "lock-gguf.txt")
+    tests = [*LOCKED, "-c", "lock-gguf.txt", "run.in", "test.in"]
+    resolve(*UNIVERSAL, *upgrade, *tests, "-o", "lock-test.txt")
     for path in sorted(FOLDER.glob("*.yaml")):
         path.write_text(completed(path.read_text()))
 

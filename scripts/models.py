@@ -83,6 +83,20 @@ def hub(options, words: list[str]) -> None:
     records.write(chosen.output_dir / RECORD, record)
 
 
+def gguf(options, words: list[str]) -> None:
+    """Turn a GGUF file into a model of a mirror, MIRROR/OWNER/NAME."""
+    options.add_argument("--file", type=Path, required=True, help="GGUF file")
+    dtypes = ("float32", "bfloat16", "float16")
+    options.add_argument("--dtype", choices=dtypes, default="float32", help="of the weights")
+    chosen = options.parse_args(words)
+
+    from scripts.first.models.gguf.convert import convert
+
+    found, names = convert(chosen.file, chosen.output_dir, chosen.dtype), chosen.output_dir.parts
+    place = f"{{repo: {'/'.join(names[-2:])}, revision: {found['revision']}}}"
+    print(f"{chosen.output_dir}: in the configuration, under models: NAME: {{hub: {place}}}")
+
+
 def pair(options, words: list[str]) -> None:
     """Check that the two models of a family can be trained on a corpus and tested."""
     options.add_argument("--teacher", type=Path, required=True, help="base checkpoint folder")
@@ -107,7 +121,8 @@ def pair(options, words: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Make one base checkpoint or tokenizer, or compare two."""
-    commands = {run.__name__: run for run in (tokenizer, pretrain, prune, copy, hub, pair)}
+    runs = (tokenizer, pretrain, prune, copy, hub, gguf, pair)
+    commands = {run.__name__: run for run in runs}
     options = cli.parser("scripts.models", __doc__)
     options.add_argument("command", choices=commands, help="COMMAND --help shows its options")
     rest = {"nargs": argparse.REMAINDER, "metavar": "..."}

@@ -9,7 +9,7 @@ import pytest
 
 from scripts.first.provenance import fingerprint
 from tests import tiny_models as tiny
-from tests.engineering.test_environments import NEEDED
+from tests.engineering.test_environments import NEEDED, named
 from tests.engineering.test_environments import canonicalize_name as canonical
 
 distributions = cache(packages_distributions)
@@ -44,8 +44,9 @@ def chosen(name: str, folder=tiny.REPOSITORY) -> set[str]:
 
 
 def imported(stage: str) -> set[str]:
-    """Distributions that a stage can import."""
-    return {canonical(distributions()[n][0]) for n in fingerprint.third_party(stage)}
+    """Distributions that a stage can import; not those of an extra, which no rule needs."""
+    names = fingerprint.third_party(stage) - named("gguf.in")
+    return {canonical(distributions()[name][0]) for name in names}
 
 
 def differences(folder=tiny.REPOSITORY) -> tuple[dict[str, set[str]], dict[str, set[str]]]:

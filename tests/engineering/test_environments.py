@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
-from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 
 import pytest
 import yaml
@@ -35,9 +35,9 @@ def read_lock(name: str) -> dict[str, str]:
 
 
 def named(*files: str) -> set[str]:
-    """Packages that run.in or test.in name."""
+    """Packages that run.in, gguf.in or test.in name."""
     lines = [n.split("#")[0].strip() for f in files for n in (FOLDER / f).read_text().splitlines()]
-    return {canonicalize_name(line) for line in lines if line}
+    return {canonicalize_name(Requirement(line).name) for line in lines if line}
 
 
 def lock() -> dict[str, str]:
@@ -54,6 +54,16 @@ def pins_of(name: str) -> dict[str, str]:
 
 def test_every_name_is_locked():
     assert named("run.in", "test.in") <= lock().keys()
+
+
+def test_the_extra_is_no_part_of_a_run():
+    """Nor does it need anything that a run does not have."""
+    extra = read_lock("lock-gguf.txt")
+    assert extra.keys() == named("gguf.in") and not extra.keys() & read_lock("lock.txt").keys()
+    assert extra.items() <= read_lock("lock-test.txt").items()
+    needed = {Requirement(line) for name in extra for line in requires(name) or ()}
+    needed = {canonicalize_name(one.name) for one in needed if not one.marker}
+    assert needed and needed <= read_lock("lock.txt").keys()
 
 
 def test_installed_versions_are_the_locked_ones():
@@ -104,7 +114,7 @@ def test_every_import_is_named():
     found = {m.split(".")[0] for nodes in trees for node in nodes for m in imported(node)}
     ours = {"scripts", *sys.stdlib_module_names}
     packages = {canonicalize_name(owners.get(name, [name])[0]) for name in found - ours}
-    assert packages <= named("run.in") and {"torch", "datasets"} <= packages
+    assert packages - named("gguf.in") <= named("run.in") and {"torch", "datasets"} <= packages
 
 
 def wheel(folder, name: str) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 
 from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
-from scripts.first.models.checkpoints import RECORD, TOKENIZER_FILES, verify_checkpoint
+from scripts.first.models.checkpoints import RECORD, TOKENIZER_COPIES, verify_checkpoint
 from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_rows
 from scripts.first.models.inference import require_positions
 from scripts.first.models.loading import skeleton
@@ -68,7 +68,7 @@ def check_pair(
     tokenizers, models = [], []
     for name, folder in folders.items():
         # Not the weights: hashing them takes minutes, and training does it.
-        location, _ = verify_checkpoint(folder, only=["config.json", *TOKENIZER_FILES])
+        location, _ = verify_checkpoint(folder, only=["config.json", *TOKENIZER_COPIES])
         tokenizers.append(load_tokenizer(location, bos))
         models.append(skeleton(location))
         sizes[name] = output_size(models[-1])
