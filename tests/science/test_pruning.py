@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.models.checkpoints import RECORD, WEIGHTS, verify_checkpoint
-from scripts.first.models.pruning import kept_layers, prune_checkpoint, stored_dtype
+from scripts.first.models.pruning import kept_layers, prune_checkpoint, shortened, stored_dtype
 from scripts.first.models.structure import decoder_layers
 from scripts.first.provenance import records
 from tests import families
@@ -145,6 +145,13 @@ def test_configuration_tokenizer_and_record(pair):
     assert record["base"] == sha256_file(source / WEIGHTS)
     assert [*record["made_from"].values()] == [sha256_file(source / RECORD)]
     assert record["provenance"]["stage"] == "prune"
+
+
+def test_ends_of_a_text_are_not_layers():
+    """Gemma 3 and Llama 3 list several ids; there may be as many as layers."""
+    config = AutoConfig.for_model("llama", num_hidden_layers=3, eos_token_id=[7, 8, 9])
+    found, kept = shortened(config, 2, "here")
+    assert (found.eos_token_id, found.num_hidden_layers, kept) == ([7, 8, 9], 2, [0, 2])
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
