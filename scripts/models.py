@@ -73,12 +73,12 @@ def hub(options, words: list[str]) -> None:
 
     from scripts.first.hub.models import locate, model_record
     from scripts.first.models.checkpoints import RECORD
-    from scripts.first.models.loading import check_model
+    from scripts.first.models.checks import check_base
     from scripts.first.provenance import made_by, records
 
     pickles = chosen.weights == "pickle"
     record = model_record(chosen.repo, chosen.revision, chosen.mirror, pickles)
-    check_model(locate(chosen.output_dir, record, chosen.mirror))
+    check_base(locate(chosen.output_dir, record, chosen.mirror))
     record["provenance"] = made_by.provenance("base_model")
     records.write(chosen.output_dir / RECORD, record)
 

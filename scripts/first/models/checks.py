@@ -16,7 +16,7 @@ from scripts.first.errors import UserError
 from scripts.first.models.checkpoints import RECORD, TOKENIZER_COPIES, verify_checkpoint
 from scripts.first.models.encoding import candidate_ids, encode_prompts, encode_rows
 from scripts.first.models.inference import require_positions
-from scripts.first.models.loading import skeleton
+from scripts.first.models.loading import check_model, skeleton
 from scripts.first.models.structure import output_size
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
 from scripts.first.provenance import records
@@ -26,6 +26,12 @@ from scripts.first.provenance.made_by import provenance
 def padding_ids(tokenizer: TextTokenizer, outputs: int) -> np.ndarray:
     """Ascending ids of a head's outputs that are no tokens."""
     return np.setdiff1d(np.arange(outputs), np.fromiter(tokenizer.pieces.values(), np.int64))
+
+
+def check_base(location: Path) -> None:
+    """Raise UserError unless a folder holds a causal language model and a tokenizer that fits it."""
+    check_model(location)
+    check_outputs(load_tokenizer(location), output_size(skeleton(location)), location)
 
 
 def check_outputs(tokenizer: TextTokenizer, outputs: int, model: str | Path) -> None:
@@ -103,7 +109,7 @@ def check_pair(
 
 
 def _difference(theirs: TextTokenizer, ours: TextTokenizer) -> str:
-    for name in ("vocabulary_size", "prefix", "bos_id", "eos_id"):
+    for name in ("vocabulary_size", "prefix", "eos_id"):
         if getattr(theirs, name) != getattr(ours, name):
             return f"{name} {getattr(theirs, name)} and {getattr(ours, name)}"
     pairs = zip(theirs.tokens(), ours.tokens(), strict=True)

@@ -34,7 +34,8 @@ class TextTokenizer:
     Special-token text inside a string (`</s>`, `<unk>`) is ordinary text: it can never become BOS
     or EOS. A vocabulary of whole words, the tiny world's, has no pieces to spell it with
     and reads it as any unknown word. bos_id is None where no BOS is declared. policy: `auto` (the
-    prefix is what the tokenizer puts itself), `always` (BOS) or `never`.
+    prefix is what the tokenizer puts itself), `always` (BOS) or `never`. special_ids: of tokens that
+    no text becomes.
     """
 
     encode_raw: Callable[[list[str]], list[list[int]]]  # without prefix
@@ -43,6 +44,7 @@ class TextTokenizer:
     eos_id: int
     prefix: tuple[int, ...]
     policy: str
+    special_ids: frozenset[int]
     sha256: str
 
     @property
@@ -60,8 +62,11 @@ class TextTokenizer:
         return sorted(self.pieces.items(), key=lambda item: item[1])
 
     def vocabulary_sha256(self) -> str:
-        """Hash of every token with its id, and of BOS and EOS, independent of the file format."""
-        content = json.dumps([self.tokens(), self.bos_id, self.eos_id])
+        """Hash of every token with its id, and of EOS, independent of the file format.
+
+        Two families may declare different BOS and put none.
+        """
+        content = json.dumps([self.tokens(), self.eos_id])
         return hashlib.sha256(content.encode()).hexdigest()
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
@@ -88,7 +93,7 @@ def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
     settings = _settings(folder)
     read = _by_sentencepiece if form == MODEL else partial(_by_transformers, form=form)
     try:
-        encode_raw, pieces, names, put = read(folder, settings)
+        encode_raw, pieces, special, names, put = read(folder, settings)
     except (UserError, MemoryError):
         raise
     except Exception as error:  # the bare one of tokenizers, and any of a class
@@ -105,7 +110,8 @@ def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
             raise UserError(f"no {name}: {folder}: {found}: {advice}")
     put = {"auto": put, "always": (ids["bos_token"],), "never": ()}[bos]
     return TextTokenizer(
-        encode_raw, pieces, ids["bos_token"], ids["eos_token"], put, bos, _digest(folder, form)
+        *(encode_raw, pieces, ids["bos_token"], ids["eos_token"], put, bos),
+        *(frozenset(special), _digest(folder, form)),
     )
 
 
@@ -123,11 +129,14 @@ def _by_sentencepiece(folder: Path, settings: dict) -> tuple:
         declared = settings[NAMES].get(name) or config.get(name)
         declared = declared.get("content") if isinstance(declared, dict) else declared
         names[name] = declared or (model.id_to_piece(own) if own >= 0 else None)  # -1: it has none
-    pieces = {model.id_to_piece(i): i for i in range(model.vocab_size())} | _added(settings)
+    pieces = {model.id_to_piece(i): i for i in range(model.vocab_size())}
+    special = [i for i in pieces.values() if model.is_control(i)]
+    special += _added(settings).values()
+    pieces |= _added(settings)
     kind = config.get("tokenizer_class") or PUT_BOS[0]
     puts = config.get("add_bos_token", kind.removesuffix("Fast") in PUT_BOS)
     put = (pieces.get(names["bos_token"]),) if puts and names["bos_token"] else ()
-    return partial(model.encode, out_type=int), pieces, names, put
+    return partial(model.encode, out_type=int), pieces, special, names, put
 
 
 def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tuple:
@@ -162,7 +171,8 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
     # A class adds tokens of its own (padding, masks) and those that are named but unknown.
     pieces = model.get_vocab(with_added_tokens=True)
     pieces = {piece: i for piece, i in pieces.items() if known.get(piece) == i}
-    return encode_raw, pieces, names, tuple(put)
+    special = [i for i, token in model.get_added_tokens_decoder().items() if token.special]
+    return encode_raw, pieces, special, names, tuple(put)
 
 
 def _plain(tokenizer):

@@ -24,8 +24,10 @@ from scripts.first.models.checkpoints import (
     verify_checkpoint,
     weights_digest,
 )
+from scripts.first.models.checks import check_outputs
 from scripts.first.models.determinism import seed_everything
 from scripts.first.models.encoding import EncodedRow, EncodingReport, encode_rows, row_hash
+from scripts.first.models.inference import require_positions
 from scripts.first.models.loading import load_weights, skeleton
 from scripts.first.models.structure import output_size
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
@@ -59,12 +61,10 @@ def finetune(
     tokenizer = load_tokenizer(base, arguments.bos)
     encoded, validation, report, scored = load_corpus(arguments, tokenizer)
     # Before the weights are loaded: a mistake should cost no time.
-    outputs = output_size(skeleton(base))
-    if outputs < tokenizer.vocabulary_size:
-        raise UserError(
-            f"tokenizer and model disagree: {arguments.model}: the model has {outputs} outputs for "
-            f"{tokenizer.vocabulary_size} tokens: use the model's own tokenizer"
-        )
+    structure = skeleton(base)
+    outputs = output_size(structure)
+    check_outputs(tokenizer, outputs, arguments.model)
+    require_positions(structure, [*encoded, *validation])
     loss.check(encoded, tokenizer, outputs)
     corpus = {name: sha256_file(getattr(arguments, name)) for name in ("train", "validation")}
     record = {
