@@ -29,7 +29,7 @@ def padding_ids(tokenizer: TextTokenizer, outputs: int) -> np.ndarray:
 
 
 def check_base(location: Path) -> None:
-    """Raise UserError unless a folder holds a causal language model and a tokenizer that fits it."""
+    """Raise UserError unless a folder holds a causal language model and its tokenizer."""
     check_model(location)
     check_outputs(load_tokenizer(location), output_size(skeleton(location)), location)
 

@@ -34,7 +34,7 @@ class TextTokenizer:
     Special-token text inside a string (`</s>`, `<unk>`) is ordinary text: it can never become BOS
     or EOS. A vocabulary of whole words, the tiny world's, has no pieces to spell it with
     and reads it as any unknown word. bos_id is None where no BOS is declared. policy: `auto` (the
-    prefix is what the tokenizer puts itself), `always` (BOS) or `never`. special_ids: of tokens that
+    prefix is what the tokenizer puts itself), `always` (BOS) or `never`. special_ids: those that
     no text becomes.
     """
 
