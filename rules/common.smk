@@ -116,12 +116,25 @@ def training_options(w, stage, seed):
     return options(**settings, **scale["evaluation"])
 
 
-def source_of(w):
+def copied_of(w):
     """Folder that a base checkpoint is copied from: shipped, or pretrained or pruned here."""
     model = scale_of(w)["models"][w.model]
+    if "hub" in model or "folder" in model:
+        return []
     made = "pruned" if "prune" in model else "pretrained"
     bundled = model.get("bundled")
     return here(bundled) if bundled else f"results/{w.scale}/models/{made}/{w.model}"
+
+
+def source_of(w):
+    """Command, and its options, that makes a base checkpoint."""
+    model = scale_of(w)["models"][w.model]
+    weights = options(weights=model.get("weights"))
+    if "hub" in model:
+        return ["hub", *options(**model["hub"]), *weights]
+    if "folder" in model:
+        return ["folder", "--source", model["folder"], *weights]
+    return ["copy", "--source", copied_of(w)]
 
 
 def benchmarks_of(w):

@@ -111,13 +111,9 @@ rule pruned_model:
 
 
 rule base_model:
-    """A base checkpoint with its record: shipped, made here, or resolved on the hub."""
+    """A base checkpoint with its record: shipped, made here, in a folder, or on the hub."""
     input:
-        copied=branch(
-            lookup("{scale}/models/{model}/hub", within=SCALES, default=None),
-            then=[],
-            otherwise=lambda w: f"{source_of(w)}/record.json",
-        ),
+        copied=lambda w: [f"{copied_of(w)}/record.json"] if copied_of(w) else [],
     output:
         "results/{scale}/models/{model}/record.json",
     log:
@@ -132,15 +128,7 @@ rule base_model:
         **FETCH,
         **resources_of("models"),
     params:
-        source=branch(
-            lookup("{scale}/models/{model}/hub", within=SCALES, default=None),
-            then=lambda w: [
-                "hub",
-                *options(**scale_of(w)["models"][w.model]["hub"]),
-                *options(weights=scale_of(w)["models"][w.model].get("weights")),
-            ],
-            otherwise=lambda w: ["copy", "--source", source_of(w)],
-        ),
+        source=source_of,
         folder=subpath(output[0], parent=True),
         code=fingerprint("base_model"),
     shell:
@@ -158,7 +146,9 @@ rule pair:
     input:
         teacher=lambda w: f"results/{w.scale}/models/{family_of(w)['teacher']}/record.json",
         student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
-        corpus=collect("results/{{scale}}/data/{{corpus}}/{split}.parquet", split=["train", "validation"]),
+        corpus=collect(
+            "results/{{scale}}/data/{{corpus}}/{split}.parquet", split=["train", "validation"]
+        ),
         tests=collect("results/{{scale}}/data/{name}/test.parquet", name=benchmarks_of),
     output:
         "results/{scale}/models/pairs/{family}/{corpus}.json",

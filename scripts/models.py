@@ -83,6 +83,24 @@ def hub(options, words: list[str]) -> None:
     records.write(chosen.output_dir / RECORD, record)
 
 
+def folder(options, words: list[str]) -> None:
+    """Record a model in a folder of yours; its files stay where they are, behind links."""
+    options.add_argument("--source", type=Path, required=True, help="Hugging Face layout")
+    options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
+    chosen = options.parse_args(words)
+
+    from scripts.first.hub.models import link_folder
+    from scripts.first.models.checkpoints import RECORD
+    from scripts.first.models.checks import check_base
+    from scripts.first.provenance import made_by, records
+
+    (chosen.output_dir / RECORD).unlink(missing_ok=True)
+    record = link_folder(chosen.source, chosen.output_dir, chosen.weights == "pickle")
+    check_base(chosen.output_dir)
+    record["provenance"] = made_by.provenance("base_model")
+    records.write(chosen.output_dir / RECORD, record)
+
+
 def gguf(options, words: list[str]) -> None:
     """Turn a GGUF file into a model of a mirror, MIRROR/OWNER/NAME."""
     options.add_argument("--file", type=Path, required=True, help="GGUF file")
@@ -121,7 +139,7 @@ def pair(options, words: list[str]) -> None:
 
 def main(argv: list[str] | None = None) -> int:
     """Make one base checkpoint or tokenizer, or compare two."""
-    runs = (tokenizer, pretrain, prune, copy, hub, gguf, pair)
+    runs = (tokenizer, pretrain, prune, copy, hub, folder, gguf, pair)
     commands = {run.__name__: run for run in runs}
     options = cli.parser("scripts.models", __doc__)
     options.add_argument("command", choices=commands, help="COMMAND --help shows its options")

@@ -110,12 +110,12 @@ def _scale(scale: dict) -> Checks:
         yield from _keys(f"resources.{stage}", needs, f"stage {stage}", KEYS_OF_STAGE)
     for name, model in models.items():
         yield name in RESERVED, f"models.{name}", "reserved name; choose another"
-        sources = {*model} & {"hub", "prune", "bundled", "pretrain"}
-        what = "needs hub, or prune, or bundled, pretrain or both of these"
+        sources = {*model} - {"weights"}
+        what = "needs one of hub, folder and prune, or bundled, pretrain or both of these"
         alone = len(sources) == 1 or sources == {"bundled", "pretrain"}
         yield not alone, f"models.{name}", what
-        useless = "weights" in model and "hub" not in model
-        yield useless, f"models.{name}.weights", "has no effect without hub"
+        useless = "weights" in model and not sources & {"hub", "folder"}
+        yield useless, f"models.{name}.weights", "has no effect without hub or folder"
     for path, parent in _find(scale, "models.*.pretrain.start_from"):
         seen = {path.split(".")[1]}
         while parent:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import describe_files
+from scripts.first.files import atomic_path, describe_files
 from scripts.first.hub.conversion import convert, converted_folder
 from scripts.first.hub.fetch import fetch
 from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
@@ -36,6 +36,27 @@ def model_record(
         root, facts = fetch("model", repo, revision, pickles)
         record = {"kind": "hub", "repo": repo, "revision": revision, "commit": revision, **facts}
     return convert(root, record) if any(map(is_pickle, record["files"])) else record
+
+
+def link_folder(source: Path, target: Path, pickles: bool = False) -> dict:
+    """The record of a model in a folder of the user's, with links to its files in `target`.
+
+    `pickles` as above. Raises UserError if the model is incomplete or has no safetensors.
+    """
+    if not source.is_dir():
+        raise UserError(f"no folder: {source}: name a model's folder in Hugging Face layout")
+    root = source.resolve()
+    present = sorted(path.name for path in root.iterdir() if path.is_file())
+    names = model_files(f"model {root}", present, lambda name: root / name, pickles)
+    record = {"kind": "folder", "repo": root.name, "files": describe_files(root, names)}
+    if any(map(is_pickle, names)):
+        record = convert(root, record)
+        root = converted_folder(record)
+    for name in record["files"]:
+        with atomic_path(target / name) as temporary:
+            temporary.unlink(missing_ok=True)
+            temporary.symlink_to(root / name)
+    return record
 
 
 def locate(folder: str | Path, record: dict, mirror: str | os.PathLike[str] | None = None) -> Path:

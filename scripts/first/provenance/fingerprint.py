@@ -28,7 +28,7 @@ STAGES = {
     **{n: [f"scripts.{n}.main"] for n in ("data", "knowledge", "temperature", "evaluation")},
     **{name: [f"scripts.{name}.main", LAUNCHER] for name in ("teacher", "student")},
     **{name: [f"scripts.models.{name}"] for name in ("tokenizer", "pretrain", "prune")},
-    "base_model": ["scripts.models.copy", "scripts.models.hub"],
+    "base_model": [f"scripts.models.{n}" for n in ("copy", "hub", "folder")],
     "pair": ["scripts.first.models.checks.check_pair"],
     "cell": [f"{REPORTING}.tables.cells.run"],
     "claims": [f"{REPORTING}.claims.claims.run"],
