@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import atomic_path, describe_files
+from scripts.first.files import describe_files, scratch_folder
 from scripts.first.hub.conversion import convert, converted_folder
 from scripts.first.hub.fetch import fetch
 from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
@@ -53,9 +53,9 @@ def link_folder(source: Path, target: Path, pickles: bool = False) -> dict:
         record = convert(root, record)
         root = converted_folder(record)
     for name in record["files"]:
-        with atomic_path(target / name) as temporary:
-            temporary.unlink(missing_ok=True)
-            temporary.symlink_to(root / name)
+        with scratch_folder(target / name) as scratch:
+            (scratch / name).symlink_to(root / name)
+            (scratch / name).replace(target / name)
     return record
 
 

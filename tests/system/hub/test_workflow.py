@@ -1,28 +1,34 @@
 """The workflow on a hub: only the fetch rules need the network."""
 
+import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
 
+from tests.system.hub import pickles
 from tests.system.hub.conftest import OTHERS
 from tests.system.hub.server import Repository
 from tests.system.workflow.copies import copy_repository, environment, output, snakemake
 
+FIRST_CELL = "results/small/tables/table1/cells/smollm2/first_ts/in_domain-csqa.json"
 CELL = "results/small/tables/table1/cells/smollm2/teacher/in_domain-csqa.json"
+VERIFY = (sys.executable, "-m")
 FETCHED = ["results/small/models/smollm2-1b7/record.json", "results/small/data/csqa/report.json"]
 
 
-def point_at(hub, folder, model_files, dataset_files) -> None:
-    """Shrink scale small, and use the repositories of this hub."""
+def point_at(hub, folder, model_files, dataset_files, **keys) -> None:
+    """Shrink scale small, and use the repositories of this hub; `keys` of both models."""
     path = folder / "config/scales/small.yaml"
     config = yaml.safe_load(path.read_text())
     scale = config["scales"]["small"]
-    for model in scale["models"].values():
+    for number, model in enumerate(scale["models"].values()):
         repository = hub.add(Repository("model", model["hub"]["repo"]))
-        model["hub"]["revision"] = repository.commit(model_files)
+        model["hub"]["revision"] = repository.commit(model_files(number))
+        model |= keys
     csqa = scale["data"]["datasets"]["csqa"]
     csqa["revision"] = hub.add(Repository("dataset", csqa["repo"])).commit(dataset_files)
     csqa["max_train_rows"] = 64
@@ -45,23 +51,39 @@ def unshared() -> list[str]:
 @pytest.mark.slow
 def test_only_fetch_rules_need_the_network(hub, tmp_path, sharded_files, dataset_files):
     folder = copy_repository(tmp_path / "first")
-    point_at(hub, folder, sharded_files, dataset_files)
-    clean = {k: v for k, v in environment(folder).items() if not k.startswith(OTHERS)}
-    clean |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "cache")}
-
-    def run(*words, prefix=()):
-        command = [*prefix, "snakemake", "-c2", "--", *words]
-        done = subprocess.run(
-            command, cwd=folder, env=clean, capture_output=True, text=True, check=False, timeout=900
-        )
-        assert done.returncode == 0, output(done)[-4000:]
-
-    run(*FETCHED)
+    point_at(hub, folder, lambda number: sharded_files, dataset_files)
+    run(hub, folder, *FETCHED)
     asked = len(hub.seen)
     assert asked
-    run(CELL, prefix=unshared())
+    run(hub, folder, CELL, prefix=unshared())
     assert (folder / CELL).is_file()
     assert hub.seen[asked:] == []
+
+
+@pytest.mark.slow
+def test_a_cell_from_pickles(hub, tmp_path, dataset_files):
+    """Teacher and student in OpenLlama's form: the key in the configuration, no other step."""
+    folder = copy_repository(tmp_path / "first")
+    point_at(hub, folder, pickles.openllama, dataset_files, weights="pickle")
+    run(hub, folder, *FETCHED, "results/small/models/smollm2-360m/record.json")
+    asked = len(hub.seen)
+    run(hub, folder, FIRST_CELL, prefix=unshared())
+    assert hub.seen[asked:] == []
+    records = sorted((folder / "results/small/models").glob("*/record.json"))
+    found = [json.loads(record.read_text()) for record in records]
+    assert len(found) == 2 and all(len(record["converted_from"]) == 3 for record in found)
+    done = run(hub, folder, "scripts.verify", "results/small", FIRST_CELL, start=VERIFY)
+    assert f"{FIRST_CELL.removeprefix('results/small/')}: sound" in done.stdout
+
+
+def run(hub, folder, *words, prefix=(), start=("snakemake", "-c2", "--")):
+    """Run a command of a copy whose hub is this one."""
+    clean = {k: v for k, v in environment(folder).items() if not k.startswith(OTHERS)}
+    clean |= {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder.parent / "cache")}
+    options = {"capture_output": True, "text": True, "check": False, "timeout": 900}
+    done = subprocess.run([*prefix, *start, *words], cwd=folder, env=clean, **options)
+    assert done.returncode == 0, output(done)[-4000:]
+    return done
 
 
 @pytest.mark.slow
