@@ -58,7 +58,7 @@ def prune(options, words: list[str]) -> None:
     options.add_argument("--layers", type=two, required=True, help="layers to keep, 2 or more")
     chosen = options.parse_args(words)
 
-    from scripts.first.models.pruning import prune_checkpoint
+    from scripts.first.models.sources.pruning import prune_checkpoint
 
     prune_checkpoint(chosen.source, chosen.layers, chosen.output_dir)
 
@@ -108,7 +108,7 @@ def gguf(options, words: list[str]) -> None:
     options.add_argument("--dtype", choices=dtypes, default="float32", help="of the weights")
     chosen = options.parse_args(words)
 
-    from scripts.first.models.gguf.convert import convert
+    from scripts.first.models.sources.gguf import convert
 
     found, names = convert(chosen.file, chosen.output_dir, chosen.dtype), chosen.output_dir.parts
     place = f"{{repo: {'/'.join(names[-2:])}, revision: {found['revision']}}}"

@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 
 from scripts import models
 from scripts.first.models.checkpoints import load_model, verify_checkpoint
-from scripts.first.models.gguf.convert import convert
+from scripts.first.models.sources.gguf import convert
 from tests import families, gguf_files
 from tests import tiny_models as tiny
 from tests.science.test_tokenizer import LLAMA, needs_llama

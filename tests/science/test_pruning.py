@@ -12,7 +12,12 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.models.checkpoints import RECORD, WEIGHTS, verify_checkpoint
-from scripts.first.models.pruning import kept_layers, prune_checkpoint, shortened, stored_dtype
+from scripts.first.models.sources.pruning import (
+    kept_layers,
+    prune_checkpoint,
+    shortened,
+    stored_dtype,
+)
 from scripts.first.models.structure import decoder_layers
 from scripts.first.provenance import records
 from tests import families

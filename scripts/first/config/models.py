@@ -154,9 +154,7 @@ class Checkpoint(Model):
     hub: Hub = key("A model on the hub, instead of `bundled` and `pretrain`.", None)
     prune: Prune = key("A smaller model from another one, instead of the others.", None)
     folder: Folder = key("A model in a folder of yours, in Hugging Face layout.", None)
-    weights: Literal["pickle"] = key(
-        "Allow pickles, which are converted once, of `hub` or `folder`.", None
-    )
+    weights: Literal["pickle"] = key("Allow pickles of hub or folder: converted once.", None)
     bundled: Bundled = key("Folder in this repository; `pretrain` may record its recipe.", None)
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)
 

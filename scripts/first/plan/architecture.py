@@ -15,7 +15,7 @@ from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
 from scripts.first.hub.models import locate
-from scripts.first.models.pruning import shortened
+from scripts.first.models.sources.pruning import shortened
 from scripts.first.plan.scale import Scale
 
 SHIPPED = ROOT / "config" / "architectures"

@@ -10,12 +10,11 @@ from pathlib import Path
 from scripts.first.errors import UserError
 from scripts.first.models.checkpoints import (
     RECORD,
-    load_config,
-    load_weights,
     save_checkpoint,
     verify_checkpoint,
     weights_digest,
 )
+from scripts.first.models.loading import load_config, load_weights
 from scripts.first.models.structure import decoder_layers
 from scripts.first.provenance.made_by import provenance
 

@@ -24,7 +24,7 @@ from scripts.first.files import (
     scratch_folder,
     write_json,
 )
-from scripts.first.models.gguf.tokens import check_reading, write_tokenizer
+from scripts.first.models.sources.gguf_tokens import check_reading, write_tokenizer
 
 RECORD = "gguf.json"
 CONFIG, WEIGHTS, SCRATCH = "config.json", "model.safetensors", "conversion"
