@@ -61,7 +61,7 @@ CONFIGURATIONS = (
 
 def formula(configuration: Configuration):
     """Memory of a configuration by the formula."""
-    from scripts.first.models.chunking import LOGITS
+    from scripts.first.models.batching import LOGITS
     from scripts.first.plan.architecture import from_config
     from scripts.first.plan.memory import Batch, Training, training_memory
 

@@ -38,6 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
     from scripts.first.models.encoding import encode_rows
+    from scripts.first.models.loading import skeleton
+    from scripts.first.models.structure import output_size
     from scripts.first.models.tokenizer import load_tokenizer
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
@@ -49,13 +51,13 @@ def main(argv: list[str] | None = None) -> int:
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
-    config = checkpoints.load_config(location)
-    limit = min(NO_RANK, config.vocab_size)
+    outputs = output_size(skeleton(location))
+    limit = min(NO_RANK, outputs)
     if not 1 <= arguments.k <= limit:
         raise UserError(f"k = {arguments.k}: --k: must lie between 1 and {limit}")
     manifest = {
         "format": FORMAT,
-        "vocabulary_size": config.vocab_size,
+        "vocabulary_size": outputs,
         "scored": scored_kind(rows),
         "mask": "first position = last prompt token; last position = last token read",
         "log": "natural",

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks.plan_memory import CONFIGURATIONS, formula, measured
-from scripts.first.models.batching import inference_batches
-from scripts.first.models.chunking import CACHED
+from scripts.first.models.batching import CACHED, inference_batches
 from scripts.first.models.encoding import encode_prompts
 from scripts.first.plan.architecture import SHIPPED, from_config
 from scripts.first.plan.memory import (

@@ -11,9 +11,10 @@ from pathlib import Path
 from scripts.first.distributed import comm
 from scripts.first.distributed.fsdp import sharded_model, whole_model
 from scripts.first.files import write_json
-from scripts.first.models import chunking
-from scripts.first.models.checkpoints import load_weights, save_checkpoint
+from scripts.first.models import batching
+from scripts.first.models.checkpoints import save_checkpoint
 from scripts.first.models.determinism import seed_everything
+from scripts.first.models.loading import load_weights
 from scripts.first.training.loop import train
 from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.model import TrainingModel
@@ -62,9 +63,9 @@ def main() -> int:
     for name in ("plain", "tied"):
         model = sharded_model(folder / name, TrainingModel, "float32", False)
         _save(model, folder / name, folder / f"untouched-{name}")
-    at_once = chunking.LOGITS["cpu"]
+    at_once = batching.LOGITS["cpu"]
     for case in CASES:
-        chunking.LOGITS["cpu"] = CHUNKS[case] * VOCABULARY if case in CHUNKS else at_once
+        batching.LOGITS["cpu"] = CHUNKS[case] * VOCABULARY if case in CHUNKS else at_once
         model, settings = trainable(folder, case, sharded=True)
         own = sum(p.to_local().numel() for p in model.parameters())
         report["local"][case] = comm.gathered(own)

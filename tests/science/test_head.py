@@ -5,7 +5,7 @@ import torch
 from loss_cases import random_case, targets_of
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from scripts.first.models import chunking
+from scripts.first.models import batching
 from scripts.first.models.encoding import NO_LABEL
 from scripts.first.models.inference import linear_head
 from scripts.first.training.loop import train
@@ -85,7 +85,7 @@ def test_training_in_chunks_is_training_at_once(monkeypatch, changes):
         return [point["loss"] for point in curve], list(model.parameters())
 
     losses, weights = trained()
-    monkeypatch.setitem(chunking.LOGITS, "cpu", 3 * 263)
+    monkeypatch.setitem(batching.LOGITS, "cpu", 3 * 263)
     chunked, chunked_weights = trained()
     assert chunked != losses  # it did go the other way
     if "dtype" in changes:

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from scripts import knowledge, student, teacher
 from scripts.first.distributed.fsdp import whole_model
-from scripts.first.models.checkpoints import load_weights, save_checkpoint, verify_checkpoint
+from scripts.first.models.checkpoints import save_checkpoint, verify_checkpoint
+from scripts.first.models.loading import load_weights
 from scripts.first.training.loop import micro_batches, train
 from scripts.first.training.losses import CrossEntropy
 from tests import tiny_models as tiny

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import torch
 
-from scripts.first.models.chunking import CACHED, rows_at_once, spans
+from scripts.first.models.batching import CACHED, rows_at_once, spans
 
 
 class PosthocTemperature:

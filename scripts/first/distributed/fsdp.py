@@ -1,7 +1,8 @@
 """A model sharded over the processes by FSDP2.
 
 It is built without storage and wrapped by torch's `fully_shard`: each block, then the rest. The
-first process loads the checkpoint as it would for itself and deals it out. Weights, gradients and
+first process loads the checkpoint as it would for itself and deals it out: values, buffers, and
+which parameters are tied. Weights, gradients and
 optimizer are float32; with dtype bfloat16 layers are gathered and computed in bfloat16 while
 gradients are reduced in float32. The same calls run on GPUs (NCCL) and on CPUs (gloo), where
 accelerate's own wrapper would silently fall back to data parallelism.
@@ -16,7 +17,8 @@ import torch
 from torch.distributed.tensor import DTensor
 
 from scripts.first.distributed import comm
-from scripts.first.models.checkpoints import default_device, load_config, load_weights
+from scripts.first.models.loading import default_device, load_weights, skeleton
+from scripts.first.models.structure import decoder_layers
 
 
 def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
@@ -25,11 +27,9 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     The module that `wrap` returns is the one to call; it has the model as its attribute `model`.
     `offload` keeps weights, gradients and whatever is made of them (the optimizer) in host memory.
     """
-    from accelerate import init_empty_weights
     from torch.distributed import fsdp
     from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
     from torch.distributed.device_mesh import init_device_mesh
-    from transformers import AutoModelForCausalLM
 
     comm.join()
     device, half = default_device(), fsdp.MixedPrecisionPolicy(torch.bfloat16, torch.float32)
@@ -39,32 +39,44 @@ def sharded_model(location: Path, wrap: Callable, dtype: str, offload: bool):
     }
     if offload and device == "cuda":  # without a GPU everything is in host memory
         options["offload_policy"] = fsdp.CPUOffloadPolicy()
-    with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(
-            load_config(location), dtype=torch.float32, trust_remote_code=False
-        )
-    model.tie_weights()
-    model.config.use_cache = False
+    model, weights = skeleton(location), {}
+
+    def load() -> tuple[dict, dict]:
+        loaded = load_weights(location, "float32", "cpu")
+        weights.update(loaded.state_dict())
+        return _names(loaded), dict(loaded.named_buffers(remove_duplicate=False))
+
+    names, buffers = comm.from_main(load)
+    _share(model, names)
     root = wrap(model)
-    # The decoder's repeated blocks: the list of modules that holds most of its parameters.
-    lists = [module for module in model.modules() if isinstance(module, torch.nn.ModuleList)]
-    for block in max(lists, key=lambda module: sum(p.numel() for p in module.parameters())):
+    for block in decoder_layers(model):
         fsdp.fully_shard(block, **options)
     fsdp.fully_shard(root, **options)
-    # Storage for weights, but not for the buffers (rotary frequencies): no checkpoint has them.
-    buffers = dict(root.named_buffers(remove_duplicate=False))
+    in_checkpoints = set(model.state_dict())
     root.to_empty(device="cpu" if offload else device)
-    in_checkpoints = set(root.state_dict())
     for name, buffer in buffers.items():
         owner, _, own_name = name.rpartition(".")
-        root.get_submodule(owner).register_buffer(own_name, buffer, name in in_checkpoints)
-    model.tie_weights()
-    weights = {}
-    if comm.is_main():
-        weights = load_weights(location, "float32", "cpu").state_dict()
+        holder = model.get_submodule(owner)
+        holder.register_buffer(own_name, buffer.to(device), name in in_checkpoints)
     dealt_out = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True)
     set_model_state_dict(model, weights, options=dealt_out)
     return root
+
+
+def _names(model) -> dict[str, str]:
+    """{name of a parameter: first name of the same one}: tied parameters have two names."""
+    first: dict[torch.nn.Parameter, str] = {}
+    found = model.named_parameters(remove_duplicate=False)
+    return {name: first.setdefault(parameter, name) for name, parameter in found}
+
+
+def _share(model, names: dict[str, str]) -> None:
+    """Tie the parameters of a model without data as `names`, of another, says."""
+    made = {}
+    for name, parameter in dict(model.named_parameters(remove_duplicate=False)).items():
+        shared = made.setdefault(names[name], torch.nn.Parameter(torch.empty_like(parameter)))
+        owner, _, own_name = name.rpartition(".")
+        model.get_submodule(owner).register_parameter(own_name, shared)
 
 
 def is_sharded(model) -> bool:

@@ -39,6 +39,7 @@ def launch_line(arguments: argparse.Namespace) -> list[str]:
     """Arguments of `accelerate launch` on this machine."""
     words = ["--config_file", str(CONFIGURATION), "--gpu_ids", "all", "--use_fsdp"]
     words += ["--fsdp_version", "2", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    words += ["--fsdp_cpu_ram_efficient_loading", "false"]  # transformers would load by rank
     words += ["--num_processes", str(arguments.processes * arguments.nodes)]
     words += ["--num_machines", str(arguments.nodes)]
     threads = int(os.environ.get("OMP_NUM_THREADS", "1"))  # the job's, for all of its processes

@@ -29,6 +29,7 @@ from scripts.first.knowledge.topk import top_k
 from scripts.first.models.batching import Batch, collate, inference_batches
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import check_finite, ids_of, logit_chunks
+from scripts.first.models.structure import output_size
 from scripts.first.runtime.progress import progress
 from scripts.first.runtime.signals import StopRequest
 from scripts.first.runtime.state import differences, read_seal, seal_part, seconds_between_parts
@@ -100,7 +101,7 @@ def extract(
     """
     batches = batches_of(encoded, max_tokens, part)
     rows = rows_of(batches)
-    arrays = empty_arrays([encoded[row] for row in rows], k, model.config.vocab_size)
+    arrays = empty_arrays([encoded[row] for row in rows], k, output_size(model))
     finished = restore(state, arrays) if state else 0
     if finished:
         print(f"resumed at batch {finished} of {len(batches)}", file=sys.stderr)

@@ -26,7 +26,7 @@ from safetensors.numpy import save_file
 
 from scripts.first.errors import UserError
 from scripts.first.files import atomic_path
-from scripts.first.models.chunking import spans
+from scripts.first.models.batching import spans
 from scripts.first.provenance import records
 
 FORMAT = 3

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from scripts.first.knowledge.store import LOG_TAIL_FLOOR
-from scripts.first.models.chunking import CACHED, rows_at_once, spans
+from scripts.first.models.batching import CACHED, rows_at_once, spans
 
 
 def top_k(logits: torch.Tensor, k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

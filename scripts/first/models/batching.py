@@ -1,6 +1,7 @@
 """Batches of rows of like length: little padding, and no row sees another, as with packing.
 
-Padding on the right, with an attention mask, leaves a causal model's numbers unchanged.
+Padding on the right, with an attention mask, leaves a causal model's numbers unchanged. Work over a
+whole vocabulary goes through a batch in chunks of its rows.
 """
 
 from __future__ import annotations
@@ -12,6 +13,12 @@ import numpy as np
 
 if TYPE_CHECKING:
     from scripts.first.models.encoding import EncodedRow
+
+# Logits held at once. A CPU works fastest on what stays near its cache; a GPU wants few, large
+# calls.
+LOGITS = {"cpu": 2**24, "cuda": 2**26}
+# Elements of a temporary that should stay in the processor's cache.
+CACHED = {"cpu": 2**18, "cuda": 2**25}
 
 
 @dataclass(frozen=True)
@@ -88,3 +95,18 @@ def inference_batches(lengths: np.ndarray, max_tokens: int) -> list[np.ndarray]:
         batches.append(order[start : start + size])
         start += size
     return batches
+
+
+def rows_at_once(budget: dict[str, int], device_type: str, width: int) -> int:
+    """Rows of `width` elements that fit a budget (LOGITS or CACHED); at least 1."""
+    return max(1, budget.get(device_type, budget["cuda"]) // width)
+
+
+def spans(count: int, at_most: int) -> list[slice]:
+    """Slices of at most `at_most` rows, of like size, that cover `count` rows in order.
+
+    For no rows, one empty slice.
+    """
+    number = max(1, -(-count // at_most))
+    edges = [count * i // number for i in range(number + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False)]

@@ -6,7 +6,6 @@ A folder without `record.json` is unfinished. The record holds the size and sha2
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import shutil
@@ -16,6 +15,7 @@ from pathlib import Path
 from scripts.first.errors import UserError, writing
 from scripts.first.files import atomic_path, scratch_folder
 from scripts.first.hub.fetch import locate
+from scripts.first.models.loading import check_model, load_weights
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
@@ -67,60 +67,6 @@ def load_model(folder: str | Path, dtype: str = "float32", device: str | None = 
     return load_weights(verify_checkpoint(folder)[0], dtype, device)
 
 
-def load_weights(location: Path, dtype: str = "float32", device: str | None = None):
-    """Load a causal language model from a verified folder.
-
-    The dtype is set explicitly: transformers keeps the checkpoint's own otherwise. No cache is
-    built on forward passes. UserError where transformers cannot read it without running its code.
-    """
-    with readable(location):
-        from transformers import AutoModelForCausalLM
-
-        model, report = AutoModelForCausalLM.from_pretrained(
-            location,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-        )
-    for kind in ("missing_keys", "mismatched_keys"):  # transformers initialises them at random
-        if report.get(kind):
-            name = sorted(map(str, report[kind]))[0]
-            raise UserError(f"missing tensor, or other shape: {name}: {location}: remake it")
-    model.config.use_cache = False
-    return model.to(device or default_device()).eval()
-
-
-def load_config(location: Path):
-    """The configuration of a model in a verified folder; UserError as above."""
-    with readable(location):
-        from transformers import AutoConfig
-
-        return AutoConfig.from_pretrained(location, local_files_only=True, trust_remote_code=False)
-
-
-@contextlib.contextmanager
-def readable(path: Path):
-    """Turn errors of transformers and safetensors about a file's content into one line."""
-    from huggingface_hub.errors import StrictDataclassError
-    from safetensors import SafetensorError
-
-    errors = (OSError, ValueError, TypeError, ArithmeticError, RuntimeError)
-    try:
-        yield
-    except (SafetensorError, StrictDataclassError, *errors) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(f"unusable model: {path}: {line}: delete it and remake it") from None
-
-
-def default_device() -> str:
-    """`cuda` where there is one, else `cpu`."""
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def copy_files(source: Path, target: Path, names: Iterable[str]) -> None:
     """Copy the named files of a folder, each atomically."""
     for name in names:
@@ -159,6 +105,7 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
     `pretrained_by` in the new record is the `provenance` of the copied one.
     """
     location, record = verify_checkpoint(source)
+    check_model(location)
     target = Path(target)
     (target / RECORD).unlink(missing_ok=True)
     copy_files(location, target, record["files"])

@@ -7,13 +7,21 @@ from collections.abc import Iterator
 import numpy as np
 
 from scripts.first.errors import UserError, few
-from scripts.first.models.batching import Batch, collate, inference_batches
-from scripts.first.models.chunking import LOGITS, rows_at_once, spans
+from scripts.first.models.batching import (
+    LOGITS,
+    Batch,
+    collate,
+    inference_batches,
+    rows_at_once,
+    spans,
+)
 from scripts.first.models.encoding import EncodedRow
+from scripts.first.models.structure import most_positions
 from scripts.first.runtime.progress import progress
 
-# Architectures whose logits are the head's product with the last hidden state and nothing more.
-LINEAR = {"llama", "mistral", "mixtral", "olmo", "olmo2", "qwen2", "qwen3", "smollm3", "stablelm"}
+# Architectures whose logits are the head's product with the decoder's output and nothing more.
+LINEAR = {"gemma2", "gemma3", "gemma3_text", "gpt2", "gpt_neox", "llama", "mistral", "mixtral"}
+LINEAR |= {"olmo", "olmo2", "opt", "phi3", "qwen2", "qwen3", "smollm3", "stablelm"}
 
 
 def supervised_logits(model, batch: Batch):
@@ -36,12 +44,13 @@ def supervised_hidden(model, batch: Batch):
 def linear_head(model):
     """The output head where logits are its product with the last hidden state, else None.
 
-    Architectures that are not known may cap or scale their logits.
+    Gemma's may be capped; architectures that are not known may do that or more.
     """
     import torch
 
-    head = model.get_output_embeddings()
+    head, config = model.get_output_embeddings(), model.config.get_text_config()
     plain = isinstance(head, torch.nn.Linear) and head.bias is None
+    plain = plain and not getattr(config, "final_logit_softcapping", None)
     return head if plain and model.config.model_type in LINEAR else None
 
 
@@ -107,7 +116,7 @@ def require_positions(model, encoded: list[EncodedRow]) -> None:
 
     Rotary positions have no end: beyond the limit a Llama's output is wrong without any error.
     """
-    most = getattr(model.config, "max_position_embeddings", None)
+    most = most_positions(model.config)
     longest = max(encoded, key=lambda row: len(row.input_ids), default=None)
     if most and longest is not None and len(longest.input_ids) > most:
         raise UserError(

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from scripts.first.models.chunking import CACHED, rows_at_once, spans
+from scripts.first.models.batching import CACHED, rows_at_once, spans
 from scripts.first.models.encoding import candidate_ids, encode_prompts
 from scripts.first.models.inference import check_finite, iterate_logits
 

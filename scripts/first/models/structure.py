@@ -1,4 +1,4 @@
-"""Parts of a causal language model, whatever its architecture calls them."""
+"""Parts and limits of a causal language model, whatever its architecture calls them."""
 
 from __future__ import annotations
 
@@ -14,3 +14,23 @@ def decoder_layers(model):
 
     lists = [m for m in model.get_decoder().modules() if isinstance(m, torch.nn.ModuleList)]
     return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+
+
+def most_positions(config) -> int | None:
+    """Tokens that a model reads at once; None where its configuration states no limit.
+
+    A configuration with scaled rotary positions states the scaled length or the original one. It is
+    the original if it is the one of the scaling, or the scaling names none: then the factor counts.
+    Where layers scale differently, the shortest counts.
+    """
+    text = config.get_text_config()
+    stated = getattr(text, "max_position_embeddings", None)
+    if not stated:
+        return None
+    rotary = getattr(text, "rope_parameters", None) or {}
+    kinds = [part for part in rotary.values() if isinstance(part, dict)] or [rotary]
+    lengths = []
+    for kind in kinds:
+        short = kind.get("original_max_position_embeddings") in (None, stated)
+        lengths.append(int(stated * (kind.get("factor") or 1)) if short else stated)
+    return min(lengths)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from scripts.first.models.chunking import LOGITS
+from scripts.first.models.batching import LOGITS
 from scripts.first.plan.architecture import Architecture
 from scripts.first.plan.corpora import Counts
 

@@ -20,14 +20,14 @@ from scripts.first.errors import UserError
 from scripts.first.files import sha256_file, write_json
 from scripts.first.models.checkpoints import (
     RECORD,
-    load_config,
-    load_weights,
     save_checkpoint,
     verify_checkpoint,
     weights_digest,
 )
 from scripts.first.models.determinism import seed_everything
 from scripts.first.models.encoding import EncodedRow, EncodingReport, encode_rows, row_hash
+from scripts.first.models.loading import load_weights, skeleton
+from scripts.first.models.structure import output_size
 from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
 from scripts.first.provenance.made_by import provenance
 from scripts.first.runtime.state import remove_state
@@ -59,7 +59,7 @@ def finetune(
     tokenizer = load_tokenizer(base)
     encoded, validation, report, scored = load_corpus(arguments, tokenizer)
     # Before the weights are loaded: a mistake should cost no time.
-    outputs = load_config(base).get_text_config().vocab_size
+    outputs = output_size(skeleton(base))
     if outputs < tokenizer.vocabulary_size:
         raise UserError(
             f"tokenizer and model disagree: {arguments.model}: the model has {outputs} outputs for "

@@ -18,10 +18,10 @@ from typing import NamedTuple
 
 import torch
 
-from scripts.first.models.batching import collate
-from scripts.first.models.chunking import LOGITS, rows_at_once, spans
+from scripts.first.models.batching import LOGITS, collate, rows_at_once, spans
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import linear_head, supervised_hidden, supervised_logits
+from scripts.first.models.structure import output_size
 
 
 class Statistics(NamedTuple):
@@ -55,7 +55,7 @@ class TrainingModel(torch.nn.Module):
         device = next(self.model.parameters()).device
         targets = loss.targets(rows, device)
         head = linear_head(self.model)
-        length = rows_at_once(LOGITS, device.type, self.model.config.get_text_config().vocab_size)
+        length = rows_at_once(LOGITS, device.type, output_size(self.model))
         autocast = torch.autocast(device.type, torch.bfloat16, enabled=half)
         if head is None or len(batch.labels) <= length:
             with autocast:

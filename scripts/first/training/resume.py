@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from scripts.first.distributed import comm
 from scripts.first.distributed.fsdp import local
-from scripts.first.models.checkpoints import readable
+from scripts.first.models.loading import readable
 from scripts.first.runtime.state import open_state, read_seal, seal_part, seconds_between_parts
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
@@ -92,7 +92,7 @@ class TrainingState:
             return 0, []
         newest = max(common)
         note = notes[newest]
-        with readable(parts[newest]):
+        with readable(parts[newest], "delete it and run it again"):
             self._load(load_file(parts[newest]))
         self.schedule.load_state_dict(note["schedule"])
         self.optimizer.param_groups[0]["lr"] = self.schedule.get_last_lr()[0]

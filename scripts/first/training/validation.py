@@ -14,8 +14,7 @@ import torch
 from scripts.first.calibration.metrics import expected_calibration_error
 from scripts.first.calibration.posthoc import PosthocTemperature
 from scripts.first.errors import UserError
-from scripts.first.models.batching import scored_positions
-from scripts.first.models.chunking import CACHED, rows_at_once, spans
+from scripts.first.models.batching import CACHED, rows_at_once, scored_positions, spans
 from scripts.first.models.encoding import NO_LABEL, EncodedRow
 from scripts.first.models.inference import check_finite, ids_of, iterate_logits
 

@@ -1,0 +1,225 @@
+"""Load a causal language model from a folder in Hugging Face layout: one way, for every path.
+
+transformers' own `from_pretrained` renames, merges and ties the tensors of its many architectures;
+with the meta device it does so without reading them. What is no causal language model is refused by
+what it is. No code of a model and no pickle is run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.first.errors import UserError, few
+from scripts.first.models.structure import decoder_layers
+
+CONFIG = "config.json"
+WHOLE = "use a whole causal language model"
+# Heads of classes that share a decoder with a language model, by the names of transformers.
+OTHER_HEAD = re.compile(r"For(\w*Classification|QuestionAnswering|MultipleChoice|MaskedLM)$")
+
+
+def load_weights(location: Path, dtype: str = "float32", device: str | None = None):
+    """Load a model for `device` (default: CUDA if there is one), without dropout.
+
+    Its configuration is what is true of it: the head that was read counts, whatever the file says
+    about tying. UserError for a missing tensor, another shape, and what `load_config` refuses.
+    """
+    model, _ = _load(location, dtype=dtype)
+    head, embeddings = model.get_output_embeddings(), model.get_input_embeddings()
+    if head.weight is not embeddings.weight:
+        for config in {id(c): c for c in (model.config, model.config.get_text_config())}.values():
+            config.update({"tie_word_embeddings": False})
+    return model.to(device or default_device()).eval()
+
+
+def skeleton(location: Path):
+    """The same model on the meta device: modules, names and shapes; no tensor is read.
+
+    Where head and embeddings are both in the files they are two parameters, equal or not.
+    UserErrors as above.
+    """
+    return _load(location, device_map={"": "meta"})[0]
+
+
+def check_model(location: Path) -> None:
+    """Raise the UserErrors of `load_weights` without reading a tensor; name tensors without use."""
+    _, unused = _load(location, device_map={"": "meta"})
+    if unused:
+        print(f"unused tensors: {location}: {few(unused)}", file=sys.stderr)
+
+
+def load_config(location: Path):
+    """The configuration of a model, every probability of dropout 0.
+
+    UserError for a broken config.json, an unknown architecture, what is quantised or needs code of
+    its own, an encoder or encoder-decoder, and another head than a language model's.
+    """
+    with readable(location / CONFIG, f"correct {CONFIG}"):
+        from transformers import AutoConfig, PreTrainedConfig
+
+        if not (location / CONFIG).is_file():
+            raise UserError(f"no {CONFIG}: {location}: {WHOLE} in Hugging Face layout")
+        settings, _ = PreTrainedConfig.get_config_dict(location, local_files_only=True)
+        _refuse_settings(location / CONFIG, settings)
+        config = AutoConfig.from_pretrained(
+            location, local_files_only=True, trust_remote_code=False
+        )
+        _refuse_class(location / CONFIG, config)
+        for part in (config, config.get_text_config()):
+            found = part.to_dict().items()
+            part.update({k: 0.0 for k, v in found if "drop" in k and isinstance(v, float)})
+    return config
+
+
+def _refuse_settings(path: Path, settings: dict) -> None:
+    """Refuse what transformers cannot build, or only with packages or code of others."""
+    from transformers import CONFIG_MAPPING, __version__
+
+    kind, quantised = settings.get("model_type"), settings.get("quantization_config")
+    if quantised:
+        method = quantised.get("quant_method", "unnamed method")
+        raise UserError(
+            f"quantised checkpoint: {path}: quantization_config: {method}: use the model that it "
+            "was made from, in float32, float16 or bfloat16"
+        )
+    if not isinstance(kind, str):
+        raise UserError(f"no model_type: {path}: add that of the model's architecture, as llama")
+    if kind in CONFIG_MAPPING:
+        return
+    if settings.get("auto_map"):
+        raise UserError(
+            f"the model needs code of its own: {path}: auto_map: transformers {__version__} has no "
+            f"model_type {kind}, and code of models is not run: use another architecture"
+        )
+    raise UserError(
+        f"unknown architecture: {path}: model_type {kind}: transformers {__version__} does not "
+        "have it: correct model_type, or use another architecture"
+    )
+
+
+def _refuse_class(path: Path, config) -> None:
+    """Refuse what does not predict the next token of a text."""
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, MODEL_FOR_MASKED_LM_MAPPING
+
+    kind, what, text = config.model_type, None, config.get_text_config()
+    others = [name for name in config.architectures or [] if OTHER_HEAD.search(name)]
+    if config.is_encoder_decoder:
+        what = "an encoder-decoder"
+    elif type(config) in MODEL_FOR_MASKED_LM_MAPPING and not getattr(config, "is_decoder", False):
+        what = "an encoder"
+    elif getattr(text, "use_bidirectional_attention", False) is True:
+        what = "an encoder (use_bidirectional_attention)"
+    elif type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        what = "no language model"
+    elif others:
+        kind, what = others[0], "a model with another head (architectures)"
+    if what:
+        raise UserError(f"no causal language model: {path}: {kind} is {what}: {WHOLE}")
+
+
+def _load(location: Path, dtype: str = "float32", device_map: dict | None = None):
+    """(model, names of tensors in the files that it has no use for)."""
+    config = load_config(location)
+    with readable(location, "use whole files, and the config.json that belongs to them"):
+        from transformers import AutoModelForCausalLM, GenerationConfig
+        from transformers.utils import logging
+
+        logging.set_verbosity_error()  # its report on tensors; below is ours
+        model, report = AutoModelForCausalLM.from_pretrained(
+            location,
+            config=config,
+            # That in the files, if it contradicts itself, could not be saved again.
+            generation_config=GenerationConfig.from_model_config(config),
+            dtype=dtype,
+            device_map=device_map,
+            local_files_only=True,
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+        )
+    if "logits_to_keep" not in inspect.signature(model.forward).parameters:
+        raise UserError(
+            f"unsupported architecture: {location / CONFIG}: {type(model).__name__} cannot give the "
+            "logits of chosen positions: use another architecture"
+        )
+    _check_tensors(location, model, report)
+    model.config.use_cache = False
+    return model, sorted(report["unexpected_keys"])
+
+
+def _check_tensors(location: Path, model, report: dict) -> None:
+    """UserError for tensors that transformers would draw at random, or leave out of the model."""
+    modules, path = dict(model.named_modules()), location / CONFIG
+    ends = (model.get_input_embeddings(), model.get_output_embeddings())
+    names = {f"{name}.weight" for name, module in modules.items() if module in ends}
+    for name, found, expected in sorted(report["mismatched_keys"]):
+        if name in names and found[1:] == expected[1:]:
+            raise UserError(
+                f"wrong vocab_size: {path}: it says {expected[0]}, but the weights have {found[0]} "
+                f"rows: {name} of {_file(location, name)}: correct vocab_size"
+            )
+        raise UserError(
+            f"other shape: {_file(location, name)}: {name}: {tuple(found)}, but by {CONFIG} "
+            f"{tuple(expected)}: use the {CONFIG} that belongs to the weights"
+        )
+    if missing := sorted(report["missing_keys"]):
+        raise UserError(
+            f"missing tensor: {location}: {few(missing)}: {type(model).__name__} needs "
+            f"{'it' if len(missing) == 1 else 'them'}: {WHOLE}"
+        )
+    layers = decoder_layers(model)
+    prefix = next(name for name, module in modules.items() if module is layers)
+    head = next(name for name, module in modules.items() if module is ends[1])
+    for name in sorted(report["unexpected_keys"]):
+        if name.startswith((f"{prefix}.{len(layers)}.", f"{head}.")):
+            raise UserError(
+                f"tensor without a place: {_file(location, name)}: {name}: {type(model).__name__} "
+                f"of {len(layers)} layers has no such part: use the {CONFIG} that belongs to it"
+            )
+
+
+def _file(location: Path, name: str) -> Path:
+    """The file of a tensor: by the index, where there is one that has its name."""
+    index = location / "model.safetensors.index.json"
+    shards = json.loads(index.read_bytes())["weight_map"] if index.is_file() else {}
+    return location / shards.get(name, index.name if shards else "model.safetensors")
+
+
+@contextlib.contextmanager
+def readable(path: Path, advice: str) -> Iterator[None]:
+    """Turn errors of transformers and safetensors about a file's content into one line."""
+    from huggingface_hub.errors import StrictDataclassError
+    from safetensors import SafetensorError
+
+    errors = (OSError, ValueError, TypeError, ArithmeticError, RuntimeError)
+    errors += (LookupError, AttributeError, AssertionError, SafetensorError, StrictDataclassError)
+    try:
+        yield
+    except ImportError as error:
+        raise UserError(
+            f"package not installed: {path}: {_line(error)}: install it, or use a model without it"
+        ) from None
+    except errors as error:
+        if getattr(error, "errno", None):  # of the disk
+            raise
+        raise UserError(f"unusable model: {path}: {_line(error)}: {advice}") from None
+
+
+def _line(error: Exception) -> str:
+    """The start of an error's text."""
+    words = " ".join((str(error) or type(error).__name__).split())
+    return words if len(words) < 200 else f"{words[:200]} ..."
+
+
+def default_device() -> str:
+    """`cuda` where there is one, else `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
