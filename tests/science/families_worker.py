@@ -1,7 +1,7 @@
 """Run by test_families.py in several processes: many trainings, one start.
 
 `python -m scripts.first.distributed.launcher --processes N MODULE FILE`: FILE is a JSON list of
-[name, module, options]; what failed is written beside it, as {name: error}.
+[name, module, options]; what is done is written beside it, as {name: error or None}.
 """
 
 import importlib
@@ -11,8 +11,6 @@ import socket
 import sys
 import time
 from pathlib import Path
-
-from scripts.first.distributed import comm
 
 
 def rendezvous(path: Path, first: bool) -> None:
@@ -33,17 +31,17 @@ def rendezvous(path: Path, first: bool) -> None:
 
 def main() -> int:
     """Run every line; the first process writes."""
-    path, failed = Path(sys.argv[1]), {}
+    path, done = Path(sys.argv[1]), {}
     first = os.environ["RANK"] == "0"
     for number, (name, module, options) in enumerate(json.loads(path.read_text())):
         rendezvous(path.with_name(f"port-{number}"), first)
         try:
             importlib.import_module(module).main(options)
+            done[name] = None
         except (Exception, SystemExit) as error:
-            failed[name] = f"{type(error).__name__}: {error}"
-            comm.leave()
+            done[name] = f"{type(error).__name__}: {error}"
         if first:
-            path.with_suffix(".failed.json").write_text(json.dumps(failed))
+            path.with_suffix(".done.json").write_text(json.dumps(done))
     return 0
 
 

@@ -1,0 +1,137 @@
+"""The stages of every architecture by every path, from their command lines.
+
+Models lie in a mirror, as those of a user who has them in folders. Used by test_families.py.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from scripts import evaluation, knowledge, models, student, teacher
+from tests import families
+from tests import tiny_models as tiny
+from tests.science import independent
+
+SETTINGS = independent.Training()
+STORED, K, C = 32, 5, 0.3
+HALF = ["--dtype", "bfloat16"]
+# Path: (options, processes).
+PATHS = {
+    "plain": ([], 1),
+    "bfloat16": (HALF, 1),
+    "sharded": ([], 2),
+    "offloaded": (["--offload-optimizer"], 1),
+    "sharded-bfloat16": (HALF, 2),
+}
+HALVES = [path for path, (options, _) in PATHS.items() if options == HALF]
+SERIAL = {"scripts.teacher": teacher.main, "scripts.student": student.main}
+
+
+def corpus(n: int = 6) -> list[dict]:
+    """Questions, and instructions with longer responses, one of them empty."""
+    rows = tiny.choice_rows(n) + tiny.instruction_rows(n - 2)
+    return [row | {"id": f"train/{i:06d}"} for i, row in enumerate(rows)]
+
+
+TRAIN, TEST = corpus(), tiny.choice_rows(8, 5)
+
+
+class Run:
+    """The stages of one family: what they wrote by names, or the error of those that failed.
+
+    `student`, `teacher`: base checkpoints. `store-PATH`, `base-PATH`: the teacher's knowledge and
+    the student's predictions. `teacher-PATH`, `student-PATH`: the student trained on labels and on
+    `store-plain`. `trained-PATH`: the predictions of `teacher-PATH`.
+    """
+
+    def __init__(self, folder: Path, name: str):
+        self.folder, self.name, self.failed = folder / name, name, {}
+        tiny.write_table(self.folder / "train.parquet", TRAIN)
+        tiny.write_table(self.folder / "test.parquet", TEST)
+        self.sources = {"student": families.model(name, 0), "teacher": families.model(name, 1)}
+
+    def attempt(self, what: str, main, options: list[str]) -> None:
+        """Run a stage and go on."""
+        try:
+            main([*options, "--output-dir", str(self.folder / what)])
+        except (Exception, SystemExit) as error:
+            self.failed[what] = f"{type(error).__name__}: {error}"
+
+    def bases(self) -> None:
+        """Record the models of the mirror."""
+        for which, source in self.sources.items():
+            words = f"hub --repo {source.parent.name}/{source.name} --revision {'0' * 40}"
+            words += f" --mirror {source.parent.parent}"
+            self.attempt(which, models.main, words.split())
+
+    def predictions(self, model: str, name: str, path: str) -> None:
+        """Evaluate a model."""
+        words = f"--model {self.folder / model} --tests {self.folder}/test.parquet"
+        words += " --benchmarks test --scale s --family f --corpus c --method m --seed 1"
+        self.attempt(name, evaluation.main, words.split() + HALF * (path in HALVES))
+
+    def store(self, path: str) -> None:
+        """Extract the teacher's knowledge of the training split."""
+        words = f"--model {self.folder}/teacher --data {self.folder}/train.parquet --k {STORED}"
+        words += " --block-length 400"
+        self.attempt(f"store-{path}", knowledge.main, words.split() + HALF * (path in HALVES))
+
+    def trainings(self, path: str) -> dict[str, tuple[str, list[str]]]:
+        """{name: (module, options)} of the two trainings of a path."""
+        words = f"--model {self.folder}/student --block-length 400 --micro-batch-size 2"
+        words += f" --train {self.folder}/train.parquet --validation {self.folder}/train.parquet"
+        common = [*words.split(), *SETTINGS.options(), *PATHS[path][0]]
+        matched = f"--method m --objective knowledge --knowledge {self.folder}/store-plain"
+        matched += f" --recalibration prob_softmax --c {C} --k {K} --student-side full_vocab"
+        return {
+            f"teacher-{path}": ("scripts.teacher", common),
+            f"student-{path}": ("scripts.student", [*common, *matched.split()]),
+        }
+
+
+def run_all(folder: Path, names: list[str]) -> dict[str, Run]:
+    """All stages of some families; trainings in two processes share one start."""
+    runs = {name: Run(folder, name) for name in names}
+    together = []
+    for name, run in runs.items():
+        run.bases()
+        for path in ("plain", "bfloat16"):
+            run.store(path)
+            run.predictions("student", f"base-{path}", path)
+        for path, (_, processes) in PATHS.items():
+            for what, (module, options) in run.trainings(path).items():
+                if processes == 1:
+                    run.attempt(what, SERIAL[module], options)
+                else:
+                    options += ["--output-dir", str(run.folder / what)]
+                    together.append((f"{name}/{what}", module, options))
+    for key, error in launch(folder / "lines.json", together).items():
+        name, what = key.split("/")
+        runs[name].failed[what] = error
+    for run in runs.values():
+        for path in PATHS:
+            run.predictions(f"teacher-{path}", f"trained-{path}", path)
+    return runs
+
+
+def launch(lines: Path, together: list[tuple[str, str, list[str]]]) -> dict[str, str]:
+    """Run all lines in two processes; the errors by their names."""
+    lines.write_text(json.dumps(together))
+    words = "-m scripts.first.distributed.launcher --processes 2 tests.science.families_worker"
+    command, log = [sys.executable, *words.split(), str(lines)], lines.with_suffix(".log")
+    with log.open("w") as stream:
+        process = subprocess.Popen(command, cwd=tiny.REPOSITORY, stdout=stream, stderr=stream)
+        try:
+            process.wait(60 + 10 * len(together))
+        except subprocess.TimeoutExpired:  # where one failed, the other would wait for hours
+            for each in (*psutil.Process(process.pid).children(recursive=True), process):
+                each.kill()
+            process.wait()
+    report = lines.with_suffix(".done.json")
+    done = json.loads(report.read_text()) if report.is_file() else {}
+    lost = f"no result: {log.read_text()[-2000:]}"
+    errors = {key: done.get(key, lost) for key, _, _ in together}
+    return {key: error for key, error in errors.items() if error}
