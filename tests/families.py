@@ -245,7 +245,7 @@ def _gemma(folder: Path) -> None:
 
     made = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
     made.normalizer = normalizers.Replace(" ", "▁")
-    apart = [pre_tokenizers.Split(mark, "isolated") for mark in "\n("]  # in no other token
+    apart = [pre_tokenizers.Split(mark, "isolated") for mark in "\n()"]  # in no other token
     made.pre_tokenizer = pre_tokenizers.Sequence(apart)
     made.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback()])
     names = ["<pad>", "<eos>", "<bos>", "<unk>"]
