@@ -6,6 +6,7 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
+from scripts.first import cli
 from scripts.first.config.load import load, own_files
 from scripts.first.data import prepare
 from scripts.first.errors import run_cli
@@ -42,11 +43,12 @@ def main(argv: list[str]) -> None:
     options.add_argument("--name", required=True, help="name of the counts, such as llama")
     options.add_argument("--tokenizer", type=Path, required=True, help="folder with a tokenizer")
     options.add_argument("--models", nargs="*", default=[], help="students with this tokenizer")
+    cli.add_bos_option(options)
     options.add_argument("--mirror", help="local folder of datasets in hub layout")
     arguments = options.parse_args(argv)
     settings = load(own_files())["scales"][arguments.scale]
     datasets = [name for name in settings["data"]["datasets"] if name != "pretraining"]
-    tokenizer = load_tokenizer(arguments.tokenizer)
+    tokenizer = load_tokenizer(arguments.tokenizer, arguments.bos)
     tables = prepared_rows(settings["data"], datasets, arguments.mirror)
     entry = {
         "models": arguments.models,
@@ -54,6 +56,7 @@ def main(argv: list[str]) -> None:
         "how": f"python -m benchmarks.token_counts --scale {arguments.scale} --name "
         f"{arguments.name}, with the tokenizer {arguments.tokenizer.name}",
         "tokenizer_sha256": tokenizer.sha256,
+        "bos": tokenizer.bos_record,
         "encoding": settings["encoding"],
         "corpora": counted(tables, tokenizer, settings["encoding"]),
     }

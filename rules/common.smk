@@ -86,7 +86,7 @@ def scale_of(w):
 
 
 def family_of(w):
-    """Names of the teacher's and the student's base models of the family that a path names."""
+    """The family that a path names: its teacher's and student's base models, and `bos`."""
     return scale_of(w)["families"][w.family]
 
 
@@ -111,7 +111,8 @@ def training_options(w, stage, seed):
     scale = scale_of(w)
     training = scale[stage]["training"]
     settings = {**training, **training.get("per_corpus", {}).get(w.corpus, {}), "per_corpus": None}
-    settings |= {**scale["encoding"], "seed": seed, "dtype": scale["dtype"]}
+    settings |= {**scale["encoding"], "bos": family_of(w).get("bos")}
+    settings |= {"seed": seed, "dtype": scale["dtype"]}
     return options(**settings, **scale["evaluation"])
 
 

@@ -44,7 +44,9 @@ rule evaluation:
     params:
         model=subpath(input.record, parent=True),
         benchmarks=benchmarks_of,
-        inference=lambda w: options(**scale_of(w)["evaluation"], dtype=scale_of(w)["dtype"]),
+        inference=lambda w: options(
+            **scale_of(w)["evaluation"], bos=family_of(w).get("bos"), dtype=scale_of(w)["dtype"]
+        ),
         folder=subpath(output.metrics, parent=True),
         code=fingerprint("evaluation"),
     shell:

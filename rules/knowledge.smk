@@ -32,7 +32,9 @@ rule knowledge:
     params:
         teacher=subpath(input.teacher, parent=True),
         k=lookup("{scale}/knowledge/stored_k", within=SCALES),
-        encoding=lambda w: options(**scale_of(w)["encoding"], dtype=scale_of(w)["dtype"]),
+        encoding=lambda w: options(
+            **scale_of(w)["encoding"], bos=family_of(w).get("bos"), dtype=scale_of(w)["dtype"]
+        ),
         max_tokens=lookup("{scale}/evaluation/max_tokens", within=SCALES),
         share=[],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}",

@@ -29,7 +29,7 @@ rule student_labels:
         base=subpath(input.base, parent=True),
         # --epochs --batch-size --micro-batch-size --learning-rate --warmup-ratio --weight-decay
         # --adam-eps --max-grad-norm --length-pool --gradient-checkpointing --offload-optimizer
-        # --block-length --append-eos --seed --dtype --bins --max-tokens: what the scale sets of them
+        # --block-length --append-eos --bos --seed --dtype --bins --max-tokens: what is set of them
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",
@@ -88,7 +88,7 @@ rule student_knowledge:
         c=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--c"),
         # --epochs --batch-size --micro-batch-size --learning-rate --warmup-ratio --weight-decay
         # --adam-eps --max-grad-norm --length-pool --gradient-checkpointing --offload-optimizer
-        # --block-length --append-eos --seed --dtype --bins --max-tokens: what the scale sets of them
+        # --block-length --append-eos --bos --seed --dtype --bins --max-tokens: what is set of them
         training=lambda w: training_options(w, "student", w.seed),
         folder=subpath(output.record, parent=True),
         state="results/{scale}/.state/student/{family}/{corpus}/{method}/seed{seed}",

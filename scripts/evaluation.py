@@ -42,6 +42,7 @@ def main(argv: list[str] | None = None) -> int:
         kind = whole if name == "seed" else str
         options.add_argument(f"--{name}", type=kind, required=True, help="label of the model")
     cli.add_inference_options(options)
+    cli.add_bos_option(options)
     arguments = options.parse_args(argv)
     names = arguments.benchmarks
     if len(names) != len(arguments.tests) or len({*names}) < len(names):
@@ -58,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.provenance.made_by import provenance
 
     location, record = checkpoints.verify_checkpoint(arguments.model)
-    tokenizer = load_tokenizer(location)
+    tokenizer = load_tokenizer(location, arguments.bos)
     tests = dict(zip(names, map(read_rows, arguments.tests), strict=True))
     temperature = posthoc_temperature(arguments.posthoc) if arguments.posthoc else 1.0
     seed_everything(0)
@@ -79,6 +80,7 @@ def main(argv: list[str] | None = None) -> int:
             **{name: getattr(arguments, name) for name in LABELS},
             "posthoc_temperature": temperature,
             "model": checkpoints.weights_digest(record),
+            "bos": tokenizer.bos_record,
             "benchmarks": benchmarks,
             "provenance": provenance("evaluation"),
         },

@@ -46,7 +46,7 @@ def main(argv: list[str] | None = None) -> int:
 
     part = parse_part(arguments.part or "1-of-1")
     location, record = checkpoints.verify_checkpoint(arguments.model)
-    tokenizer = load_tokenizer(location)
+    tokenizer = load_tokenizer(location, arguments.bos)
     rows = read_rows(arguments.data)
     encoded, report = encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     if not encoded:
@@ -67,6 +67,7 @@ def main(argv: list[str] | None = None) -> int:
         "teacher": checkpoints.weights_digest(record),
         "tokenizer": tokenizer.sha256,
         "vocabulary": tokenizer.vocabulary_sha256(),
+        "bos": tokenizer.bos_record,
         "corpus": sha256_file(arguments.data),
         "encoding": asdict(report),
         "provenance": provenance("knowledge"),

@@ -43,7 +43,7 @@ def json_object(text: str) -> dict:
 
 
 def add_encoding_options(options: argparse.ArgumentParser) -> None:
-    """--block-length and --append-eos."""
+    """--block-length, --append-eos and --bos."""
     group = options.add_argument_group("encoding")
     group.add_argument("--block-length", type=positive, required=True, help="longest row in tokens")
     group.add_argument(
@@ -52,6 +52,13 @@ def add_encoding_options(options: argparse.ArgumentParser) -> None:
         default=True,
         help="train on the end of the response (the authors did not)",
     )
+    add_bos_option(group)
+
+
+def add_bos_option(options) -> None:
+    """--bos."""
+    text = "BOS before every text; auto: where the model's tokenizer puts one"
+    options.add_argument("--bos", choices=("auto", "always", "never"), default="auto", help=text)
 
 
 def add_validation_options(options: argparse.ArgumentParser) -> None:

@@ -21,9 +21,12 @@ from scripts.first.provenance.made_by import provenance
 
 RECORD = "record.json"
 WEIGHTS = "model.safetensors"
+TOKENIZER_COPIES = (
+    *("tokenizer.model", "tokenizer.json", "tokenizer_config.json"),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"),
+)
 # Files that loading a model or a tokenizer would read even if the record does not name them.
-TAKEN_IF_THERE = (WEIGHTS, "tokenizer.model", "tokenizer.json", "adapter_config.json")
-TOKENIZER_COPIES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json")
+TAKEN_IF_THERE = (WEIGHTS, "adapter_config.json", *TOKENIZER_COPIES)
 
 
 def verify_checkpoint(folder: str | Path, only: Sequence[str] = ()) -> tuple[Path, dict]:

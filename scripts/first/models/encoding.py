@@ -1,9 +1,9 @@
 """Uniform rows to token ids and supervised positions.
 
-Teacher, knowledge store, student and evaluation use one joint encoding of prompt + response, with
-BOS. The model reads BOS + prompt + response; position i predicts token i + 1. The supervised
-positions are those from the last prompt token (it predicts the first response token) to the last
-token read (it predicts EOS). A CommonsenseQA row has 3 of them, a BoolQ row 2.
+Teacher, knowledge store, student and evaluation use one joint encoding of prompt + response, after
+BOS where the tokenizer puts it: the model reads BOS + prompt + response. Position i predicts token
+i + 1. The supervised positions are those from the last prompt token (it predicts the first response
+token) to the last token read (it predicts EOS). A CommonsenseQA row has 3 of them, a BoolQ row 2.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ NO_LABEL = -100
 class EncodedRow:
     """One row as ids.
 
-    input_ids: (n,) int32, BOS + prompt + response. prompt_length: number of prompt ids with BOS.
+    input_ids: (n,) int32, the tokenizer's prefix (BOS or nothing) + prompt + response.
+    prompt_length: number of ids of prefix and prompt, at least 1.
     labels: (n - prompt_length + 1,) int32, the next token at each supervised position; the last is
     EOS, or NO_LABEL where no EOS is appended. row_hash: 16 bytes, identity of (ids, prompt_length).
     """
@@ -105,9 +106,9 @@ def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
     """(rows, candidates) int64: token id of each candidate in the context of its row's prompt.
 
     Derived from encode(prompt + candidate) and encode(prompt), never from a table. Raises UserError
-    if a candidate is not exactly one token after the prompt, two candidates share an id, the answer
-    is not a candidate, the response does not begin with its token, or rows differ in their number
-    of candidates.
+    if two candidates share their first token, one is not exactly one token after the prompt, the
+    answer is not a candidate, the response does not begin with its token, or rows differ in their
+    number of candidates.
     """
     for row in rows:
         if len(row["candidates"]) != len(rows[0]["candidates"]):
@@ -124,6 +125,11 @@ def _encode(rows: list[dict], tokenizer: TextTokenizer) -> dict[str, list[int]]:
 
 
 def _row(row: dict, ids: list[int], prompt_length: int, last_label: int) -> EncodedRow:
+    if not prompt_length:
+        raise UserError(
+            f"no token predicts the answer: row {row['id']}: its prompt has none and no BOS is "
+            "put: use a prompt with text, or bos: always"
+        )
     input_ids = np.asarray(ids, dtype=np.int32)
     labels = np.asarray([*ids[prompt_length:], last_label], dtype=np.int32)
     identity = row_hash(input_ids, prompt_length)
@@ -134,24 +140,30 @@ def _candidate_ids(row: dict, encodings: dict[str, list[int]]) -> list[int]:
     prompt, where, answer = row["prompt"], f"row {row['id']}", row["answer"]
     if answer not in row["candidates"]:
         raise UserError(f"answer {answer!r} is not a candidate: {where}: use a benchmark's rows")
-    n, ids = len(encodings[prompt]), []
+    n, endings, seen = len(encodings[prompt]), [], {}
     for candidate in row["candidates"]:
         with_candidate = encodings[prompt + candidate]
         _require_prefix(row, encodings[prompt], with_candidate)
-        if len(with_candidate) != n + 1:
+        endings.append(with_candidate[n:])
+        for first in endings[-1][:1]:
+            if first in seen:
+                raise UserError(
+                    f"candidates {seen[first]!r} and {candidate!r} share their first token: "
+                    f"{where}: id {first}: use a tokenizer or a prompt that tells them apart"
+                )
+            seen[first] = candidate
+    for candidate, ending in zip(row["candidates"], endings, strict=True):
+        if len(ending) != 1:
             raise UserError(
-                f"candidate {candidate!r} is {len(with_candidate) - n} tokens: {where}: each must "
+                f"candidate {candidate!r} is {len(ending)} tokens: {where}: each must "
                 "be one token after the prompt: use a tokenizer or a prompt that keeps it whole"
             )
-        ids.append(with_candidate[n])
-    if len(set(ids)) != len(ids):
-        raise UserError(f"two candidates share a token id: {where}: {ids}: use another tokenizer")
     if encodings[prompt + row["response"]][: n + 1] != encodings[prompt + answer]:
         raise UserError(
             f"the response does not begin with the answer's token: {where}: "
             f"answer {answer!r}, response {row['response'][:40]!r}: correct the row"
         )
-    return ids
+    return [ending[0] for ending in endings]
 
 
 def _require_prefix(row: dict, prompt_ids: list[int], ids: list[int]) -> None:

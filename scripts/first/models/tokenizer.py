@@ -1,8 +1,10 @@
 """One tokenizer interface for training, extraction and evaluation.
 
-Reads `tokenizer.model` (sentencepiece) if a checkpoint has one, else `tokenizer.json`. The
-sentencepiece file comes first because it is the original: OpenLlama's converted fast tokenizer is
-known to be wrong. No other module turns text into ids.
+transformers' AutoTokenizer says which tokens are BOS and EOS and whether BOS is put. The text is
+read by `tokenizer.json` as it stands: many classes rebuild the tokenizer from its vocabulary and
+forget the rest, such as SmolLM2's split of digits. `vocab.json` with `merges.txt` is read by the
+class. A `tokenizer.model` without these is read by sentencepiece itself, since its conversion is
+known to be wrong for OpenLlama. No other module turns text into ids.
 """
 
 from __future__ import annotations
@@ -16,30 +18,42 @@ from functools import partial
 from pathlib import Path
 
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file
+from scripts.first.files import sha256_file
 
-TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json")
+JSON, MODEL, SLOW = ("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt")
+CONFIG, NAMES, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
+# Classes that put BOS unless add_bos_token says otherwise; the first is that of a bare file.
+PUT_BOS = ("LlamaTokenizer", "CodeLlamaTokenizer", "GemmaTokenizer")
+ADVICE = "use the files that its model was published with"
 
 
 @dataclass(frozen=True, eq=False)
 class TextTokenizer:
-    """Text to token ids, always with BOS in front and never with EOS behind.
+    """Text to token ids: the prefix, BOS or nothing, then the text, never EOS.
 
     Special-token text inside a string (`</s>`, `<unk>`) is ordinary text: it can never become BOS
     or EOS. A vocabulary of whole words, the tiny world's, has no pieces to spell it with
-    and reads it as any unknown word.
+    and reads it as any unknown word. bos_id is None where no BOS is declared. policy: `auto` (the
+    prefix is what the tokenizer puts itself), `always` (BOS) or `never`.
     """
 
-    encode_raw: Callable[[list[str]], list[list[int]]]  # without BOS and EOS
+    encode_raw: Callable[[list[str]], list[list[int]]]  # without prefix
     pieces: dict[str, int]
-    bos_id: int
+    bos_id: int | None
     eos_id: int
+    prefix: tuple[int, ...]
+    policy: str
     sha256: str
 
     @property
     def vocabulary_size(self) -> int:
         """Number of tokens."""
         return len(self.pieces)
+
+    @property
+    def bos_record(self) -> dict:
+        """What is put before every text, for records: {policy, ids}."""
+        return {"policy": self.policy, "ids": list(self.prefix)}
 
     def tokens(self) -> list[tuple[str, int]]:
         """Every token with its id, in the order of the ids."""
@@ -51,74 +65,147 @@ class TextTokenizer:
         return hashlib.sha256(content.encode()).hexdigest()
 
     def encode_many(self, texts: list[str]) -> list[list[int]]:
-        """Ids of each text, BOS first."""
-        return [[self.bos_id, *ids] for ids in self.encode_raw(texts)]
+        """Ids of each text, the prefix first."""
+        return [[*self.prefix, *ids] for ids in self.encode_raw(texts)]
 
     def encode(self, text: str) -> list[int]:
-        """Ids of one text, BOS first."""
+        """Ids of one text, the prefix first."""
         return self.encode_many([text])[0]
 
 
-def load_tokenizer(folder: str | Path) -> TextTokenizer:
-    """Load the tokenizer of a checkpoint folder in Hugging Face layout.
+def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
+    """Load the tokenizer of a checkpoint folder in Hugging Face layout; `bos` is the policy.
 
-    Raises UserError if the folder has no tokenizer file or the file names no BOS or EOS.
+    Raises UserError if the folder has no tokenizer, a file of it cannot be read, or BOS or EOS is
+    needed or named but no token of the files.
     """
     folder = Path(folder)
-    for name, load in zip(TOKENIZER_FILES, (_from_sentencepiece, _from_json), strict=True):
-        if (folder / name).is_file():
-            return load(folder / name)
-    raise UserError(
-        f"no tokenizer: {folder}: expected one of {', '.join(TOKENIZER_FILES)}: "
-        "remake the model's folder with its rule in rules/models.smk"
+    forms = (JSON, MODEL, SLOW)
+    form = next((f for f in forms if all((folder / name).is_file() for name in f)), None)
+    if form is None:
+        expected = "tokenizer.json, tokenizer.model, or vocab.json with merges.txt"
+        raise UserError(f"no tokenizer: {folder}: expected {expected}: {ADVICE}")
+    settings = _settings(folder)
+    read = _by_sentencepiece if form == MODEL else partial(_by_transformers, form=form)
+    try:
+        encode_raw, pieces, names, put = read(folder, settings)
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # the bare one of tokenizers, and any of a class
+        if "auto_map" in settings[CONFIG]:
+            advice = "its own code is never run: use a model whose tokenizer transformers has"
+            raise UserError(f"auto_map: {folder / CONFIG}: {advice}") from None
+        raise UserError(f"unreadable tokenizer: {folder}: {_line(error)}: {ADVICE}") from None
+    ids = {name: pieces.get(token) for name, token in names.items()}
+    for name, token in names.items():
+        if ids[name] is None and (token is not None or name == "eos_token" or bos == "always"):
+            found = "none is named" if token is None else f"{token!r} is no token of {form[0]}"
+            advice = f"name one of its tokens in {CONFIG}"
+            advice += ", or use bos: auto" if name == "bos_token" and bos == "always" else ""
+            raise UserError(f"no {name}: {folder}: {found}: {advice}")
+    put = {"auto": put, "always": (ids["bos_token"],), "never": ()}[bos]
+    return TextTokenizer(
+        encode_raw, pieces, ids["bos_token"], ids["eos_token"], put, bos, _digest(folder, form)
     )
 
 
-def _from_sentencepiece(path: Path) -> TextTokenizer:
+def _by_sentencepiece(folder: Path, settings: dict) -> tuple:
     import sentencepiece
 
+    path = folder / MODEL[0]
     try:
         model = sentencepiece.SentencePieceProcessor(model_file=str(path))
     except (RuntimeError, OSError) as error:
-        raise UserError(f"unreadable tokenizer: {path}: {error}: fetch it again") from None
-    for name, token_id in (("bos_token", model.bos_id()), ("eos_token", model.eos_id())):
-        if token_id < 0:  # sentencepiece's value for none
-            raise UserError(f"no {name}: {path}: use a tokenizer that has one")
+        advice = "put the tokenizer.json of its model beside it"
+        raise UserError(f"no SentencePiece model: {path}: {_line(error)}: {advice}") from None
+    config, names = settings[CONFIG], {}
+    for name, own in (("bos_token", model.bos_id()), ("eos_token", model.eos_id())):
+        declared = settings[NAMES].get(name) or config.get(name)
+        declared = declared.get("content") if isinstance(declared, dict) else declared
+        names[name] = declared or (model.id_to_piece(own) if own >= 0 else None)  # -1: it has none
+    pieces = {model.id_to_piece(i): i for i in range(model.vocab_size())} | _added(settings)
+    kind = config.get("tokenizer_class") or PUT_BOS[0]
+    puts = config.get("add_bos_token", kind.removesuffix("Fast") in PUT_BOS)
+    put = (pieces.get(names["bos_token"]),) if puts and names["bos_token"] else ()
+    return partial(model.encode, out_type=int), pieces, names, put
 
-    pieces = {model.id_to_piece(i): i for i in range(model.vocab_size())}
-    encode_raw = partial(model.encode, out_type=int)
-    return TextTokenizer(encode_raw, pieces, model.bos_id(), model.eos_id(), sha256_file(path))
 
-
-def _from_json(path: Path) -> TextTokenizer:
+def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tuple:
     # As many threads as the job has: with more, concurrent jobs only slow each other.
     threads = os.environ.get("OMP_NUM_THREADS", "1")
     os.environ.setdefault("RAYON_NUM_THREADS", threads)
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false" if threads == "1" else "true")
-    import tokenizers
+    from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-    try:
-        model = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:  # tokenizers raises a bare Exception for a broken file
-        raise UserError(f"unreadable tokenizer: {path}: {error}: remake it") from None
-    model.encode_special_tokens = True
-    model.no_padding()
-    model.no_truncation()
+    content = _read(folder / form[0])
+    # An absolute path: AutoTokenizer takes one such as deepseek-ai/x for a repository it knows.
+    place, options = folder.absolute(), {"local_files_only": True, "trust_remote_code": False}
+    found = reader = AutoTokenizer.from_pretrained(place, **options)
+    if not isinstance(found, PreTrainedTokenizerFast):
+        what = f"{type(found).__name__} reads no tokenizer.json"
+        raise UserError(f"tokenizer_class: {folder / CONFIG}: {what}: use another model")
+    names = {"bos_token": found.bos_token or None, "eos_token": found.eos_token or None}
+    if form == JSON and type(found) is not PreTrainedTokenizerFast:
+        reader = PreTrainedTokenizerFast.from_pretrained(place, **options, **names)
+    model, encoding = _plain(reader), _plain(found).encode("x")
+    put = encoding.ids[: [*encoding.special_tokens_mask, 0].index(0)]
 
     def encode_raw(texts):
         encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
+    vocabulary = content["model"]["vocab"] if form == JSON else content
+    if isinstance(vocabulary, list):  # of Unigram: pieces with their scores
+        vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
+    known = vocabulary | _added(settings)
+    known |= {one["content"]: one["id"] for one in content.get("added_tokens", ()) if form == JSON}
+    # A class adds tokens of its own (padding, masks) and those that are named but unknown.
     pieces = model.get_vocab(with_added_tokens=True)
-    bos_id, eos_id = (_special_id(path, model, name) for name in ("bos_token", "eos_token"))
-    return TextTokenizer(encode_raw, pieces, bos_id, eos_id, sha256_file(path))
+    pieces = {piece: i for piece, i in pieces.items() if known.get(piece) == i}
+    return encode_raw, pieces, names, tuple(put)
 
 
-def _special_id(path: Path, model, name: str) -> int:
-    config_path = path.with_name("tokenizer_config.json")
-    token = read_json(config_path).get(name)
-    token = token.get("content") if isinstance(token, dict) else token
-    token_id = model.token_to_id(token) if token else None
-    if token_id is None:
-        raise UserError(f"no {name}: {config_path}: name a token of {path.name} as {name}")
-    return token_id
+def _plain(tokenizer):
+    """The `tokenizers.Tokenizer` of a tokenizer, which cuts nothing, pads nothing, knows no text.
+
+    That is, the text of a special token is ordinary text.
+    """
+    model = tokenizer.backend_tokenizer
+    model.encode_special_tokens = True
+    model.no_padding()
+    model.no_truncation()
+    return model
+
+
+def _settings(folder: Path) -> dict[str, dict]:
+    """Contents of the files that name tokens; {} for one that is not there."""
+    names = (CONFIG, NAMES, ADDED)
+    return {n: _read(folder / n) if (folder / n).is_file() else {} for n in names}
+
+
+def _added(settings: dict[str, dict]) -> dict[str, int]:
+    """{token: id} of the tokens that are added to a vocabulary, as these files declare them."""
+    tokens = settings[CONFIG].get("added_tokens_decoder", {}).items()
+    return settings[ADDED] | {token["content"]: int(i) for i, token in tokens}
+
+
+def _read(path: Path) -> dict:
+    """A JSON object."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"damaged tokenizer: {path}: {error}: {ADVICE}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"damaged tokenizer: {path}: it is no JSON object: {ADVICE}")
+    return content
+
+
+def _digest(folder: Path, names: tuple[str, ...]) -> str:
+    """sha256 of the vocabulary's file, or of the hashes of its files."""
+    hashes = [sha256_file(folder / name) for name in names]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def _line(error: Exception) -> str:
+    """The first line of an error's text."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(" .:")

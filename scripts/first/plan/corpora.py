@@ -92,7 +92,8 @@ def counts_of(scale: Scale, family: str, corpus: str, split: str) -> Counts:
     tokenizer = fetched_files(scale.folder("models", student))
     if tokenizer is not None and prepared.with_name("report.json").is_file():
         scale.sources[source] = f"{prepared.parent} with the tokenizer of {student}"
-        return count(encoded_split(read_rows(prepared), split, load_tokenizer(tokenizer), encoding))
+        found = load_tokenizer(tokenizer, settings["families"][family].get("bos", "auto"))
+        return count(encoded_split(read_rows(prepared), split, found, encoding))
     real = settings["data"]["source"] != "world"
     known = {
         name: entry

@@ -56,7 +56,7 @@ def finetune(
     """
     settings = settings_from(arguments)
     base, base_record = comm.from_main(lambda: verify_checkpoint(arguments.model))
-    tokenizer = load_tokenizer(base)
+    tokenizer = load_tokenizer(base, arguments.bos)
     encoded, validation, report, scored = load_corpus(arguments, tokenizer)
     # Before the weights are loaded: a mistake should cost no time.
     outputs = output_size(skeleton(base))
@@ -72,6 +72,7 @@ def finetune(
         "base": weights_digest(base_record),
         "corpus": corpus,
         "tokenizer": tokenizer.sha256,
+        "bos": tokenizer.bos_record,
         "settings": asdict(settings),
         "processes": comm.world(),
         "block_length": arguments.block_length,
@@ -115,7 +116,7 @@ def load_corpus(
 def pretrain(arguments: argparse.Namespace) -> None:
     """Train a Llama from random weights, or a checkpoint further, and write a checkpoint."""
     settings = settings_from(arguments)
-    tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0])
+    tokenizer = load_tokenizer(verify_checkpoint(arguments.tokenizer)[0], arguments.bos)
     rows = [row for path in arguments.text for row in read_rows(path)]
     chosen = np.random.default_rng(settings.seed).permutation(len(rows))[: arguments.max_rows]
     rows = [rows[i] for i in np.sort(chosen)]
@@ -133,6 +134,7 @@ def pretrain(arguments: argparse.Namespace) -> None:
         "base": base,
         "text": [sha256_file(path) for path in arguments.text],
         "tokenizer": tokenizer.sha256,
+        "bos": tokenizer.bos_record,
         "settings": {**asdict(settings), "supervise": arguments.supervise},
         "encoding": asdict(report),
         "provenance": provenance("pretrain"),
@@ -163,7 +165,7 @@ def random_model(architecture: dict, tokenizer: TextTokenizer):
 
 
 def _encode(rows, tokenizer, arguments) -> tuple[list[EncodedRow], EncodingReport]:
-    """Rows with the loss on their response, or on every token after BOS, cut at the block."""
+    """Rows with the loss on their response, or on every token but the first, cut at the block."""
     if arguments.supervise == "response":
         return encode_rows(rows, tokenizer, arguments.block_length, arguments.append_eos)
     report = EncodingReport(rows=len(rows))

@@ -88,7 +88,7 @@ class KnowledgeLoss:
             if index is None or offsets[index + 1] - offsets[index] != len(row.labels):
                 raise UserError(
                     f"row {row.row_id} is not in the knowledge store: it was made from another "
-                    "corpus, tokenizer or block length: extract it again"
+                    "corpus, tokenizer, block length or BOS: extract it again"
                 )
             indices.append(index)
         return np.asarray(indices)

@@ -27,12 +27,22 @@ def make_tokenizer(
             tokenizer = build_tokenizer(build_world(world_settings))
     else:
         tokenizer = _train_bpe(text, vocabulary_size)
+    add_bos(tokenizer)
     config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
     write_json(folder / "tokenizer_config.json", config | SPECIAL_TOKENS)
     with atomic_path(folder / "tokenizer.json") as temporary:
         tokenizer.save(str(temporary))
     content = {"kind": kind, "provenance": provenance("tokenizer")}
     records.write(folder / RECORD, content, ["tokenizer.json", "tokenizer_config.json"], text)
+
+
+def add_bos(tokenizer) -> None:
+    """Make a `tokenizers.Tokenizer` put BOS before a text that is to have special tokens."""
+    from tokenizers.processors import TemplateProcessing
+
+    bos = SPECIAL_TOKENS["bos_token"]
+    special = [(bos, tokenizer.token_to_id(bos))]
+    tokenizer.post_processor = TemplateProcessing(f"{bos} $A", special_tokens=special)
 
 
 def _train_bpe(text: list[Path], vocabulary_size: int):

@@ -41,7 +41,7 @@ MARKS = ("\n", "?", ".", ",", "(", ")", ").", ":", "=", "-")
 
 
 def build_tokenizer(world: World):
-    """Return the `tokenizers.Tokenizer` of the world; encoding adds nothing (no BOS, no EOS).
+    """Return the `tokenizers.Tokenizer` of the world, which puts neither BOS nor EOS.
 
     encode(prompt) is an exact prefix of encode(prompt + response), because no token spans the end
     of a prompt: prompts end in a newline or in "The answer is (". `<unk>`, `<s>` and `</s>` have
