@@ -103,7 +103,11 @@ rule base_model:
     params:
         source=branch(
             lookup("{scale}/models/{model}/hub", within=SCALES, default=None),
-            then=lambda w: ["hub", *options(**scale_of(w)["models"][w.model]["hub"])],
+            then=lambda w: [
+                "hub",
+                *options(**scale_of(w)["models"][w.model]["hub"]),
+                *options(weights=scale_of(w)["models"][w.model].get("weights")),
+            ],
             otherwise=lambda w: ["copy", "--source", source_of(w)],
         ),
         folder=subpath(output[0], parent=True),

@@ -55,13 +55,15 @@ def hub(options, words: list[str]) -> None:
     options.add_argument("--repo", required=True, help="repository, OWNER/NAME")
     options.add_argument("--revision", required=True, help="commit on the Hub, 40 digits")
     options.add_argument("--mirror", help="local folder instead (default: FIRST_MODEL_MIRROR)")
+    options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
     chosen = options.parse_args(words)
 
     from scripts.first.hub.fetch import model_record
     from scripts.first.models.checkpoints import RECORD
     from scripts.first.provenance import made_by, records
 
-    record = model_record(chosen.repo, chosen.revision, chosen.mirror)
+    pickles = chosen.weights == "pickle"
+    record = model_record(chosen.repo, chosen.revision, chosen.mirror, pickles)
     record["provenance"] = made_by.provenance("base_model")
     records.write(chosen.output_dir / RECORD, record)
 

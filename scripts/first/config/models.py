@@ -147,6 +147,7 @@ class Recipe(Schedule):
 
 class Checkpoint(Model):
     hub: Hub = key("A model on the hub, instead of `bundled` and `pretrain`.", None)
+    weights: Literal["pickle"] = key("Allow pickles, which are converted once, of `hub`.", None)
     bundled: Bundled = key("Folder in this repository; `pretrain` may record its recipe.", None)
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)
 

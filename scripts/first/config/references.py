@@ -110,7 +110,10 @@ def _scale(scale: dict) -> Checks:
     for name, model in models.items():
         yield name in RESERVED, f"models.{name}", "reserved name; choose another"
         what = "needs hub, or bundled, pretrain or both of these"
-        yield not model or ("hub" in model and len(model) > 1), f"models.{name}", what
+        sources = {*model} - {"weights"}
+        yield not sources or ("hub" in sources and len(sources) > 1), f"models.{name}", what
+        useless = "weights" in model and "hub" not in model
+        yield useless, f"models.{name}.weights", "has no effect without hub"
     for path, parent in _find(scale, "models.*.pretrain.start_from"):
         seen = {path.split(".")[1]}
         while parent:

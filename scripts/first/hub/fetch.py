@@ -10,56 +10,63 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from scripts.first.errors import UserError
 from scripts.first.files import describe_files, read_json, write_json
+from scripts.first.hub.conversion import convert, converted_folder
 from scripts.first.hub.mirror import VARIABLES, compare_checksums, given_mirror, mirrored
+from scripts.first.hub.weights import is_pickle, model_files
 
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
-# No file type that can hold a pickle. Nothing here generates text, so generation_config.json is
-# left out: transformers refuses to save a model whose generation settings contradict each other.
-FILES = {
-    "model": (
-        *(WEIGHTS, "model-*-of-*.safetensors", INDEX, "config.json"),
-        *("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"),
-    ),
-    "dataset": ("README.md", "*.parquet", "*.json", "*.jsonl", "*.csv"),
-}
+TABLES = ("README.md", "*.parquet", "*.json", "*.jsonl", "*.csv")  # none can hold a pickle
 ADDRESS_QUERY = r"\?[^\s'\")]*=[^\s'\"):]*"
-NEEDED = {"safetensors": {WEIGHTS, INDEX}, "config.json": {"config.json"}}
-NEEDED |= {"tokenizer": {"tokenizer.model", "tokenizer.json"}}
 
 
-def fetch(kind: str, repo: str, revision: str | None) -> tuple[Path, dict]:
+def fetch(kind: str, repo: str, revision: str | None, pickles: bool = False) -> tuple[Path, dict]:
     """Folder in the Hub cache and {licence, gated, files} of a `model` or `dataset`.
 
-    files: {name: {bytes, sha256}}. Raises UserError unless `revision` is a full commit hash
-    (branches move), for errors of the Hub or the network, and if a file differs from its hash.
+    files: {name: {bytes, sha256}}. pickles: see `weights.model_files`. Raises UserError unless
+    `revision` is a full commit hash (branches move), for errors of the Hub or the network, and if a
+    file differs from its hash.
     """
     what = f"{kind} {repo} at {revision}"
     if not re.fullmatch("[0-9a-f]{40}", revision or ""):
         commits = f"{_page(kind, repo)}/commits/main"
         raise UserError(f"revision is not pinned: {what}: use the 40 digits of a commit: {commits}")
-    from huggingface_hub import snapshot_download, try_to_load_from_cache
-
     place = {"repo_id": repo, "repo_type": kind, "revision": revision}
     with _one_line_errors(kind, repo, revision):
         info = _repository_info(place)
-        names = _wanted(kind, what, info["files"])
-        found = [try_to_load_from_cache(filename=name, **place) for name in names]
-        cached = all(isinstance(path, str) for path in found)  # then no request is sent
-        options = {"allow_patterns": names, "local_files_only": cached}
-        folder = Path(snapshot_download(**place, **options))
+        listed = info["files"]
+
+        def index(name: str) -> Path:
+            folder, _ = _download(what, place, {name: listed[name]})
+            return folder / name
+
+        if kind == "model":
+            names = model_files(what, listed, index, pickles)
+        else:
+            names = [name for name in listed if any(fnmatchcase(name, t) for t in TABLES)]
+        folder, files = _download(what, place, {name: listed[name] for name in names})
+    return folder, {**info, "files": files}
+
+
+def _download(what: str, place: dict, expected: dict[str, dict]) -> tuple[Path, dict]:
+    """Their folder in the Hub cache and {name: {bytes, sha256}} of files with the Hub's hashes."""
+    from huggingface_hub import snapshot_download, try_to_load_from_cache
+
+    names = [*expected]
+    found = [try_to_load_from_cache(filename=name, **place) for name in names]
+    cached = all(isinstance(path, str) for path in found)  # then no request is sent
+    folder = Path(snapshot_download(**place, allow_patterns=names, local_files_only=cached))
     files = describe_files(folder, [name for name in names if (folder / name).is_file()])
     for name in names:
-        if not _matches(folder / name, files.get(name), info["files"][name]):
+        if not _matches(folder / name, files.get(name), expected[name]):
             (folder / name).resolve().unlink(missing_ok=True)
             advice = "removed from the cache: run the same command again where there is network"
             raise UserError(f"file differs from the Hub's hash: {what}: {name}: {advice}")
-    return folder, {**info, "files": files}
+    return folder, files
 
 
 def _page(kind: str, repo: str) -> str:
@@ -127,46 +134,47 @@ def _matches(path: Path, found: dict | None, expected: dict) -> bool:
     return found == expected
 
 
-def _wanted(kind: str, what: str, names: Iterable[str]) -> list[str]:
-    """The files to use; of a model without its shards if the weights are in one file too."""
-    names = [name for name in names if any(fnmatchcase(name, p) for p in FILES[kind])]
-    if WEIGHTS in names:  # transformers prefers it
-        names = [name for name in names if name != INDEX and not name.startswith("model-")]
-    for part, one_of in NEEDED.items() if kind == "model" else ():
-        if not {*names} & one_of:
-            raise UserError(f"no {part}: {what}: choose a revision that has it")
-    return names
-
-
-def model_record(repo: str, revision: str, mirror: str | os.PathLike[str] | None = None) -> dict:
+def model_record(
+    repo: str,
+    revision: str,
+    mirror: str | os.PathLike[str] | None = None,
+    pickles: bool = False,
+) -> dict:
     """The record of a model from the Hub, or from a mirror if one is given.
 
-    Raises UserError if the model is not available, incomplete, or has no safetensors.
+    `pickles` allows weights that exist only as pickles: they are converted to safetensors once, and
+    the record holds the hashes of both. Raises UserError if the model is not available, incomplete,
+    or has no safetensors.
     """
     if folder := given_mirror("model", mirror):
         root = mirrored("model", folder, repo)
         present = sorted(path.name for path in root.iterdir() if path.is_file())
-        files = describe_files(root, _wanted("model", f"model {root}", present))
+        names = model_files(f"model {root}", present, lambda name: root / name, pickles)
+        files = describe_files(root, names)
         compare_checksums(folder, repo, {name: file["sha256"] for name, file in files.items()})
         record = {"kind": "mirror", "repo": repo, "mirrored_revision": revision, "files": files}
     else:
-        root, facts = fetch("model", repo, revision)
+        root, facts = fetch("model", repo, revision, pickles)
         record = {"kind": "hub", "repo": repo, "revision": revision, "commit": revision, **facts}
-    if INDEX in record["files"]:
-        shards = {*read_json(root / INDEX).get("weight_map", {}).values()}
-        for name in sorted(shards - {*record["files"]}):
-            raise UserError(f"no {name}: model {repo}: {INDEX} names it: use a complete model")
-    return record
+    return convert(root, record) if any(map(is_pickle, record["files"])) else record
 
 
 def locate(folder: str | Path, record: dict) -> Path:
     """Folder of the files named by `record`, which was read from `folder`. Sends no request.
 
-    Raises UserError if they are no longer in the Hub cache or the mirror.
+    Raises UserError if they are no longer in the cache or the mirror.
     """
     folder, names, kind = Path(folder), list(record["files"]), record.get("kind")
     if kind not in ("hub", "mirror") or all((folder / name).is_file() for name in names):
         return folder
+    again = f"or delete {folder} and run its rule again"
+    if "converted_from" in record:
+        converted = converted_folder(record)
+        if converted.is_dir():
+            return converted
+        where = f"{converted.parent}: model {record['repo']}"
+        advice = f"set HF_HOME to the cache that has it, {again}"
+        raise UserError(f"no longer among the converted models in {where}: {advice}")
     if kind == "mirror":
         return mirrored("model", given_mirror("model"), record["repo"])
     from huggingface_hub import constants, errors, snapshot_download
@@ -176,5 +184,5 @@ def locate(folder: str | Path, record: dict) -> Path:
         return Path(snapshot_download(**place, allow_patterns=names, local_files_only=True))
     except errors.LocalEntryNotFoundError:
         where = f"{constants.HF_HUB_CACHE}: model {record['repo']} at {record['commit']}"
-        advice = f"set HF_HOME to the cache that has it, or delete {folder} and run its rule again"
+        advice = f"set HF_HOME to the cache that has it, {again}"
         raise UserError(f"no longer in the Hub cache {where}: {advice}") from None

@@ -1,4 +1,4 @@
-"""No code in a folder of data or weights is run: no pickle, no remote code."""
+"""No code in a folder of data or weights is run: no pickle's, no remote code."""
 
 import ast
 import io
@@ -44,8 +44,13 @@ def findings(source: str) -> list[str]:
     return [text for text in map(ast.unparse, nodes) if FORBIDDEN.search(text)]
 
 
+# The one reader of pickles: tensors alone, where a model's key allows it.
+ALLOWED = ["torch.load(path, map_location='cpu', mmap=True, weights_only=True)"]
+
+
 def test_no_source_has_a_way_to_run_what_it_reads():
-    assert {str(p): found for p in SOURCES if (found := findings(p.read_text()))} == {}
+    found = {p.relative_to(ROOT).as_posix(): findings(p.read_text()) for p in SOURCES}
+    assert {name: f for name, f in found.items() if f} == {"scripts/first/hub/unpickle.py": ALLOWED}
     assert len(SOURCES) > 80
     text = "\n".join(path.read_text() for path in RULES)
     assert not re.search(r"pickle|\beval\b|\bexec\b|torch\.load|trust_remote_code|^\s*run:", text)
