@@ -92,46 +92,55 @@ class Run:
         }
 
 
-def run_all(folder: Path, names: list[str]) -> dict[str, Run]:
-    """All stages of some families; trainings in two processes share one start."""
-    runs = {name: Run(folder, name) for name in names}
-    together = []
-    for name, run in runs.items():
+def run_all(folder: Path, chosen: dict[str, list[str]]) -> dict[str, Run]:
+    """All stages of {family: paths}; trainings in two processes share one start, meanwhile."""
+    runs, alone, together = {name: Run(folder, name) for name in chosen}, [], []
+    for name, paths in chosen.items():
+        run = runs[name]
         run.bases()
-        for path in ("plain", "bfloat16"):
-            run.store(path)
-            run.predictions("student", f"base-{path}", path)
-        for path, (_, processes) in PATHS.items():
+        run.store("plain")
+        for path in paths:
             for what, (module, options) in run.trainings(path).items():
-                if processes == 1:
-                    run.attempt(what, SERIAL[module], options)
+                if PATHS[path][1] == 1:
+                    alone.append((run, what, SERIAL[module], options))
                 else:
                     options += ["--output-dir", str(run.folder / what)]
                     together.append((f"{name}/{what}", module, options))
-    for key, error in launch(folder / "lines.json", together).items():
+    process = start(folder / "lines.json", together)
+    for run, what, main, options in alone:
+        run.attempt(what, main, options)
+    for name, run in runs.items():
+        for path in {"plain", "bfloat16"} & {*chosen[name]}:
+            run.predictions("student", f"base-{path}", path)
+        if "bfloat16" in chosen[name]:
+            run.store("bfloat16")
+    for key, error in ended(process, folder / "lines.json", together).items():
         name, what = key.split("/")
         runs[name].failed[what] = error
-    for run in runs.values():
-        for path in PATHS:
+    for name, run in runs.items():
+        for path in chosen[name]:
             run.predictions(f"teacher-{path}", f"trained-{path}", path)
     return runs
 
 
-def launch(lines: Path, together: list[tuple[str, str, list[str]]]) -> dict[str, str]:
-    """Run all lines in two processes; the errors by their names."""
+def start(lines: Path, together: list[tuple[str, str, list[str]]]) -> subprocess.Popen:
+    """Run all lines in two processes."""
     lines.write_text(json.dumps(together))
     words = "-m scripts.first.distributed.launcher --processes 2 tests.science.families_worker"
-    command, log = [sys.executable, *words.split(), str(lines)], lines.with_suffix(".log")
-    with log.open("w") as stream:
-        process = subprocess.Popen(command, cwd=tiny.REPOSITORY, stdout=stream, stderr=stream)
-        try:
-            process.wait(60 + 10 * len(together))
-        except subprocess.TimeoutExpired:  # where one failed, the other would wait for hours
-            for each in (*psutil.Process(process.pid).children(recursive=True), process):
-                each.kill()
-            process.wait()
-    report = lines.with_suffix(".done.json")
+    command = [sys.executable, *words.split(), str(lines)]
+    with lines.with_suffix(".log").open("w") as log:
+        return subprocess.Popen(command, cwd=tiny.REPOSITORY, stdout=log, stderr=log)
+
+
+def ended(process: subprocess.Popen, lines: Path, together: list) -> dict[str, str]:
+    """The errors of lines that failed, by their names, once all have ended."""
+    try:
+        process.wait(60 + 10 * len(together))
+    except subprocess.TimeoutExpired:  # where one failed alone, the other would wait for hours
+        for each in (*psutil.Process(process.pid).children(recursive=True), process):
+            each.kill()
+        process.wait()
+    report, log = lines.with_suffix(".done.json"), lines.with_suffix(".log").read_text()
     done = json.loads(report.read_text()) if report.is_file() else {}
-    lost = f"no result: {log.read_text()[-2000:]}"
-    errors = {key: done.get(key, lost) for key, _, _ in together}
+    errors = {key: done.get(key, f"no result: {log[-2000:]}") for key, _, _ in together}
     return {key: error for key, error in errors.items() if error}

@@ -18,40 +18,56 @@ from scripts.first.models.tokenizer import load_tokenizer
 from tests import families
 from tests import tiny_models as tiny
 from tests.science import independent
-from tests.science.family_stages import HALVES, PATHS, SETTINGS, STORED, TEST, TRAIN, C, K, Run
-from tests.science.family_stages import run_all as run_stages
+from tests.science.family_stages import (
+    HALVES,
+    PATHS,
+    SETTINGS,
+    STORED,
+    TEST,
+    TRAIN,
+    C,
+    K,
+    Run,
+    run_all,
+)
 
-REDUCED = ("qwen2", "gemma3", "gpt2", "mixtral", "phi3")
-NAMES = [
-    name if name in REDUCED else pytest.param(name, marks=pytest.mark.slow)
+# Families that differ most, and paths; all others are slow.
+REDUCED = {"qwen2", "gemma3", "gpt2", "mixtral", "phi3", "plain", "bfloat16", "sharded"}
+SLOW = [pytest.mark.slow]
+CASES = [
+    pytest.param(name, path, marks=[] if {name, path} <= REDUCED else SLOW)
     for name in families.FAMILIES
+    for path in PATHS
 ]
 # Largest differences, in float32 and in bfloat16.
 # float32: its rounding, 6e-8 of a number, over the some 30 operations of three layers. A weight
 # of about 1 takes six steps of at most 0.01; with eps = 1e-3 no gradient's rounding is blown up.
 # bfloat16: 2e-3 of a number. Logits reach 8, where half its spacing is 0.016; layers add as much.
-# Gradients are 1 % off, and so are steps, which sum to 0.03. A checkpoint's weights, rounded when
-# they are written, are within 0.06 of the movement. Predictions after training have all of these.
+# Gradients, 4e-3 each where their norm is 0.5, are 1 % off: where there is none, its error by eps
+# times all rates, 0.03, is 1e-3, and some are larger. Rounding of a checkpoint's weights adds as
+# much as gradients to the share. Predictions after training have all of these.
 TOLERANCES = {
     "log-probs": (1e-5, 0.05),
     "store": (1e-5, 0.05),
     "loss": (1e-6, 5e-3),
-    "weights": (3e-6, 2e-3),
-    "share": (1e-5, 0.06),
+    "weights": (3e-6, 5e-3),
+    "share": (1e-5, 0.08),
     "log-probs after": (1e-5, 0.1),
 }
 EXPERTS = 5  # times as much in bfloat16: a token may go to another expert, no small change
-REPORT: dict[tuple[str, str], dict[str, float]] = {}
+REPORT: dict[tuple[str, str], dict[str, str]] = {}
 
 
 @pytest.fixture(scope="module")
 def runs(request, tmp_path_factory):
     """The stages of the families that were chosen; in the end, the table."""
-    items = [item for item in request.session.items if item.path == request.path]
-    chosen = dict.fromkeys(item.callspec.params["name"] for item in items)
+    chosen: dict[str, list[str]] = {}
+    for item in request.session.items:
+        if item.path == request.path:
+            chosen.setdefault(item.callspec.params["name"], []).append(item.callspec.params["path"])
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("FIRST_MODEL_MIRROR", str(tiny.root()))
-        yield run_stages(tmp_path_factory.mktemp("families"), list(chosen))
+        yield run_all(tmp_path_factory.mktemp("families"), chosen)
     print("\n" + table())
 
 
@@ -60,7 +76,7 @@ def table() -> str:
     columns = list(dict.fromkeys(key for found in REPORT.values() for key in found))
     lines = [["family", "path", *columns]]
     for names, found in REPORT.items():
-        lines.append([*names, *(f"{found[c]:.1e}" if c in found else "" for c in columns)])
+        lines.append([*names, *(found.get(column, "") for column in columns)])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     padded = ([w.ljust(n) for w, n in zip(line, widths, strict=True)] for line in lines)
     return "\n".join("  ".join(line).rstrip() for line in padded)
@@ -157,25 +173,26 @@ def differences(run: Run, path: str) -> dict[str, float]:
     return found
 
 
-@pytest.mark.parametrize("path", PATHS)
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(("name", "path"), CASES)
 def test_what_the_stages_write(runs, name, path):
     """Tokens, log-probabilities, stores, losses and trained weights."""
     failed = runs[name].failed
     assert {w: e for w, e in failed.items() if w.partition("-")[2] in ("", path)} == {}
-    found = REPORT[name, path] = differences(runs[name], path)
+    found = differences(runs[name], path)
+    REPORT[name, path] = special_tokens(runs[name]) | {k: f"{v:.1e}" for k, v in found.items()}
     half = path in HALVES
     wider = EXPERTS if half and name == "mixtral" else 1
     limits = {key: wider * TOLERANCES[key.rpartition(": ")[2]][half] for key in found}
     assert {key: value for key, value in found.items() if not value <= limits[key]} == {}
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_special_tokens(runs, name):
-    """BOS and EOS are those of AutoTokenizer, and of the kind."""
-    source = runs[name].sources["student"]
+def special_tokens(run: Run) -> dict[str, str]:
+    """BOS, if texts begin with one, and EOS: those of AutoTokenizer, and of the family's kind."""
+    source = run.sources["student"]
     theirs, ours = AutoTokenizer.from_pretrained(source), load_tokenizer(source)
-    has_bos, eos = families.TOKENS[families.FAMILIES[name][2]]
+    has_bos, eos = families.TOKENS[families.FAMILIES[run.name][2]]
     assert list(ours.prefix) == theirs("")["input_ids"]
     assert len(ours.prefix) == has_bos
     assert ours.eos_id == theirs.eos_token_id == theirs.convert_tokens_to_ids(eos)
+    names = theirs.convert_ids_to_tokens([*ours.prefix, ours.eos_id])
+    return {"BOS": " ".join(names[:-1]), "EOS": names[-1]}
