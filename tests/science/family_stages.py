@@ -30,9 +30,12 @@ HALVES = [path for path, (options, _) in PATHS.items() if options == HALF]
 SERIAL = {"scripts.teacher": teacher.main, "scripts.student": student.main}
 
 
-def corpus(n: int = 6) -> list[dict]:
-    """Questions, and instructions with longer responses, one of them empty."""
-    rows = tiny.choice_rows(n) + tiny.instruction_rows(n - 2)
+def corpus() -> list[dict]:
+    """Questions, and instructions with longer responses, one of them empty.
+
+    Seven: steps of 4 and 3, micro-batches of 2 and 1.
+    """
+    rows = tiny.choice_rows(4) + tiny.instruction_rows(3)
     return [row | {"id": f"train/{i:06d}"} for i, row in enumerate(rows)]
 
 

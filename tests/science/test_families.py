@@ -41,20 +41,21 @@ CASES = [
 ]
 # Largest differences, in float32 and in bfloat16.
 # float32: its rounding, 6e-8 of a number, over the some 30 operations of three layers. A weight
-# of about 1 takes six steps of at most 0.01; with eps = 1e-3 no gradient's rounding is blown up.
+# of about 1 takes four steps of at most 0.01; with eps = 1e-3 no gradient's rounding is blown up.
 # bfloat16: 2e-3 of a number. Logits reach 8, where half its spacing is 0.016; layers add as much.
-# Gradients, 4e-3 each where their norm is 0.5, are 1 % off: where there is none, its error by eps
-# times all rates, 0.03, is 1e-3, and some are larger. Rounding of a checkpoint's weights adds as
-# much as gradients to the share. Predictions after training have all of these.
+# Gradients are a few percent off, and a checkpoint's weights, rounded when they are written, as
+# much of the movement again: their share says whether training was right. One weight that has next
+# to no gradient may go anywhere within its steps, 0.02 together. Training changes log-probabilities
+# by about 2, of which predictions afterwards have that share.
 TOLERANCES = {
     "log-probs": (1e-5, 0.05),
     "store": (1e-5, 0.05),
     "loss": (1e-6, 5e-3),
-    "weights": (3e-6, 5e-3),
-    "share": (1e-5, 0.08),
-    "log-probs after": (1e-5, 0.1),
+    "weights": (3e-6, 0.02),
+    "share": (1e-5, 0.1),
+    "log-probs after": (1e-5, 0.2),
 }
-EXPERTS = 5  # times as much in bfloat16: a token may go to another expert, no small change
+EXPERTS = 3  # times as much in bfloat16: a token may go to another expert, no small change
 REPORT: dict[tuple[str, str], dict[str, str]] = {}
 
 
