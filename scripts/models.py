@@ -58,12 +58,14 @@ def hub(options, words: list[str]) -> None:
     options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
     chosen = options.parse_args(words)
 
-    from scripts.first.hub.fetch import model_record
+    from scripts.first.hub.fetch import locate, model_record
     from scripts.first.models.checkpoints import RECORD
+    from scripts.first.models.loading import check_model
     from scripts.first.provenance import made_by, records
 
     pickles = chosen.weights == "pickle"
     record = model_record(chosen.repo, chosen.revision, chosen.mirror, pickles)
+    check_model(locate(chosen.output_dir, record, chosen.mirror))
     record["provenance"] = made_by.provenance("base_model")
     records.write(chosen.output_dir / RECORD, record)
 

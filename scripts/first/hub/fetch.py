@@ -159,7 +159,7 @@ def model_record(
     return convert(root, record) if any(map(is_pickle, record["files"])) else record
 
 
-def locate(folder: str | Path, record: dict) -> Path:
+def locate(folder: str | Path, record: dict, mirror: str | os.PathLike[str] | None = None) -> Path:
     """Folder of the files named by `record`, which was read from `folder`. Sends no request.
 
     Raises UserError if they are no longer in the cache or the mirror.
@@ -176,7 +176,7 @@ def locate(folder: str | Path, record: dict) -> Path:
         advice = f"set HF_HOME to the cache that has it, {again}"
         raise UserError(f"no longer among the converted models in {where}: {advice}")
     if kind == "mirror":
-        return mirrored("model", given_mirror("model"), record["repo"])
+        return mirrored("model", given_mirror("model", mirror), record["repo"])
     from huggingface_hub import constants, errors, snapshot_download
 
     place = {"repo_id": record["repo"], "revision": record["commit"]}

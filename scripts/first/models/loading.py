@@ -19,7 +19,9 @@ from scripts.first.errors import UserError, few
 from scripts.first.models.structure import decoder_layers
 
 CONFIG = "config.json"
-WHOLE = "use a whole causal language model"
+WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
+WHOLE = "use a complete causal language model"
+MATCHING = f"use the {CONFIG} that belongs to the weights"
 # Heads of classes that share a decoder with a language model, by the names of transformers.
 OTHER_HEAD = re.compile(r"For(\w*Classification|QuestionAnswering|MultipleChoice|MaskedLM)$")
 
@@ -60,13 +62,12 @@ def load_config(location: Path):
     UserError for a broken config.json, an unknown architecture, what is quantised or needs code of
     its own, an encoder or encoder-decoder, and another head than a language model's.
     """
+    if not (location / CONFIG).is_file():
+        raise UserError(f"no {CONFIG}: {location}: {WHOLE} in Hugging Face layout")
     with readable(location / CONFIG, f"correct {CONFIG}"):
-        from transformers import AutoConfig, PreTrainedConfig
+        from transformers import AutoConfig
 
-        if not (location / CONFIG).is_file():
-            raise UserError(f"no {CONFIG}: {location}: {WHOLE} in Hugging Face layout")
-        settings, _ = PreTrainedConfig.get_config_dict(location, local_files_only=True)
-        _refuse_settings(location / CONFIG, settings)
+        _refuse_settings(location / CONFIG, json.loads((location / CONFIG).read_bytes()))
         config = AutoConfig.from_pretrained(
             location, local_files_only=True, trust_remote_code=False
         )
@@ -77,13 +78,16 @@ def load_config(location: Path):
     return config
 
 
-def _refuse_settings(path: Path, settings: dict) -> None:
+def _refuse_settings(path: Path, settings: object) -> None:
     """Refuse what transformers cannot build, or only with packages or code of others."""
     from transformers import CONFIG_MAPPING, __version__
 
+    if not isinstance(settings, dict):
+        raise UserError(f"unusable model: {path}: expected a JSON object: correct {CONFIG}")
     kind, quantised = settings.get("model_type"), settings.get("quantization_config")
     if quantised:
-        method = quantised.get("quant_method", "unnamed method")
+        named = isinstance(quantised, dict) and quantised.get("quant_method")
+        method = named or "unnamed method"
         raise UserError(
             f"quantised checkpoint: {path}: quantization_config: {method}: use the model that it "
             "was made from, in float32, float16 or bfloat16"
@@ -120,17 +124,21 @@ def _refuse_class(path: Path, config) -> None:
     elif others:
         kind, what = others[0], "a model with another head (architectures)"
     if what:
-        raise UserError(f"no causal language model: {path}: {kind} is {what}: {WHOLE}")
+        raise UserError(
+            f"not a causal language model: {path}: {kind} is {what}: "
+            "use a model that predicts the next token"
+        )
 
 
 def _load(location: Path, dtype: str = "float32", device_map: dict | None = None):
     """(model, names of tensors in the files that it has no use for)."""
-    config = load_config(location)
-    with readable(location, "use whole files, and the config.json that belongs to them"):
+    config, files = load_config(location), _tensors(location)
+    with readable(location / CONFIG, f"correct {CONFIG}"):
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging
 
         logging.set_verbosity_error()  # its report on tensors; below is ours
+        logging.disable_progress_bar()
         model, report = AutoModelForCausalLM.from_pretrained(
             location,
             config=config,
@@ -146,16 +154,19 @@ def _load(location: Path, dtype: str = "float32", device_map: dict | None = None
         )
     if "logits_to_keep" not in inspect.signature(model.forward).parameters:
         raise UserError(
-            f"unsupported architecture: {location / CONFIG}: {type(model).__name__} cannot give the "
-            "logits of chosen positions: use another architecture"
+            f"unsupported architecture: {location / CONFIG}: {type(model).__name__} cannot give "
+            "the logits of chosen positions: use another architecture"
         )
-    _check_tensors(location, model, report)
+    _check_tensors(location, model, report, files)
     model.config.use_cache = False
     return model, sorted(report["unexpected_keys"])
 
 
-def _check_tensors(location: Path, model, report: dict) -> None:
-    """UserError for tensors that transformers would draw at random, or leave out of the model."""
+def _check_tensors(location: Path, model, report: dict, files: dict[str, Path]) -> None:
+    """UserError for tensors that transformers would draw at random, or leave out of the model.
+
+    files: those of the tensors; one that is merged or renamed on reading is not among them.
+    """
     modules, path = dict(model.named_modules()), location / CONFIG
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     names = {f"{name}.weight" for name, module in modules.items() if module in ends}
@@ -163,11 +174,11 @@ def _check_tensors(location: Path, model, report: dict) -> None:
         if name in names and found[1:] == expected[1:]:
             raise UserError(
                 f"wrong vocab_size: {path}: it says {expected[0]}, but the weights have {found[0]} "
-                f"rows: {name} of {_file(location, name)}: correct vocab_size"
+                f"rows: {name} of {files.get(name, location)}: correct vocab_size"
             )
         raise UserError(
-            f"other shape: {_file(location, name)}: {name}: {tuple(found)}, but by {CONFIG} "
-            f"{tuple(expected)}: use the {CONFIG} that belongs to the weights"
+            f"other shape: {files.get(name, location)}: {name}: {tuple(found)}, but by {CONFIG} "
+            f"{tuple(expected)}: {MATCHING}"
         )
     if missing := sorted(report["missing_keys"]):
         raise UserError(
@@ -180,16 +191,26 @@ def _check_tensors(location: Path, model, report: dict) -> None:
     for name in sorted(report["unexpected_keys"]):
         if name.startswith((f"{prefix}.{len(layers)}.", f"{head}.")):
             raise UserError(
-                f"tensor without a place: {_file(location, name)}: {name}: {type(model).__name__} "
-                f"of {len(layers)} layers has no such part: use the {CONFIG} that belongs to it"
+                f"tensor without a place: {files.get(name, location)}: {name}: "
+                f"{type(model).__name__} of {len(layers)} layers has no such part: {MATCHING}"
             )
 
 
-def _file(location: Path, name: str) -> Path:
-    """The file of a tensor: by the index, where there is one that has its name."""
-    index = location / "model.safetensors.index.json"
-    shards = json.loads(index.read_bytes())["weight_map"] if index.is_file() else {}
-    return location / shards.get(name, index.name if shards else "model.safetensors")
+def _tensors(location: Path) -> dict[str, Path]:
+    """{name of a tensor: its file}, from the headers of all files; UserError for a damaged one."""
+    from safetensors import safe_open
+
+    names, index = {WEIGHTS}, location / INDEX
+    if not (location / WEIGHTS).is_file() and index.is_file():
+        with readable(index, WHOLE):
+            names = {*json.loads(index.read_bytes())["weight_map"].values()}
+    found = {}
+    for file in sorted(location / name for name in names):
+        if not file.is_file():
+            raise UserError(f"no weights: {file}: {WHOLE}, in safetensors")
+        with readable(file, WHOLE), safe_open(file, "pt") as tensors:
+            found |= dict.fromkeys(tensors.keys(), file)
+    return found
 
 
 @contextlib.contextmanager
@@ -214,7 +235,8 @@ def readable(path: Path, advice: str) -> Iterator[None]:
 
 def _line(error: Exception) -> str:
     """The start of an error's text."""
-    words = " ".join((str(error) or type(error).__name__).split())
+    named = f"{type(error).__name__}: {error}" if isinstance(error, LookupError) else str(error)
+    words = " ".join((named or type(error).__name__).split()).rstrip(".")
     return words if len(words) < 200 else f"{words[:200]} ..."
 
 
