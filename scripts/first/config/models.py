@@ -162,9 +162,7 @@ class Checkpoint(Model):
 class Family(Model):
     teacher: ModelName = key("Model that is fine-tuned as teacher.")
     student: ModelName = key("Model that every student starts from.")
-    bos: Literal["auto", "always", "never"] = key(
-        "BOS before every text; default auto: where the models' tokenizer puts one.", None
-    )
+    bos: Literal["auto", "always", "never"] = key("BOS first; default: as the tokenizer.", None)
 
 
 class Encoding(Model):
