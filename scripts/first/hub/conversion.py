@@ -7,6 +7,7 @@ process without the user's environment and, where the system allows it, without 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,9 +126,9 @@ def _run(what: str, root: Path, scratch: Path, new: dict[str, str], size: int) -
                 try:
                     output, errors = child.communicate(timeout=1)
                 except subprocess.TimeoutExpired:
-                    found = sum(path.stat().st_size for path in scratch.glob("*.safetensors"))
-                    advance(found // MB - shown)
-                    shown = found // MB
+                    found = _written(scratch) // MB
+                    advance(found - shown)
+                    shown = found
     finally:
         child.kill()  # where this process is interrupted
         child.wait()
@@ -147,6 +148,15 @@ def _run(what: str, root: Path, scratch: Path, new: dict[str, str], size: int) -
                 f"killed by signal {-child.returncode}; it needs memory for one file of weights"
             )
         raise UserError(f"conversion failed: {what}: {reason}: run it again")
+
+
+def _written(folder: Path) -> int:
+    """Bytes of the files in a folder, of which one may just get its name."""
+    size = 0
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
 
 
 def _write_index(what: str, expected: dict[str, str], scratch: Path, new: dict[str, str]) -> None:
