@@ -167,9 +167,8 @@ def _write_index(what: str, expected: dict[str, str], scratch: Path, new: dict[s
     for old, name in new.items():
         for tensor, info in parse_local_safetensors_file_metadata(scratch / name).tensors.items():
             if tensor in places:
-                raise UserError(
-                    f"tensor twice: {what}: {tensor}: again in {old}: use another model"
-                )
+                reason = f"{ascii(tensor)[:80]} is also in {old}"
+                raise UserError(f"tensor twice: {what}: {reason}: use another model")
             places[tensor] = name
             size += info.data_offsets[1] - info.data_offsets[0]
     for tensor, old in expected.items():
