@@ -191,6 +191,21 @@ def test_the_second_wall(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["good.bin"], done.stderr
 
 
+def test_the_wall_stands_before_a_pickle_is_opened(tmp_path):
+    """Seen by an audit hook of its own."""
+    (tmp_path / "good.bin").write_bytes(saved(STATE))
+    lines = ["import runpy, sys", "def told(event, arguments):"]
+    lines += ["    if event in ('open', 'sys.addaudithook'):"]
+    lines += ["        sys.__stderr__.write(f'{event} {arguments[:1]}\\n')"]
+    lines += ["sys.addaudithook(told)", 'sys.argv[1:] = [\'[["good.bin", "1.safetensors"]]\']']
+    lines += [f"runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"]
+    command = [sys.executable, "-I", "-B", "-c", "\n".join(lines)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    events = done.stderr.splitlines()
+    assert events.index("sys.addaudithook ()") < events.index("open ('good.bin',)")
+
+
 @pytest.mark.skipif(not isolated(), reason="this system allows no network namespace")
 def test_an_isolated_command_reaches_nobody():
     """Not even this machine."""

@@ -7,6 +7,7 @@ process without the user's environment and, where the system allows it, without 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -125,9 +126,9 @@ def _run(what: str, root: Path, scratch: Path, new: dict[str, str], size: int) -
                 try:
                     output, errors = child.communicate(timeout=1)
                 except subprocess.TimeoutExpired:
-                    found = sum(path.stat().st_size for path in scratch.glob("*.safetensors"))
-                    advance(found // MB - shown)
-                    shown = found // MB
+                    found = _written(scratch) // MB
+                    advance(found - shown)
+                    shown = found
     finally:
         child.kill()  # where this process is interrupted
         child.wait()
@@ -149,6 +150,15 @@ def _run(what: str, root: Path, scratch: Path, new: dict[str, str], size: int) -
         raise UserError(f"conversion failed: {what}: {reason}: run it again")
 
 
+def _written(folder: Path) -> int:
+    """Bytes of the files in a folder, of which one may just get its name."""
+    size = 0
+    for path in folder.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            size += path.stat().st_size
+    return size
+
+
 def _write_index(what: str, expected: dict[str, str], scratch: Path, new: dict[str, str]) -> None:
     """Compare {pickle: new file} with {tensor: pickle}; write an index of several new files."""
     from huggingface_hub import parse_local_safetensors_file_metadata
@@ -157,9 +167,8 @@ def _write_index(what: str, expected: dict[str, str], scratch: Path, new: dict[s
     for old, name in new.items():
         for tensor, info in parse_local_safetensors_file_metadata(scratch / name).tensors.items():
             if tensor in places:
-                raise UserError(
-                    f"tensor twice: {what}: {tensor}: again in {old}: use another model"
-                )
+                reason = f"{ascii(tensor)[:80]} is also in {old}"
+                raise UserError(f"tensor twice: {what}: {reason}: use another model")
             places[tensor] = name
             size += info.data_offsets[1] - info.data_offsets[0]
     for tensor, old in expected.items():

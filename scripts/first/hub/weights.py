@@ -60,7 +60,8 @@ def _weights(
                 reason = f"{index} names {ascii(name)[:80]}: no plain name of a {suffix} file"
                 raise UserError(f"unusable index: {what}: {reason}: choose another revision")
             if name not in listed:
-                raise UserError(f"no {name}: {what}: {index} names it: use a complete model")
+                missing = ascii(name)[1:-1][:200]  # an index may hold anything
+                raise UserError(f"no {missing}: {what}: {index} names it: use a complete model")
         return [index, *names]
     missing = f"no {WEIGHTS} and no {INDEX}"
     raise UserError(f"no safetensors: {what}: {missing}: choose a revision that has one of them")
