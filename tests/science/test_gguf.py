@@ -30,6 +30,7 @@ TEXTS += [
 ]
 FILES = {
     "llama": {},
+    "llama-rows": {"rows": 411},
     "llama-factors": {"tied": True, "factors": [1.0, 1.0, 1.5, 2.0, 4.0, 8.0, 8.0, 8.0]},
     "qwen2": {"architecture": "qwen2", "tied": True},
 }
@@ -70,7 +71,11 @@ def test_log_probs(name, tmp_path, monkeypatch):
     """Blocks of Q4_1 and Q8_0, halves, rotary pairs of neighbours, factors, biases, both heads."""
     model = through_the_project(mirror(name), tmp_path, monkeypatch)
     expected = gguf_files.log_probs(file(name), IDS)
-    assert expected.shape[1] == model.config.vocab_size == (411 if name == "qwen2" else 400)
+    assert (
+        expected.shape[1]
+        == model.config.vocab_size
+        == (411 if name in ("qwen2", "llama-rows") else 400)
+    )
     assert expected.std() > 1 and np.abs(log_probs(model, IDS) - expected).max() < 2e-4
 
 
