@@ -110,8 +110,9 @@ def gguf(options, words: list[str]) -> None:
 
     from scripts.first.models.sources.gguf import convert
 
-    found, names = convert(chosen.file, chosen.output_dir, chosen.dtype), chosen.output_dir.parts
-    place = f"{{repo: {'/'.join(names[-2:])}, revision: {found['revision']}}}"
+    found = convert(chosen.file, chosen.output_dir, chosen.dtype)
+    repo = "/".join(chosen.output_dir.resolve().parts[-2:])
+    place = f"{{repo: {repo}, revision: {found['revision']}}}"
     print(f"{chosen.output_dir}: in the configuration, under models: NAME: {{hub: {place}}}")
 
 

@@ -37,20 +37,22 @@ def write(
     factors: list[float] | None = None,
     without: str = "",
     extra: dict | None = None,
+    rows: int | None = None,
     **metadata,
 ) -> Path:
     """A random model with the metadata `tokens` (default: byte-level, BOS not put) and `metadata`.
 
     factors: of the rotary frequencies. without: a tensor that is left out. extra: shapes of more.
+    rows: outputs, where there are more than tokens.
     """
     tokens = byte_level("gpt-2") if tokens is None else tokens
-    draw, rows = np.random.default_rng(0), len(tokens.get("tokenizer.ggml.tokens", range(400)))
-    inner = HEADS * WIDTH // HEADS
+    draw = np.random.default_rng(0)
+    rows = rows or len(tokens.get("tokenizer.ggml.tokens", range(400)))
     grouped = GROUPS * WIDTH // HEADS
     shapes = {"token_embd.weight": (rows, WIDTH), "output_norm.weight": (WIDTH,)}
     shapes |= {} if tied else {"output.weight": (rows, WIDTH)}
-    block = {"attn_q": (inner, WIDTH), "attn_k": (grouped, WIDTH), "attn_v": (grouped, WIDTH)}
-    block |= {"attn_output": (WIDTH, inner), "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH)}
+    block = {"attn_q": (WIDTH, WIDTH), "attn_k": (grouped, WIDTH), "attn_v": (grouped, WIDTH)}
+    block |= {"attn_output": (WIDTH, WIDTH), "ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH)}
     block |= {"ffn_down": (WIDTH, INNER), "attn_norm": (WIDTH,), "ffn_norm": (WIDTH,)}
     for i in range(LAYERS):
         shapes |= {f"blk.{i}.{name}.weight": shape for name, shape in block.items()}

@@ -114,7 +114,7 @@ def _about(file: Path, metadata: dict, tensors: list) -> dict:
         raise UserError(
             f"unknown architecture: {file}: {architecture!r}: transformers reads {', '.join(known)}"
         )
-    if parts := metadata.get("split.count"):
+    if (parts := metadata.get("split.count", 1)) > 1:
         raise UserError(f"one of {parts} files of a model: {file}: join them into one first")
     if (scaling := metadata.get(f"{architecture}.rope.scaling.type", "none")) != "none":
         raise UserError(
