@@ -36,7 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     gpu = {"memory_gb": arguments.gpu_memory_gb, "tflops": arguments.gpu_tflops}
     settings.setdefault("gpu", {}).update({name: value for name, value in gpu.items() if value})
     files = tuple(str(path.absolute()) for path in arguments.configfile)
-    scale = Scale(arguments.scale, settings, config["methods"], files)
+    mirror = config["models"]["mirror"]
+    scale = Scale(arguments.scale, settings, config["methods"], files, mirror)
     plan = make_plan(scale, scale.jobs())
     print_plan(plan)
     if arguments.json:

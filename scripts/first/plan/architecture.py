@@ -1,8 +1,8 @@
 """A model's shape, from the config.json it has, and its parameters, from building it without data.
 
 Sources, first that exists: the checkpoint in results/, one that the repository ships, the recipe of
-a model that is pretrained here, what a pruned one is made from, and config/architectures/ for hub
-models before they are fetched.
+a model that is pretrained here, what a pruned one is made from, and for hub models before they are
+fetched the mirror and config/architectures/.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ from pathlib import Path
 from scripts.first import ROOT
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
+from scripts.first.hub.mirror import given_mirror
 from scripts.first.hub.models import locate
+from scripts.first.models.inference import linear_head
 from scripts.first.models.sources.pruning import shortened
+from scripts.first.models.structure import decoder_layers, output_size
+from scripts.first.plan.layers import Layer, describe, passed
 from scripts.first.plan.scale import Scale
 
 SHIPPED = ROOT / "config" / "architectures"
@@ -23,50 +27,68 @@ SHIPPED = ROOT / "config" / "architectures"
 
 @dataclass(frozen=True)
 class Architecture:
-    """Shape of one decoder; `queries` and `keys` are widths of all heads; `tensors` are sizes."""
+    """Shape of one decoder; `queries` is the width of all heads; `tensors` are sizes.
+
+    matrices: elements that one token passes in all layers; head: elements of the output head, of
+    `vocabulary` rows; chunked: whether the head's logits can be made in chunks; capped: whether a
+    tanh caps them. Where layers differ, `layer_parameters` and `layer` are those of the largest.
+    """
 
     hidden: int
-    intermediate: int
     layers: int
     heads: int
     queries: int
-    keys: int
     vocabulary: int
     parameters: int
     layer_parameters: int
     root_parameters: int  # outside the layers: embeddings, last norm and, where untied, the head
     tensors: tuple[int, ...]
+    matrices: int
+    head: int
+    chunked: bool
+    capped: bool
+    layer: Layer
 
 
 def from_config(config: dict, source: str) -> Architecture:
     """Architecture of a config.json's content; UserError for what transformers cannot build."""
     import torch
+    from huggingface_hub.errors import StrictDataclassError
     from transformers import AutoConfig, AutoModelForCausalLM
 
     settings = {name: value for name, value in config.items() if name != "model_type"}
     try:
-        shape = AutoConfig.for_model(config.get("model_type"), **settings)
+        whole = AutoConfig.for_model(config.get("model_type"), **settings)
         with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(shape, trust_remote_code=False)
+            model = AutoModelForCausalLM.from_config(whole, trust_remote_code=False)
+        shape, layers = whole.get_text_config(), decoder_layers(model)
+        sizes = [sum(p.numel() for p in layer.parameters()) for layer in layers]
         tensors = tuple(p.numel() for p in model.parameters())
-        layer = sum(p.numel() for p in model.get_decoder().layers[0].parameters())
-        width = getattr(shape, "head_dim", None) or shape.hidden_size // shape.num_attention_heads
+        heads = shape.num_attention_heads
+        width = getattr(shape, "head_dim", None) or shape.hidden_size // heads
+        queries = heads * width
+        keys = (getattr(shape, "num_key_value_heads", None) or heads) * width
         return Architecture(
             hidden=shape.hidden_size,
-            intermediate=shape.intermediate_size,
-            layers=shape.num_hidden_layers,
-            heads=shape.num_attention_heads,
-            queries=shape.num_attention_heads * width,
-            keys=shape.num_key_value_heads * width,
-            vocabulary=shape.vocab_size,
+            layers=len(layers),
+            heads=heads,
+            queries=queries,
+            vocabulary=output_size(model),
             parameters=sum(tensors),
-            layer_parameters=layer,
-            root_parameters=sum(tensors) - shape.num_hidden_layers * layer,
+            layer_parameters=max(sizes),
+            root_parameters=sum(tensors) - sum(sizes),
             tensors=tensors,
+            matrices=passed(model.get_decoder(), shape),
+            head=model.get_output_embeddings().weight.numel(),
+            chunked=linear_head(model) is not None,
+            capped=bool(getattr(shape, "final_logit_softcapping", None)),
+            layer=describe(layers[sizes.index(max(sizes))], shape, queries, keys),
         )
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
+        line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(": ")
         raise UserError(
-            f"cannot plan this kind of model: {source}: {error}: plan with a model like Llama"
+            f"cannot plan this kind of model: {source}: {line}: "
+            "plan with a causal language model that transformers has"
         ) from None
 
 
@@ -95,6 +117,9 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
     if "bundled" in model:
         return read_json(ROOT / model["bundled"] / "config.json"), model["bundled"]
     if "hub" in model:
+        mirror = given_mirror("model", scale.mirror)
+        if mirror and (path := mirror / model["hub"]["repo"] / "config.json").is_file():
+            return read_json(path), str(path)
         shipped = SHIPPED / f"{model['hub']['repo'].replace('/', '--')}.json"
         if shipped.is_file():
             return read_json(shipped), str(shipped.relative_to(ROOT))

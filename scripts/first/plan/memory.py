@@ -4,8 +4,8 @@ All in bytes. Training keeps float32 weights, gradients and two AdamW moments (1
 torch's foreach AdamW makes one more float32 copy of the parameters while it steps. With bfloat16
 the layers compute in bfloat16: under autocast in one process (a cached copy of the weights, a
 float32 residual), by FSDP2's mixed precision where the model is sharded (gathered bfloat16 layers).
-What autograd keeps of a layer is counted from transformers' Llama: RMSNorm, rotary embedding,
-scaled dot product attention without stored scores, SwiGLU.
+What autograd keeps of a layer is counted from its modules (layers.py). The attention stores no
+scores, unless it caps them, and a sliding window saves nothing: both as transformers computes them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from scripts.first.plan.corpora import Counts
 # logsumexp and makes three more (tail_bucket: five). In chunks there is one, of one chunk.
 LOSS_COPIES = {"labels": 3, "knowledge": 4, "knowledge tail_bucket": 6}
 # The same without gradients: a chunk; logits in both types while those of the batch before are
-# still there, and for validation a part of them in slices.
+# still there, and for validation a part of them in slices. Where a head's logits are not made in
+# chunks, extraction has those of whole batches too; a tanh that caps them is one copy more.
 READING_COPIES = {"extraction": 1, "evaluation": 2.5, "validation": 3.1}
 CHUNK = LOGITS["cuda"]
 COLUMNS = ("weights", "gradients", "optimizer", "activations", "logits")
@@ -84,20 +85,19 @@ class Training:
 def kept_of_layer(model: Architecture, batch: Batch, training: Training) -> float:
     """What autograd keeps of one layer from its forward to its backward pass.
 
-    A token's elements: residual in and between, both norms' inputs and outputs, q, k, v, the
-    attention's output (with the log of its normaliser), gate, its SiLU, up, their product.
+    Of a token: what norms keep, what attention and feed-forward part read (2 h), queries, keys,
+    values and the result with the log of its normaliser, and the feed-forward part's elements.
     """
-    h, q, i = model.hidden, model.queries, model.intermediate
-    # Where keys and values have fewer heads, a mask makes transformers repeat them for all.
-    projections = 4 * q + 4 * i
-    scalars = 4 * (2 + model.heads)
+    h, layer = model.hidden, model.layer
+    elements = layer.attention + layer.feed_forward
     if training.dtype == "float32":
-        token = 4 * (6 * h + projections)
-    elif training.sharded:  # a bfloat16 residual; each norm keeps a float32 copy of its input
-        token = 2 * 5 * h + 4 * 2 * h + 2 * projections
-    else:  # autocast: a float32 residual; each of the five projections casts its own input
-        token = 4 * 4 * h + 2 * 5 * h + 2 * projections
-    return batch.rows * batch.length * (token + scalars)
+        token = layer.norms + 4 * (2 * h + elements + layer.experts)
+    elif training.sharded:  # a bfloat16 residual, of which norms keep a float32 copy
+        token = layer.half_norms + 2 * (3 * h + elements + layer.experts)
+    else:  # autocast: a float32 residual; each projection casts its own input
+        token = layer.norms + 2 * (layer.readers * h + elements) + 4 * layer.experts
+    scores = layer.scores * model.heads * batch.length
+    return batch.rows * batch.length * (token + 4 * model.heads + scores)
 
 
 def training_memory(
@@ -112,7 +112,7 @@ def training_memory(
     step: the optimizer. With `offload`, weights, gradients and moments are in host memory.
     """
     c, n, h = BYTES[training.dtype], training.processes, model.hidden
-    layer, root, head = model.layer_parameters, model.root_parameters, h * model.vocabulary
+    layer, root, head = model.layer_parameters, model.root_parameters, model.head
     shard = 0.0 if training.offload else 4 * model.parameters / n
     before = shard if training.micro_batches > 1 else 0.0
     reduced = c if c == 4 else c + 4  # a gradient as computed and, for the reduction, in float32
@@ -133,10 +133,11 @@ def training_memory(
     if training.checkpointing:  # a layer keeps the hidden state alone, until it is run again
         held, working = model.layers * state, kept
     held += 5 * batch.rows * batch.length**2 + 3 * state  # mask, bool and as it is added; last norm
-    working += tokens * c * 2 * model.intermediate
+    scores = tokens * batch.length * model.heads * model.layer.scores
+    working += tokens * c * 2 * model.layer.intermediate + scores
     logits = 4.0 * batch.positions * model.vocabulary
-    at_loss = LOSS_COPIES[training.loss] * logits
-    if batch.positions * model.vocabulary > chunk:
+    at_loss = (LOSS_COPIES[training.loss] + model.capped * c / 4) * logits
+    if model.chunked and batch.positions * model.vocabulary > chunk:
         # The chunk, in bfloat16 and back too, and the head's gradient until autograd has taken it.
         at_loss, logits = (4 if c == 4 else 8) * chunk + reduced * head, 0.0
 
@@ -163,15 +164,20 @@ def reading_memory(
     # Short rows crowd a batch with supervised positions, long rows with attention masks.
     most = math.ceil(counts.density * max(max_tokens, counts.longest))
     tokens, mask = rows * counts.longest, 5 * rows * counts.longest**2
+    # Stored scores: in the model's type, as float32, and their softmax.
+    scores = 1.25 * tokens * counts.longest * model.heads * model.layer.scores
     logits = min(counts.positions, most) * model.vocabulary
-    if what == "extraction":
+    copies = READING_COPIES[what] + model.capped
+    if what == "extraction" and model.chunked:
         logits = min(logits, CHUNK) * (1 if c == 4 else 1.5)
+    elif what == "extraction":
+        copies += READING_COPIES["evaluation"] - READING_COPIES[what]
     return Memory(
         moment=what,
         weights=c * model.parameters,
-        # In the feed-forward part: residual, its norm and output; SiLU, up and their product.
-        activations=tokens * c * 3 * (model.hidden + model.intermediate) + mask,
-        logits=4.0 * READING_COPIES[what] * logits,
+        # In the feed-forward part: residual, its norm and output; and what is inside.
+        activations=tokens * c * (3 * model.hidden + model.layer.inside) + mask + scores,
+        logits=4.0 * copies * logits,
     )
 
 

@@ -21,14 +21,15 @@ PEAKS = ("host_gb", "hours", "state_gb")
 NOTES = f"""\
 Memory and disk are in GB of 1e9 bytes; weights to gpu: one GPU (one process) at its largest moment,
 by content and all; hours: the longest job; tokens, flops, gpu_hours, checkpoint, store: all jobs of
-a row; state: what a training job keeps to resume, twice, until it ends. Data and artifacts, minutes
-on a CPU without a model, and empty columns are left out. Assumed: {work.UTILISATION:.0%} of peak,
-{RESERVE:.0%} of GPU memory kept free, disk {work.DISK / GB:g} GB/s, host to GPU
-{work.HOST / GB:g} GB/s, states saved every {work.DEFAULT_MINUTES:g} minutes."""
+a row; state: what a training job keeps to resume, twice, until it ends. Last, each family with its
+base models, and all. Data and artifacts, minutes on a CPU without a model, and empty columns are
+left out. Assumed: {work.UTILISATION:.0%} of peak, {RESERVE:.0%} of GPU memory kept free,
+disk {work.DISK / GB:g} GB/s, host to GPU {work.HOST / GB:g} GB/s, states saved every
+{work.DEFAULT_MINUTES:g} minutes."""
 
 
 def make_plan(scale: Scale, jobs: set[Job]) -> dict:
-    """{scale, gpu, rows, totals, sources}: everything that is printed; sizes in 1e9 bytes."""
+    """{scale, gpu, rows, families, totals, sources}: what is printed; sizes in 1e9 bytes."""
     found = defaultdict(list)
     for rule, *folder in sorted(jobs):
         if rule in ESTIMATES:
@@ -37,10 +38,12 @@ def make_plan(scale: Scale, jobs: set[Job]) -> dict:
     families, rules = ["", *scale.settings["families"]], list(ESTIMATES)
     order = sorted(found, key=lambda key: (families.index(key[0]), rules.index(key[1]), key[2]))
     rows = [_row(scale, key[1], found[key]) for key in order]
-    totals = {name: sum(row[name] for row in rows) for name in SUMS}
-    totals["state_gb"] = max(row["state_gb"] for row in rows)
-    plan = {"scale": scale.name, "gpu": scale.gpu, "rows": rows, "totals": totals}
-    return {**plan, "sources": scale.sources}
+    of_families = {}
+    for name, models in scale.settings["families"].items():
+        theirs = [r for r in rows if r["family"] == name or r["what"] in (*models.values(),)]
+        of_families[name] = _totals(theirs)
+    plan = {"scale": scale.name, "gpu": scale.gpu, "rows": rows, "families": of_families}
+    return {**plan, "totals": _totals(rows), "sources": scale.sources}
 
 
 def print_plan(plan: dict) -> None:
@@ -48,7 +51,8 @@ def print_plan(plan: dict) -> None:
     gpu = plan["gpu"]
     print(f"scale {plan['scale']}: GPU of {gpu['memory_gb']:g} GB, {gpu['tflops']:g} TFLOPS")
     print(NOTES)
-    table = pandas.DataFrame([*plan["rows"], {"rule": "all", **plan["totals"]}])
+    sums = [{"rule": "all", "family": name, **sums} for name, sums in plan["families"].items()]
+    table = pandas.DataFrame([*plan["rows"], *sums, {"rule": "all", **plan["totals"]}])
     table = table.drop(columns="flags").rename(columns=lambda name: name.removesuffix("_gb"))
     table = table.mask(table == 0).dropna(axis=1, how="all")
     print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
@@ -58,6 +62,12 @@ def print_plan(plan: dict) -> None:
     for name, source in plan["sources"].items():
         print(f"source of {name}: {source}")
     print(f"{len(flags)} flags" if flags else "no flags: every rule fits what it declares")
+
+
+def _totals(rows: list[dict]) -> dict:
+    """Sums of rows, and the most that any of their jobs needs."""
+    sums = {name: sum(row[name] for row in rows) for name in SUMS}
+    return sums | {name: max(row[name] for row in rows) for name in (*PEAKS, "gpu_gb")}
 
 
 def _row(scale: Scale, rule: str, jobs: list[dict]) -> dict:

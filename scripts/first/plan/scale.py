@@ -18,6 +18,7 @@ Job = tuple[str, ...]  # rule, and its folder below the scale's: (teacher, teach
 class Scale:
     """A scale's settings, the configuration's methods, and the files given with --configfile.
 
+    mirror: the configuration's folder of models, if it names one.
     sources: where the numbers about each model and corpus came from, noted on the way.
     """
 
@@ -25,6 +26,7 @@ class Scale:
     settings: dict
     methods: dict
     configfiles: tuple[str, ...] = ()
+    mirror: str | None = None
     sources: dict[str, str] = field(default_factory=dict)
 
     @property

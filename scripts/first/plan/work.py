@@ -14,13 +14,13 @@ DISK, HOST = 1e9, 20e9  # bytes/s: files read, written or hashed; host memory to
 def forward_flops(model: Architecture, counts: Counts) -> tuple[float, float]:
     """(layers, head): operations of one forward pass over a split, two for a multiply and add.
 
-    Layers: every weight matrix at every token, and the attention's two products over the row's
-    whole length (no half is credited for the causal mask). The head runs at supervised positions.
+    Layers: every weight matrix at every token, of experts those that it is sent to, and the
+    attention's two products over the row's whole length: nothing is credited for the causal mask
+    or a sliding window. The head runs at supervised positions.
     """
-    h, q, k, i = model.hidden, model.queries, model.keys, model.intermediate
-    matrices = model.layers * (h * (2 * q + 2 * k) + 3 * h * i)
-    attention = model.layers * 4 * q * counts.squares
-    return 2.0 * matrices * counts.tokens + attention, 2.0 * h * model.vocabulary * counts.positions
+    attention = model.layers * 4 * model.queries * counts.squares
+    layers = 2.0 * model.matrices * counts.tokens + attention
+    return layers, 2.0 * model.head * counts.positions
 
 
 def training_flops(model: Architecture, counts: Counts, epochs: float, recompute: bool) -> float:
