@@ -16,6 +16,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 BOS, EOS = 0, 1
+EOS_TOKEN = {"__type": "AddedToken", "content": "</s>"}  # one of the two forms of a name
 WORDS = "ink pen desk blot well hand pool rain stone fish lamp road tree".split()
 
 
@@ -53,7 +54,7 @@ def tokenizer_folder() -> Path:
     folder = root() / "tokenizer"
     folder.mkdir()
     tokenizer.save(str(folder / "tokenizer.json"))
-    names = {"bos_token": "<s>", "eos_token": {"content": "</s>"}, "unk_token": "<unk>"}
+    names = {"bos_token": "<s>", "eos_token": EOS_TOKEN, "unk_token": "<unk>"}
     config = {"tokenizer_class": "PreTrainedTokenizerFast", **names}
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     return folder

@@ -118,6 +118,8 @@ MISTAKES = [
     (f"{TINY}.settings.in_domain.mmlu", "csqa", "settings.in_domain: unknown key 'mmlu': one of"),
     (f"{TINY}.corpora", ["csqa"], "in_domain.boolq: 'boolq' is not in corpora: one of csqa"),
     (f"{TINY}.figures.benchmark", "obqa", "figures.benchmark: 'obqa' is not in in_domain"),
+    (f"{TINY}.families.alder.student", "oak", "alder.student: 'oak' is not in models"),
+    (f"{TINY}.families.alder.bos", "no", "families.alder.bos: 'no': Input should be 'auto', 'al"),
     (f"{TINY}.figures.family", "oak", "tiny.figures.family: 'oak' is not in families"),
     (f"{TINY}.figures.figure6_methods", ["first_c10"] * 2, "figure6_methods: ['first_c10', 'fi"),
     (f"{TINY}.figures.figure6_methods", ["first_ts"], "figure6_methods.0: first_ts has no fixed c"),

@@ -14,6 +14,7 @@ from scripts.first.models.encoding import (
     encode_rows,
     row_hash,
 )
+from scripts.first.models.tokenizer import load_tokenizer
 from tests import tiny_models as tiny
 
 ROWS = {
@@ -119,7 +120,9 @@ def test_unusable_candidates_are_refused():
     good = {"answer": "a", "response": "a)."}
     refused({**row, **good, "candidates": ["a", "maybe", "c", "d", "e"]}, "is 5 tokens")
     refused({**row, **good, "candidates": ["a", "", "c", "d", "e"]}, "is 0 tokens")
-    refused({**row, **good, "candidates": ["a", "b", "c", "d", "d"]}, "share a token")
+    refused({**row, **good, "candidates": list("abcdd")}, "'d' and 'd' share their first token")
+    both = "'maybe' and 'more' share their first token: row train/000000: id"
+    refused({**row, **good, "candidates": ["a", "maybe", "more", "d", "e"]}, both)
     refused({**row, "answer": "a", "response": "b)."}, "does not begin with")
     refused({**row, **good, "candidates": []}, "number of candidates")
     refused({**row, **good, "candidates": list("abcd")}, "candidates")  # rows differ in number
@@ -141,6 +144,20 @@ def test_prompt_must_be_a_prefix_of_the_whole():
     row = {**ROWS["alpaca"][0], "prompt": "abc", "response": "def"}
     with pytest.raises(UserError, match="not a prefix"):
         encode_rows([row], Merging(), 100)
+
+
+def test_the_answer_needs_a_token_before_it():
+    """Without BOS and without text, position -1 would predict the response."""
+    folder, row = tiny.tokenizer_folder(), {**ROWS["alpaca"][0], "prompt": ""}
+    encoded = encode_rows([row], load_tokenizer(folder), 100)[0][0]
+    assert encoded.supervised_positions[0] == 0 and encoded.prompt_length == 1
+    without = load_tokenizer(folder, bos="never")
+    for refuse in (
+        lambda: encode_rows([row], without, 100),
+        lambda: encode_prompts([row], without),
+    ):
+        with pytest.raises(UserError, match="no token predicts the answer: row train/000000"):
+            refuse()
 
 
 def test_test_prompts_are_never_truncated():

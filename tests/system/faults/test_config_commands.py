@@ -73,12 +73,16 @@ def test_wrong_configuration(small, name):
 def test_from_another_folder_with_nested_overrides(small, tmp_path):
     """The configuration is found beside the Snakefile; numbers and booleans become options."""
     words = ("-n", "-c1", "-p", "--directory", tmp_path / "else where")
-    training = "scales={tiny: {student: {training: {gradient_checkpointing: true}}}}"
-    nested = ("methods={first_ts: {c: 0.5}}", training, "data={mirror: }")
+    bos, training = "families: {alder: {bos: never}}", "training: {gradient_checkpointing: true}"
+    scales = f"scales={{tiny: {{{bos}, student: {{{training}}}}}}}"
+    nested = ("methods={first_ts: {c: 0.5}}", scales, "data={mirror: }")
     target = "results/tiny/student/alder/csqa/first_ts/seed1234/record.json"
     process = snakemake(small, *words, "--config", *nested, "--", target)
     assert process.returncode == 0, output(process)[-3000:]
     assert re.search(r"--c 0\.5 .*--gradient-checkpointing", output(process), re.DOTALL)
+    commands = re.split(r"python -m", output(process))
+    reading = [c for c in commands if re.search(r"scripts\.(teacher|knowledge|student) ", c)]
+    assert len(reading) == 4 and all("--bos never" in command for command in reading)
 
 
 def test_a_scale_of_ones_own(small, tmp_path):
