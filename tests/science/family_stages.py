@@ -16,7 +16,7 @@ from tests import tiny_models as tiny
 from tests.science import independent
 
 SETTINGS = independent.Training()
-STORED, K, C = 32, 5, 0.3
+STORED, K, C = 32, 5, 0.05
 HALF = ["--dtype", "bfloat16"]
 # Path: (options, processes).
 PATHS = {
