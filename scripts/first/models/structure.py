@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from scripts.first.errors import UserError
+
 
 def output_size(model) -> int:
     """V, the number of outputs: rows of the head's weight, tokens or padding."""
@@ -12,8 +14,11 @@ def decoder_layers(model):
     """The repeated layers of the decoder: the list of modules with most of its parameters."""
     import torch
 
-    lists = [m for m in model.get_decoder().modules() if isinstance(m, torch.nn.ModuleList)]
-    return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+    for part in (model.get_decoder(), model):  # ModernBERT's `decoder` is its head
+        lists = [m for m in part.modules() if isinstance(m, torch.nn.ModuleList)]
+        if lists:
+            return max(lists, key=lambda module: sum(p.numel() for p in module.parameters()))
+    raise UserError(f"unsupported architecture: {type(model).__name__}: it has no list of layers")
 
 
 def most_positions(config) -> int | None:

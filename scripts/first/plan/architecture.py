@@ -116,7 +116,11 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
         return read_json(files / "config.json"), str(folder)
     if "bundled" in model:
         return read_json(ROOT / model["bundled"] / "config.json"), model["bundled"]
-    if "hub" in model:
+    if "folder" in model:
+        path = Path(model["folder"], "config.json")
+        if path.is_file():
+            return read_json(path), str(path)
+    elif "hub" in model:
         mirror = given_mirror("model", scale.mirror)
         if mirror and (path := mirror / model["hub"]["repo"] / "config.json").is_file():
             return read_json(path), str(path)

@@ -60,6 +60,11 @@ def train(
     warmup = math.ceil(settings.warmup_ratio * steps)
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, steps)
     if settings.gradient_checkpointing:
+        if not root.model.supports_gradient_checkpointing:
+            kind = type(root.model).__name__
+            comm.fail(
+                f"gradient_checkpointing: {what}: {kind} does not support it: set it to false"
+            )
         root.model.activation_checkpointing_enable({"use_reentrant": False})
     root.train()
     kept = TrainingState(state, root, optimizer, schedule)
