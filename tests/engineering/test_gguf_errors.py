@@ -68,6 +68,8 @@ LINES = [
     (own(tokens=tokens(bos_token_id=9999, add_bos_token=True)), "no bos_token: {file}: it has no"),
     (own(tokens=tokens(pre="viking")), "unknown split of text: {file}: .*pre is 'viking', which"),
     (own(tokens=tokens(pre=None)), "unknown split of text: {file}: .*pre is None, which"),
+    (own(tokens=tokens(merges=["Zz q"])), UNREADABLE + ".*Token `Zz` out of vocabulary"),
+    (own(**{"llama.attention.head_count": 3}), UNREADABLE + ".*: compare its size and"),
     (own(tokens=tokens(model="bert")), UNREADABLE + ".*tokenizer 'bert'"),
 ]
 
