@@ -82,7 +82,7 @@ def test_from_another_folder_with_nested_overrides(small, tmp_path):
     assert re.search(r"--c 0\.5 .*--gradient-checkpointing", output(process), re.DOTALL)
     commands = re.split(r"python -m", output(process))
     reading = [c for c in commands if re.search(r"scripts\.(teacher|knowledge|student) ", c)]
-    assert len(reading) == 4 and all("--bos never" in command for command in reading)
+    assert len(reading) == 3 and all("--bos never" in command for command in reading)
 
 
 def test_a_scale_of_ones_own(small, tmp_path):
