@@ -32,7 +32,7 @@ from tests.science.family_stages import (
 )
 
 # Families that differ most, and paths; all others are slow.
-REDUCED = {"qwen2", "gemma3", "gpt2", "mixtral", "phi3", "plain", "bfloat16", "sharded"}
+REDUCED = {"qwen2", "gemma3", "gpt2", "mixtral", "plain", "bfloat16", "sharded"}
 SLOW = [pytest.mark.slow]
 CASES = [
     pytest.param(name, path, marks=[] if {name, path} <= REDUCED else SLOW)
