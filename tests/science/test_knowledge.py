@@ -104,7 +104,7 @@ def test_stage_refuses_k_out_of_range(tmp_path, k):
 
 def test_outputs_without_a_token_are_in_the_tail(tmp_path):
     """Against the padded teacher's full float64 softmax."""
-    from scripts.first.models.loading import load_model
+    from scripts.first.models.checkpoints import load_model
 
     rows = tiny.choice_rows(4)
     folder = tiny.padded_checkpoint()

@@ -34,7 +34,7 @@ from scripts.first.provenance import records
 FORMAT = 3
 FILE = "knowledge.safetensors"
 MANIFEST = "manifest.json"
-BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank", "padding")
+BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank")
 NO_RANK = 255
 LOG_TAIL_FLOOR = -60.0  # stands for no tail at all (k = V), where the log is -infinity
 # float16 keeps 11 bits of a log-probability: k rounded ones may sum to a little more than 1.
@@ -99,7 +99,7 @@ class KnowledgeStore:
 
 def by_position(arrays: Arrays) -> list[str]:
     """Names of the arrays with one entry a position."""
-    return [name for name in BY_POSITION if name in arrays]
+    return [*BY_POSITION, *({"padding"} & arrays.keys())]
 
 
 def positions_of(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -78,13 +78,14 @@ def check_pair(
         tokenizers.append(load_tokenizer(location, bos))
         models.append(skeleton(location))
         sizes[name] = output_size(models[-1])
-        check_outputs(tokenizers[-1], sizes[name], folder)
     theirs, ours = tokenizers
     if theirs.vocabulary_sha256() != ours.vocabulary_sha256() or theirs.prefix != ours.prefix:
         raise UserError(
             f"teacher and student have different vocabularies: {teacher} and {student}: "
             f"{_difference(theirs, ours)}: pair models of one family in the configuration"
         )
+    for name, folder in folders.items():
+        check_outputs(ours, sizes[name], folder)
     shared = min(sizes.values()) - len(padding_ids(ours, min(sizes.values())))
     if k > shared:
         raise UserError(f"k = {k}: teacher and student share {shared} tokens: lower stored_k")
