@@ -93,16 +93,12 @@ REDUCED = Sizes(
 
 @dataclass(frozen=True)
 class Place:
-    """Where the checks run: the device, how much they compute, their scratch folder, their clock.
-
-    threads: of the reference on the CPU.
-    """
+    """Where the checks run: the device, how much they compute, scratch folder and clock."""
 
     device: str
     sizes: Sizes
     scratch: Path
     clock: Clock
-    threads: int = 1
 
     def synchronise(self) -> None:
         """Wait for the device."""

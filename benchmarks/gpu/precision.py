@@ -30,6 +30,7 @@ K, C, MAX_TOKENS, PAD, RATE = 5, 0.3, 1024, 0, 1e-3
 # Rows of a forward pass: with labels a few, whose logits are made at once; with knowledge all of
 # them, whose logits are more than a chunk.
 MICRO = {"labels": 4, "knowledge": None}
+NORM = 1e-3
 HALF_SECONDS = 60  # that bfloat16 may take on the CPU
 
 
@@ -61,7 +62,6 @@ def rows(place: Place, tested=None) -> Iterator[Row]:
     vocabulary, widest = model.config.vocab_size, model.config.intermediate_size
     encoded = random_rows(vocabulary, sizes.compared, 2)
     questions = random_questions(vocabulary, (12, sizes.compared[1]), 3)
-    torch.set_num_threads(place.threads)
     logits = reference_logits(model, encoded)
     spread = float(logits.std(dim=1).square().mean().sqrt())
     knowledge = extract(model, encoded, K, PAD, MAX_TOKENS)
@@ -140,27 +140,30 @@ def step(model, encoded: list[EncodedRow], loss, dtype: str, micro: int | None) 
     )
     curve = train(model, encoded, loss, settings, PAD, f"a step in {dtype}")
     after = dict(model.named_parameters())
-    update = max(update_error(before[n], gradients, n, after[n], settings) for n in before)
+    update = update_error(before, gradients, after, settings)
     flat = torch.cat([gradients[name].flatten().cpu() for name in before])
     return Step(curve[0]["loss"], flat, update)
 
 
-def update_error(before, gradients: dict, name: str, after, settings: Settings) -> float:
-    """Largest error of a tensor after AdamW's first step, as a share of its tolerance.
+def update_error(before: dict, gradients: dict, after: dict, settings: Settings) -> float:
+    """Largest error of a weight after AdamW's first step, as a share of its tolerance.
 
     In float64, from the gradient that the step was given: moments without history are the clipped
     gradient g and its square, so w' = (1 - rate decay) w - rate g / (|g| + eps). The decay's factor
-    and the weight are rounded, the latter twice. The norm that clips is a float32 sum of as many
-    squares as the largest tensor has, and what is off in g counts by at most a quarter, at g = eps.
+    and the weight are rounded, the latter twice; 16 roundings are left for the step. The norm that
+    clips is torch's, a float32 sum of many squares, which itself may be off by NORM.
     """
-    norm = math.sqrt(sum(g.double().square().sum().item() for g in gradients.values()))
-    clip = min(1.0, settings.max_grad_norm / (norm + 1e-6))
-    gradient, rate = gradients[name].double() * clip, settings.learning_rate
-    wanted = before.double() * (1 - rate * settings.weight_decay)
-    wanted -= rate * gradient / (gradient.abs() + settings.adam_eps)
-    summed = math.sqrt(max(g.numel() for g in gradients.values()) / 2) / 4
-    allowed = FLOAT32 * (3 * before.double().abs() + (16 + summed) * rate)
-    return float(((after.detach().double() - wanted).abs() / allowed).max())
+    norm = float(torch.nn.utils.get_total_norm(gradients.values()))
+    exact = math.sqrt(sum(g.double().square().sum().item() for g in gradients.values()))
+    clip, rate = min(1.0, settings.max_grad_norm / (norm + 1e-6)), settings.learning_rate
+    worst = [abs(norm / exact - 1) / NORM]
+    for name, weight in before.items():
+        gradient = gradients[name].double() * clip
+        wanted = weight.double() * (1 - rate * settings.weight_decay)
+        wanted -= rate * gradient / (gradient.abs() + settings.adam_eps)
+        allowed = FLOAT32 * (3 * weight.double().abs() + 16 * rate)
+        worst.append(((after[name].detach().double() - wanted).abs() / allowed).max().item())
+    return float(np.max(worst))  # unlike max, it keeps a NaN
 
 
 def read(
@@ -206,6 +209,7 @@ def stepped(
 def half_seconds(model, encoded: list[EncodedRow]) -> float:
     """What bfloat16 would take on this CPU: some have no such products, and emulate them slowly."""
     one = torch.ones(1024, 1024, dtype=torch.bfloat16)
+    one @ one
     start = time.perf_counter()
     one @ one
     rate = 2 * 1024**3 / (time.perf_counter() - start)

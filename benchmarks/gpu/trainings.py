@@ -25,7 +25,7 @@ from scripts.first.training.losses import CrossEntropy
 from scripts.first.training.model import TrainingModel
 from scripts.first.training.settings import Settings
 
-STEPS, STOP, PAD, RATE = 6, 3, 0, 2e-4
+STEPS, STOP, PAD, RATE = 6, 3, 0, 3e-5
 KINDS = ("plain", "offloaded")
 
 
@@ -153,8 +153,7 @@ def sharded(trainings: Trainings, first: dict[str, Run]) -> Iterator[Row]:
             # The step that is worst, in proportion to its own tolerance.
             apart = []
             for loss, wanted in zip(run.losses, plain.losses, strict=True):
-                below = plain.losses[0] - min(plain.losses)
-                limit = bound.loss(wanted, positions, positions, below)
+                limit = bound.loss(wanted, positions, positions, plain.losses[0] - wanted)
                 apart.append((abs(loss - wanted), limit))
             worst = max(apart, key=lambda pair: pair[0] / pair[1])
             equal_bits = run.losses == plain.losses and all(

@@ -104,7 +104,7 @@ def test_a_wrong_optimizer_step_is_seen():
         return before * (1 - rate * 0.01) - rate * gradient / (gradient.abs() + 1e-6)
 
     def error(after):
-        return precision.update_error(before, gradients, "w", after, settings)
+        return precision.update_error({"w": before}, gradients, {"w": after}, settings)
 
     assert error(stepped(clipped, 1e-3)) < 1
     assert error(stepped(clipped, 1.001e-3)) > 1
@@ -152,6 +152,19 @@ def test_a_resumed_run_without_its_moments_is_seen(place, kind):
     assert changed and bad.verdict == "FAIL" and bad.value > 10
 
 
+def test_sharded_training_of_other_weights_is_seen(place):
+    """The plain run's weights are a thousandth off in one matrix; those in the folder are not."""
+    runs = trainings.Trainings(place)
+    runs.model.model.layers[1].mlp.down_proj.weight.data *= 1.001
+    try:
+        rows = {row.what: row for row in trainings.sharded(runs, {})}
+    finally:
+        trainings.comm.leave()
+    seen = {what: row.verdict for what, row in rows.items() if "float32" in what}
+    assert len(rows) == 4 and set(seen.values()) == {"FAIL"}, seen
+    assert all("not to the bit" in row.note for row in rows.values())
+
+
 @pytest.mark.parametrize(
     ("measured", "verdict"),
     [(1.0, "pass"), (1.04, "pass"), (1.06, "FAIL"), (0.79, "flag"), (float("nan"), "FAIL")],
@@ -164,6 +177,13 @@ def test_numbers_that_are_not_finite_fail():
     row = within("float32", "loss", float("nan"), 1.0)
     assert (row.verdict, row.value) == ("FAIL", None)
     assert within("float32", "loss", 2.0, float("inf")).verdict == "FAIL"
+
+
+def test_what_there_is_no_time_for_is_skipped(tmp_path):
+    late = Place("cpu", REDUCED, tmp_path, Clock(0.0))
+    for topic in ("trainings", "speed"):
+        (row,) = check.findings(topic, late)
+        assert (row.name, row.verdict) == (topic, "skipped")
 
 
 def test_an_error_is_a_verdict_and_the_status_tells(place, tmp_path, capsys):
