@@ -22,7 +22,6 @@ from benchmarks.gpu.rows import FAIL, FLAG, PASS, Row, reported, skipped
 from scripts.first.distributed import comm
 from scripts.first.distributed.fsdp import sharded_model, whole_model
 from scripts.first.knowledge.extraction import extract
-from scripts.first.models.chunking import LOGITS
 from scripts.first.models.encoding import encode_prompts
 from scripts.first.models.predictions import predict
 from scripts.first.plan.architecture import Architecture
@@ -75,7 +74,7 @@ class Case:
         """Bytes of a training by the plan."""
         rows_, length, positions = self.place.sizes.timed
         batch = Batch(rows_, length, rows_ * positions)
-        return training_memory(self.form, batch, training, LOGITS[self.place.device]).total
+        return training_memory(self.form, batch, training).total
 
 
 def rows(place: Place) -> Iterator[Row]:
