@@ -1,0 +1,1 @@
+"""`make gpu-check`: whether the GPU path is right, and how fast it is (docs/gpu-check.md)."""
