@@ -15,11 +15,12 @@ SETTINGS = {"models": {"m": {"hub": HUB}}}
 
 
 def closed_form(c: dict) -> int:
-    """Llama without biases: embeddings, head unless tied, four projections, SwiGLU, norms."""
+    """Embeddings, head unless tied, four projections, SwiGLU, norms; Qwen2 has three biases."""
     h, i, width = c["hidden_size"], c["intermediate_size"], 0
     width = h // c["num_attention_heads"]
     attention = 2 * h * h + 2 * h * width * c["num_key_value_heads"]
-    layer = attention + 3 * h * i + 2 * h
+    biases = h + 2 * width * c["num_key_value_heads"] if c.get("model_type") == "qwen2" else 0
+    layer = attention + biases + 3 * h * i + 2 * h
     ends = c["vocab_size"] * h * (1 if c["tie_word_embeddings"] else 2) + h
     return c["num_hidden_layers"] * layer + ends
 

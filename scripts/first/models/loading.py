@@ -64,7 +64,7 @@ def load_config(location: Path):
     """
     if not (location / CONFIG).is_file():
         raise UserError(f"no {CONFIG}: {location}: {WHOLE} in Hugging Face layout")
-    with readable(location / CONFIG, f"correct {CONFIG}"):
+    with readable(location / CONFIG, advice=f"correct {CONFIG}"):
         from transformers import AutoConfig
 
         _refuse_settings(location / CONFIG, json.loads((location / CONFIG).read_bytes()))
@@ -133,7 +133,7 @@ def _refuse_class(path: Path, config) -> None:
 def _load(location: Path, dtype: str = "float32", device_map: dict | None = None):
     """(model, names of tensors in the files that it has no use for)."""
     config, files = load_config(location), _tensors(location)
-    with readable(location / CONFIG, f"correct {CONFIG}"):
+    with readable(location / CONFIG, advice=f"correct {CONFIG}"):
         from transformers import AutoModelForCausalLM, GenerationConfig
         from transformers.utils import logging
 
@@ -202,13 +202,13 @@ def _tensors(location: Path) -> dict[str, Path]:
 
     names, index = {WEIGHTS}, location / INDEX
     if not (location / WEIGHTS).is_file() and index.is_file():
-        with readable(index, WHOLE):
+        with readable(index, advice=WHOLE):
             names = {*json.loads(index.read_bytes())["weight_map"].values()}
     found = {}
     for file in sorted(location / name for name in names):
         if not file.is_file():
             raise UserError(f"no weights: {file}: {WHOLE}, in safetensors")
-        with readable(file, WHOLE), safe_open(file, "pt") as tensors:
+        with readable(file, advice=WHOLE), safe_open(file, "pt") as tensors:
             found |= dict.fromkeys(tensors.keys(), file)
     return found
 

@@ -105,9 +105,10 @@ def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
     for name, token in names.items():
         if ids[name] is None and (token is not None or name == "eos_token" or bos == "always"):
             found = "none is named" if token is None else f"{token!r} is no token of {form[0]}"
-            advice = f"name one of its tokens in {CONFIG}"
-            advice += ", or use bos: auto" if name == "bos_token" and bos == "always" else ""
-            raise UserError(f"no {name}: {folder}: {found}: {advice}")
+            raise UserError(
+                f"no {name}: {folder}: {found}: name one of its tokens in {CONFIG}"
+                + (", or use bos: auto" if name == "bos_token" and bos == "always" else "")
+            )
     put = {"auto": put, "always": (ids["bos_token"],), "never": ()}[bos]
     return TextTokenizer(
         *(encode_raw, pieces, ids["bos_token"], ids["eos_token"], put, bos),

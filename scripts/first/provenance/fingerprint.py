@@ -40,8 +40,8 @@ STAGES = {
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
 ERRORS = {"UserError", "ArgumentTypeError", "fail", "exit"}  # calls that end in a message
 MESSAGES = {"print", "warn", "progress", "advance", "parser", "add_parser", "add_argument_group"}
-# Keywords of argparse; and `what`, by which a function is told what a message calls something.
-HELP = {"help", "description", "metavar", "epilog", "prog", "what"}
+# Keywords of argparse; and those by which a function is told words of its message.
+HELP = {"help", "description", "metavar", "epilog", "prog", "what", "advice"}
 # Fields of syntax trees that change nothing when the program runs.
 IGNORED = {"kind", "ctx", "type_comment", "type_params", "returns", "annotation", "simple"}
 # In a reduced text: a text assigned to a local variable, and a name of this repository.

@@ -92,7 +92,7 @@ class TrainingState:
             return 0, []
         newest = max(common)
         note = notes[newest]
-        with readable(parts[newest], "delete it and run it again"):
+        with readable(parts[newest], advice="delete it and run it again"):
             self._load(load_file(parts[newest]))
         self.schedule.load_state_dict(note["schedule"])
         self.optimizer.param_groups[0]["lr"] = self.schedule.get_last_lr()[0]
