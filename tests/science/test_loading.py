@@ -155,10 +155,9 @@ def test_unused_tensors_are_told(tmp_path, capsys):
 
 
 def test_layers_where_the_decoder_is_the_name_of_a_head(tmp_path):
-    """ModernBERT's decoder model; it is trained too, if without checkpointing of activations."""
+    """As in ModernBERT's decoder model."""
     sizes = {"vocab_size": 300, "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 3}
-    config = AutoConfig.for_model(
-        "modernbert-decoder", **sizes, num_attention_heads=2, pad_token_id=0
-    )
+    sizes |= {"num_attention_heads": 2, "pad_token_id": 0}
+    config = AutoConfig.for_model("modernbert-decoder", **sizes)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     assert len(decoder_layers(load_weights(tmp_path, device="cpu"))) == 3
