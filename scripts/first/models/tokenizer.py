@@ -96,13 +96,16 @@ def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
             advice = "its own code is never run: use a model whose tokenizer transformers has"
             raise UserError(f"auto_map: {folder / CONFIG}: {advice}") from None
         raise UserError(f"unreadable tokenizer: {folder}: {_line(error)}: {ADVICE}") from None
-    ids = {name: pieces.get(token) for name, token in names.items()}
     for name, token in names.items():
-        if ids[name] is None and (token is not None or name == "eos_token" or bos == "always"):
-            found = "none is named" if token is None else f"{token!r} is no token of {form[0]}"
-            advice = f"name one of its tokens in {CONFIG}"
-            advice += ", or use bos: auto" if name == "bos_token" and bos == "always" else ""
-            raise UserError(f"no {name}: {folder}: {found}: {advice}")
+        if token is not None and token not in pieces:
+            found = f"{token!r} is no token of {form[0]}"
+            raise UserError(f"no {name}: {folder}: {found}: name one of its tokens in {CONFIG}")
+        if token is None and (name == "eos_token" or bos == "always"):
+            advice = f"name a token of {form[0]} in {CONFIG}"
+            if name == "bos_token":
+                advice = f"use bos: auto, or {advice}"
+            raise UserError(f"no {name}: {folder}: none is named: {advice}")
+    ids = {name: pieces.get(token) for name, token in names.items()}
     put = {"auto": put, "always": (ids["bos_token"],), "never": ()}[bos]
     return TextTokenizer(
         encode_raw, pieces, ids["bos_token"], ids["eos_token"], put, bos, _digest(folder, form)
