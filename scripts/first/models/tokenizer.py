@@ -142,14 +142,15 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
 
     content = _read(folder / form[0])
     # An absolute path: AutoTokenizer takes one such as deepseek-ai/x for a repository it knows.
-    place, options = folder.absolute(), {"local_files_only": True, "trust_remote_code": False}
-    found = reader = AutoTokenizer.from_pretrained(place, **options)
+    place, local = folder.absolute(), {"local_files_only": True}
+    found = reader = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **local)
     if not isinstance(found, PreTrainedTokenizerFast):
         what = f"{type(found).__name__} reads no tokenizer.json"
         raise UserError(f"tokenizer_class: {folder / CONFIG}: {what}: use another model")
     names = {"bos_token": found.bos_token or None, "eos_token": found.eos_token or None}
     if form == JSON and type(found) is not PreTrainedTokenizerFast:
-        reader = PreTrainedTokenizerFast.from_pretrained(place, **options, **names)
+        local |= names
+        reader = PreTrainedTokenizerFast.from_pretrained(place, trust_remote_code=False, **local)
     model, encoding = _plain(reader), _plain(found).encode("x")
     put = encoding.ids[: [*encoding.special_tokens_mask, 0].index(0)]
 
@@ -157,11 +158,12 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
         encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    vocabulary = content["model"]["vocab"] if form == JSON else content
-    if isinstance(vocabulary, list):  # of Unigram: pieces with their scores
-        vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
-    known = vocabulary | _added(settings)
-    known |= {one["content"]: one["id"] for one in content.get("added_tokens", ()) if form == JSON}
+    known, added = content, []
+    if form == JSON:
+        known, added = content["model"]["vocab"], content.get("added_tokens", [])
+    if isinstance(known, list):  # of Unigram: pieces with their scores
+        known = {piece: i for i, (piece, _) in enumerate(known)}
+    known = known | _added(settings) | {one["content"]: one["id"] for one in added}
     # A class adds tokens of its own (padding, masks) and those that are named but unknown.
     pieces = model.get_vocab(with_added_tokens=True)
     pieces = {piece: i for piece, i in pieces.items() if known.get(piece) == i}
@@ -169,10 +171,7 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
 
 
 def _plain(tokenizer):
-    """The `tokenizers.Tokenizer` of a tokenizer, which cuts nothing, pads nothing, knows no text.
-
-    That is, the text of a special token is ordinary text.
-    """
+    """The `tokenizers.Tokenizer` inside, to which the text of a special token is ordinary text."""
     model = tokenizer.backend_tokenizer
     model.encode_special_tokens = True
     model.no_padding()
