@@ -73,6 +73,9 @@ def test_prepared_data_are_counted_with_the_familys_tokenizer(paper):
     found = counts_of(paper, "llama1", "csqa", "train")
     assert found == count(encoded_split(rows, "train", tiny.tokenizer(), ENCODING))
     assert "with the tokenizer of llama1-7b" in paper.sources["tokens of llama1/csqa"]
+    paper.settings["families"]["llama1"]["bos"] = "never"
+    counts_of.cache_clear()
+    assert counts_of(paper, "llama1", "csqa", "train").tokens == found.tokens - len(rows)
 
 
 def test_another_block_length_has_no_counts(paper):

@@ -64,7 +64,9 @@ def test_bos_always(kind):
     folder = families.tokenizer(kind)
     bos = theirs(kind)[2]
     if bos is None:
-        with pytest.raises(UserError, match=r"\Ano bos_token: .*: none is named: .*bos: auto\Z"):
+        with pytest.raises(
+            UserError, match=r"\Ano bos_token: .*: none is named: use bos: auto, or "
+        ):
             load_tokenizer(folder, bos="always")
         return
     tokenizer = load_tokenizer(folder, bos="always")
@@ -217,7 +219,7 @@ REFUSED = [
     ("gpt2", {"vocab": b'{"a": "b"}'}, "unreadable tokenizer: .*/t: .*published with"),
     ("llama3", {"tokenizer_config": b"{ broken"}, "damaged tokenizer: .*tokenizer_config.json"),
     ("opt", {"special_tokens_map": b"{"}, "damaged tokenizer: .*special_tokens_map.json"),
-    ("llama3", {"tokenizer_config": None}, "no eos_token: .*/t: none is named: name one of its"),
+    ("llama3", {"tokenizer_config": None}, "no eos_token: .*/t: none is named: name a token of"),
     ("llama3", {"tokenizer_config": {"eos_token": None}}, "no eos_token: .*: none is named"),
     ("llama3", {"tokenizer_config": {"eos_token": ""}}, "no eos_token: .*: none is named"),
     ("qwen", {"tokenizer_config": {"eos_token": "<no>"}}, "'<no>' is no token of tokenizer.json"),

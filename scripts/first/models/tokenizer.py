@@ -101,14 +101,16 @@ def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
             advice = "its own code is never run: use a model whose tokenizer transformers has"
             raise UserError(f"auto_map: {folder / CONFIG}: {advice}") from None
         raise UserError(f"unreadable tokenizer: {folder}: {_line(error)}: {ADVICE}") from None
-    ids = {name: pieces.get(token) for name, token in names.items()}
     for name, token in names.items():
-        if ids[name] is None and (token is not None or name == "eos_token" or bos == "always"):
-            found = "none is named" if token is None else f"{token!r} is no token of {form[0]}"
-            raise UserError(
-                f"no {name}: {folder}: {found}: name one of its tokens in {CONFIG}"
-                + (", or use bos: auto" if name == "bos_token" and bos == "always" else "")
-            )
+        if token is not None and token not in pieces:
+            found = f"{token!r} is no token of {form[0]}"
+            raise UserError(f"no {name}: {folder}: {found}: name one of its tokens in {CONFIG}")
+        if token is None and (name == "eos_token" or bos == "always"):
+            advice = f"name a token of {form[0]} in {CONFIG}"
+            if name == "bos_token":
+                advice = f"use bos: auto, or {advice}"
+            raise UserError(f"no {name}: {folder}: none is named: {advice}")
+    ids = {name: pieces.get(token) for name, token in names.items()}
     put = {"auto": put, "always": (ids["bos_token"],), "never": ()}[bos]
     return TextTokenizer(
         *(encode_raw, pieces, ids["bos_token"], ids["eos_token"], put, bos),
@@ -149,14 +151,15 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
 
     content = _read(folder / form[0])
     # An absolute path: AutoTokenizer takes one such as deepseek-ai/x for a repository it knows.
-    place, options = folder.absolute(), {"local_files_only": True, "trust_remote_code": False}
-    found = reader = AutoTokenizer.from_pretrained(place, **options)
+    place, local = folder.absolute(), {"local_files_only": True}
+    found = reader = AutoTokenizer.from_pretrained(place, trust_remote_code=False, **local)
     if not isinstance(found, PreTrainedTokenizerFast):
         what = f"{type(found).__name__} reads no tokenizer.json"
         raise UserError(f"tokenizer_class: {folder / CONFIG}: {what}: use another model")
     names = {"bos_token": found.bos_token or None, "eos_token": found.eos_token or None}
     if form == JSON and type(found) is not PreTrainedTokenizerFast:
-        reader = PreTrainedTokenizerFast.from_pretrained(place, **options, **names)
+        local |= names
+        reader = PreTrainedTokenizerFast.from_pretrained(place, trust_remote_code=False, **local)
     model, encoding = _plain(reader), _plain(found).encode("x")
     put = encoding.ids[: [*encoding.special_tokens_mask, 0].index(0)]
 
@@ -164,11 +167,12 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
         encodings = model.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in encodings]
 
-    vocabulary = content["model"]["vocab"] if form == JSON else content
-    if isinstance(vocabulary, list):  # of Unigram: pieces with their scores
-        vocabulary = {piece: i for i, (piece, _) in enumerate(vocabulary)}
-    known = vocabulary | _added(settings)
-    known |= {one["content"]: one["id"] for one in content.get("added_tokens", ()) if form == JSON}
+    known, added = content, []
+    if form == JSON:
+        known, added = content["model"]["vocab"], content.get("added_tokens", [])
+    if isinstance(known, list):  # of Unigram: pieces with their scores
+        known = {piece: i for i, (piece, _) in enumerate(known)}
+    known = known | _added(settings) | {one["content"]: one["id"] for one in added}
     # A class adds tokens of its own (padding, masks) and those that are named but unknown.
     pieces = model.get_vocab(with_added_tokens=True)
     pieces = {piece: i for piece, i in pieces.items() if known.get(piece) == i}
@@ -177,10 +181,7 @@ def _by_transformers(folder: Path, settings: dict, form: tuple[str, ...]) -> tup
 
 
 def _plain(tokenizer):
-    """The `tokenizers.Tokenizer` of a tokenizer, which cuts nothing, pads nothing, knows no text.
-
-    That is, the text of a special token is ordinary text.
-    """
+    """The `tokenizers.Tokenizer` inside, to which the text of a special token is ordinary text."""
     model = tokenizer.backend_tokenizer
     model.encode_special_tokens = True
     model.no_padding()
