@@ -38,12 +38,13 @@ def write(
     without: str = "",
     extra: dict | None = None,
     rows: int | None = None,
+    scale: float = 1.0,
     **metadata,
 ) -> Path:
     """A random model with the metadata `tokens` (default: byte-level, BOS not put) and `metadata`.
 
     factors: of the rotary frequencies. without: a tensor that is left out. extra: shapes of more.
-    rows: outputs, where there are more than tokens.
+    rows: outputs, where there are more than tokens. scale: of norms.
     """
     tokens = byte_level("gpt-2") if tokens is None else tokens
     draw = np.random.default_rng(0)
@@ -73,7 +74,7 @@ def write(
     for name, shape in shapes.items():
         if name == without:
             continue
-        spread = (1.0, 0.3) if "norm" in name else (0.0, 0.25)
+        spread = (scale, 0.3) if "norm" in name else (0.0, 0.25)
         values = draw.normal(*spread, shape).astype(np.float32)
         kind = KINDS.get(name.removesuffix(".weight").split(".")[-1], Kind.F32)
         writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)

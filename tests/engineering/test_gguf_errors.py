@@ -69,6 +69,7 @@ LINES = [
     (own(tokens=tokens(pre="viking")), "unknown split of text: {file}: .*pre is 'viking', which"),
     (own(tokens=tokens(pre=None)), "unknown split of text: {file}: .*pre is None, which"),
     (own(tokens=tokens(merges=["Zz q"])), UNREADABLE + ".*Token `Zz` out of vocabulary"),
+    (own(**{"llama.block_count": 2**31}), UNREADABLE + "more layers than tensors: compare"),
     (own(**{"llama.attention.head_count": 3}), UNREADABLE + ".*: compare its size and"),
     (own(tokens=tokens(model="bert")), UNREADABLE + ".*tokenizer 'bert'"),
 ]
@@ -89,6 +90,13 @@ def test_weights_that_transformers_leaves_out(tmp_path):
     file = gguf_files.write(tmp_path / "a.gguf", extra={"blk.0.attn_q.bias": (64,)})
     with pytest.raises(UserError, match=r"read only in part: \S+a.gguf: it has (\d+) weights, "):
         convert(file, tmp_path / "o/n")
+
+
+def test_weights_beyond_the_dtype(tmp_path):
+    file = gguf_files.write(tmp_path / "a.gguf", scale=1e6)
+    with pytest.raises(UserError, match="infinite weights: .*a.gguf: as float16: use float32, or"):
+        convert(file, tmp_path / "o/n", "--dtype", "float16")
+    convert(file, tmp_path / "o/n")
 
 
 def test_a_token_that_gets_another_id(tmp_path):

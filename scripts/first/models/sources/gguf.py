@@ -145,6 +145,8 @@ def _write_model(file: Path, metadata: dict, tensors: list, folder: Path, dtype:
             f"read only in part: {file}: it has {numbers} weights, the model that transformers "
             f"makes of it {used}: use the model's safetensors"
         )
+    if not all(parameter.isfinite().all() for parameter in plain.parameters()):
+        raise UserError(f"infinite weights: {file}: as {dtype}: use float32, or {COMPARE}")
     with scratch_folder(folder / "model") as saved:
         plain.save_pretrained(saved, max_shard_size="1000GB")
         for name in (CONFIG, WEIGHTS):
@@ -153,6 +155,8 @@ def _write_model(file: Path, metadata: dict, tensors: list, folder: Path, dtype:
 
 def _changes(metadata: dict, tensors: list) -> dict:
     """What transformers' configuration of the file lacks: rows of the head, factors of RoPE."""
+    if metadata[f"{metadata['general.architecture']}.block_count"] > len(tensors):
+        raise ValueError("more layers than tensors")
     named = {tensor.name: tensor for tensor in tensors}
     changes = {"vocab_size": len(named.get("output.weight", named["token_embd.weight"]).data)}
     if ROPE_FACTORS in named:
