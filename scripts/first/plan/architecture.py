@@ -85,9 +85,10 @@ def from_config(config: dict, source: str) -> Architecture:
             layer=describe(layers[sizes.index(max(sizes))], shape, queries, keys),
         )
     except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
-        line = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(": ")
+        # One line, without the list of all architectures that there are.
+        why = " ".join(str(error).split()).partition(". ")[0].rstrip(".") or type(error).__name__
         raise UserError(
-            f"cannot plan this kind of model: {source}: {line}: "
+            f"cannot plan this kind of model: {source}: {why}: "
             "plan with a causal language model that transformers has"
         ) from None
 

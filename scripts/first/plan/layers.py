@@ -73,9 +73,10 @@ def describe(layer, config, queries: int, keys: int) -> Layer:
         elif reading and writers:
             width, outputs = _inputs(writers[-1]), sum(map(_outputs, reading))
             intermediate += width
-            # Gate's activation, up and their product; with a merged gate and up, that too.
+            # Gate's activation, up and their product, and a merged gate and up besides; or what an
+            # activation makes on its way.
             whole = len(reading) == 1 and outputs > width
-            inside += width * (4 if whole or both > 3 else 3)
+            inside += width * (4 if whole else max(3, both))
             feed_forward += both * width + 2 * (outputs - width)
     mixed = 0
     for *outputs, width in experts:
