@@ -47,7 +47,7 @@ READERS = [
     ("checkpoint", f"{R}/teacher/alder/csqa", CHECKPOINT, ("scripts.knowledge",)),
     ("checkpoint", STUDENT, CHECKPOINT, ("scripts.evaluation", "first_ts")),
     ("post-hoc temperature", LABELS, ("validation.json",), ("scripts.evaluation", "finetune_ts")),
-    ("pair of models", f"{R}/models/pairs", ("alder.json",), ("scripts.student", "distill")),
+    ("pair of models", f"{R}/models/pairs/alder", ("csqa.json",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("figure2",)),
     ("manifest", TRAIN, ("manifest.json",), ("scripts.student", "distill")),

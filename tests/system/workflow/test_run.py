@@ -66,7 +66,7 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
         (
             "student",
             {"teacher", "knowledge"},
-            {"pair": 1, "student_labels": 6, "student_knowledge": 22},
+            {"pair": 3, "student_labels": 6, "student_knowledge": 22},
         ),
         ("teacher", set(), {"teacher": 3}),
     ],

@@ -182,10 +182,16 @@ def _plain(file: Path, changes: dict, dtype: str):
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    place = {"gguf_file": file.name, "local_files_only": True, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(file.parent, **place, **changes)
+    place = {"gguf_file": file.name, "local_files_only": True}
+    config = AutoConfig.from_pretrained(file.parent, trust_remote_code=False, **place, **changes)
     loaded, report = AutoModelForCausalLM.from_pretrained(
-        file.parent, config=copy.deepcopy(config), dtype=dtype, output_loading_info=True, **place
+        file.parent,
+        config=copy.deepcopy(config),
+        dtype=dtype,
+        output_loading_info=True,
+        use_safetensors=True,
+        trust_remote_code=False,
+        **place,
     )
     if lost := sorted({*report["missing_keys"], *map(str, report["mismatched_keys"])}):
         raise ValueError(f"no tensor, or one of another shape, for {few(lost)}")
