@@ -45,8 +45,8 @@ def write_tokenizer(file: Path, metadata: dict, folder: Path) -> None:
             raise UserError(f"no {name}: {file}: it has no token {key}: use another file")
 
     place = {"gguf_file": file.name, "local_files_only": True}
-    found = AutoTokenizer.from_pretrained(file.parent, trust_remote_code=False, **place)
-    made = found.backend_tokenizer
+    read = AutoTokenizer.from_pretrained(file.parent, trust_remote_code=False, **place)
+    made = read.backend_tokenizer
     content = _corrected(file, json.loads(made.to_str()), found)
     made = Tokenizer.from_str(json.dumps(content))
     before, after = (f"{names[name]} " if adds[name] else "" for name in adds)
