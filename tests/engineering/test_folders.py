@@ -1,0 +1,88 @@
+"""A model in a folder of the user's: links and a record, and nothing of the folder is altered."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from scripts import models
+from scripts.first.errors import UserError
+from scripts.first.files import read_json, sha256_file
+from scripts.first.models.checkpoints import load_model, verify_checkpoint
+from tests import families
+from tests import tiny_models as tiny
+
+
+@pytest.fixture
+def source(tmp_path):
+    return shutil.copytree(families.model("gpt-neox"), tmp_path / "my pythia")
+
+
+def record(source, target, *words):
+    models.main(["folder", "--source", str(source), "--output-dir", str(target), *words])
+    return read_json(target / "record.json")
+
+
+def test_the_files_stay_where_they_are(tmp_path, source):
+    before = {path.name: path.stat() for path in source.iterdir()}
+    found = record(source, tmp_path / "model")
+    assert {path.name: path.stat() for path in source.iterdir()} == before
+    names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    assert found["files"].keys() == names and found["kind"] == "folder"
+    for name in names:
+        link = tmp_path / "model" / name
+        assert link.is_symlink() and link.resolve() == (source / name).resolve()
+        assert found["files"][name]["sha256"] == sha256_file(source / name)
+    assert str(tmp_path) not in (tmp_path / "model/record.json").read_text()
+    weights = load_file(source / "model.safetensors")
+    model = load_model(tmp_path / "model", device="cpu")
+    assert torch.equal(model.get_output_embeddings().weight, weights["embed_out.weight"])
+
+
+def test_a_changed_file_is_noticed_and_may_be_recorded_again(tmp_path, source):
+    record(source, tmp_path / "model")
+    settings = source / "tokenizer_config.json"
+    settings.write_text(settings.read_text() + "\n")
+    with pytest.raises(UserError, match="altered file: .*model/tokenizer_config.json"):
+        verify_checkpoint(tmp_path / "model")
+    record(source, tmp_path / "model")
+    verify_checkpoint(tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("", "no folder: .*my pythia: name a model's folder"),
+        ("config.json", "no config.json: .*my pythia"),
+        ("model.safetensors", "no safetensors: .*my pythia"),
+        ("tokenizer.json", "no tokenizer: .*my pythia"),
+    ],
+)
+def test_what_is_missing_is_told_and_nothing_recorded(tmp_path, source, name, line):
+    record(source, tmp_path / "model")
+    shutil.rmtree(source) if not name else (source / name).unlink()
+    with pytest.raises(UserError, match=line):
+        record(source, tmp_path / "model")
+    assert not (tmp_path / "model/record.json").exists()
+
+
+def test_pickles_only_where_they_are_allowed(tmp_path, source):
+    weights = load_file(source / "model.safetensors")
+    torch.save(weights, source / "pytorch_model.bin")
+    (source / "model.safetensors").unlink()
+    with pytest.raises(UserError, match="its weights are pickles: .*`weights: pickle`"):
+        record(source, tmp_path / "model")
+    line = [sys.executable, "-m", "scripts.models", "folder", "--source", str(source)]
+    line += ["--weights", "pickle", "--output-dir", str(tmp_path / "model")]
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "cache")}
+    subprocess.run(line, check=True, cwd=tiny.REPOSITORY, env=environment)
+    found = read_json(tmp_path / "model/record.json")
+    assert found["converted_from"].keys() == {"pytorch_model.bin"}
+    assert (tmp_path / "model/model.safetensors").resolve().is_relative_to(tmp_path / "cache")
+    read = load_file(tmp_path / "model/model.safetensors")
+    assert read.keys() == weights.keys()
+    assert all(torch.equal(read[name], tensor) for name, tensor in weights.items())
