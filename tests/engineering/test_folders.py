@@ -27,10 +27,16 @@ def record(source, target, *words):
     return read_json(target / "record.json")
 
 
+def state(folder) -> dict:
+    """What any writing to the files would change."""
+    found = {path.name: path.lstat() for path in folder.iterdir()}
+    return {name: (s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns) for name, s in found.items()}
+
+
 def test_the_files_stay_where_they_are(tmp_path, source):
-    before = {path.name: path.stat() for path in source.iterdir()}
+    before = state(source)
     found = record(source, tmp_path / "model")
-    assert {path.name: path.stat() for path in source.iterdir()} == before
+    assert state(source) == before
     names = {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
     assert found["files"].keys() == names and found["kind"] == "folder"
     for name in names:
