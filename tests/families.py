@@ -7,6 +7,7 @@ one token after their prompts.
 
 import json
 import os
+import random
 from functools import cache
 from pathlib import Path
 
@@ -65,12 +66,15 @@ TOKENS = {
 
 @cache
 def text() -> list[str]:
-    """What tokenizers are trained on: prompts with their responses, and the readme."""
+    """What tokenizers are trained on: prompts with their responses, and words of syllables."""
     makers = (tiny.choice_rows, tiny.yes_no_rows, tiny.instruction_rows)
     rows = [row for make in makers for row in make(200, 9)]
     lines = [row["prompt"] + row["response"] for row in rows]
     lines += [f"A: The answer is ({letter})." for letter in "abcdeABCDE"] * 20
-    return lines + (tiny.REPOSITORY / "README.md").read_text().splitlines()
+    draw = random.Random(9)
+    syllables = [a + b for a in "bdfgklmnprstvw" for b in "aeiou"]
+    words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(300)]
+    return lines + [" ".join(draw.choices(words, k=12)).capitalize() + "." for _ in range(300)]
 
 
 @cache
