@@ -6,6 +6,7 @@ with the code under test the order of rows in a step, and nothing else.
 """
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
 
@@ -90,9 +91,21 @@ def candidates(folder, model, rows: list[dict]) -> np.ndarray:
     return np.stack(found)
 
 
-def top(log_p: np.ndarray, labels: np.ndarray, k: int):
-    """ids, log_probs (N, k), log of the mass outside (N,), rank of the label (N,) or 255."""
-    order = np.argsort(-log_p, axis=1, kind="stable")
+def token_ids(folder) -> set[int]:
+    """Ids of the tokens in a tokenizer's files, less those that a class adds to them."""
+    if (folder / "vocab.json").is_file():
+        return {*json.loads((folder / "vocab.json").read_text()).values()}
+    content = json.loads((folder / "tokenizer.json").read_text())
+    return {*content["model"]["vocab"].values(), *(t["id"] for t in content["added_tokens"])}
+
+
+def top(log_p: np.ndarray, labels: np.ndarray, k: int, tokens: set[int]):
+    """ids, log_probs (N, k), log of the mass outside (N,), rank of the label (N,) or 255.
+
+    Outputs that are none of the `tokens` come last.
+    """
+    padding = np.asarray([i not in tokens for i in range(log_p.shape[1])])
+    order = np.argsort(np.where(padding, np.inf, -log_p), axis=1, kind="stable")
     tail = np.log(np.exp(np.take_along_axis(log_p, order[:, k:], 1)).sum(axis=1))
     ranks = (order == labels[:, None]).argmax(axis=1)
     ids = order[:, :k]
