@@ -66,11 +66,12 @@ TOKENS = {
 
 @cache
 def text() -> list[str]:
-    """What tokenizers are trained on: prompts with their responses, and words of syllables."""
+    """What tokenizers are trained on: prompts with their responses, numbers and words of syllables."""
     makers = (tiny.choice_rows, tiny.yes_no_rows, tiny.instruction_rows)
     rows = [row for make in makers for row in make(200, 9)]
     lines = [row["prompt"] + row["response"] for row in rows]
     lines += [f"A: The answer is ({letter})." for letter in "abcdeABCDE"] * 20
+    lines += [f"({word}) {year}" for word in ("Yes", "No") for year in range(1990, 2030)] * 5
     draw = random.Random(9)
     syllables = [a + b for a in "bdfgklmnprstvw" for b in "aeiou"]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(300)]
@@ -194,7 +195,7 @@ def _sentencepiece(folder: Path) -> None:
         model_type="bpe",
         byte_fallback=True,
         character_coverage=1.0,
-        user_defined_symbols=["\n", "Yes", "No"],
+        user_defined_symbols=["\n"],
         remove_extra_whitespaces=False,
         minloglevel=2,
     )
