@@ -66,7 +66,7 @@ TOKENS = {
 
 @cache
 def text() -> list[str]:
-    """What tokenizers are trained on: prompts with their responses, numbers and words of syllables."""
+    """What tokenizers are trained on: prompts, answers, years and words of syllables."""
     makers = (tiny.choice_rows, tiny.yes_no_rows, tiny.instruction_rows)
     rows = [row for make in makers for row in make(200, 9)]
     lines = [row["prompt"] + row["response"] for row in rows]
