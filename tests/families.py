@@ -66,12 +66,12 @@ TOKENS = {
 
 @cache
 def text() -> list[str]:
-    """What tokenizers are trained on: prompts, answers, years and words of syllables."""
+    """What tokenizers are trained on: prompts, answers, numbers and words of syllables."""
     makers = (tiny.choice_rows, tiny.yes_no_rows, tiny.instruction_rows)
     rows = [row for make in makers for row in make(200, 9)]
     lines = [row["prompt"] + row["response"] for row in rows]
     lines += [f"A: The answer is ({letter})." for letter in "abcdeABCDE"] * 20
-    lines += [f"({word}) {year}" for word in ("Yes", "No") for year in range(1990, 2030)] * 5
+    lines += [f"({word}) {number}" for word in ("Yes", "No") for number in range(1220, 1260)] * 5
     draw = random.Random(9)
     syllables = [a + b for a in "bdfgklmnprstvw" for b in "aeiou"]
     words = ["".join(draw.choices(syllables, k=draw.randint(1, 4))) for _ in range(300)]
