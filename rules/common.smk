@@ -133,7 +133,7 @@ def source_of(w):
     if "hub" in model:
         return ["hub", *options(**model["hub"]), *weights]
     if "folder" in model:
-        return ["folder", "--source", model["folder"], *weights]
+        return ["folder", "--source", os.path.expanduser(model["folder"]), *weights]
     return ["copy", "--source", copied_of(w)]
 
 

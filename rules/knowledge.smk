@@ -14,6 +14,7 @@ rule knowledge:
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
         data="results/{scale}/data/{corpus}/{split}.parquet",
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     output:
         store="results/{scale}/knowledge/{family}/{corpus}/{split}/knowledge.safetensors",
         manifest="results/{scale}/knowledge/{family}/{corpus}/{split}/manifest.json",
@@ -31,6 +32,7 @@ rule knowledge:
         slurm_extra=warned("knowledge"),
     params:
         teacher=subpath(input.teacher, parent=True),
+        student=subpath(input.student, parent=True),
         k=lookup("{scale}/knowledge/stored_k", within=SCALES),
         encoding=lambda w: options(
             **scale_of(w)["encoding"], bos=family_of(w).get("bos"), dtype=scale_of(w)["dtype"]
@@ -43,7 +45,7 @@ rule knowledge:
     shell:
         """
         python -m scripts.knowledge \
-            --model {params.teacher:q} --data {input.data:q} \
+            --model {params.teacher:q} --student {params.student:q} --data {input.data:q} \
             --k {params.k} {params.encoding:q} --max-tokens {params.max_tokens} \
             --output-dir {params.folder:q} --state-dir {params.state:q} \
             {params.share:q} >{log:q} 2>&1
@@ -81,6 +83,7 @@ use rule knowledge as knowledge_merge with:
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
         data="results/{scale}/data/{corpus}/{split}.parquet",
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     wildcard_constraints:
         scale=one_of(SHARED),
     threads: 1

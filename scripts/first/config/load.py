@@ -105,8 +105,11 @@ def _one_line(error: dict) -> str:
     elif error["type"] in ("extra_forbidden", "invalid_key") or "[key]" in error["loc"]:
         name = path.pop()
         key = error["input"] if "[key]" in error["loc"] else name
-        known = schemas[-2].get("properties") or schemas[-2].get("propertyNames", {}).get("enum")
+        names = schemas[-2].get("propertyNames", {})
+        known = schemas[-2].get("properties") or names.get("enum")
         what, advice = f"unknown key {key!r:.80}", hint(str(name), known) if known else GUIDE
+        if not known and "pattern" in names:
+            advice = f"names have the form {names['pattern'].strip('^$')}"
     return f"config: {'.'.join(map(_printable, path)) or 'top level'}: {what}: {advice}"
 
 

@@ -153,7 +153,7 @@ class Prune(Model):
 class Checkpoint(Model):
     hub: Hub = key("A model on the hub, instead of `bundled` and `pretrain`.", None)
     prune: Prune = key("A smaller model from another one, instead of the others.", None)
-    folder: Folder = key("A model in a folder of yours, in Hugging Face layout.", None)
+    folder: Folder = key("Your own folder in Hugging Face layout.", None, min_length=1)
     weights: Literal["pickle"] = key("Allow pickles of hub or folder: converted once.", None)
     bundled: Bundled = key("Folder in this repository; `pretrain` may record its recipe.", None)
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)

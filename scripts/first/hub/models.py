@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, few
 from scripts.first.files import describe_files, scratch_folder
 from scripts.first.hub.conversion import convert, converted_folder
 from scripts.first.hub.fetch import fetch
 from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
-from scripts.first.hub.weights import is_pickle, model_files
+from scripts.first.hub.weights import is_part, is_pickle, model_files
 
 
 def model_record(
@@ -46,6 +46,11 @@ def link_folder(source: Path, target: Path, pickles: bool = False) -> dict:
     if not source.is_dir():
         raise UserError(f"no folder: {source}: name a model's folder in Hugging Face layout")
     root = source.resolve()
+    if root == target.resolve():
+        raise UserError(f"a folder of results: {source}: move your model to a place of its own")
+    remove_links(target)
+    if own := sorted(path.name for path in target.glob("*") if is_part(path.name)):
+        raise UserError(f"files of another model: {target}: {few(own)}: move them away")
     present = sorted(path.name for path in root.iterdir() if path.is_file())
     names = model_files(f"model {root}", present, lambda name: root / name, pickles)
     record = {"kind": "folder", "repo": root.name, "files": describe_files(root, names)}
@@ -59,13 +64,20 @@ def link_folder(source: Path, target: Path, pickles: bool = False) -> dict:
     return record
 
 
+def remove_links(folder: Path) -> None:
+    """Remove links to a model's files that an earlier source of the model left in its folder."""
+    for path in folder.glob("*"):
+        if path.is_symlink() and is_part(path.name):
+            path.unlink()
+
+
 def locate(folder: str | Path, record: dict, mirror: str | os.PathLike[str] | None = None) -> Path:
     """Folder of the files named by `record`, which was read from `folder`. Sends no request.
 
     Raises UserError if they are no longer in the cache or the mirror.
     """
     folder, names, kind = Path(folder), list(record["files"]), record.get("kind")
-    if kind not in ("hub", "mirror") or all((folder / name).is_file() for name in names):
+    if kind not in ("hub", "mirror"):
         return folder
     again = f"or delete {folder} and run its rule again"
     if "converted_from" in record:

@@ -11,9 +11,16 @@ from scripts.first.errors import UserError
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 PICKLE, PICKLE_INDEX = "pytorch_model.bin", "pytorch_model.bin.index.json"
 TOKENIZERS = (("tokenizer.json",), ("tokenizer.model",), ("vocab.json", "merges.txt"))
+ADVICE = "use a complete model, or a revision that is complete"
 # Nothing here generates text, so generation_config.json is left out: transformers refuses to save
 # a model whose generation settings contradict each other.
 OTHERS = ("config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json")
+
+
+def is_part(name: str) -> bool:
+    """Whether a file in a model's folder would be read as a part of the model."""
+    parts = {INDEX, "adapter_config.json", *OTHERS, *(one for names in TOKENIZERS for one in names)}
+    return name in parts or name.endswith(".safetensors")
 
 
 def is_pickle(name: str) -> bool:
@@ -31,10 +38,12 @@ def model_files(
     part of the model is missing.
     """
     if "config.json" not in listed:
-        raise UserError(f"no config.json: {what}: choose a revision that has it")
+        alone = "adapter_config.json" in listed
+        advice = "merge the adapter into its base model" if alone else ADVICE
+        raise UserError(f"no config.json: {what}: {advice}")
     if not any({*names} <= {*listed} for names in TOKENIZERS):
-        choice = ", ".join(" with ".join(names) for names in TOKENIZERS)
-        raise UserError(f"no tokenizer: {what}: choose a revision that has one of {choice}")
+        choice = " or ".join(" with ".join(names) for names in TOKENIZERS)
+        raise UserError(f"no tokenizer: {what}: expected {choice}: {ADVICE}")
     wanted = {*OTHERS, *(name for names in TOKENIZERS for name in names)}
     wanted |= {*_weights(what, listed, fetch, pickles)}
     return [name for name in listed if name in wanted]
@@ -48,7 +57,7 @@ def _weights(
         if not {whole, index} & {*listed}:
             continue
         if is_pickle(whole) and not pickles:
-            advice = "choose a revision that has them, or allow pickles for this one model by its "
+            advice = f"{ADVICE}, or allow pickles for this one model by its "
             advice += "key `weights: pickle` (--weights pickle)"
             raise UserError(f"no safetensors: {what}: its weights are pickles: {advice}")
         if whole in listed:  # transformers prefers it
@@ -58,22 +67,24 @@ def _weights(
         for name in names:
             if PurePath(name).name != name or PurePath(name).suffix != suffix:
                 reason = f"{index} names {ascii(name)[:80]}: no plain name of a {suffix} file"
-                raise UserError(f"unusable index: {what}: {reason}: choose another revision")
+                raise UserError(f"unusable index: {what}: {reason}: {ADVICE}")
             if name not in listed:
                 missing = ascii(name)[1:-1][:200]  # an index may hold anything
                 raise UserError(f"no {missing}: {what}: {index} names it: use a complete model")
         return [index, *names]
     missing = f"no {WEIGHTS} and no {INDEX}"
-    raise UserError(f"no safetensors: {what}: {missing}: choose a revision that has one of them")
+    raise UserError(f"no safetensors: {what}: {missing}: {ADVICE}")
 
 
 def weight_map(what: str, index: Path) -> dict[str, str]:
     """{tensor: file} of an index; UserError where it holds none."""
     try:
-        found = json.loads(index.read_bytes())["weight_map"]
-        if found and all(isinstance(name, str) for name in found.values()):
+        content = json.loads(index.read_bytes())
+        found = content["weight_map"]
+        types = {type(content["metadata"]), *map(type, found.values())}
+        if types == {dict, str}:
             return found
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
-    reason = f"{index.name} should have a weight_map of tensors to files"
-    raise UserError(f"unusable index: {what}: {reason}: choose another revision")
+    reason = f"{index.name} should have metadata and a weight_map of tensors to files"
+    raise UserError(f"unusable index: {what}: {reason}: {ADVICE}")

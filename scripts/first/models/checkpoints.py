@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scripts.first.errors import UserError, writing
 from scripts.first.files import atomic_path, scratch_folder
-from scripts.first.hub.models import locate
+from scripts.first.hub.models import locate, remove_links
 from scripts.first.models.loading import check_model, load_weights
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
@@ -111,6 +111,7 @@ def copy_checkpoint(source: str | Path, target: str | Path) -> None:
     check_model(location)
     target = Path(target)
     (target / RECORD).unlink(missing_ok=True)
+    remove_links(target)
     copy_files(location, target, record["files"])
     content = {k: v for k, v in record.items() if k not in ("curve", "files", "made_from")}
     content.setdefault("pretrained_by", record.get("provenance"))

@@ -7,6 +7,7 @@ teacher's training, the longest job, is found here, before it starts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,10 @@ from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 
 
-def padding_ids(tokenizer: TextTokenizer, outputs: int) -> np.ndarray:
-    """Ascending ids of a head's outputs that are no tokens."""
-    return np.setdiff1d(np.arange(outputs), np.fromiter(tokenizer.pieces.values(), np.int64))
+def padding_ids(tokenizer: TextTokenizer, outputs: int, shared: int | None = None) -> np.ndarray:
+    """Ascending ids of a head's outputs that are no tokens, or not below `shared` outputs."""
+    tokens = np.fromiter(tokenizer.pieces.values(), np.int64)
+    return np.setdiff1d(np.arange(outputs), tokens[tokens < (shared or outputs)])
 
 
 def check_base(location: Path) -> None:
@@ -68,7 +70,8 @@ def check_pair(
 
     corpus: training and validation split; tests: the benchmarks' test splits. The record holds the
     vocabulary's hash and number of tokens, both heads' outputs and the longest row. Raises
-    UserError naming both folders and the first token that differs, or the row that cannot be used.
+    UserError naming both folders and the first token that differs, or the row that cannot be used
+    or that they read differently.
     """
     folders, sizes = {"teacher": teacher, "student": student}, {}
     tokenizers, models = [], []
@@ -86,16 +89,28 @@ def check_pair(
         )
     for name, folder in folders.items():
         check_outputs(ours, sizes[name], folder)
-    shared = min(sizes.values()) - len(padding_ids(ours, min(sizes.values())))
+    shared = sizes["teacher"] - len(padding_ids(ours, sizes["teacher"], sizes["student"]))
     if k > shared:
         raise UserError(f"k = {k}: teacher and student share {shared} tokens: lower stored_k")
     encoded = []
-    for path in corpus:
-        encoded += encode_rows(read_rows(path), ours, block_length, append_eos)[0]
-    for path in tests:
-        rows = read_rows(path)
-        candidate_ids(rows, ours)
-        encoded += encode_prompts(rows, ours)
+    for path in [*corpus, *tests]:
+        rows, read = read_rows(path), []
+        for tokenizer in tokenizers:
+            if path in corpus:
+                found = encode_rows(rows, tokenizer, block_length, append_eos)[0]
+                read.append([(row.row_id, row.row_hash) for row in found])
+            else:
+                answers = candidate_ids(rows, tokenizer).tolist()
+                found = encode_prompts(rows, tokenizer)
+                both = zip(found, answers, strict=True)
+                read.append([(row.row_id, row.row_hash, *answer) for row, answer in both])
+        for their, our in zip_longest(*read):
+            if their != our:
+                raise UserError(
+                    f"teacher and student read text differently: {teacher} and {student}: row "
+                    f"{(their or our)[0]} becomes other ids: use one's tokenizer files for both"
+                )
+        encoded += found
     for model in models:
         require_positions(model, encoded)
     content = {

@@ -10,10 +10,12 @@ from __future__ import annotations
 import contextlib
 import inspect
 import json
+import math
 import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from scripts.first.errors import UserError, few
 from scripts.first.hub.weights import INDEX, WEIGHTS
@@ -22,8 +24,20 @@ from scripts.first.models.structure import decoder_layers
 CONFIG = "config.json"
 WHOLE = "use a complete causal language model"
 MATCHING = f"use the {CONFIG} that belongs to the weights"
+NOISE = re.compile("drop|jitter")
+# Types of weights by their names in a safetensors file.
+FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
+UNQUANTISED = "use the model that it was made from, in float32, float16 or bfloat16"
 # Heads of classes that share a decoder with a language model, by the names of transformers.
 OTHER_HEAD = re.compile(r"For(\w*Classification|QuestionAnswering|MultipleChoice|MaskedLM)$")
+
+
+class Stored(NamedTuple):
+    """A tensor of a file: its type by the name in the header, and its number of values."""
+
+    file: Path
+    dtype: str
+    values: int
 
 
 def load_weights(location: Path, dtype: str = "float32", device: str | None = None):
@@ -57,7 +71,7 @@ def check_model(location: Path) -> None:
 
 
 def load_config(location: Path):
-    """The configuration of a model, every probability of dropout 0.
+    """The configuration of a model, every probability of dropout and every jitter 0.
 
     UserError for a broken config.json, an unknown architecture, what is quantised or needs code of
     its own, an encoder or encoder-decoder, and another head than a language model's.
@@ -74,7 +88,8 @@ def load_config(location: Path):
         _refuse_class(location / CONFIG, config)
         for part in (config, config.get_text_config()):
             found = part.to_dict().items()
-            part.update({k: 0.0 for k, v in found if "drop" in k and isinstance(v, float)})
+            noise = [k for k, v in found if NOISE.search(k) and isinstance(v, float)]
+            part.update(dict.fromkeys(noise, 0.0))
     return config
 
 
@@ -84,14 +99,16 @@ def _refuse_settings(path: Path, settings: object) -> None:
 
     if not isinstance(settings, dict):
         raise UserError(f"unusable model: {path}: expected a JSON object: correct {CONFIG}")
-    kind, quantised = settings.get("model_type"), settings.get("quantization_config")
-    if quantised:
-        named = isinstance(quantised, dict) and quantised.get("quant_method")
-        method = named or "unnamed method"
-        raise UserError(
-            f"quantised checkpoint: {path}: quantization_config: {method}: use the model that it "
-            "was made from, in float32, float16 or bfloat16"
-        )
+    for part in (settings, settings.get("text_config")):
+        quantised = part.get("quantization_config") if isinstance(part, dict) else None
+        if quantised:
+            named = isinstance(quantised, dict) and quantised.get("quant_method")
+            what = f"quantization_config: {named or 'unnamed method'}"
+            raise UserError(f"quantised checkpoint: {path}: {what}: {UNQUANTISED}")
+    if other := settings.get("transformers_weights"):
+        advice = f"name them {WEIGHTS}, and remove the key"
+        raise UserError(f"weights of another name: {path}: transformers_weights: {other}: {advice}")
+    kind = settings.get("model_type")
     if not isinstance(kind, str):
         raise UserError(f"no model_type: {path}: add that of the model's architecture, as llama")
     if kind in CONFIG_MAPPING:
@@ -162,11 +179,12 @@ def _load(location: Path, dtype: str = "float32", device_map: dict | None = None
     return model, sorted(report["unexpected_keys"])
 
 
-def _check_tensors(location: Path, model, report: dict, files: dict[str, Path]) -> None:
-    """UserError for tensors that transformers would draw at random, or leave out of the model.
+def _check_tensors(location: Path, model, report: dict, tensors: dict[str, Stored]) -> None:
+    """UserError for tensors that transformers would draw at random, leave out, or misread.
 
-    files: those of the tensors; one that is merged or renamed on reading is not among them.
+    tensors: those of the files; the model may have one by another name, or merged.
     """
+    files = {name: tensor.file for name, tensor in tensors.items()}
     modules, path = dict(model.named_modules()), location / CONFIG
     ends = (model.get_input_embeddings(), model.get_output_embeddings())
     names = {f"{name}.weight" for name, module in modules.items() if module in ends}
@@ -188,16 +206,33 @@ def _check_tensors(location: Path, model, report: dict, files: dict[str, Path]) 
     layers = decoder_layers(model)
     prefix = next(name for name, module in modules.items() if module is layers)
     head = next(name for name, module in modules.items() if module is ends[1])
+    whole = {name for name, tensor in model.state_dict().items() if not tensor.is_floating_point()}
+    for name in sorted(tensors.keys() - report["unexpected_keys"] - whole):
+        if tensors[name].dtype not in FLOATS:
+            raise UserError(
+                f"quantised checkpoint: {files[name]}: {name} is {tensors[name].dtype}: "
+                f"{UNQUANTISED}"
+            )
+    own = {f"{name}." for name in (prefix, head, *_beside(modules, prefix))}
+    own |= {name.removeprefix(f"{model.base_model_prefix}.") for name in own}  # GPT-2's on the hub
     for name in sorted(report["unexpected_keys"]):
-        if name.startswith((f"{prefix}.{len(layers)}.", f"{head}.")):
+        tensor = tensors.get(name)
+        counts = tensor is None or (tensor.dtype in FLOATS and tensor.values > 1)  # no mask
+        if counts and name.startswith((*own,)):
             raise UserError(
                 f"tensor without a place: {files.get(name, location)}: {name}: "
                 f"{type(model).__name__} of {len(layers)} layers has no such part: {MATCHING}"
             )
 
 
-def _tensors(location: Path) -> dict[str, Path]:
-    """{name of a tensor: its file}, from the headers of all files; UserError for a damaged one."""
+def _beside(modules: dict, layers: str) -> list[str]:
+    """Names of the modules beside the list of layers, such as embeddings and norm."""
+    above = layers.rpartition(".")[0]
+    return [name for name in modules if name and name.rpartition(".")[0] == above]
+
+
+def _tensors(location: Path) -> dict[str, Stored]:
+    """The tensors of all files by their names, from the headers; UserError for a damaged file."""
     from safetensors import safe_open
 
     names, index = {WEIGHTS}, location / INDEX
@@ -209,7 +244,9 @@ def _tensors(location: Path) -> dict[str, Path]:
         if not file.is_file():
             raise UserError(f"no weights: {file}: {WHOLE}, in safetensors")
         with readable(file, advice=WHOLE), safe_open(file, "pt") as tensors:
-            found |= dict.fromkeys(tensors.keys(), file)
+            for name in tensors.keys():
+                part = tensors.get_slice(name)
+                found[name] = Stored(file, part.get_dtype(), math.prod(part.get_shape()))
     return found
 
 

@@ -37,5 +37,5 @@ def most_positions(config) -> int | None:
     lengths = []
     for kind in kinds:
         short = kind.get("original_max_position_embeddings") in (None, stated)
-        lengths.append(int(stated * (kind.get("factor") or 1)) if short else stated)
+        lengths.append(int(stated * float(kind.get("factor") or 1)) if short else stated)
     return min(lengths)

@@ -198,7 +198,8 @@ def _settings(folder: Path) -> dict[str, dict]:
 def _added(settings: dict[str, dict]) -> dict[str, int]:
     """{token: id} of the tokens that are added to a vocabulary, as these files declare them."""
     tokens = settings[CONFIG].get("added_tokens_decoder", {}).items()
-    return settings[ADDED] | {token["content"]: int(i) for i, token in tokens}
+    plain = {token: int(i) for token, i in settings[ADDED].items()}
+    return plain | {token["content"]: int(i) for i, token in tokens}
 
 
 def _read(path: Path) -> dict:

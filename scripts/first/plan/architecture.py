@@ -118,7 +118,7 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
     if "bundled" in model:
         return read_json(ROOT / model["bundled"] / "config.json"), model["bundled"]
     if "folder" in model:
-        path = Path(model["folder"], "config.json")
+        path = Path(model["folder"], "config.json").expanduser()
         if path.is_file():
             return read_json(path), str(path)
     elif "hub" in model:

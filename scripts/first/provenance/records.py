@@ -108,15 +108,20 @@ def check(path: Path, expected: object, record: Path) -> None:
 
 def command(scale: str) -> str:
     """The start of a command that remakes named files of a scale and everything downstream."""
-    shipped = ROOT.joinpath("config/scales", f"{scale}.yaml").is_file()
-    own = "" if shipped else " --configfile YOURS.yaml"
+    own = "" if _shipped(scale) else " --configfile YOURS.yaml"
     return f"snakemake -c2{own} --config scale={scale} -R"
+
+
+def _shipped(scale: str) -> bool:
+    return ROOT.joinpath("config/scales", f"{scale}.yaml").is_file()
 
 
 def _again(path: str | Path) -> str:
     """Advice: Snakemake treats an existing file as finished unless forced (-R)."""
     if here := place(path):
-        return f"remake it: {command(here.split('/')[0])} {path}"
+        scale = here.split("/")[0]
+        overlay = ", with your --configfile if you have one" if _shipped(scale) else ""
+        return f"remake it: {command(scale)} {path}{overlay}"
     return f"delete {path} and rerun the step that makes it"
 
 

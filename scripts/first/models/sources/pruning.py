@@ -14,12 +14,9 @@ from scripts.first.models.checkpoints import (
     verify_checkpoint,
     weights_digest,
 )
-from scripts.first.models.loading import load_config, load_weights
+from scripts.first.models.loading import FLOATS, load_config, load_weights
 from scripts.first.models.structure import decoder_layers
 from scripts.first.provenance.made_by import provenance
-
-# Types of weights by their names in a safetensors file.
-FLOATS = {"F16": "float16", "BF16": "bfloat16", "F32": "float32", "F64": "float64"}
 
 
 def kept_layers(layers: int, wanted: int) -> list[int]:
