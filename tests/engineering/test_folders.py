@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from scripts import models
 from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file
+from scripts.first.files import read_json, sha256_file, write_json
 from scripts.first.models.checkpoints import load_model, verify_checkpoint
 from tests import families
 from tests import tiny_models as tiny
@@ -57,6 +57,36 @@ def test_a_changed_file_is_noticed_and_may_be_recorded_again(tmp_path, source):
         verify_checkpoint(tmp_path / "model")
     record(source, tmp_path / "model")
     verify_checkpoint(tmp_path / "model")
+
+
+def test_another_source_under_the_same_name_leaves_nothing_of_the_first(tmp_path, source):
+    record(source, tmp_path / "model")
+    other = shutil.copytree(families.model("llama"), tmp_path / "other")
+    (other / "model.safetensors").rename(other / "part.safetensors")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(load_file(other / "part.safetensors"))}
+    index["weight_map"] = dict.fromkeys(index["weight_map"], "part.safetensors")
+    write_json(other / "model.safetensors.index.json", index)
+    found = record(other, tmp_path / "model")
+    assert {path.name for path in (tmp_path / "model").iterdir()} == {
+        *found["files"],
+        "record.json",
+    }
+    verify_checkpoint(tmp_path / "model")
+    words = ["hub", "--repo", "me/gpt", "--revision", "1", "--mirror", str(tmp_path / "mirror")]
+    shutil.copytree(families.model("gpt2"), tmp_path / "mirror/me/gpt")
+    (tmp_path / "model/record.json").unlink()
+    models.main([*words, "--output-dir", str(tmp_path / "model")])
+    assert not [path for path in (tmp_path / "model").iterdir() if path.is_symlink()]
+
+
+def test_the_folder_of_the_results_is_no_source(tmp_path, source):
+    before = state(source)
+    with pytest.raises(UserError, match="a folder of results: .*my pythia: move your model"):
+        record(source, source)
+    other = shutil.copytree(source, tmp_path / "model")
+    with pytest.raises(UserError, match="files of another model: .*model: config.json"):
+        record(source, other)
+    assert state(source) == before and state(other).keys() == before.keys()
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 import transformers
 
 from scripts import models
@@ -50,6 +51,26 @@ CHANGED = {
         {"quantization_config": {"quant_method": "gptq"}},
         "checkpoint: .*: gptq",
     ),
+    "quantised inside": (
+        "gemma3",
+        {"text_config.quantization_config": {"quant_method": "awq"}},
+        "checkpoint: .*: awq",
+    ),
+    "other file": (
+        "llama",
+        {"transformers_weights": "other.safetensors"},
+        "weights of another name: .*config.json: .*other.safetensors",
+    ),
+    "biases": (
+        "qwen2",
+        {"model_type": "llama"},
+        "without a place: .*: model.layers.0.self_attn.k_proj.bias",
+    ),
+    "norms": (
+        "qwen3",
+        {"model_type": "llama"},
+        "without a place: .*: model.layers.0.self_attn.k_norm.weight",
+    ),
     "package": ("llama", {"_attn_implementation": "flash_attention_2"}, "not installed: .*Flash"),
     "type": ("llama", {"hidden_size": "x"}, "unusable model: .*config.json: .*'hidden_size'"),
     "heads": ("llama", {"num_attention_heads": 3}, "unusable model: .*not a multiple"),
@@ -95,6 +116,43 @@ def test_files(case, tmp_path):
     if content is not None:
         (folder / name).write_bytes(content)
     refused(folder, line)
+
+
+def eighth(tensors):
+    """As quantisers write it who leave the configuration alone."""
+    name = "model.layers.1.mlp.up_proj.weight"
+    whole = {name: tensors[name].to(torch.float8_e4m3fn)}
+    return {**tensors, **whole, f"{name}_scale": torch.ones(1)}
+
+
+def without_prefix(tensors):
+    """GPT-2's names on the hub."""
+    return {name.removeprefix("transformer."): tensor for name, tensor in tensors.items()}
+
+
+def adapted(tensors):
+    name = "model.layers.0.self_attn.q_proj.lora_A.weight"
+    return {**tensors, name: torch.ones(2, 32)}
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "tensors", "line"),
+    [
+        ("llama", {}, eighth, r"quantised checkpoint: .*layers.1.mlp.up_proj.weight is F8_E4M3"),
+        ("gpt2", {"n_layer": 2}, without_prefix, "without a place: .*: h.2.attn.c_attn.weight"),
+        ("llama", {}, adapted, "without a place: .*: model.layers.0.self_attn.q_proj.lora_A"),
+    ],
+)
+def test_tensors(name, changes, tensors, line, tmp_path):
+    refused(variant(tmp_path / "m", name, changes, tensors), line)
+
+
+def test_masks_and_versions_in_the_files_are_no_weights(tmp_path):
+    def older(tensors):
+        mask = torch.ones(1, 1, 8, 8, dtype=torch.bool)
+        return {**tensors, "model.layers.0.mask": mask, "model.version": torch.zeros(1)}
+
+    check_model(variant(tmp_path / "m", "llama", {}, older))
 
 
 def test_a_shard_that_the_index_names(tmp_path):

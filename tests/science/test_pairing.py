@@ -93,6 +93,18 @@ def test_another_vocabulary_is_refused_and_the_difference_named(
     assert not (tmp_path / "pair.json").exists()
 
 
+def lower(content):
+    content["normalizer"] = {"type": "Lowercase"}
+
+
+def test_one_vocabulary_that_reads_text_differently_is_refused(tmp_path, student):
+    change(student, lower)
+    line = "read text differently: .*student.*: row train/000000 becomes other ids"
+    for models_of in ({"student": student}, {"student": tiny.checkpoint(), "teacher": student}):
+        with pytest.raises(UserError, match=line):
+            pair(tmp_path, **models_of)
+
+
 def test_an_altered_tokenizer_with_the_same_tokens_is_refused(tmp_path, student):
     path = student / "tokenizer.json"
     path.write_text(path.read_text() + "\n")

@@ -38,8 +38,8 @@ def model_record(
     return convert(root, record) if any(map(is_pickle, record["files"])) else record
 
 
-def link_folder(source: Path, target: Path, pickles: bool = False) -> dict:
-    """The record of a model in a folder of the user's, with links to its files in `target`.
+def link_folder(source: Path, target: Path, pickles: bool = False) -> tuple[Path, dict]:
+    """(folder, record) of a model in a folder of the user's, with links to its files in `target`.
 
     `pickles` as above. Raises UserError if the model is incomplete or has no safetensors.
     """
@@ -61,7 +61,7 @@ def link_folder(source: Path, target: Path, pickles: bool = False) -> dict:
         with scratch_folder(target / name) as scratch:
             (scratch / name).symlink_to(root / name)
             (scratch / name).replace(target / name)
-    return record
+    return root, record
 
 
 def remove_links(folder: Path) -> None:

@@ -17,6 +17,7 @@ from scripts.first.files import read_json
 from scripts.first.hub.mirror import given_mirror
 from scripts.first.hub.models import locate
 from scripts.first.models.inference import linear_head
+from scripts.first.models.loading import load_config
 from scripts.first.models.sources.pruning import shortened
 from scripts.first.models.structure import decoder_layers, output_size
 from scripts.first.plan.layers import Layer, describe, passed
@@ -120,10 +121,12 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
     if "folder" in model:
         path = Path(model["folder"], "config.json").expanduser()
         if path.is_file():
+            load_config(path.parent)  # it is a causal language model
             return read_json(path), str(path)
     elif "hub" in model:
         mirror = given_mirror("model", scale.mirror)
         if mirror and (path := mirror / model["hub"]["repo"] / "config.json").is_file():
+            load_config(path.parent)
             return read_json(path), str(path)
         shipped = SHIPPED / f"{model['hub']['repo'].replace('/', '--')}.json"
         if shipped.is_file():

@@ -1,10 +1,13 @@
 """Repeat why jobs failed at the end of a run: Snakemake reports it amid other jobs' output."""
 
 import logging
+import re
 import sys
 from pathlib import Path
 
 from snakemake_interface_logger_plugins.common import LogEvent
+
+PROGRESS = re.compile(r"\d%\|")  # tqdm's bar
 
 
 class FailedJobs(logging.Handler):
@@ -32,4 +35,7 @@ class FailedJobs(logging.Handler):
 def last_line(log: Path) -> str:
     """The last line of a text file without `error: `; empty where there is none."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
-    return text.strip().rpartition("\n")[2].removeprefix("error: ")
+    line = text.strip().rpartition("\n")[2].removeprefix("error: ")
+    if PROGRESS.search(line):
+        return "it was killed, perhaps for memory, and left no message: run it again"
+    return line
