@@ -71,13 +71,13 @@ def hub(options, words: list[str]) -> None:
     options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
     chosen = options.parse_args(words)
 
-    from scripts.first.hub.models import locate, model_record, remove_links
+    from scripts.first.hub.models import locate, make_room, model_record
     from scripts.first.models.checkpoints import RECORD
     from scripts.first.models.checks import check_base
     from scripts.first.provenance import made_by, records
 
     pickles = chosen.weights == "pickle"
-    remove_links(chosen.output_dir)
+    make_room(chosen.output_dir)
     record = model_record(chosen.repo, chosen.revision, chosen.mirror, pickles)
     check_base(locate(chosen.output_dir, record, chosen.mirror))
     record["provenance"] = made_by.provenance("base_model")

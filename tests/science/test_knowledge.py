@@ -102,24 +102,28 @@ def test_stage_refuses_k_out_of_range(tmp_path, k):
     assert not (tmp_path / "store").exists()
 
 
-def test_outputs_without_a_token_are_in_the_tail(tmp_path):
-    """Against the padded teacher's full float64 softmax."""
-    from scripts.first.models.checkpoints import load_model
+@pytest.mark.parametrize("shared", [V, 200])
+def test_outputs_that_are_no_shared_token_are_in_the_tail(tmp_path, shared):
+    """Against the padded teacher's full float64 softmax; the student's head may be shorter."""
+    from scripts.first.models.checkpoints import load_model, save_checkpoint
 
     rows = tiny.choice_rows(4)
-    folder = tiny.padded_checkpoint()
-    store = run(tmp_path, rows, model=folder)
+    folder, student = tiny.padded_checkpoint(), tmp_path / "student"
+    short = tiny.random_llama(0, vocabulary=shared)
+    save_checkpoint(short, student, tiny.tokenizer_folder(), {"kind": "test"})
+    store = run(tmp_path, rows, "--student", str(student), model=folder)
     model = load_model(folder, device="cpu")
     parts = [tiny.full_logits(model, r)[r.prompt_length - 1 :] for r in tiny.encode(rows)]
     reference = torch.cat(parts).softmax(-1).numpy()
-    ids = np.argsort(-reference[:, :V], axis=1)[:, :8]
+    ids = np.argsort(-reference[:, :shared], axis=1)[:, :8]
+    assert store.manifest["tokens"] == shared
     np.testing.assert_array_equal(store.arrays["ids"], ids)
     own = np.take_along_axis(reference, ids, axis=1)
     found = np.exp(store.arrays["log_probs"].astype(np.float64))
     np.testing.assert_allclose(found, own, rtol=0.02, atol=1e-7)  # float16 of a log near -20
     tail = np.exp(store.arrays["log_tail"].astype(np.float64))
     np.testing.assert_allclose(tail, 1 - own.sum(axis=1), atol=1e-3)
-    mass = reference[:, V:].sum(axis=1)
+    mass = reference[:, shared:].sum(axis=1)
     assert np.median(mass) > 0.5
     np.testing.assert_allclose(store.arrays["padding"], mass, rtol=1e-5)
     facts = store.manifest["padding"]

@@ -239,12 +239,8 @@ class Scale(Model):
     description: str = key("One sentence.")
     data: Data = key("Where rows come from.")
     tokenizers: dict[Name, Tokenizer] = key("Tokenizers of pretrained models.", None)
-    models: dict[ModelName, Checkpoint] = key(
-        "Base checkpoints; names of a-z, 0-9, -.", min_length=1
-    )
-    families: dict[Name, Family] = key(
-        "Models that share a vocabulary; names of a-z, 0-9 and _.", min_length=1
-    )
+    models: dict[ModelName, Checkpoint] = key("Base checkpoints; names: a-z0-9-.", min_length=1)
+    families: dict[Name, Family] = key("Sharing a vocabulary; names: a-z0-9_.", min_length=1)
     corpora: Annotated[list[Corpus], Unique] = key("Training corpora.", min_length=1)
     settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key(
         "Table 1's columns: benchmark: corpus."

@@ -48,9 +48,7 @@ def link_folder(source: Path, target: Path, pickles: bool = False) -> tuple[Path
     root = source.resolve()
     if root == target.resolve():
         raise UserError(f"a folder of results: {source}: move your model to a place of its own")
-    remove_links(target)
-    if own := sorted(path.name for path in target.glob("*") if is_part(path.name)):
-        raise UserError(f"files of another model: {target}: {few(own)}: move them away")
+    make_room(target)
     present = sorted(path.name for path in root.iterdir() if path.is_file())
     names = model_files(f"model {root}", present, lambda name: root / name, pickles)
     record = {"kind": "folder", "repo": root.name, "files": describe_files(root, names)}
@@ -64,8 +62,15 @@ def link_folder(source: Path, target: Path, pickles: bool = False) -> tuple[Path
     return root, record
 
 
+def make_room(folder: Path) -> None:
+    """Remove the links that another source of a model left; UserError for files, if there are."""
+    remove_links(folder)
+    if own := sorted(path.name for path in folder.glob("*") if is_part(path.name)):
+        raise UserError(f"files of another model: {folder}: {few(own)}: move them away")
+
+
 def remove_links(folder: Path) -> None:
-    """Remove links to a model's files that an earlier source of the model left in its folder."""
+    """Remove links to a model's files."""
     for path in folder.glob("*"):
         if path.is_symlink() and is_part(path.name):
             path.unlink()
@@ -77,7 +82,7 @@ def locate(folder: str | Path, record: dict, mirror: str | os.PathLike[str] | No
     Raises UserError if they are no longer in the cache or the mirror.
     """
     folder, names, kind = Path(folder), list(record["files"]), record.get("kind")
-    if kind not in ("hub", "mirror"):
+    if kind not in ("hub", "mirror") or all((folder / name).is_file() for name in names):
         return folder
     again = f"or delete {folder} and run its rule again"
     if "converted_from" in record:
