@@ -123,7 +123,7 @@ MISTAKES = [
     ("scale", "tinny", "scale: 'tinny' is not in scales: did you mean 'tiny'?"),
     ("__use_yte__", True, "top level: unknown key '__use_yte__'"),
     ("fetch.partition", "net;touch${IFS}x", "fetch.partition: 'net"),
-    ("methods.first-tail", {}, "methods: unknown key 'first-tail'"),
+    ("methods.first-tail", {}, "methods: name 'first-tail': names have the form "),
     ("methods.first_ts.c", 0, "methods.first_ts.c: 0: Input should be greater than 0"),
     ("methods.first_ts.c", True, "methods.first_ts.c: True: should be a number"),
     ("methods.first_ts.objective", "rl", "first_ts.objective: 'rl': Input should be 'none', 't"),

@@ -105,11 +105,11 @@ def _one_line(error: dict) -> str:
     elif error["type"] in ("extra_forbidden", "invalid_key") or "[key]" in error["loc"]:
         name = path.pop()
         key = error["input"] if "[key]" in error["loc"] else name
-        names = schemas[-2].get("propertyNames", {})
-        known = schemas[-2].get("properties") or names.get("enum")
+        above = schemas[-2]
+        known = above.get("properties") or above.get("propertyNames", {}).get("enum")
         what, advice = f"unknown key {key!r:.80}", hint(str(name), known) if known else GUIDE
-        if not known and "pattern" in names:
-            advice = f"names have the form {names['pattern'].strip('^$')}"
+        for pattern in above.get("patternProperties", {}):
+            what, advice = f"name {key!r:.80}", f"names have the form {pattern.strip('^$')}"
     return f"config: {'.'.join(map(_printable, path)) or 'top level'}: {what}: {advice}"
 
 

@@ -54,7 +54,7 @@ WRONG = {  # an edit of config/config.yaml, or a value of --config: what the use
     "scale=": "scale: None: Input should be a valid string",
     "scale=$(touch CANARY)": "scale: '$(touch CANARY)': String should match",
     "methods={first_ts: {c: 2}}": "methods.first_ts.c: '2': Input should be less",
-    "scales={'../x': {}}": "unknown key '../x'",
+    "scales={'../x': {}}": "name '../x'",
     "pathvars={results: ../x}": "unknown key 'pathvars'",
 }
 
