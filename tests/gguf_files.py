@@ -67,10 +67,7 @@ def write(
     sizes |= {"attention.head_count_kv": GROUPS, "rope.dimension_count": WIDTH // HEADS}
     numbers = {"rope.freq_base": BASE, "attention.layer_norm_rms_epsilon": EPSILON}
     own = {f"{architecture}.{key}": value for key, value in (sizes | numbers).items()}
-    for key, value in ({"general.file_type": 3} | own | tokens | metadata).items():
-        adds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
-        adds |= {str: writer.add_string, list: writer.add_array}
-        adds[type(value)](key, value)
+    _add(writer, {"general.file_type": 3} | own | tokens | metadata)
     for name, shape in shapes.items():
         if name == without:
             continue
@@ -80,6 +77,38 @@ def write(
         writer.add_tensor(name, quantize(values, kind), raw_dtype=kind)
     if factors:
         writer.add_tensor("rope_freqs.weight", np.asarray(factors, np.float32))
+    return _written(writer, path)
+
+
+def gemma2(path: Path, pieces: Path, layers: int, head: int = 32, **metadata) -> Path:
+    """A model of Gemma 2's form, of zeros."""
+    writer, tokens = GGUFWriter(path, "gemma2"), sentencepiece(pieces, add_bos_token=True)
+    rows, norm = len(tokens["tokenizer.ggml.tokens"]), (WIDTH,)
+    shapes = {"token_embd": (rows, WIDTH), "output_norm": norm}
+    block = {"attn_q": (HEADS * head, WIDTH), "attn_output": (WIDTH, HEADS * head)}
+    block |= dict.fromkeys(("attn_k", "attn_v"), (GROUPS * head, WIDTH))
+    block |= {"ffn_gate": (INNER, WIDTH), "ffn_up": (INNER, WIDTH), "ffn_down": (WIDTH, INNER)}
+    names = ("attn_norm", "post_attention_norm", "ffn_norm", "post_ffw_norm")
+    block |= dict.fromkeys(names, norm)
+    shapes |= {f"blk.{i}.{name}": shape for i in range(layers) for name, shape in block.items()}
+    sizes = {"context_length": 512, "block_count": layers, "embedding_length": WIDTH}
+    sizes |= {"feed_forward_length": INNER, "attention.head_count": HEADS}
+    sizes |= {"attention.head_count_kv": GROUPS, "attention.layer_norm_rms_epsilon": EPSILON}
+    own = {f"gemma2.{key}": value for key, value in sizes.items()}
+    _add(writer, own | tokens | metadata)
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", np.zeros(shape, np.float32))
+    return _written(writer, path)
+
+
+def _add(writer: GGUFWriter, metadata: dict) -> None:
+    for key, value in metadata.items():
+        adds = {bool: writer.add_bool, int: writer.add_uint32, float: writer.add_float32}
+        adds |= {str: writer.add_string, list: writer.add_array}
+        adds[type(value)](key, value)
+
+
+def _written(writer: GGUFWriter, path: Path) -> Path:
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -107,6 +107,6 @@ def advice(number: int | None) -> str:
 
 
 def few(names: list[str]) -> str:
-    """`a, b, c and 5 more`: the first three names and the number of the others."""
+    """`a, b, c and 5 more`: the first three names, printable, and the number of the others."""
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return ", ".join(names[:3]) + more
+    return ", ".join(ascii(name)[1:-1][:120] for name in names[:3]) + more

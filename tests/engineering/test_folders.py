@@ -114,7 +114,14 @@ def test_pickles_only_where_they_are_allowed(tmp_path, source):
         record(source, tmp_path / "model")
     line = [sys.executable, "-m", "scripts.models", "folder", "--source", str(source)]
     line += ["--weights", "pickle", "--output-dir", str(tmp_path / "model")]
-    environment = {**os.environ, "HF_HOME": str(tmp_path / "cache")}
+    (tmp_path / "file").write_text("no folder")
+    environment = {**os.environ, "HF_HOME": str(tmp_path / "file")}
+    done = subprocess.run(
+        line, check=False, cwd=tiny.REPOSITORY, env=environment, capture_output=True, text=True
+    )
+    said = f"error: HF_HOME: {tmp_path}/file: no folder can be made in it: set another"
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (2, said)
+    environment["HF_HOME"] = str(tmp_path / "cache")
     subprocess.run(line, check=True, cwd=tiny.REPOSITORY, env=environment)
     found = read_json(tmp_path / "model/record.json")
     assert found["converted_from"].keys() == {"pytorch_model.bin"}

@@ -13,7 +13,7 @@ import pytest
 from scripts import models
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
-from tests import gguf_files
+from tests import families, gguf_files
 from tests import tiny_models as tiny
 
 
@@ -46,6 +46,7 @@ def cut(share: float):
     return make
 
 
+CAPS = {"attn": 20.0, "final": 10.0}
 NAMES = {name: None for name in ("tokens", "model", "merges", "token_type")}
 UNREADABLE = "unreadable GGUF file: {file}: "
 LINES = [
@@ -62,7 +63,9 @@ LINES = [
     (own(architecture="grok"), "unknown architecture: {file}: 'grok': transformers reads .*qwen2"),
     (own(architecture="t5"), "unknown architecture: {file}: 't5': transformers reads .*llama"),
     (own(**{"split.count": 3}), "one of 3 files of a model: {file}: join them into one first"),
-    (own(**{"llama.rope.scaling.type": "yarn"}), "rope scaling: {file}: 'yarn', which transform"),
+    (own(**{"llama.rope.scaling.type": "yarn"}), "unread setting: {file}: .*type is 'yarn', which"),
+    (own(**{"llama.rope.scaling.factor": 4.0}), "unread setting: {file}: llama.rope.*factor is 4"),
+    (own(**{"llama.rope.scale_linear": 4.0}), "unread setting: {file}: llama.*linear is 4.0, wh"),
     (own(tokens=tokens(**NAMES)), "no tokenizer: {file}: it has no tokenizer.ggml.tokens"),
     (own(tokens=tokens(eos_token_id=None)), "no eos_token: {file}: it has no token tokenizer.ggml"),
     (own(tokens=tokens(bos_token_id=9999, add_bos_token=True)), "no bos_token: {file}: it has no"),
@@ -124,6 +127,20 @@ def test_without_the_package(tmp_path):
     assert (done.returncode, done.stderr) == (2, said)
 
 
+def test_with_a_folder_of_its_name(tmp_path):
+    (tmp_path / "gguf").mkdir()
+    line = [sys.executable, "-S", "-m", "scripts.models", "gguf", "--file", str(good())]
+    line += ["--output-dir", str(tmp_path / "o/n")]
+    places = {"PYTHONPATH": f"{tmp_path}{os.pathsep}{tiny.REPOSITORY}"}
+    done = subprocess.run(line, cwd=tmp_path, env=os.environ | places, capture_output=True)
+    assert done.returncode == 2 and b"package not installed: gguf" in done.stderr
+
+
+def test_a_folder_that_is_no_repository(tmp_path):
+    with pytest.raises(UserError, match="--output-dir: 'o x/n:' is no OWNER/NAME"):
+        convert(good(), tmp_path / "o x/n:")
+
+
 def test_the_record_and_the_line(tmp_path, capsys):
     folder = tmp_path / "mirror/owner/name"
     convert(good(), folder, "--dtype", "bfloat16")
@@ -152,7 +169,22 @@ def test_the_folder_of_another_file_stays(tmp_path):
     convert(good(), folder)
     convert(good(), folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    with pytest.raises(UserError, match="it holds good.gguf as float32: name another folder"):
+        convert(good(), folder, "--dtype", "bfloat16")
     other = gguf_files.write(tmp_path / "other.gguf", tied=True)
-    with pytest.raises(UserError, match="folder not empty: .*o/n: it holds good.gguf: name anothe"):
+    with pytest.raises(UserError, match="folder not empty: .*o/n: it holds good.gguf as float32"):
         convert(other, folder)
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize(("layers", "scaled_by"), [(2, 32), (46, 16)])
+def test_what_gemma_caps_and_scales_by(tmp_path, layers, scaled_by):
+    """Heads of 32; in the largest model, as in llama.cpp, the width of 64 over 4 heads."""
+    pieces = families.tokenizer("sentencepiece") / "tokenizer.model"
+    own = {f"gemma2.{key}_logit_softcapping": value for key, value in CAPS.items()}
+    own |= {"gemma2.attention.key_length": 32, "gemma2.attention.sliding_window": 24}
+    file = gguf_files.gemma2(tmp_path / "a.gguf", pieces, layers, **own)
+    convert(file, tmp_path / "o/n")
+    config = json.loads((tmp_path / "o/n/config.json").read_text())
+    assert {key: config[f"{key}_logit_softcapping"] for key in CAPS} == CAPS
+    assert config["query_pre_attn_scalar"] == scaled_by and config["sliding_window"] == 24

@@ -155,6 +155,15 @@ def test_masks_and_versions_in_the_files_are_no_weights(tmp_path):
     check_model(variant(tmp_path / "m", "llama", {}, older))
 
 
+def test_names_of_tensors_are_printable(tmp_path, capsys):
+    def strange(tensors):
+        return {**tensors, "evil\n\x1b[31merror": torch.zeros(2), "x" * 10_000: torch.zeros(2)}
+
+    check_model(variant(tmp_path / "m", "llama", {}, strange))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.isprintable() and r"evil\n\x1b[31merror" in line and len(line) < 500
+
+
 def test_a_shard_that_the_index_names(tmp_path):
     folder = variant(tmp_path / "m", "llama")
     (folder / "model.safetensors").rename(folder / "part-a.safetensors")

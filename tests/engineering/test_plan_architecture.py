@@ -163,6 +163,24 @@ def test_what_cannot_be_planned_is_one_line(config, said):
     assert "\n" not in str(found.value) and len(str(found.value)) < 300
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"{bad", "unusable model: .*mine/config.json: .*: correct config.json"),
+        (b"[]", "unusable model: .*mine/config.json: expected a JSON object"),
+        (b'{"model_type": "bert"}', "not a causal language model: .*mine/config.json: bert is an"),
+        (None, "no config.json: .*mine: use a complete"),
+    ],
+)
+def test_a_folder_is_refused_as_a_run_refuses_it(tmp_path, content, said):
+    (tmp_path / "mine").mkdir()
+    if content:
+        (tmp_path / "mine/config.json").write_bytes(content)
+    models = {"models": {"m": {"folder": str(tmp_path / "mine")}}}
+    with pytest.raises(UserError, match=said):
+        architecture_of(Scale("small", models, {}), "m")
+
+
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     """An empty hub cache, and a folder without results."""

@@ -140,6 +140,36 @@ def test_a_payload_does_not_run(tmp_path, kind):
     assert not ran.exists()
 
 
+@pytest.mark.parametrize(
+    ("content", "reason", "advice"),
+    [
+        (deflated(), "compressed archive", "torch.load it with weights_only=True"),
+        (saved(STATE, _use_new_zipfile_serialization=False), NO_ZIP, "torch.load it with"),
+        (tar(Payload(len, "")), NO_ZIP, "torch.load it with"),
+        (saved(STATE)[:-300], NO_ZIP, "compare its size and sha256"),
+        (b"", NO_ZIP, "compare its size and sha256"),
+        (b"version https://git-lfs.github.com/spec/v1\n", NO_ZIP, "compare its size and sha256"),
+    ],
+)
+def test_what_the_program_advises(tmp_path, content, reason, advice):
+    (tmp_path / "x.bin").write_bytes(content)
+    answer = json.loads(run(tmp_path, ("x.bin", "1.safetensors")).stdout)
+    assert reason in answer["reason"] and advice in answer["advice"]
+
+
+def test_an_archive_of_another_program_is_read(tmp_path):
+    """zipfile stores names as code page 437, which Python imports when it first decodes them."""
+    with zipfile.ZipFile(io.BytesIO(saved(STATE))) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "x.bin", "w", zipfile.ZIP_STORED) as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    done = run(tmp_path, ("x.bin", "1.safetensors"))
+    assert (done.returncode, done.stdout) == (0, "")
+    found = load_file(tmp_path / "1.safetensors")
+    assert found.keys() == STATE.keys() and all(torch.equal(found[k], STATE[k]) for k in found)
+
+
 def test_the_answer_of_the_program(tmp_path):
     """A missing file, and one after a good one: neither leaves anything that looks whole."""
     (tmp_path / "good.bin").write_bytes(saved(STATE))

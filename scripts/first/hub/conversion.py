@@ -24,6 +24,7 @@ from scripts.first.files import (
     write_json,
     write_sealed,
 )
+from scripts.first.hub.fetch import assets
 from scripts.first.hub.weights import INDEX, PICKLE_INDEX, WEIGHTS, is_pickle, weight_map
 from scripts.first.runtime.progress import progress
 
@@ -53,12 +54,10 @@ def convert(root: Path, record: dict) -> dict:
 
 def converted_folder(record: dict) -> Path:
     """Where the files of a converted model lie, or are to lie."""
-    from huggingface_hub import cached_assets_path
-
     files = {n: f for n, f in record["files"].items() if not n.endswith((".safetensors", INDEX))}
     hashes = {n: f["sha256"] for n, f in (files | record["converted_from"]).items()}
     name = hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()
-    return cached_assets_path("first", "converted", record["repo"].replace("/", "--")) / name
+    return assets("converted", record["repo"]) / name
 
 
 def _finished(folder: Path) -> dict | None:

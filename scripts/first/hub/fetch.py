@@ -102,13 +102,24 @@ def _one_line_errors(kind: str, repo: str, revision: str) -> Iterator[None]:
         raise UserError(f"{what}: {kind} {repo} at {revision}: {reason}: {advice}") from None
 
 
+def assets(kind: str, repo: str) -> Path:
+    """Folder of the cache for what is known or made of a repository; UserError if none can be."""
+    from huggingface_hub import cached_assets_path
+    from huggingface_hub.constants import HF_HOME
+
+    try:
+        return cached_assets_path("first", kind, repo.replace("/", "--"))
+    except ValueError:
+        raise UserError(f"HF_HOME: {HF_HOME}: no folder can be made in it: set another") from None
+
+
 def _repository_info(place: dict) -> dict:
     """{licence, gated, files: {name: {bytes, sha256 or git}}} of a commit, cached for ever."""
-    from huggingface_hub import HfApi, cached_assets_path
+    from huggingface_hub import HfApi
     from huggingface_hub.constants import HF_HUB_DOWNLOAD_TIMEOUT as timeout
 
     repo, kind, commit = place.values()
-    folder = cached_assets_path("first", f"{kind}s", repo.replace("/", "--"))
+    folder = assets(f"{kind}s", repo)
     if (cached := folder / f"{commit}.json").is_file():
         return read_json(cached)
     info = HfApi().repo_info(**place, files_metadata=True, timeout=timeout)

@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import tarfile
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -23,6 +24,7 @@ REFUSED = 3
 ACTIONS = ("import", "exec", "compile", "marshal.", "pickle.", "ctypes.", "os.", "shutil.", "pty.")
 ACTIONS += ("subprocess.", "socket.", "urllib.", "http.", "ftplib.", "smtplib.", "webbrowser.")
 SAVE_AGAIN = "torch.load it with weights_only=True, torch.save it, and use that from a mirror"
+COMPARE = "it is cut or no weights: compare its size and sha256 with its publisher's"
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -36,8 +38,11 @@ def guard(event: str, arguments: tuple) -> None:
 def state_dict(path: str) -> dict[str, torch.Tensor]:
     """The tensors of a pickle, mapped into memory; ValueError for anything else in it."""
     with open(path, "rb") as stream:
+        start = stream.read(2)
         if not zipfile.is_zipfile(stream):
-            raise ValueError("not a zip archive, the form of torch.save since 1.6", SAVE_AGAIN)
+            older = start[:1] == b"\x80" or tarfile.is_tarfile(path)
+            advice = SAVE_AGAIN if older else COMPARE
+            raise ValueError("not a zip archive, the form of torch.save since 1.6", advice)
         entries = zipfile.ZipFile(stream).infolist()
         if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             # Mapped into memory, the entries are read as they are stored.
@@ -98,6 +103,7 @@ def main() -> None:
     convert("first.bin", "first.safetensors")
     os.remove("first.bin")
     os.remove("first.safetensors")
+    b"x".decode("cp437")  # zipfile's, of names in archives that torch did not write
     parent = os.getppid()
     sys.addaudithook(guard)
     for source, target in json.loads(sys.argv[1]):
@@ -110,7 +116,8 @@ def main() -> None:
             number = int(rust[1]) if rust else getattr(error, "errno", None)
             if number:
                 refuse(errno=number, file=source)
-            more = {"advice": SAVE_AGAIN} if SAVE_AGAIN in error.args else {}
+            advice = [text for text in (SAVE_AGAIN, COMPARE) if text in error.args]
+            more = {"advice": advice[0]} if advice else {}
             refuse(reason=reason_of(error), file=source, **more)
 
 

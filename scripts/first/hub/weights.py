@@ -57,7 +57,7 @@ def _weights(
         if not {whole, index} & {*listed}:
             continue
         if is_pickle(whole) and not pickles:
-            advice = f"{ADVICE}, or allow pickles for this one model by its "
+            advice = "use one that has them, or allow pickles for this one model by its "
             advice += "key `weights: pickle` (--weights pickle)"
             raise UserError(f"no safetensors: {what}: its weights are pickles: {advice}")
         if whole in listed:  # transformers prefers it
@@ -79,12 +79,10 @@ def _weights(
 def weight_map(what: str, index: Path) -> dict[str, str]:
     """{tensor: file} of an index; UserError where it holds none."""
     try:
-        content = json.loads(index.read_bytes())
-        found = content["weight_map"]
-        types = {type(content["metadata"]), *map(type, found.values())}
-        if types == {dict, str}:
+        found = json.loads(index.read_bytes())["weight_map"]
+        if found and all(isinstance(name, str) for name in found.values()):
             return found
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         pass
-    reason = f"{index.name} should have metadata and a weight_map of tensors to files"
+    reason = f"{index.name} should have a weight_map of tensors to files"
     raise UserError(f"unusable index: {what}: {reason}: {ADVICE}")

@@ -192,11 +192,11 @@ def _check_tensors(location: Path, model, report: dict, tensors: dict[str, Store
         if name in names and found[1:] == expected[1:]:
             raise UserError(
                 f"wrong vocab_size: {path}: it says {expected[0]}, but the weights have {found[0]} "
-                f"rows: {name} of {files.get(name, location)}: correct vocab_size"
+                f"rows: {few([name])} of {files.get(name, location)}: correct vocab_size"
             )
         raise UserError(
-            f"other shape: {files.get(name, location)}: {name}: {tuple(found)}, but by {CONFIG} "
-            f"{tuple(expected)}: {MATCHING}"
+            f"other shape: {files.get(name, location)}: {few([name])}: {tuple(found)}, but by "
+            f"{CONFIG} {tuple(expected)}: {MATCHING}"
         )
     if missing := sorted(report["missing_keys"]):
         raise UserError(
@@ -210,7 +210,7 @@ def _check_tensors(location: Path, model, report: dict, tensors: dict[str, Store
     for name in sorted(tensors.keys() - report["unexpected_keys"] - whole):
         if tensors[name].dtype not in FLOATS:
             raise UserError(
-                f"quantised checkpoint: {files[name]}: {name} is {tensors[name].dtype}: "
+                f"quantised checkpoint: {files[name]}: {few([name])} is {tensors[name].dtype}: "
                 f"{UNQUANTISED}"
             )
     own = {f"{name}." for name in (prefix, head, *_beside(modules, prefix))}
@@ -220,7 +220,7 @@ def _check_tensors(location: Path, model, report: dict, tensors: dict[str, Store
         counts = tensor is None or (tensor.dtype in FLOATS and tensor.values > 1)  # no mask
         if counts and name.startswith((*own,)):
             raise UserError(
-                f"tensor without a place: {files.get(name, location)}: {name}: "
+                f"tensor without a place: {files.get(name, location)}: {few([name])}: "
                 f"{type(model).__name__} of {len(layers)} layers has no such part: {MATCHING}"
             )
 
@@ -238,7 +238,10 @@ def _tensors(location: Path) -> dict[str, Stored]:
     names, index = {WEIGHTS}, location / INDEX
     if not (location / WEIGHTS).is_file() and index.is_file():
         with readable(index, advice=WHOLE):
-            names = {*json.loads(index.read_bytes())["weight_map"].values()}
+            content = json.loads(index.read_bytes())
+            names = {*content["weight_map"].values()}
+        if not isinstance(content.get("metadata"), dict):
+            raise UserError(f"unusable index: {index}: it has no metadata: {WHOLE}")
     found = {}
     for file in sorted(location / name for name in names):
         if not file.is_file():

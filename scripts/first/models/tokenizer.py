@@ -96,6 +96,8 @@ def load_tokenizer(folder: str | Path, bos: str = "auto") -> TextTokenizer:
         encode_raw, pieces, special, names, put = read(folder, settings)
     except (UserError, MemoryError):
         raise
+    except ImportError as error:
+        raise UserError(f"package not installed: {folder}: {_line(error)}: install it") from None
     except Exception as error:  # the bare one of tokenizers, and any of a class
         if "auto_map" in settings[CONFIG]:
             advice = "its own code is never run: use a model whose tokenizer transformers has"

@@ -26,6 +26,11 @@ from scripts.first.plan.scale import Scale
 SHIPPED = ROOT / "config" / "architectures"
 
 
+# What building a model of a configuration raises.
+ERRORS = (ValueError, TypeError, AttributeError, LookupError, AssertionError, RuntimeError)
+ERRORS += (ImportError, ArithmeticError)
+
+
 @dataclass(frozen=True)
 class Architecture:
     """Shape of one decoder; `queries` is the width of all heads; `tensors` are sizes.
@@ -85,12 +90,12 @@ def from_config(config: dict, source: str) -> Architecture:
             capped=bool(getattr(shape, "final_logit_softcapping", None)),
             layer=describe(layers[sizes.index(max(sizes))], shape, queries, keys),
         )
-    except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
+    except ERRORS + (StrictDataclassError,) as error:
         # One line, without the list of all architectures that there are.
         why = " ".join(str(error).split()).partition(". ")[0].rstrip(".") or type(error).__name__
         raise UserError(
             f"cannot plan this kind of model: {source}: {why}: "
-            "plan with a causal language model that transformers has"
+            "plan with an architecture of docs/models.md"
         ) from None
 
 
@@ -120,9 +125,8 @@ def _configuration(scale: Scale, name: str) -> tuple[dict, str]:
         return read_json(ROOT / model["bundled"] / "config.json"), model["bundled"]
     if "folder" in model:
         path = Path(model["folder"], "config.json").expanduser()
-        if path.is_file():
-            load_config(path.parent)  # it is a causal language model
-            return read_json(path), str(path)
+        load_config(path.parent)  # it is a causal language model
+        return read_json(path), str(path)
     elif "hub" in model:
         mirror = given_mirror("model", scale.mirror)
         if mirror and (path := mirror / model["hub"]["repo"] / "config.json").is_file():

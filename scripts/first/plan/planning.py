@@ -118,6 +118,8 @@ def _base(scale: Scale, stage: str, name: str) -> dict:
     """A base model: files are hashed and copied block by block."""
     model = architecture_of(scale, name)
     disk = scale.width * model.parameters / GB
+    if "weights" in scale.settings["models"][name]:  # the cache holds what they become, too
+        disk *= 2
     return _needs(scale, (stage, "", name), model, memory.PROCESS_CPU, checkpoint_gb=disk)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
+import re
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -27,6 +28,12 @@ from scripts.first.models.sources.gguf_tokens import check_reading, write_tokeni
 
 RECORD = "gguf.json"
 CONFIG, WEIGHTS, SCRATCH = "config.json", "model.safetensors", "conversion"
+# Settings that change a model's numbers and that transformers leaves out, and values that do not.
+UNREAD = ("rope.scaling.type", "rope.scaling.factor", "rope.scale_linear", "attention.scale")
+UNREAD += ("attention.clamp_kqv", "embedding_scale", "residual_scale", "logit_scale")
+NEUTRAL = (None, "none", 0, 1)
+# Layers of the Gemma whose attention is scaled by the width of its heads, as llama.cpp has it.
+SCALED_BY_WIDTH = {"gemma2": 46, "gemma3": 62}
 ROPE_FACTORS = "rope_freqs.weight"  # of Llama 3.1 and later: divides each rotary frequency
 COMPARE = "compare its size and sha256 with its publisher's"
 
@@ -38,10 +45,16 @@ def convert(file: Path, folder: Path, dtype: str) -> dict:
     damaged, holds no tokenizer, or describes a model that transformers would read only in part, and
     for a folder that holds anything else.
     """
-    if importlib.util.find_spec("gguf") is None:
+    package = importlib.util.find_spec("gguf")
+    if package is None or package.origin is None:  # the second: a folder of this name
         raise UserError("package not installed: gguf, which reads GGUF files: run `make gguf`")
+    from scripts.first.config.models import HUB_ID
+
+    repo = "/".join(folder.absolute().parts[-2:])
+    if not re.fullmatch(HUB_ID, repo):
+        raise UserError(f"--output-dir: {repo!r} is no OWNER/NAME: use letters, digits, . _ and -")
     source = describe(_checked(file))
-    _refuse_other_content(folder, source["sha256"])
+    _refuse_other_content(folder, {"sha256": source["sha256"], "dtype": dtype})
     with _one_line(file):
         from gguf import GGUFReader
 
@@ -75,7 +88,7 @@ def _checked(file: Path) -> Path:
     return file
 
 
-def _refuse_other_content(folder: Path, digest: str) -> None:
+def _refuse_other_content(folder: Path, wanted: dict) -> None:
     names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
     if not names or f".{SCRATCH}.part" in names:  # the second: left by a killed conversion
         return
@@ -83,8 +96,10 @@ def _refuse_other_content(folder: Path, digest: str) -> None:
     if RECORD in names:
         with contextlib.suppress(UserError):
             record = read_json(folder / RECORD)
-    if record.get("sha256") != digest:
-        held = record.get("file", few(sorted(names)))
+    if not wanted.items() <= record.items():
+        held = few(sorted(names))
+        if record:
+            held = f"{record.get('file')} as {record.get('dtype')}"
         raise UserError(f"folder not empty: {folder}: it holds {held}: name another folder")
 
 
@@ -111,11 +126,12 @@ def _about(file: Path, metadata: dict, tensors: list) -> dict:
         )
     if (parts := metadata.get("split.count", 1)) > 1:
         raise UserError(f"one of {parts} files of a model: {file}: join them into one first")
-    if (scaling := metadata.get(f"{architecture}.rope.scaling.type", "none")) != "none":
-        raise UserError(
-            f"rope scaling: {file}: {scaling!r}, which transformers does not read from GGUF: use "
-            "the model's safetensors"
-        )
+    for key in (f"{architecture}.{name}" for name in UNREAD):
+        if (value := metadata.get(key)) not in NEUTRAL:
+            raise UserError(
+                f"unread setting: {file}: {key} is {value!r}, which transformers does not read "
+                "from GGUF: use the model's safetensors"
+            )
     names = {one.value: one.name for one in LlamaFileType}
     used = Counter(tensor.tensor_type.name for tensor in tensors)
     quantization = {"file_type": names.get(kind, kind), "tensors": dict(sorted(used.items()))}
@@ -154,18 +170,27 @@ def _write_model(file: Path, metadata: dict, tensors: list, folder: Path, dtype:
 
 
 def _changes(metadata: dict, tensors: list) -> dict:
-    """What transformers' configuration of the file lacks: rows of the head, factors of RoPE."""
-    if metadata[f"{metadata['general.architecture']}.block_count"] > len(tensors):
+    """What transformers' configuration of the file lacks or assumes."""
+    architecture = metadata["general.architecture"]
+    own = {key.removeprefix(f"{architecture}."): value for key, value in metadata.items()}
+    if own["block_count"] > len(tensors):
         raise ValueError("more layers than tensors")
     named = {tensor.name: tensor for tensor in tensors}
     changes = {"vocab_size": len(named.get("output.weight", named["token_embd.weight"]).data)}
+    for key in ("attn_logit_softcapping", "final_logit_softcapping", "attention.sliding_window"):
+        if key in own:
+            changes[key.removeprefix("attention.")] = own[key]
+    if architecture in SCALED_BY_WIDTH:
+        width = own["embedding_length"] // own["attention.head_count"]
+        if own["block_count"] != SCALED_BY_WIDTH[architecture]:
+            width = own.get("attention.key_length", width)
+        changes["query_pre_attn_scalar"] = width
     if ROPE_FACTORS in named:
-        architecture = metadata["general.architecture"]
         factors = named[ROPE_FACTORS].data.tolist()
         changes["rope_parameters"] = {  # LongRoPE at one length divides frequencies by factors
             "rope_type": "longrope",
-            "rope_theta": metadata.get(f"{architecture}.rope.freq_base", 10000.0),
-            "original_max_position_embeddings": metadata[f"{architecture}.context_length"],
+            "rope_theta": own.get("rope.freq_base", 10000.0),
+            "original_max_position_embeddings": own["context_length"],
             "short_factor": factors,
             "long_factor": factors,
             "factor": 1.0,
