@@ -35,10 +35,9 @@ Weight = Annotated[float, Field(ge=-1000, le=1000), NoBool]
 C = Annotated[float, Field(gt=0, le=1), NoBool]
 
 HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
-HUB_ID = f"{HUB_NAME}/{HUB_NAME}"
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
 ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
-HubId = Annotated[str, Field(pattern=f"^{HUB_ID}$")]
+HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Partition = Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_.,-]*$")]
 Folder = Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$", max_length=4000)]

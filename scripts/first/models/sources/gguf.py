@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import copy
 import importlib.util
-import re
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
@@ -48,11 +47,15 @@ def convert(file: Path, folder: Path, dtype: str) -> dict:
     package = importlib.util.find_spec("gguf")
     if package is None or package.origin is None:  # the second: a folder of this name
         raise UserError("package not installed: gguf, which reads GGUF files: run `make gguf`")
-    from scripts.first.config.models import HUB_ID
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
 
     repo = "/".join(folder.absolute().parts[-2:])
-    if not re.fullmatch(HUB_ID, repo):
-        raise UserError(f"--output-dir: {repo!r} is no OWNER/NAME: use letters, digits, . _ and -")
+    try:
+        validate_repo_id(repo)
+    except HFValidationError:
+        advice = "use letters, digits, . _ and -"
+        raise UserError(f"--output-dir: {repo!r} is no OWNER/NAME: {advice}") from None
     source = describe(_checked(file))
     _refuse_other_content(folder, {"sha256": source["sha256"], "dtype": dtype})
     with _one_line(file):
