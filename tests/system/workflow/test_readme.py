@@ -67,3 +67,17 @@ def test_the_readme_has_them():
     found = readme_commands()
     assert {"make demo", "make test", SMOKE, "snakemake --profile slurm -n"} <= set(found)
     assert any("cells/alder/first_ts" in line for line in found)
+
+
+def test_a_model_of_ones_own(tiny_run):
+    """The page's first entry and its command, without running the jobs."""
+    page = (ROOT / "docs/models.md").read_text(encoding="utf-8")
+    entry = re.search(r"^```yaml\n(scales:.*?)^```", page, flags=re.M | re.S)[1]
+    command = re.search(r"^```\n(snakemake .*?)^```", page, flags=re.M | re.S)[1]
+    (tiny_run / "mine.yaml").write_text(entry)
+    try:
+        process = shell(tiny_run, f"{command.strip()} -n")
+    finally:
+        (tiny_run / "mine.yaml").unlink()
+    assert process.returncode == 0, output(process)[-3000:]
+    assert "results/small/models/pythia-410m/record.json" in output(process)
