@@ -9,15 +9,12 @@ wildcard_constraints:
 
 
 rule knowledge:
-    """Extract the teacher's top-k of one split of its corpus (paper section 4.1).
-
-    `ancient`: another student leaves the store alone, and refuses ids that it lacks.
-    """
+    """Extract the teacher's top-k of one split of its corpus (paper section 4.1)."""
     input:
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
         data="results/{scale}/data/{corpus}/{split}.parquet",
-        pair=ancient("results/{scale}/models/pairs/{family}/{corpus}.json"),
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     output:
         store="results/{scale}/knowledge/{family}/{corpus}/{split}/knowledge.safetensors",
         manifest="results/{scale}/knowledge/{family}/{corpus}/{split}/manifest.json",
@@ -35,6 +32,7 @@ rule knowledge:
         slurm_extra=warned("knowledge"),
     params:
         teacher=subpath(input.teacher, parent=True),
+        student=subpath(input.student, parent=True),
         k=lookup("{scale}/knowledge/stored_k", within=SCALES),
         encoding=lambda w: options(
             **scale_of(w)["encoding"], bos=family_of(w).get("bos"), dtype=scale_of(w)["dtype"]
@@ -47,7 +45,7 @@ rule knowledge:
     shell:
         """
         python -m scripts.knowledge \
-            --model {params.teacher:q} --pair {input.pair:q} --data {input.data:q} \
+            --model {params.teacher:q} --student {params.student:q} --data {input.data:q} \
             --k {params.k} {params.encoding:q} --max-tokens {params.max_tokens} \
             --output-dir {params.folder:q} --state-dir {params.state:q} \
             {params.share:q} >{log:q} 2>&1
@@ -85,7 +83,7 @@ use rule knowledge as knowledge_merge with:
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
         data="results/{scale}/data/{corpus}/{split}.parquet",
-        pair=ancient("results/{scale}/models/pairs/{family}/{corpus}.json"),
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     wildcard_constraints:
         scale=one_of(SHARED),
     threads: 1

@@ -18,7 +18,7 @@ def main(argv: list[str] | None = None) -> int:
     options = cli.parser("scripts.knowledge", __doc__)
     options.add_argument("--model", type=Path, required=True, help="fine-tuned teacher's folder")
     options.add_argument("--data", type=Path, required=True, help="split of the corpus (parquet)")
-    options.add_argument("--pair", type=Path, help="record: ids that the student lacks stay out")
+    options.add_argument("--student", type=Path, help="base checkpoint: ids it lacks are left out")
     options.add_argument("--k", type=positive, required=True, help="tokens stored at each position")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="store folder to write")
@@ -45,7 +45,6 @@ def main(argv: list[str] | None = None) -> int:
     from scripts.first.models.loading import skeleton
     from scripts.first.models.structure import output_size
     from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.provenance import records
     from scripts.first.provenance.made_by import provenance
     from scripts.first.runtime.state import open_state, remove_state
 
@@ -57,7 +56,11 @@ def main(argv: list[str] | None = None) -> int:
     if not encoded:
         raise UserError(f"no row fits {arguments.block_length} tokens: {arguments.data}")
     outputs = output_size(skeleton(location))
-    shared = records.read(arguments.pair)["outputs"]["student"] if arguments.pair else outputs
+    sources, shared = [arguments.model / checkpoints.RECORD, arguments.data], outputs
+    if arguments.student:
+        student, _ = checkpoints.verify_checkpoint(arguments.student, only=["config.json"])
+        shared = output_size(skeleton(student))
+        sources.append(arguments.student / checkpoints.RECORD)
     padding = padding_ids(tokenizer, outputs, shared)
     limit = min(NO_RANK, outputs - len(padding))
     if not 1 <= arguments.k <= limit:
@@ -92,7 +95,6 @@ def main(argv: list[str] | None = None) -> int:
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
         arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state, padding)
-    sources = [arguments.model / checkpoints.RECORD, arguments.data]
     content = facts if arguments.part else manifest
     mass = arrays.get("padding", np.zeros(1, np.float32)).astype(np.float64)
     content["padding"] = {"share": float(mass.mean()), "largest": float(mass.max())}

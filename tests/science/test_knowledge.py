@@ -105,13 +105,13 @@ def test_stage_refuses_k_out_of_range(tmp_path, k):
 @pytest.mark.parametrize("shared", [V, 200])
 def test_outputs_that_are_no_shared_token_are_in_the_tail(tmp_path, shared):
     """Against the padded teacher's full float64 softmax; the student's head may be shorter."""
-    from scripts.first.models.checkpoints import load_model
-    from scripts.first.provenance import records
+    from scripts.first.models.checkpoints import load_model, save_checkpoint
 
     rows = tiny.choice_rows(4)
-    folder, pair = tiny.padded_checkpoint(), tmp_path / "pair.json"
-    records.write(pair, {"outputs": {"teacher": 300, "student": shared}})
-    store = run(tmp_path, rows, "--pair", str(pair), model=folder)
+    folder, student = tiny.padded_checkpoint(), tmp_path / "student"
+    short = tiny.random_llama(0, vocabulary=shared)
+    save_checkpoint(short, student, tiny.tokenizer_folder(), {"kind": "test"})
+    store = run(tmp_path, rows, "--student", str(student), model=folder)
     model = load_model(folder, device="cpu")
     parts = [tiny.full_logits(model, r)[r.prompt_length - 1 :] for r in tiny.encode(rows)]
     reference = torch.cat(parts).softmax(-1).numpy()
