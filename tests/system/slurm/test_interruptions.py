@@ -45,7 +45,9 @@ def test_killed_controller(cluster, tiny_run, finished):
     reported += finished_jobs(last)
 
     assert digests(finished) == digests(tiny_run)
-    assert len(reported) == len(set(reported)) == len(STUDENTS) + len(EVALUATIONS)
+    # Each was made once; a kill may come between the end of a job and the line that reports it.
+    assert len(reported) == len(set(reported))
+    assert 0 <= len(STUDENTS) + len(EVALUATIONS) - len(reported) <= len(moments)
     jobs = [job for job in cluster.jobs() if job["JobId"] not in known]
     for comment in {job["Comment"] for job in jobs}:
         spans = sorted(interval(j) for j in jobs if j["Comment"] == comment and started(j))
