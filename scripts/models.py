@@ -77,6 +77,7 @@ def hub(options, words: list[str]) -> None:
     from scripts.first.provenance import made_by, records
 
     pickles = chosen.weights == "pickle"
+    (chosen.output_dir / RECORD).unlink(missing_ok=True)
     make_room(chosen.output_dir)
     record = model_record(chosen.repo, chosen.revision, chosen.mirror, pickles)
     check_base(locate(chosen.output_dir, record, chosen.mirror))

@@ -16,7 +16,7 @@ def event(jobs, kind, **extra):
 
 
 def test_last_lines(tmp_path, monkeypatch, capsys):
-    """A message, a traceback, an empty log before Slurm's, no log, a retry that succeeded."""
+    """A message, a traceback, an empty log before Slurm's, no log, a bar, a retry."""
     monkeypatch.chdir(tmp_path)
     Path("a.log").write_text("50%\nerror: k = 9: --k: at most 5\n")
     Path("b.log").write_text(
@@ -24,12 +24,18 @@ def test_last_lines(tmp_path, monkeypatch, capsys):
     )
     Path("empty.log").write_text("")
     jobs = FailedJobs()
-    for number, logs in enumerate((["a.log"], ["empty.log", "b.log"], ["absent.log"], ["a.log"])):
+    Path("killed.log").write_text(
+        "error: x\ntests:  23%|####    | 92/400 [01:00<02:44,  1.87row/s]\n"
+    )
+    others = (["absent.log"], ["killed.log"], ["a.log"])
+    for number, logs in enumerate((["a.log"], ["empty.log", "b.log"], *others)):
         event(jobs, LogEvent.JOB_ERROR, jobid=number, rule_name="teacher", log=logs)
-    event(jobs, LogEvent.JOB_FINISHED, job_id=3)
+    event(jobs, LogEvent.JOB_FINISHED, job_id=4)
     jobs.report()
     assert capsys.readouterr().err.splitlines() == [
         "error: teacher: a.log: k = 9: --k: at most 5",
         "error: teacher: b.log: RuntimeError: a defect",
         "error: teacher: no message in its log",
+        "error: teacher: killed.log: it was killed, perhaps for memory, and left no message: run "
+        "it again",
     ]

@@ -139,6 +139,13 @@ def test_pruning_needs_memory_for_the_whole_source(tmp_path):
     assert rows["student_labels", "csqa"]["parameters"] == row["parameters"]
 
 
+def test_the_cache_holds_pickles_in_both_forms():
+    rows = {r["what"]: r for r in plan("paper")["rows"] if r["rule"] == "base_model"}
+    for name, times in (("openllama-13b", 2), ("llama2-13b", 1)):
+        size = times * 2 * rows[name]["parameters"] / 1e9
+        assert rows[name]["checkpoint_gb"] == pytest.approx(size)
+
+
 def test_numbers_of_one_row_by_hand():
     """The 33B teacher on CommonsenseQA: 3 epochs, 8 GPUs, checkpointing."""
     row = next(r for r in plan("paper")["rows"] if r["rule"] == "teacher" and r["what"] == "csqa")

@@ -69,9 +69,13 @@ def test_the_head_in_chunks_gives_the_models_own_logits(name, monkeypatch):
     torch.testing.assert_close(torch.cat(got), torch.cat(want), atol=2e-5, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "opt", "gemma3"])
-def test_training_mode_has_no_dropout(name, tmp_path):
-    key = {"gpt2": "attn_pdrop", "opt": "dropout", "gemma3": "text_config.attention_dropout"}[name]
+NOISE = {"gpt2": "attn_pdrop", "opt": "dropout", "gemma3": "text_config.attention_dropout"}
+NOISE |= {"mixtral": "router_jitter_noise"}
+
+
+@pytest.mark.parametrize("name", NOISE)
+def test_training_mode_has_no_noise(name, tmp_path):
+    key = NOISE[name]
     folder = variant(tmp_path / "m", name, {key: 0.4})
     assert [AutoConfig.from_pretrained(folder).get_text_config().to_dict()[key.split(".")[-1]]] == [
         0.4
@@ -127,6 +131,12 @@ LIMITS = {
     "learned": ("gpt2", {}, 512),
     "learned, with an offset": ("opt", {}, 512),
 }
+
+
+def test_a_factor_that_is_text(tmp_path):
+    scaling = {"rope_type": "dynamic", "factor": "4", "rope_theta": 1e4}
+    folder = variant(tmp_path / "m", "llama", {"rope_parameters": scaling})
+    assert most_positions(load_config(folder)) == 2048
 
 
 @pytest.mark.parametrize("case", LIMITS)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -226,10 +227,17 @@ REFUSED = [
     ("gpt2", {"tokenizer_config": {"eos_token": "<no>"}}, "'<no>' is no token of vocab.json"),
     ("gemma", {"tokenizer_config": {"bos_token": "<no>"}}, "no bos_token: .*'<no>' is no token"),
     ("sentencepiece", {"tokenizer_config": {"eos_token": "<no>"}}, "no token of tokenizer.model"),
+    ("sentencepiece", {"added_tokens": {"<x>": "a"}}, "unreadable tokenizer: .*/t: .*published"),
     ("sentencepiece", {"model": b"IQ== 0\nIg== 1\n"}, "no SentencePiece model: .*tokenizer.json"),
     ("qwen", {"tokenizer_config": {"auto_map": {"AutoTokenizer": ["x.X", None]}, **{
         "tokenizer_class": "XTokenizer"}}}, "auto_map: .*tokenizer_config.json: .*never run"),
 ]  # fmt: skip
+
+
+def test_without_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(UserError, match="package not installed: .*sentencepiece.*: install it"):
+        load_tokenizer(families.tokenizer("sentencepiece"))
 
 
 @pytest.mark.parametrize(("kind", "files", "match"), REFUSED)

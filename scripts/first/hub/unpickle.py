@@ -38,9 +38,9 @@ def guard(event: str, arguments: tuple) -> None:
 def state_dict(path: str) -> dict[str, torch.Tensor]:
     """The tensors of a pickle, mapped into memory; ValueError for anything else in it."""
     with open(path, "rb") as stream:
-        start = stream.read(2)
+        start = stream.read(1)
         if not zipfile.is_zipfile(stream):
-            older = start[:1] == b"\x80" or tarfile.is_tarfile(path)
+            older = start == b"\x80" or tarfile.is_tarfile(path)
             advice = SAVE_AGAIN if older else COMPARE
             raise ValueError("not a zip archive, the form of torch.save since 1.6", advice)
         entries = zipfile.ZipFile(stream).infolist()

@@ -6,8 +6,8 @@
   log_tail   (N,) float16       log of the probability outside the k ids, not of 1 minus their sum,
                                 which rounding can make negative
   gold_rank  (N,) uint8         rank of the actual next token among the k; 255: not among them
-  padding    (N,) float32       where the head has outputs that are no tokens, and only there:
-                                their probability, which is part of the tail's
+  padding    (N,) float32       where the head has outputs that are no tokens of both models,
+                                and only there: their probability, which is part of the tail's
   offsets    (R + 1,) int64     row r has positions offsets[r] to offsets[r + 1] - 1
   row_hashes (R, 16) uint8      content hash of each row's ids; students join on it
 That is 23 bytes a position for k = 5 (33 with uint32 ids) and 24 a row. `manifest.json` is written
