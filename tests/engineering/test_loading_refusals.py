@@ -150,7 +150,7 @@ def test_tensors(name, changes, tensors, line, tmp_path):
 def test_masks_and_versions_in_the_files_are_no_weights(tmp_path):
     def older(tensors):
         mask = torch.ones(1, 1, 8, 8, dtype=torch.bool)
-        return {**tensors, "model.layers.0.mask": mask, "model.version": torch.zeros(1)}
+        return {**tensors, "model.layers.0.mask": mask, "model.layers.0.version": torch.zeros(1)}
 
     check_model(variant(tmp_path / "m", "llama", {}, older))
 
