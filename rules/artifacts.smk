@@ -75,7 +75,7 @@ rule table2:
             "results/{{scale}}/evaluation/{run}/predictions.parquet", run=table2_runs
         ),
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=table2_runs),
-        questions=collect("results/{{scale}}/data/{dataset}/test.parquet", dataset=shown_corpus),
+        questions=collect("results/{{scale}}/data/{dataset}/test.parquet", dataset=shown_benchmark),
         first=lambda w: scale_of(w)["figures"].get("table2_questions") or [],
     output:
         multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex", ".record.json"),
@@ -85,7 +85,7 @@ rule table2:
     conda:
         environment("artifacts")
     params:
-        benchmark=shown_corpus,
+        benchmark=shown_benchmark,
         code=fingerprint("table2"),
     shell:
         """
@@ -138,7 +138,7 @@ rule data_report:
     input:
         reports=collect(
             "results/{{scale}}/data/{dataset}/report.json",
-            dataset=lambda w: scale_of(w)["data"]["datasets"],
+            dataset=lambda w: list(used(scale_of(w))),
         ),
         records=collect("results/{{scale}}/teacher/{of}/record.json", of=teachers_of),
     output:

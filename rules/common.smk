@@ -11,6 +11,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
+from scripts.first.config.datasets import used
 from scripts.first.provenance.fingerprint import fingerprint
 from scripts.first.provenance.lineage import ARTIFACTS
 
@@ -39,7 +40,7 @@ COLUMNS = {  # of each scale's Table 1: (setting, benchmark, corpus)
     name: [(s, b, c) for s, benchmarks in scale["settings"].items() for b, c in benchmarks.items()]
     for name, scale in SCALES.items()
 }
-BENCHMARKS = {benchmark for columns in COLUMNS.values() for _, benchmark, _ in columns}
+DATASETS = config["datasets"]
 
 
 def names_of(key):
@@ -73,10 +74,11 @@ wildcard_constraints:
     family=one_of(names_of("families")),
     model=one_of(names_of("models")),
     tokenizer=one_of(names_of("tokenizers")),
-    corpus=one_of(names_of("corpora") | {"none"}),
-    benchmark=one_of(BENCHMARKS),
+    dataset=one_of(DATASETS),
+    corpus=one_of(DATASETS.keys() | {"none"}),
+    benchmark=one_of(DATASETS),
     method=one_of(METHODS),
-    setting="in_domain|out_of_domain",
+    setting=one_of(names_of("settings")),
     seed="0|[1-9][0-9]{0,9}",  # one spelling of each seed: seed01 would equal seed1
 
 
@@ -137,6 +139,31 @@ def source_of(w):
     return ["copy", "--source", copied_of(w)]
 
 
+def entry_of(w):
+    """The entry of a dataset with its prompt's templates and what the scale says of it, as JSON."""
+    data, entry = scale_of(w)["data"], DATASETS[w.dataset]
+    prompt = config["prompts"].get(str(entry["prompt"]), entry["prompt"])
+    rows = {**entry.get("rows", {}), **data.get("rows", {}).get(w.dataset, {})}
+    share = {"validation_share": data["validation_share"]}
+    return json.dumps({**share, **entry, "prompt": prompt, "rows": rows}, sort_keys=True)
+
+
+def files_of(w):
+    """The user's own files of a dataset, so that a changed one is read again."""
+    path = os.path.expanduser(DATASETS[w.dataset].get("path", ""))
+    if path and not os.path.exists(path):
+        sys.exit(f"error: config: datasets.{w.dataset}.path: {path}: no such file or folder")
+    found = (
+        [path] if os.path.isfile(path) else sorted(map(str, Path(path).rglob("*"))) if path else []
+    )
+    return list(filter(os.path.isfile, found))
+
+
+def with_splits(*names):
+    """Datasets whose entry has exactly these splits."""
+    return {name for name, entry in DATASETS.items() if entry["splits"].keys() == {*names}}
+
+
 def benchmarks_of(w):
     """Benchmarks that models of a corpus are evaluated on; all for `none` (untuned models)."""
     return list(dict.fromkeys(b for _, b, c in COLUMNS[w.scale] if w.corpus in (c, "none")))
@@ -150,15 +177,20 @@ def corpus_of(w):
     return settings[w.setting][w.benchmark]
 
 
+def shown_benchmark(w):
+    """The benchmark of Figures 3, 5 and 6 and of Table 2."""
+    return scale_of(w)["figures"].get("benchmark") or COLUMNS[w.scale][0][1]
+
+
 def shown_corpus(w):
-    """The in-domain benchmark, and corpus, of Figures 3, 5 and 6 and of Table 2."""
-    scale = scale_of(w)
-    return scale["figures"].get("benchmark") or next(iter(scale["settings"]["in_domain"]))
+    """The corpus of the first column with that benchmark."""
+    return next(c for _, b, c in COLUMNS[w.scale] if b == shown_benchmark(w))
 
 
 def teachers_of(w):
     """{family}/{corpus} of each teacher, its knowledge and its search; families first."""
-    return [f"{f}/{c}" for f in scale_of(w)["families"] for c in scale_of(w)["corpora"]]
+    corpora = dict.fromkeys(corpus for _, _, corpus in COLUMNS[w.scale])
+    return [f"{family}/{corpus}" for family in scale_of(w)["families"] for corpus in corpora]
 
 
 def models_of(w, methods, corpora, families=None):

@@ -48,7 +48,7 @@ rule figure3:
     conda:
         environment("artifacts")
     params:
-        benchmark=shown_corpus,
+        benchmark=shown_benchmark,
         code=fingerprint("figure3"),
     shell:
         """
@@ -75,7 +75,7 @@ rule figure5:
         environment("artifacts")
     params:
         methods=FIGURE5,
-        benchmark=shown_corpus,
+        benchmark=shown_benchmark,
         code=fingerprint("figure5"),
     shell:
         """
@@ -103,13 +103,14 @@ rule figure6:
     params:
         families=lambda w: list(scale_of(w)["families"]),
         corpus=shown_corpus,
+        benchmark=shown_benchmark,
         temperatures=lambda w: list(figure6_students(w).values()),
         code=fingerprint("figure6"),
     shell:
         """
         python -m scripts.artifacts figure6 \
             --coarse {input.coarse:q} --refined {input.refined:q} --selected {input.selected:q} \
-            --families {params.families:q} --corpus {params.corpus} \
+            --families {params.families:q} --corpus {params.corpus} --benchmark {params.benchmark} \
             --student-metrics {input.students:q} --student-c {params.temperatures:q} \
             --output-prefix results/{wildcards.scale}/figures/figure6 >{log:q} 2>&1
         """

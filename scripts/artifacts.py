@@ -31,8 +31,8 @@ def commands() -> dict:
         "figure5": (figure5.run, "metrics.json+ benchmark methods+ output-prefix"),
         "figure6": (
             figure6.run,
-            "coarse.csv+ refined.csv+ selected.json+ families+ corpus student-metrics.json* "
-            "student-c* output-prefix",
+            "coarse.csv+ refined.csv+ selected.json+ families+ corpus benchmark "
+            "student-metrics.json* student-c* output-prefix",
         ),
         "claims": (
             claims.run,

@@ -9,9 +9,10 @@ import yaml
 from pydantic import ValidationError
 
 from scripts.first import ROOT
+from scripts.first.config.datasets import hint
 from scripts.first.config.models import Config
 from scripts.first.config.reference import children, schema
-from scripts.first.config.references import check_references, hint
+from scripts.first.config.references import check_references
 from scripts.first.errors import UserError
 
 FOLDER = ROOT / "config"
@@ -20,8 +21,12 @@ GUIDE = "see config/README.md"
 
 
 def own_files() -> list[Path]:
-    """config.yaml and every scale beside it, in the order in which they are merged."""
-    return [FOLDER / "config.yaml", *sorted((FOLDER / "scales").glob("*.yaml"))]
+    """config.yaml, datasets.yaml and every scale, in the order in which they are merged."""
+    return [
+        FOLDER / "config.yaml",
+        FOLDER / "datasets.yaml",
+        *sorted((FOLDER / "scales").glob("*.yaml")),
+    ]
 
 
 def load(paths: Iterable[str | Path], overrides: dict | None = None) -> dict:

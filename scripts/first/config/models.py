@@ -2,64 +2,39 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
-
-
-def _no_bool(value):
-    if isinstance(value, bool):
-        raise ValueError("should be a number, not true or false")
-    return value
-
-
-def _unique(values: list) -> list:
-    if len({*values}) < len(values):
-        raise ValueError("should not list an entry twice")
-    return values
-
-
-def key(description: str, default=..., **limits):
-    """A field of a model. One whose default is None may be left out, but not be null."""
-    return Field(default, description=description, **limits)
-
-
-NoBool, Unique = BeforeValidator(_no_bool), AfterValidator(_unique)
-Null = BeforeValidator(lambda value: None if value in ("", "null", "~") else value)  # of --config
-Whole, Number = Annotated[int, NoBool], Annotated[float, NoBool]
-Seed = Annotated[int, Field(ge=0, lt=2**32), NoBool]
-Rows = Annotated[int, Field(ge=1, le=100_000_000), NoBool]
-Size = Annotated[int, Field(ge=1, le=2**24), NoBool]
-Share = Annotated[float, Field(ge=0, le=1), NoBool]
-Fraction = Annotated[float, Field(gt=0, lt=1), NoBool]
-Positive = Annotated[float, Field(gt=0, le=1_000_000), NoBool]
-Weight = Annotated[float, Field(ge=-1000, le=1000), NoBool]
-C = Annotated[float, Field(gt=0, le=1), NoBool]
-
-HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
-Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
-ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
-HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
-Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
-Partition = Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_.,-]*$")]
-Folder = Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$", max_length=4000)]
-Bundled = Annotated[str, Field(pattern="^resources/[a-z0-9/_-]{1,190}$")]
-Questions = Annotated[str, Field(pattern=r"^[^-{}\p{C}][^{}\p{C}]*$", max_length=500)]
-
-Benchmark = Literal["csqa", "boolq", "obqa"]
-Corpus = Literal["csqa", "boolq", "alpaca"]
-Official = Literal["csqa", "boolq", "obqa", "alpaca"]
-Split = Literal["train", "validation", "test"]
-Columns = Annotated[dict[Benchmark, Corpus], Field(min_length=1)]
-Text = Annotated[list[Literal["pretraining", "csqa", "boolq", "alpaca"]], Unique]
-Names = Annotated[list[Name], Unique]
-Stage = Literal[
-    "data", "models", "teacher", "knowledge", "temperature", "student", "evaluation", "artifacts"
-]
-StudentSide = Literal["full_vocab", "renorm", "softmax_same_c", "tail_bucket"]
-Positions = Literal["all", "answer_only"]
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+from scripts.first.config.datasets import Dataset, Prompt
+from scripts.first.config.types import (
+    Bundled,
+    C,
+    Columns,
+    Commit,
+    Folder,
+    Fraction,
+    HubId,
+    Model,
+    ModelName,
+    Name,
+    Names,
+    Null,
+    Number,
+    Official,
+    Partition,
+    Positions,
+    Positive,
+    Questions,
+    Rows,
+    Seed,
+    Share,
+    Size,
+    Split,
+    Stage,
+    StudentSide,
+    Text,
+    Unique,
+    Weight,
+    Whole,
+    key,
+)
 
 
 class Pretraining(Model):
@@ -90,21 +65,11 @@ class Hub(Model):
     revision: Commit = key("Full commit on the hub.")
 
 
-class Dataset(Model):
-    max_train_rows: Rows = key("Use a seeded subset of this many training rows.", None)
-    max_validation_rows: Rows = key("Use a seeded subset of this many validation rows.", None)
-    max_test_rows: Rows = key("Use a seeded subset of this many test rows.", None)
-    repo: HubId = key("Id on the hub; source hub needs it.", None)
-    revision: Commit = key("Full commit on the hub; source hub needs it.", None)
-    name: str = key("Configuration of the hub dataset.", None, pattern=f"^{HUB_NAME}$")
-
-
 class Data(Model):
     split_seed: Seed = key("Seed of the split of official training rows.")
     validation_share: Fraction = key("Share of the training rows held out for the temperature.")
-    source: Literal["world", "hub"] = key("The generated world, or the hub (or a mirror of it).")
-    world: World = key("The generated world (scripts/first/world); source world needs it.", None)
-    datasets: dict[Official | Literal["pretraining"], Dataset] = key("Datasets.", min_length=1)
+    world: World = key("The world (scripts/first/world) that generates all datasets.", None)
+    rows: dict[Name, dict[Split, Rows]] = key("Draw so many rows of a dataset's splits.", None)
 
 
 class Tokenizer(Model):
@@ -190,7 +155,7 @@ class Overrides(Tuning):
 
 
 class Training(Tuning):
-    per_corpus: dict[Corpus, Overrides] = key("Settings that differ for a corpus.", None)
+    per_corpus: dict[Name, Overrides] = key("Settings that differ for a corpus.", None)
 
 
 class TeacherStage(Model):
@@ -221,7 +186,7 @@ class EvaluationStage(TemperatureStage):
 
 class Figures(Model):
     family: Name = key("Family of Figure 6's students and of Table 2.")
-    benchmark: Benchmark = key("In-domain benchmark of Figures 3, 5, 6; default the first.", None)
+    benchmark: Name = key("Benchmark of Figures 3, 5, 6 and Table 2; default the first.", None)
     figure6_methods: Names = key("Students of Figure 6 at a fixed c, beside FIRST.")
     table2_questions: Questions = key('JSON list of {"id": ..} or {"text": ..} for Table 2.', None)
 
@@ -241,10 +206,7 @@ class Scale(Model):
     tokenizers: dict[Name, Tokenizer] = key("Tokenizers of pretrained models.", None)
     models: dict[ModelName, Checkpoint] = key("Base checkpoints; names: a-z0-9-.", min_length=1)
     families: dict[Name, Family] = key("Sharing a vocabulary; names: a-z0-9_.", min_length=1)
-    corpora: Annotated[list[Corpus], Unique] = key("Training corpora.", min_length=1)
-    settings: dict[Literal["in_domain", "out_of_domain"], Columns] = key(
-        "Table 1's columns: benchmark: corpus."
-    )
+    settings: dict[Name, Columns] = key("Table 1's columns: benchmark: corpus.", min_length=1)
     encoding: Encoding = key("Tokenisation.")
     dtype: Literal["float32", "bfloat16"] = key(
         "Arithmetic of the layers and type of checkpoints; weights train in float32."
@@ -296,4 +258,6 @@ class Config(Model):
     fetch: Fetch = key("Downloads.")
     methods: dict[Name, Method] = key("Methods by name.", min_length=1)
     table1: Table1 = key("Table 1.")
+    datasets: dict[Name, Dataset] = key("Benchmarks and corpora.", min_length=1)
+    prompts: dict[Name, Prompt] = key("Prompts by name.", min_length=1)
     scales: dict[Name, Scale] = key("Scales by name, one file each in config/scales.", min_length=1)

@@ -1,10 +1,11 @@
 """Relations between parts of the configuration: names that must exist, sizes that must fit."""
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import get_args
 
-from scripts.first.config.models import Split, Stage
+from scripts.first.config.datasets import Checks, dataset_checks, hint, used_checks
+from scripts.first.config.models import Stage
+from scripts.first.config.types import Split
 from scripts.first.errors import UserError
 
 # Where a name stands, and the mapping or list that must have it; `*` is any key or entry.
@@ -14,13 +15,11 @@ NAMES = {
     "methods.*.of": "methods",
     "scales.*.figures.figure6_methods.*": "methods",
     "scales.*.figures.family": "scales.*.families",
-    "scales.*.figures.benchmark": "scales.*.settings.in_domain",
-    "scales.*.corpora.*": "scales.*.data.datasets",
-    "scales.*.settings.*.*": "scales.*.corpora",
+    "scales.*.settings.*.*": "datasets",
     "scales.*.families.*.teacher": "scales.*.models",
     "scales.*.families.*.student": "scales.*.models",
-    "scales.*.tokenizers.*.text.*": "scales.*.data.datasets",
-    "scales.*.models.*.pretrain.text.*": "scales.*.data.datasets",
+    "scales.*.tokenizers.*.text.*": "datasets",
+    "scales.*.models.*.pretrain.text.*": "datasets",
     "scales.*.models.*.pretrain.tokenizer": "scales.*.tokenizers",
     "scales.*.models.*.pretrain.start_from": "scales.*.models",
     "scales.*.models.*.prune.from": "scales.*.models",
@@ -33,10 +32,8 @@ KEYS = {
         "knowledge": "recalibration student_side? ts_positions?",
     },
     ("methods.*", "recalibration"): {"prob_softmax": "c", "label_smoothing": "delta? ls_space?"},
-    ("scales.*.data", "source"): {"world": "world"},
     ("scales.*.tokenizers.*", "kind"): {"bpe": "text vocabulary_size?"},
 }
-KEYS_OF_DATASET = {"hub": "repo revision name?"}
 KEYS_OF_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
 # Methods that tables and figures show by name, with their objectives.
 SHOWN = {"teacher": "teacher", "finetune": "hard_labels"}
@@ -45,7 +42,6 @@ SHOWN |= {"distill": "knowledge", "first_ts": "knowledge"}
 RESERVED = {"pretrained", "pruned", "tokenizers", "pairs"}
 # How many of train, validation and test a generated dataset has.
 SPLITS = {"csqa": 2, "boolq": 2, "obqa": 3, "alpaca": 1}
-Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
 
 
 def check_references(config: dict) -> None:
@@ -76,32 +72,21 @@ def _checks(config: dict) -> Checks:
         yield not trained, path, f"{name} trains no student"
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
+    yield from dataset_checks(config["datasets"], config["prompts"])
     for name, scale in config["scales"].items():
-        for wrong, path, what in _scale(scale):
+        for wrong, path, what in (*used_checks(scale, config["datasets"]), *_scale(scale)):
             yield wrong, f"scales.{name}.{path}", what
 
 
 def _scale(scale: dict) -> Checks:
     data, knowledge, models = scale["data"], scale["knowledge"], scale["models"]
     world = data.get("world")
-    for name, dataset in data["datasets"].items():
-        path = f"data.datasets.{name}"
-        yield from _keys(path, dataset, f"source {data['source']}", KEYS_OF_DATASET)
-        if name == "pretraining":
-            yield not world, path, "needs data of source world"
-            yield "max_train_rows" not in dataset, path, "missing key max_train_rows"
     for name, count in SPLITS.items() if world else ():
         splits = get_args(Split)[:count]
         found = {*world["sizes"].get(name, {})}
         yield found != {*splits}, f"data.world.sizes.{name}", f"needs {splits}"
     for path, kind in _find(scale, "tokenizers.*.kind"):
-        yield kind == "world" and not world, path, "kind world needs data of source world"
-    yield "in_domain" not in scale["settings"], "settings", "missing key in_domain"
-    for path, corpus in _find(scale, "settings.*.*"):
-        _, setting, benchmark = path.split(".")
-        misplaced = (setting == "in_domain") != (benchmark == corpus)
-        yield misplaced, path, f"trained on {corpus} is not {setting}"
-        yield benchmark not in data["datasets"], path, "not in data.datasets"
+        yield kind == "world" and not world, path, "kind world needs data.world"
     short = knowledge["stored_k"] < knowledge["k"]
     yield short, "knowledge.stored_k", "should be at least k"
     for stage in get_args(Stage):
@@ -164,12 +149,6 @@ def _keys(where: str, entry: dict, choice: str, table: dict[str, str]) -> Checks
         yield key in wanted and key not in entry, where, f"missing key {key}: {choice} needs it"
         useless = key in entry and not {key, f"{key}?"} & {*wanted}
         yield useless, f"{where}.{key}", f"has no effect with {choice}"
-
-
-def hint(name: str, known: Iterable[str]) -> str:
-    """A suggestion for an unknown name."""
-    close = difflib.get_close_matches(name[:80], known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known) or 'none'}"
 
 
 def _find(node, pattern: str, path: tuple[str, ...] = ()) -> Iterator[tuple[str, object]]:

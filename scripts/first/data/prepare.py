@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,38 +36,26 @@ def prepare(output_dir: Path, dataset: str, **options: Any) -> dict[str, pyarrow
 
 def load(
     dataset: str,
-    source_kind: str,
+    entry: Mapping[str, Any],
     *,
-    repo: str | None = None,
-    name: str | None = None,
-    revision: str | None = None,
     mirror: str | Path | None = None,
     world_settings: dict[str, Any] | None = None,
     split_seed: int = 1234,
-    max_train_rows: int | None = None,
-    max_validation_rows: int | None = None,
-    max_test_rows: int | None = None,
-    **options: Any,
 ) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
     """({split: uniform table}, report) of a dataset; nothing is written.
 
-    source_kind: `hub` (or its mirror if one is given), `mirror` or `world`. The other options are
-    those of scripts/data.py. Raises UserError if the data is not usable.
+    entry: of `datasets` in the configuration, its prompt resolved. From the world, if its settings
+    are given, else from the entry's `path` or `repo`. Raises UserError if the data is not usable.
     """
-    if source_kind == "world":
-        if world_settings is None:
-            raise UserError("no --world-settings: source kind world: pass its settings as JSON")
-        official = sources.from_world(dataset, world_settings, max_train_rows, split_seed)
-    elif repo is None:
-        raise UserError(f"no --repo: source kind {source_kind}: name the dataset, OWNER/NAME")
+    if missing := [key for key in ("splits", "prompt") if key not in entry]:
+        raise UserError(f"no {missing[0]}: --entry of {dataset}: see config/README.md")
+    if world_settings is not None:
+        rows = entry.get("rows", {}).get("train")
+        official = sources.from_world(dataset, world_settings, rows, split_seed)
+    elif "path" in entry:
+        official = sources.from_files(dataset, entry)
+    elif "repo" in entry:
+        official = sources.from_repository(dataset, entry, mirror)
     else:
-        official = sources.from_repository(
-            dataset, repo, revision, name, mirror=mirror, use_hub=source_kind == "hub"
-        )
-    return build(
-        dataset,
-        official,
-        seed=split_seed,
-        limits={"train": max_train_rows, "validation": max_validation_rows, "test": max_test_rows},
-        **options,
-    )
+        raise UserError(f"no repo and no path: --entry of {dataset}: name one of them")
+    return build(dataset, entry, official, split_seed)

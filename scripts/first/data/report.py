@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import Any
 
 from scripts.first.data.prompts import Row
+from scripts.first.data.sources import Official
 
 # Texts that trip tokenizers and readers. They are kept byte for byte, and counted.
 UNUSUAL = {
@@ -81,24 +82,34 @@ def _shared(parts: Mapping[str, Sequence[Row]], text: Callable[[Row], str]) -> d
 
 
 def left_out(
-    official: Mapping[str, Sequence[dict]],
-    origins: Mapping[str, str],
+    official: Official,
+    entry: Mapping[str, Any],
+    admitted: Mapping[str, Sequence[int]],
+    dropped: Mapping[str, int],
     used: Mapping[str, Sequence[Row]],
-    limits: Mapping[str, int | None],
 ) -> list[dict[str, Any]]:
     """Official rows that are in no split of ours: how many, from where, and why.
 
-    origins: {split: official split}. used: {split: its rows}. limits: {split: rows asked for}.
+    admitted: {official split: rows that `where` admits}. dropped: {split: questions of it that
+    another split has}. used: {split: its rows}. `rows` is None where a split cannot be read.
     """
-    out = []
-    for origin, rows in official.items():
+    out, origins, limits = [], entry["splits"], entry.get("rows", {})
+    for origin, rows in official.splits.items():
         splits = [split for split in used if origins[split] == origin]
-        missing = len(rows) - sum(len(used[split]) for split in splits)
+        twice = sum(dropped.get(split, 0) for split in splits)
         asked = [f"{split} {limits[split]}" for split in splits if limits.get(split)]
-        reason = f"random subset asked for: {', '.join(asked)}"
-        if not splits:
-            labelled = any(row.get("answerKey") != "" for row in rows)
-            reason = f"official split {origin} is not used{'' if labelled else ': unlabelled'}"
-        if missing:
-            out.append({"official_split": origin, "rows": missing, "reason": reason})
+        drawn = len(admitted[origin]) - twice - sum(len(used[split]) for split in splits)
+        reasons = {
+            "not among the values of where": len(rows) - len(admitted[origin]),
+            "question stands in another split": twice,
+            f"random subset asked for: {', '.join(asked)}": drawn,
+        }
+        for reason, count in reasons.items():
+            if count:
+                out.append({"official_split": origin, "rows": count, "reason": reason})
+    for origin, found in official.unused.items():
+        rows, labelled = found or (None, 1)
+        reason = f"official split {origin} is not used{'' if labelled else ': unlabelled'}"
+        if rows != 0:
+            out.append({"official_split": origin, "rows": rows, "reason": reason})
     return out

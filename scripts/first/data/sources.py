@@ -1,4 +1,4 @@
-"""Read the official rows of a dataset: from the Hub, a local mirror of it, or the tiny world.
+"""Read the official rows of a dataset: from the Hub, a local mirror, own files, or the tiny world.
 
 Each source has an identity that is the same on every machine: repositories, revisions and file
 hashes, never a time, host or path. Nothing is written but the Hub cache.
@@ -9,65 +9,79 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from scripts.first.data import mapping
+from scripts.first.data.readers import Rows, read_table
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.hub.fetch import fetch
 from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
 
-# The columns that are read; the method does not use the others (question_concept, text, ...).
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "csqa": ("id", "question", "choices", "answerKey"),
-    "boolq": ("question", "passage", "answer"),
-    "obqa": ("id", "question_stem", "choices", "answerKey"),
-    "alpaca": ("instruction", "input", "output"),
-    "pretraining": ("prompt", "response"),
-}
-
-Rows = list[dict[str, Any]]
-
 
 @dataclass(frozen=True)
 class Official:
-    """The rows of each official split (columns in COLUMNS), and where they are from."""
+    """The rows of each official split that is used, and where they are from.
+
+    unused: {split: (rows, how many have an answer) of the others; None where they are not
+    readable}. files: {split: (name, number of rows) of its files in order}, for messages.
+    """
 
     splits: dict[str, Rows]
     identity: dict[str, Any]
+    unused: dict[str, tuple[int, int] | None] = field(default_factory=dict)
+    files: dict[str, list[tuple[str, int]]] = field(default_factory=dict)
+
+    def place(self, dataset: str, split: str, i: int) -> str:
+        """Name of a row in messages: dataset, split, number and file."""
+        what, start = f"{dataset}, split {split}, row {i}", 0
+        for name, count in self.files.get(split, ()):
+            if i < start + count:
+                own = f" row {i - start}" if start else ""
+                return f"{what}, file {name}{own}"
+            start += count
+        return what
 
 
 def from_repository(
-    dataset: str,
-    repo: str,
-    revision: str | None = None,
-    name: str | None = None,
-    *,
-    mirror: str | Path | None = None,
-    use_hub: bool = True,
+    dataset: str, entry: Mapping[str, Any], mirror: str | Path | None = None
 ) -> Official:
-    """Read `dataset` from a mirror if one is given, else from the Hub (`use_hub`) at one commit.
+    """Read the tables of an entry with `repo`: from a mirror if one is given, else from the Hub.
 
-    name: the repository's configuration. A mirror has no revision; `revision` is recorded only as
-    the one that it claims to mirror. Raises UserError if anything is missing or damaged.
+    A mirror has no revision; the entry's is recorded only as the one that it claims to mirror.
+    Raises UserError if anything is missing or damaged.
     """
     folder = given_mirror("dataset", mirror)
-    if folder is None and use_hub:
+    repo, name, revision = entry["repo"], entry.get("name"), entry.get("revision")
+    if folder is None:
         root, facts = fetch("dataset", repo, revision)
-        splits, files = _read(dataset, root, name, what=f"{dataset}: {repo} at {revision}")
-        identity = {"kind": "hub", "repo": repo, "name": name, "revision": revision}
-        return Official(splits, {**identity, **facts, "files": files})
+        identity = {"kind": "hub", "repo": repo, "name": name, "revision": revision, **facts}
+        return _read(dataset, entry, root, f"{dataset}: {repo} at {revision}", identity)
+    if stand_in := entry.get("mirror"):
+        repo, revision = stand_in, None
     root = mirrored("dataset", folder, repo)
-    splits, files = _read(dataset, root, name, what=f"{dataset}: {root}")
-    compare_checksums(folder, repo, files)
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
-    identity |= {"files": files}
+    official = _read(dataset, entry, root, f"{dataset}: {root}", identity)
+    compare_checksums(folder, repo, identity["files"])
     # Tables of another configuration, or of a split that the loader does not recognise.
     present = {path.relative_to(root).as_posix() for path in root.rglob("*.parquet")}
-    if unread := sorted(present - files.keys()):
+    if unread := sorted(present - identity["files"].keys()):
         identity["files_not_read"] = unread
-    return Official(splits, identity)
+    return official
+
+
+def from_files(dataset: str, entry: Mapping[str, Any]) -> Official:
+    """Read the tables of an entry with `path`: one file, the split `train`, or a folder of files.
+
+    UserError if it is not there or not readable.
+    """
+    root = Path(entry["path"]).expanduser()
+    if not root.exists():
+        raise UserError(f"no such file or folder: {dataset}: path {root}: correct the entry")
+    return _read(dataset, entry, root, f"{dataset}: {root}", {"kind": "files"})
 
 
 def from_world(
@@ -95,47 +109,71 @@ def rows_sha256(rows: Rows) -> str:
     digest = hashlib.sha256()
     for row in rows:
         # Sorted keys: the order of the Hub's struct columns differs from file to file.
-        digest.update(json.dumps(row, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+        line = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
+        digest.update(line.encode() + b"\n")
     return digest.hexdigest()
 
 
 def _read(
-    dataset: str, root: Path, name: str | None, what: str
-) -> tuple[dict[str, Rows], dict[str, str]]:
-    """({split: rows}, {file: sha256}) of a folder in Hub layout; whatever it lists must be Parquet.
+    dataset: str, entry: Mapping[str, Any], root: Path, what: str, identity: dict[str, Any]
+) -> Official:
+    """The rows of a file or folder; {file: sha256} of what was read goes to `identity`.
 
     Only the folder is resolved, not the files: those of a Hub snapshot are links to its blobs.
     """
+    found, separator = {"train": [root]}, ","
+    if root.is_dir():
+        found, separator = _splits(root, entry.get("name"), what)
+        found = {split: [Path(path) for path in paths] for split, paths in found.items()}
+    used, wanted = {*entry["splits"].values()}, mapping.paths(entry)
+    official = Official({}, identity)
+    hashes = {}
+    for split, paths in found.items():
+        counts, rows = official.files.setdefault(split, []), []
+        for path in paths:
+            name = path.relative_to(root).as_posix() if root.is_dir() else path.name
+            place = f"{what}, split {split}, file {name}"
+            if split not in used:
+                _unused(official, split, path, entry, place, separator)
+                continue
+            own = read_table(path, wanted, place, separator)
+            counts.append((name, len(own)))
+            rows += own
+            hashes[name] = sha256_file(path)
+        if split in used:
+            official.splits[split] = rows
+    identity["files"] = dict(sorted(hashes.items()))
+    return official
+
+
+def _unused(official: Official, split: str, path: Path, entry, place: str, separator: str) -> None:
+    """Count the rows of a split that nothing uses; whatever is wrong with it does not matter."""
+    answer = entry.get("answer")
+    wanted = [answer] if answer else mapping.paths(entry)
+    try:
+        rows = read_table(path, wanted, place, separator)
+        answers = [mapping.value(row, answer, place) for row in rows] if answer else rows
+    except UserError:
+        official.unused[split] = None
+        return
+    if (before := official.unused.setdefault(split, (0, 0))) is not None:
+        labelled = sum(not mapping.is_unlabelled(own) for own in answers)
+        official.unused[split] = before[0] + len(rows), before[1] + labelled
+
+
+def _splits(root: Path, name: str | None, what: str) -> tuple[dict[str, Iterable], str]:
+    """({split: its files}, separator of CSV files) of a folder, as the Hub's loader finds them."""
     import datasets
-    import pyarrow.parquet
 
     with tempfile.TemporaryDirectory() as cache:  # the builder makes folders, but builds nothing
         try:
             builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
         except Exception as error:  # the loader's errors share no base class
+            while error.__cause__ is not None:  # loaders wrap the reason in a general message
+                error = error.__cause__
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise UserError(
-                f"cannot open the dataset: {what}, configuration {name}: {_reason(error)}: check "
+                f"cannot open the dataset: {what}, configuration {name}: {reason}: check "
                 "the repository and its configuration"
             ) from None
-    columns, files = list(COLUMNS[dataset]), {}
-    splits: dict[str, Rows] = {split: [] for split in builder.config.data_files}
-    for split, paths in builder.config.data_files.items():
-        for path in map(Path, paths):
-            file = path.relative_to(root).as_posix()
-            try:
-                with pyarrow.parquet.ParquetFile(path) as table:
-                    splits[split] += table.read(columns).to_pylist()
-            except (pyarrow.ArrowException, OSError, ValueError) as error:
-                raise UserError(
-                    f"not a readable Parquet file: {what}, split {split}, file {file}: "
-                    f"{_reason(error)}: fetch it again"
-                ) from None
-            files[file] = sha256_file(path)
-    return splits, dict(sorted(files.items()))
-
-
-def _reason(error: BaseException) -> str:
-    """The first line of the innermost cause: loaders wrap the reason in a general message."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return builder.config.data_files, getattr(builder.config, "sep", ",") or ","

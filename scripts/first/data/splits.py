@@ -3,39 +3,34 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from fractions import Fraction
 
 import numpy as np
 
 from scripts.first.errors import UserError
 
-# The official split of each of our splits. If train and validation are from the same one, it is
-# divided at random: the paper takes the 10 percent from the training set.
-ORIGINS: dict[str, dict[str, str]] = {
-    "csqa": {"train": "train", "validation": "train", "test": "validation"},
-    "boolq": {"train": "train", "validation": "train", "test": "validation"},
-    "obqa": {"train": "train", "validation": "validation", "test": "test"},
-    "alpaca": {"train": "train", "validation": "train"},
-    "pretraining": {"train": "train"},
-}
+SPLITS = ("train", "validation", "test")
 
 
-def divide(n: int, validation_share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train, validation): sorted int64 row numbers that partition range(n) at random.
+def divide(n: int, shares: Mapping[str, float | None], seed: int) -> dict[str, np.ndarray]:
+    """{split: its sorted int64 row numbers}, which partition range(n) at random.
 
-    The first floor((1 - validation_share) * n) numbers of default_rng(seed).permutation(n) train.
-    Raises UserError if a part would be empty.
+    shares: {split: its share of the rows}, in order; that of the first is what the others leave,
+    None. They take numbers of default_rng(seed).permutation(n) in this order, the first split
+    floor((1 - the others' shares) * n). Raises UserError if a part would be empty.
     """
-    # A fraction and not a float: 0.9 * n can fall just below the whole number it stands for.
-    count = math.floor((1 - Fraction(str(validation_share))) * n)
-    if not 0 < count < n:
+    # Fractions and not floats: 0.9 * n can fall just below the whole number it stands for.
+    behind = [Fraction(str(share)) for share in [*shares.values()][1:]]
+    cuts = [math.floor((1 - sum(behind[i:])) * n) for i in range(len(behind))]
+    parts = np.split(np.random.default_rng(seed).permutation(n), cuts)
+    if min(map(len, parts)) == 0 or sorted(cuts) != cuts or min(cuts) < 0:
+        stated = ", ".join(f"{name} share {share}" for name, share in [*shares.items()][1:])
         raise UserError(
-            f"a part without rows: {n} rows with validation share {validation_share}: "
-            "use a share between 0 and 1 and enough rows"
+            f"a part without rows: {n} rows with {stated}: use shares between 0 and 1 and enough "
+            "rows"
         )
-    order = np.random.default_rng(seed).permutation(n)
-    return np.sort(order[:count]), np.sort(order[count:])
+    return {split: np.sort(part) for split, part in zip(shares, parts, strict=True)}
 
 
 def subset(rows: np.ndarray, limit: int | None, seed: int, stream: int) -> np.ndarray:
@@ -52,18 +47,20 @@ def subset(rows: np.ndarray, limit: int | None, seed: int, stream: int) -> np.nd
     return rows[np.sort(order[:limit])]
 
 
-def assert_disjoint(splits: Mapping[str, Iterable[str]], what: str) -> None:
-    """Raise UserError if a value occurs in two splits, or twice in one.
+def shared(
+    splits: Mapping[str, Iterable[int]], key: Mapping[str, list], later: tuple[str, ...]
+) -> Iterable[tuple[Hashable, str, int, str, int]]:
+    """(value, split, row, later split, its row) of each value that two splits have.
 
-    Rows that tune or test must not be trained on, rows that test must not tune. `what` names the
-    values in the message.
+    splits: {split: row numbers}; key: {split: value of each row}. A row is named once, with the
+    first row of a split in `later`, behind its own.
     """
-    seen: dict[str, str] = {}
-    for split, values in splits.items():
-        for value in values:
-            if value in seen:
-                raise UserError(
-                    f"not disjoint: {what} {value!r} is in {seen[value]} and in {split}: "
-                    "correct the source"
-                )
-            seen[value] = split
+    seen: dict[Hashable, tuple[str, int]] = {}
+    for split in reversed(SPLITS):
+        rows = [*splits.get(split, ())]
+        for i in rows:
+            if key[split][i] in seen:
+                yield key[split][i], split, i, *seen[key[split][i]]
+        if split in later:
+            for i in rows:
+                seen.setdefault(key[split][i], (split, i))

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scripts.first.data import report, sources, splits
-from scripts.first.data.prompts import Row, text, uniform_row
+from scripts.first.data import mapping, report, sources, splits
+from scripts.first.data.prompts import Prompt, Row
 from scripts.first.errors import UserError
 
 if TYPE_CHECKING:
     import pyarrow
+
+Chosen = dict[str, np.ndarray]  # {split: row numbers in its official split}
 
 
 def schema() -> pyarrow.Schema:
@@ -27,50 +30,62 @@ def schema() -> pyarrow.Schema:
 
 
 def build(
-    dataset: str,
-    official: sources.Official,
-    *,
-    seed: int = 1234,
-    validation_share: float = 0.1,
-    limits: dict[str, int | None] | None = None,
+    dataset: str, entry: Mapping[str, Any], official: sources.Official, seed: int = 1234
 ) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
     """Return ({split: uniform table}, report) of official rows.
 
-    limits: {split: at most this many rows, or None for all}. Raises UserError for unusable rows,
-    missing splits, missing or repeated official ids, and train, validation and test sets that
-    share ids; test questions (prompts) must not occur in the other two either.
+    entry: of `datasets`, with `rows`, {split: how many are drawn}, `validation_share` and
+    `test_share` where one official split is divided. Raises UserError for unusable rows, missing
+    splits, repeated official ids, and test questions (prompts) that are also in another split,
+    unless `duplicates` is `drop`.
     """
     import pyarrow as pa
 
-    limits, origins = limits or {}, splits.ORIGINS[dataset]
+    origins, limits = entry["splits"], entry.get("rows", {})
     if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
+        found = ", ".join([*official.splits, *official.unused]) or "none"
         raise UserError(
-            f"no rows in split {', '.join(empty)}: {dataset}: found "
-            f"{', '.join(official.splits) or 'none'}: check the repository and its configuration"
+            f"no rows in split {', '.join(empty)}: {dataset}: found {found}: check the repository "
+            "and its configuration"
         )
-    unique_ids = _count_unique_ids(dataset, official.splits)
-    uniform = {
-        origin: [
-            uniform_row(dataset, raw, what=f"{dataset}, split {origin}, row {i}")
-            for i, raw in enumerate(official.splits[origin])
-        ]
+    unique_ids = _count_unique_ids(dataset, entry, official)
+    admitted = {
+        origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
+        for origin, rows in official.splits.items()
+    }
+    prompt = Prompt(entry, dataset)
+    uniform: dict[str, dict[int, Row]] = {
+        origin: {
+            i: prompt.row(official.splits[origin][i], official.place(dataset, origin, i))
+            for i in admitted[origin].tolist()
+        }
         for origin in dict.fromkeys(origins.values())
     }
-    division = {"rule": "official splits", "seed": seed}
-    is_divided = origins.get("validation") == origins["train"]
-    if is_divided:
-        rule = "floor((1 - validation_share) * n) rows of default_rng(seed).permutation(n) train"
-        division |= {"rule": rule, "validation_share": validation_share}
-    chosen, rows, ids = {}, {}, {}
-    for stream, (split, origin) in enumerate(origins.items(), start=1):
-        part = np.arange(len(uniform[origin]))
-        if is_divided and split != "test":
-            part = splits.divide(len(part), validation_share, seed)[split == "validation"]
-        chosen[split] = splits.subset(part, limits.get(split), seed, stream).tolist()
-        rows[split] = [uniform[origin][i] for i in chosen[split]]
-        ids[split] = [f"{origin}/{i:06d}" for i in chosen[split]]
-    _assert_no_leak(ids, rows)
-    numbers = {split: ",".join(map(str, part)).encode() for split, part in chosen.items()}
+    parts, division = _divide(entry, admitted, seed)
+    texts = {
+        split: {i: row.prompt for i, row in uniform[origins[split]].items()} for split in parts
+    }
+    dropped = {}
+    if entry.get("duplicates") == "drop":
+        twice = splits.shared(parts, texts, later=("test", "validation"))
+        numbers: dict[str, set] = {split: set() for split in parts}
+        for _, split, i, *_ in twice:
+            numbers[split].add(i)
+        parts = {split: part[~np.isin(part, [*numbers[split]])] for split, part in parts.items()}
+        dropped = {split: len(found) for split, found in numbers.items()}
+    chosen = {
+        split: splits.subset(parts[split], limits.get(split), seed, stream)
+        for stream, split in enumerate(splits.SPLITS, start=1)
+        if split in parts
+    }
+    for text, split, i, other, j in splits.shared(chosen, texts, later=("test",)):
+        raise UserError(
+            f"not disjoint: prompt {text[:200]!r} is in {split} ({origins[split]}/{i:06d}) and in "
+            f"{other} ({origins[other]}/{j:06d}): {dataset}: correct the source, or set "
+            "`duplicates: drop`"
+        )
+    rows = {split: [uniform[origins[split]][i] for i in part] for split, part in chosen.items()}
+    numbers_of = {split: ",".join(map(str, part)).encode() for split, part in chosen.items()}
     content = {
         "dataset": dataset,
         "source": official.identity,
@@ -78,49 +93,64 @@ def build(
         "splits": {
             split: {
                 "official_split": origins[split],
-                "row_numbers_sha256": hashlib.sha256(numbers[split]).hexdigest(),
+                "row_numbers_sha256": hashlib.sha256(numbers_of[split]).hexdigest(),
                 **report.describe(part),
             }
             for split, part in rows.items()
         },
-        "left_out": report.left_out(official.splits, origins, rows, limits),
+        "left_out": report.left_out(official, entry, admitted, dropped, rows),
         "official_splits": {
             split: {"rows": len(part), "rows_sha256": sources.rows_sha256(part)}
             for split, part in official.splits.items()
         },
-        # Duplicates were refused above; BoolQ and Alpaca have no ids.
+        # Duplicates were refused above; some datasets have no ids.
         "official_ids": {"unique": unique_ids, "duplicate": 0} if unique_ids else None,
-        **report.overlaps(uniform, rows),
+        **report.overlaps({o: [*part.values()] for o, part in uniform.items()}, rows),
     }
     tables = {}
     for split, part in rows.items():
-        named = [{"id": i, **asdict(row)} for i, row in zip(ids[split], part, strict=True)]
+        ids = [f"{origins[split]}/{i:06d}" for i in chosen[split]]
+        named = [{"id": i, **asdict(row)} for i, row in zip(ids, part, strict=True)]
         tables[split] = pa.Table.from_pylist(named, schema=schema())
     return tables, content
 
 
-def _assert_no_leak(ids: dict[str, list[str]], rows: dict[str, list[Row]]) -> None:
-    splits.assert_disjoint(ids, what="row")
-    if "test" in rows:
-        # The same question under two ids is a leak too. (Repeated prompts are legal within a set.)
-        seen = {row.prompt: None for row in rows["train"] + rows["validation"]}
-        asked = {row.prompt: None for row in rows["test"]}
-        splits.assert_disjoint({"train or validation": seen, "test": asked}, what="prompt")
+def _divide(entry: Mapping[str, Any], admitted: Chosen, seed: int) -> tuple[Chosen, dict[str, Any]]:
+    """({split: its row numbers}, how an official split that several share was divided)."""
+    origins, parts = entry["splits"], {}
+    division: dict[str, Any] = {"rule": "official splits", "seed": seed}
+    for origin in dict.fromkeys(origins.values()):
+        sharing = [split for split in splits.SPLITS if origins.get(split) == origin]
+        if len(sharing) == 1:
+            parts[sharing[0]] = admitted[origin]
+            continue
+        keys = [f"{split}_share" for split in sharing[1:]]
+        given = {key: entry.get(key, 0.1) for key in keys}
+        found = splits.divide(
+            len(admitted[origin]), dict(zip(sharing, [None, *given.values()], strict=True)), seed
+        )
+        parts |= {split: admitted[origin][part] for split, part in found.items()}
+        left = f"1 - {' - '.join(keys)}"
+        rule = f"floor(({left}) * n) rows of default_rng(seed).permutation(n) {sharing[0]}"
+        division |= {"rule": rule, **given}
+    return parts, division
 
 
-def _count_unique_ids(dataset: str, official: dict[str, sources.Rows]) -> int:
+def _count_unique_ids(dataset: str, entry: Mapping[str, Any], official: sources.Official) -> int:
     """Number of official ids, 0 for datasets without; UserError if one is missing or repeated."""
-    if "id" not in sources.COLUMNS[dataset]:
+    if "id" not in entry:
         return 0
-    seen: dict[str, tuple[str, int]] = {}
-    for split, rows in official.items():
+    seen: dict[Any, str] = {}
+    for split, rows in official.splits.items():
         for i, row in enumerate(rows):
-            own = text(row, "id", what=f"{dataset}, split {split}, row {i}")
+            place = official.place(dataset, split, i)
+            own = mapping.value(row, entry["id"], place)
+            if not isinstance(own, int):
+                own = mapping.text(own, entry["id"], place)
             if own in seen:
-                other, j = seen[own]
                 raise UserError(
-                    f"not disjoint: id {own!r} is in {dataset}, split {other}, row {j} and in "
-                    f"{dataset}, split {split}, row {i}: correct the source"
+                    f"not disjoint: id {own!r} is in {seen[own]} and in {place}: "
+                    "correct the source, or leave out the key `id`"
                 )
-            seen[own] = split, i
+            seen[own] = place
     return len(seen)

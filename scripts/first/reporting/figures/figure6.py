@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Make Figure 6."""
     searches = paired(args, "families", "coarse", "refined", "selected")
     students = paired(args, "student_metrics", "student_c")
-    metrics = read_metrics([path for path, _ in students], args.corpus)
+    metrics = read_metrics([path for path, _ in students], args.benchmark)
     frames = [curves(args.corpus, *search) for search in searches]
     rows = [student(*own) for own in zip(metrics, args.student_c, strict=True)]
     data = pandas.concat([*frames, *([pandas.DataFrame(rows)] if rows else [])])

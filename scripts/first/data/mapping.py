@@ -1,0 +1,145 @@
+"""What an entry of `datasets` finds in an official row: fields, choices, labels, the answer.
+
+A path is a column, or `column.key` of a struct; of a list of structs it gives the list of that key.
+A field whose path ends in `?` may be null or empty.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from scripts.first.errors import UserError
+
+REPAIR = "correct the row in the source"
+
+
+def paths(entry: Mapping[str, Any]) -> list[str]:
+    """All paths of an entry, without `?`; the columns that are read."""
+    found = [entry.get("id"), entry.get("answer"), *entry.get("fields", {}).values()]
+    found += [*entry.get("where", {})]
+    choices, labels = entry.get("choices"), entry.get("labels")
+    found += choices if isinstance(choices, list) else [choices]
+    found += [labels] if isinstance(labels, str) else []
+    return list(dict.fromkeys(path.removesuffix("?") for path in found if path))
+
+
+def column(path: str, names: list[str] | Mapping[str, Any]) -> str:
+    """The column, one of `names` or not, of a path; names may themselves have dots."""
+    return path if path in names else path.split(".")[0]
+
+
+def value(raw: Mapping[str, Any], path: str, what: str) -> Any:
+    """What lies at a path of a row; UserError where a struct has no such key."""
+    found, *keys = column(path, raw), *path.split(".")[1:]
+    if found not in raw:
+        raise UserError(f"no column {found}: {what}: it has {', '.join(raw)}")
+    if found == path:
+        return raw[path]
+    content = raw[found]
+    for key in keys:
+        content = _inner(content, key, path, what)
+    return content
+
+
+def _inner(content: Any, key: str, path: str, what: str) -> Any:
+    if isinstance(content, list):
+        return [_inner(own, key, path, what) for own in content]
+    if content is None:
+        return None
+    if not isinstance(content, Mapping) or key not in content:
+        names = (
+            ", ".join(content) if isinstance(content, Mapping) else f"a {type(content).__name__}"
+        )
+        raise UserError(f"no {key} at {path}: {what}: there is {names}: correct the entry")
+    return content[key]
+
+
+def text(content: Any, name: str, what: str, may_be_empty: bool = False) -> str:
+    """A value as text; UserError where it is of another type or invisible.
+
+    may_be_empty: null is empty text.
+    """
+    if content is None and may_be_empty:
+        return ""
+    if not isinstance(content, str):
+        raise UserError(f"{name} is {type(content).__name__}, not text: {what}: {REPAIR}")
+    # Zero-width characters are not a question.
+    if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in content):
+        raise UserError(f"empty {name}: {what}: {REPAIR}")
+    return content
+
+
+def fields(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> dict[str, str]:
+    """{field: its text} of a row."""
+    found = {}
+    for name, path in entry.get("fields", {}).items():
+        plain = path.removesuffix("?")
+        found[name] = text(value(raw, plain, what), plain, what, may_be_empty=plain != path)
+    return found
+
+
+def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list[str]:
+    """Texts of a row's choices, at least two; trailing columns that are null or empty are none."""
+    wanted = entry["choices"]
+    if isinstance(wanted, list):
+        found = [value(raw, path, what) for path in wanted]
+        while found and found[-1] in (None, ""):
+            found.pop()
+    else:
+        found = value(raw, wanted, what)
+    if not isinstance(found, list) or len(found) < 2:
+        count = len(found) if isinstance(found, list) else f"{found!r:.40} for"
+        raise UserError(f"{count} choices: {what}: a question has two or more: {REPAIR}")
+    return [text(own, f"choice {i}", what) for i, own in enumerate(found, start=1)]
+
+
+def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str) -> int:
+    """Index of the right one of `count` choices or candidates.
+
+    The row's answer is looked up among its labels: a column, the entry's list, or 0, 1, 2 and so
+    on. UserError for rows without an answer, and for answers that are no label.
+    """
+    labels, answer = entry.get("labels"), value(raw, entry["answer"], what)
+    if isinstance(labels, str):
+        found = value(raw, labels, what)
+        if not isinstance(found, list) or len(found) != count or None in found:
+            raise UserError(f"{count} choices with labels {found!r:.60}: {what}: {REPAIR}")
+        labels = found
+    elif isinstance(labels, list):
+        labels = labels[:count]
+    else:
+        labels = list(range(count))
+        answer = int(answer) if isinstance(answer, bool) else answer
+    names = [_canonical(label) for label in labels]
+    if len({*names}) < len(names):
+        raise UserError(f"labels {', '.join(names)}: {what}: one stands twice: {REPAIR}")
+    if (own := _canonical(answer)) in names:
+        return names.index(own)
+    if is_unlabelled(answer):
+        raise UserError(f"no answer (unlabelled row): {what}: use a labelled split")
+    raise UserError(f"answer {answer!r:.60} is not one of {', '.join(names)}: {what}: {REPAIR}")
+
+
+def is_unlabelled(answer: Any) -> bool:
+    """Whether an answer that is no label says that there is none."""
+    return answer != answer or _canonical(answer) in ("", "None", "-1")
+
+
+def _canonical(label: Any) -> str:
+    """A label as text, the same for 1, 1.0 and "1", and for true, True and "true"."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    name = str(label).strip()
+    return name.lower() if name.lower() in ("true", "false") else name
+
+
+def admitted(entry: Mapping[str, Any], rows: list[dict], what: str) -> Iterator[int]:
+    """Numbers of the rows that have the values of the entry's `where`; all without it."""
+    wanted = {
+        path: {_canonical(own) for own in (values if isinstance(values, list) else [values])}
+        for path, values in entry.get("where", {}).items()
+    }
+    for i, raw in enumerate(rows):
+        if all(_canonical(value(raw, path, what)) in own for path, own in wanted.items()):
+            yield i

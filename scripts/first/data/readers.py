@@ -1,0 +1,96 @@
+"""Tables of official rows: Parquet, CSV and JSON lines, each file on its own.
+
+Files are not cast to one schema: a column may be text in one and a category in another.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from scripts.first.data.mapping import column
+from scripts.first.errors import UserError
+
+Rows = list[dict[str, Any]]
+
+
+def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",") -> Rows:
+    """The rows of a file, with the columns of the paths `wanted` alone.
+
+    Values of CSV files are text, null where a cell is empty. Files without rows are read as such.
+    Raises UserError, with `what`, if it is not readable or lacks a column.
+    """
+    import pyarrow
+
+    readers = {".parquet": _parquet, ".csv": _csv, ".tsv": _csv, ".jsonl": _json, ".json": _json}
+    if path.suffix not in readers:
+        known = ", ".join(readers)
+        raise UserError(f"not a table: {what}: {path.suffix or 'no suffix'}: use {known}")
+    separator = "\t" if path.suffix == ".tsv" else separator
+    try:
+        names, rows = readers[path.suffix](path, wanted, separator)
+    except (pyarrow.ArrowException, OSError, ValueError, csv.Error, AttributeError) as error:
+        kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(path.suffix, "JSON")
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"not a readable {kind} file: {what}: {reason}: correct it, or fetch it again"
+        ) from None
+    if names or rows:
+        for path_ in wanted:
+            if column(path_, names) not in names:
+                raise UserError(
+                    f"no column {column(path_, names)}: {what}: it has {', '.join(names)}: "
+                    "correct the entry"
+                )
+    return rows
+
+
+def _parquet(path: Path, wanted: Sequence[str], _: str) -> tuple[list[str], Rows]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as table:
+        names = table.schema_arrow.names
+        return names, table.read(_read(wanted, names)).to_pylist()
+
+
+def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], Rows]:
+    csv.field_size_limit(2**27)
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        table = csv.DictReader(file, delimiter=separator, strict=True)
+        names = list(table.fieldnames or [])
+        if len({*names}) < len(names):
+            raise ValueError(f"a column stands twice in {', '.join(names)}")
+        keep, rows = _read(wanted, names), []
+        for row in table:
+            if None in row or None in row.values():
+                cells = len(names) + len(row.get(None, ())) - list(row.values()).count(None)
+                raise ValueError(f"line {table.line_num}: {cells} cells for {len(names)} columns")
+            rows.append({name: row[name] or None for name in keep})
+    return names, rows
+
+
+def _json(path: Path, wanted: Sequence[str], _: str) -> tuple[list[str], Rows]:
+    content = path.read_text(encoding="utf-8-sig")
+    if content.lstrip().startswith("["):
+        found = json.loads(content)
+    else:
+        found = []
+        for number, line in enumerate(content.split("\n"), start=1):
+            if line.strip():
+                try:
+                    found.append(json.loads(line))
+                except ValueError as error:
+                    raise ValueError(f"line {number}: {error}") from None
+    if any(not isinstance(row, dict) for row in found):
+        raise ValueError("a row is no object of names and values")
+    names = list(dict.fromkeys(name for row in found for name in row))
+    keep = _read(wanted, names)
+    return names, [{name: row.get(name) for name in keep} for row in found]
+
+
+def _read(wanted: Sequence[str], names: list[str]) -> list[str]:
+    """The columns of a file that the paths need, once each."""
+    return list(dict.fromkeys(c for path in wanted if (c := column(path, names)) in names))
