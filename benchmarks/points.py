@@ -1,8 +1,8 @@
 """The working points: real rows, a tokenizer and Llama-shaped models, made once in `scratch`.
 
-Rows come from the hub at the revisions that the scale `smoke` pins, or from FIRST_DATA_MIRROR; they
-are never committed. The models have about 5M parameters in their body (a student; its teacher has
-twice as many layers) and an untied output head of 32,000 or 128,256 tokens. `TinyBench` is the
+Rows come from the hub at the revisions that config/datasets.yaml pins, or from FIRST_DATA_MIRROR;
+they are never committed. The models have about 5M parameters in their body (a student; its teacher
+has twice as many layers) and an untied output head of 32,000 or 128,256 tokens. `TinyBench` is the
 tiny scale itself: its generated world, its bundled models.
 """
 
@@ -18,9 +18,9 @@ import sys
 from functools import cached_property
 from pathlib import Path
 
-import yaml
-
 from benchmarks.harness import HERE
+from scripts.first.config.datasets import entry_for
+from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
 
 ROOT = HERE.parent
@@ -70,13 +70,9 @@ class Bench:
         """Uniform tables of a real dataset, by split, prepared by the project's own stage."""
         folder = self.scratch / "data" / dataset
         if not (folder / "report.json").is_file():
-            smoke = yaml.safe_load((ROOT / "config/scales/smoke.yaml").read_text())["scales"][
-                "smoke"
-            ]
-            source = smoke["data"]["datasets"][dataset]
-            words = ["--dataset", dataset, "--source-kind", "hub"]
-            for key in ("repo", "name", "revision"):
-                words += [f"--{key}", source[key]] if key in source else []
+            # All rows, whatever a scale draws of them.
+            entry = entry_for(dataset, load(own_files()), {"validation_share": 0.1})
+            words = ["--dataset", dataset, "--entry", json.dumps(entry)]
             run_script("scripts.data", *words, "--output-dir", folder)
         return {path.stem: path for path in folder.glob("*.parquet")}
 
@@ -137,8 +133,8 @@ class TinyBench(Bench):
 
     def __init__(self, scratch: Path | None = None):
         super().__init__(scratch)
-        text = (ROOT / "config/scales/tiny.yaml").read_text()
-        self.settings = yaml.safe_load(text)["scales"]["tiny"]
+        self.config = load(own_files())
+        self.settings = self.config["scales"]["tiny"]
         self.block = self.settings["encoding"]["block_length"]
         self.max_tokens = self.settings["evaluation"]["max_tokens"]
         self.vocabulary = json.loads((self.model() / "config.json").read_text())["vocab_size"]
@@ -153,9 +149,9 @@ class TinyBench(Bench):
     def data_words(self, dataset: str) -> list[object]:
         """Options of `scripts.data` that make it, but for the folder."""
         data = self.settings["data"]
-        words = ["--dataset", dataset, "--source-kind", "world"]
-        words += ["--world-settings", json.dumps(data["world"])]
-        return [*words, "--validation-share", data["validation_share"]]
+        entry = json.dumps(entry_for(dataset, self.config, data))
+        world = json.dumps(data["world"])
+        return ["--dataset", dataset, "--entry", entry, "--world-settings", world]
 
     def tokenizer(self) -> Path:
         """The bundled models'."""

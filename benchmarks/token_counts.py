@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scripts.first import cli
+from scripts.first.config.datasets import entry_for, used
 from scripts.first.config.load import load, own_files
 from scripts.first.data import prepare
 from scripts.first.errors import run_cli
@@ -15,13 +16,13 @@ from scripts.first.models.tokenizer import load_tokenizer
 from scripts.first.plan.corpora import SHIPPED, count, encoded_split
 
 
-def prepared_rows(data: dict, datasets: list[str], mirror: str | None = None) -> dict:
-    """{dataset: {split: rows}} as stage data makes them; `data` is that of a scale."""
-    tables = {}
+def prepared_rows(config: dict, scale: str, datasets: list[str], mirror: str | None = None) -> dict:
+    """{dataset: {split: rows}} as stage data makes them for a scale of the configuration."""
+    tables, data = {}, config["scales"][scale]["data"]
     for name in datasets:
-        options = {**data["datasets"][name], "mirror": mirror, "world_settings": data.get("world")}
-        options |= {key: data[key] for key in ("split_seed", "validation_share")}
-        found, _ = prepare.load(name, data["source"], **options)
+        options = {"mirror": mirror, "world_settings": data.get("world")}
+        options |= {"split_seed": data["split_seed"]}
+        found, _ = prepare.load(name, entry_for(name, config, data), **options)
         tables[name] = {split: table.to_pylist() for split, table in found.items()}
     return tables
 
@@ -46,13 +47,14 @@ def main(argv: list[str]) -> None:
     cli.add_bos_option(options)
     options.add_argument("--mirror", help="local folder of datasets in hub layout")
     arguments = options.parse_args(argv)
-    settings = load(own_files())["scales"][arguments.scale]
-    datasets = [name for name in settings["data"]["datasets"] if name != "pretraining"]
+    config = load(own_files())
+    settings = config["scales"][arguments.scale]
+    datasets = [name for name in used(settings) if name != "pretraining"]
     tokenizer = load_tokenizer(arguments.tokenizer, arguments.bos)
-    tables = prepared_rows(settings["data"], datasets, arguments.mirror)
+    tables = prepared_rows(config, arguments.scale, datasets, arguments.mirror)
     entry = {
         "models": arguments.models,
-        "real_rows": settings["data"]["source"] != "world",
+        "real_rows": "world" not in settings["data"],
         "how": f"python -m benchmarks.token_counts --scale {arguments.scale} --name "
         f"{arguments.name}, with the tokenizer {arguments.tokenizer.name}",
         "tokenizer_sha256": tokenizer.sha256,

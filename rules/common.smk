@@ -11,7 +11,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from scripts.first.config.datasets import used
+from scripts.first.config.datasets import entry_for, used
 from scripts.first.provenance.fingerprint import fingerprint
 from scripts.first.provenance.lineage import ARTIFACTS
 
@@ -141,11 +141,7 @@ def source_of(w):
 
 def entry_of(w):
     """The entry of a dataset with its prompt's templates and what the scale says of it, as JSON."""
-    data, entry = scale_of(w)["data"], DATASETS[w.dataset]
-    prompt = config["prompts"].get(str(entry["prompt"]), entry["prompt"])
-    rows = {**entry.get("rows", {}), **data.get("rows", {}).get(w.dataset, {})}
-    share = {"validation_share": data["validation_share"]}
-    return json.dumps({**share, **entry, "prompt": prompt, "rows": rows}, sort_keys=True)
+    return json.dumps(entry_for(w.dataset, config, scale_of(w)["data"]), sort_keys=True)
 
 
 def files_of(w):

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from scripts.first import cli
+from scripts.first.config.datasets import entry_for, used
 from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError, number, run_cli
 from scripts.first.files import write_json
@@ -37,7 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     settings.setdefault("gpu", {}).update({name: value for name, value in gpu.items() if value})
     files = tuple(str(path.absolute()) for path in arguments.configfile)
     mirror = config["models"]["mirror"]
-    scale = Scale(arguments.scale, settings, config["methods"], files, mirror)
+    datasets = {name: entry_for(name, config, settings["data"]) for name in used(settings)}
+    scale = Scale(arguments.scale, settings, config["methods"], files, mirror, datasets)
     plan = make_plan(scale, scale.jobs())
     print_plan(plan)
     if arguments.json:

@@ -49,8 +49,7 @@ def test_shipped_counts_can_be_made_again():
     """One corpus with the real tokenizer: the same numbers, to the digit."""
     from scripts.first.models.tokenizer import load_tokenizer
 
-    data = load(own_files())["scales"]["paper"]["data"]
-    tables = prepared_rows({**data, "source": "mirror"}, ["csqa"], str(SHARED / "hub"))
+    tables = prepared_rows(load(own_files()), "paper", ["csqa"], str(SHARED / "hub"))
     shipped = read_json(SHIPPED)["llama"]
     tokenizer = load_tokenizer(LLAMA)
     found = json.loads(json.dumps(counted(tables, tokenizer, ENCODING)))

@@ -7,6 +7,7 @@ from functools import cache
 
 import pytest
 
+from scripts.first.config.datasets import entry_for, used
 from scripts.first.config.load import load, own_files
 from scripts.first.errors import UserError
 from scripts.first.plan.planning import make_plan, print_plan
@@ -19,7 +20,10 @@ def plan(name: str, change=None, files=()) -> dict:
     config = copy.deepcopy(whole_config())
     if change:
         change(config["scales"][name])
-    return make_plan(Scale(name, config["scales"][name], config["methods"]), jobs_of(name, files))
+    data, settings = config["scales"][name]["data"], config["scales"][name]
+    datasets = {dataset: entry_for(dataset, config, data) for dataset in used(settings)}
+    scale = Scale(name, settings, config["methods"], datasets=datasets)
+    return make_plan(scale, jobs_of(name, files))
 
 
 @cache

@@ -2,8 +2,9 @@
 
 import pytest
 
-from scripts.first.data.prompts import alpaca_row, boolq_row, csqa_row, obqa_row, uniform_row
+from scripts.first.data.prompts import Prompt, Row
 from scripts.first.errors import UserError
+from tests.questions import entry
 
 CSQA = {
     "id": "075e483d21c29a511267ef62bedc0461",
@@ -29,11 +30,17 @@ OBQA = {
     },
     "answerKey": "D",
 }
+ALPACA = {"instruction": "Add.", "input": "1 and 2", "output": " 3\n"}
 BOOLQ = {"question": "is the sky blue", "passage": "The sky is {blue}.\n\nOften.", "answer": True}
 
 
+def uniform_row(dataset: str, raw: dict, what: str = "here", **changes) -> Row:
+    """The row that a shipped entry, with other keys, makes of an official one."""
+    return Prompt(entry(dataset, **changes), dataset).row(raw, what)
+
+
 def test_csqa_example_of_the_appendix():
-    row = csqa_row(CSQA)
+    row = uniform_row("csqa", CSQA)
     assert row.prompt == (
         "Q: The sanctions against the school were a punishing blow, and they seemed to what the "
         "efforts the school had made to change?\n"
@@ -50,7 +57,7 @@ def test_csqa_example_of_the_appendix():
 
 
 def test_obqa_appends_nothing_to_the_stem():
-    row = obqa_row(OBQA)
+    row = uniform_row("obqa", OBQA)
     assert row.prompt == (
         "Q: The sun is responsible for\n"
         "Answer Choices:\n"
@@ -61,12 +68,11 @@ def test_obqa_appends_nothing_to_the_stem():
         "A: The answer is ("
     )
     assert (row.response, row.answer, row.candidates) == ("D).", "D", ("A", "B", "C", "D"))
-    assert row == uniform_row("obqa", OBQA, "here")
 
 
 @pytest.mark.parametrize(("answer", "label"), [(True, "Yes"), (False, "No")])
 def test_boolq_has_the_preamble_without_input_and_a_passage_to_shorten(answer, label):
-    row = boolq_row({**BOOLQ, "answer": answer})
+    row = uniform_row("boolq", {**BOOLQ, "answer": answer})
     assert row.prompt == (
         "Below is an instruction that describes a task. Write a response that appropriately "
         "completes the request.\n\n### Instruction:\nRead the input passage and answer the "
@@ -78,18 +84,32 @@ def test_boolq_has_the_preamble_without_input_and_a_passage_to_shorten(answer, l
 
 
 def test_alpaca_with_and_without_input():
-    raw = {"instruction": "Add.", "input": "1 and 2", "output": " 3\n"}
-    assert alpaca_row(raw).prompt == (
+    assert uniform_row("alpaca", ALPACA).prompt == (
         "Below is an instruction that describes a task, paired with an input that provides "
         "further context. Write a response that appropriately completes the request.\n\n"
         "### Instruction:\nAdd.\n\n### Input:\n1 and 2\n\n### Response:\n"
     )
-    row = alpaca_row({**raw, "input": ""})
+    row = uniform_row("alpaca", {**ALPACA, "input": ""})
+    assert row == uniform_row("alpaca", {**ALPACA, "input": None})
     assert row.prompt == (
         "Below is an instruction that describes a task. Write a response that appropriately "
         "completes the request.\n\n### Instruction:\nAdd.\n\n### Response:\n"
     )
     assert (row.response, row.answer, row.candidates) == (" 3\n", None, ())
+
+
+@pytest.mark.parametrize("output", ["", None])
+def test_a_null_output_of_alpaca_is_an_empty_one(output):
+    row = uniform_row("alpaca", {**ALPACA, "output": output})
+    assert row.response == "" and row.prompt == uniform_row("alpaca", ALPACA).prompt
+
+
+def test_movie_reviews_have_words_for_labels():
+    """Label 0 is a label; words stand in the prompt's order, not in that of any column."""
+    for label, word in enumerate(("negative", "positive")):
+        row = uniform_row("movie", {"text": "so so", "label": label})
+        assert row.prompt == "Review: so so\nIs this review negative or positive?\n"
+        assert (row.response, row.answer, row.candidates) == (word, word, ("negative", "positive"))
 
 
 def choices(labels, texts):
@@ -105,19 +125,29 @@ def choices(labels, texts):
         ("csqa", {**CSQA, "answerKey": ""}, "no answer"),
         ("csqa", {**CSQA, "answerKey": "F"}, "answer 'F' is not one of A, B, C, D, E"),
         ("csqa", {**CSQA, "question": "\u200b\u2060"}, "empty question"),
-        ("csqa", {**CSQA, **choices("BACDE", list("vwxyz"))}, "labelled B, A, C, D, E, not 5"),
-        ("csqa", {**CSQA, **choices("ABCD", list("wxyz"))}, "4 choices labelled A, B, C, D, not 5"),
-        ("csqa", {**CSQA, **choices("ABCDE", list("vwxy"))}, "4 choices labelled"),
-        ("csqa", {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])}, "choice E of csqa"),
-        ("csqa", {**CSQA, "choices": ["a"]}, "choices lack label or text"),
-        ("obqa", {**OBQA, **choices("ABCDE", list("vwxyz"))}, "not 4 labelled A, B, C, D"),
+        ("csqa", {**CSQA, "answerKey": None}, "no answer (unlabelled row)"),
+        ("csqa", {**CSQA, **choices("AACDE", list("vwxyz"))}, "labels A, A, C, D, E"),
+        ("csqa", {**CSQA, **choices("ABCD", list("vwxyz"))}, "5 choices with labels ['A', 'B', 'C"),
+        ("csqa", {**CSQA, **choices("ABCDE", list("vwxy"))}, "4 choices with labels"),
+        ("csqa", {**CSQA, "choices": {"label": None, "text": list("vwxyz")}}, "with labels None"),
+        ("csqa", {**CSQA, **choices(["A", None], list("vw"))}, "2 choices with labels ['A', None]"),
+        ("csqa", {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])}, "empty choice 5"),
+        ("csqa", {**CSQA, **choices("AB", ["v", None])}, "choice 2 is NoneType, not text"),
+        ("csqa", {**CSQA, **choices("A", ["v"])}, "1 choices"),
+        ("csqa", {**CSQA, "choices": None}, "None for choices"),
+        ("csqa", {**CSQA, "choices": ["a"]}, "no text at choices.text"),
+        ("csqa", {**CSQA, "choices": {"label": ["A"]}}, "no text at choices.text"),
+        ("csqa", {**CSQA, **choices(map(str, range(27)), ["v"] * 27)}, "27 choices"),
         ("obqa", {**OBQA, "answerKey": "E"}, "answer 'E' is not one of A, B, C, D"),
-        ("boolq", {**BOOLQ, "answer": None}, "answer None is neither true nor false"),
-        ("boolq", {**BOOLQ, "answer": 1}, "answer 1 is neither true nor false"),
+        ("boolq", {**BOOLQ, "answer": None}, "no answer (unlabelled row)"),
+        ("boolq", {**BOOLQ, "answer": 1}, "answer 1 is not one of true, false"),
         ("boolq", {**BOOLQ, "passage": ""}, "empty passage"),
-        ("alpaca", {"instruction": "", "input": "", "output": "x"}, "empty instruction"),
-        ("alpaca", {"instruction": "x", "input": "", "output": None}, "output is NoneType"),
+        ("alpaca", {**ALPACA, "instruction": ""}, "empty instruction"),
+        ("alpaca", {**ALPACA, "output": 3}, "output is int, not text"),
         ("alpaca", {"instruction": "x", "output": "y"}, "no column input"),
+        ("movie", {"text": "so so", "label": -1}, "no answer (unlabelled row)"),
+        ("movie", {"text": "so so", "label": 2}, "answer 2 is not one of 0, 1"),
+        ("movie", {"text": "so so", "label": "positive"}, "answer 'positive' is not one of 0, 1"),
     ],
 )
 def test_unusable_rows_are_one_line_with_their_place(dataset, raw, message):

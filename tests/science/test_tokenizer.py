@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.data.prompts import csqa_row
 from scripts.first.errors import UserError
 from scripts.first.models.encoding import candidate_ids, encode_rows
 from scripts.first.models.tokenizer import load_tokenizer
 from scripts.first.training.tokenizers import make_tokenizer
 from tests import tiny_models as tiny
-from tests.science.test_prompts import CSQA
+from tests.science.test_prompts import CSQA, uniform_row
 
 SHARED = Path(os.environ.get("FIRST_SHARED", tiny.REPOSITORY.parent / "shared"))
 LLAMA = SHARED / "hub" / "meta-llama" / "Llama-2-tokenizer"
@@ -44,7 +43,7 @@ def test_llama_ids(llama):
 @needs_llama
 def test_csqa_example_is_71_and_73_tokens(llama):
     """Training row 0: 71 tokens as in the paper's appendix A.2, answer `a).`."""
-    row = as_row(csqa_row(CSQA))
+    row = as_row(uniform_row("csqa", CSQA))
     prompt, whole = llama.encode_many([row["prompt"], row["prompt"] + row["response"]])
     assert (len(prompt), len(whole)) == (71, 73)
     assert prompt[-7:] == [13, 29909, 29901, 450, 1234, 338, 313]
@@ -55,7 +54,7 @@ def test_csqa_example_is_71_and_73_tokens(llama):
 
 @needs_llama
 def test_candidate_ids_are_derived_in_context(llama):
-    csqa = as_row(csqa_row(CSQA))
+    csqa = as_row(uniform_row("csqa", CSQA))
     upper = {**csqa, "candidates": list("ABCDE"), "answer": "B", "response": "B)."}
     assert candidate_ids([csqa], llama).tolist() == [[29874, 29890, 29883, 29881, 29872]]
     assert candidate_ids([upper], llama).tolist() == [[29909, 29933, 29907, 29928, 29923]]
@@ -74,7 +73,12 @@ def test_llama_agrees_with_transformers(llama):
     scores = {piece: model.get_score(i) for piece, i in vocabulary.items()}
     merges = generate_merges(vocabulary, scores)
     theirs = LlamaTokenizer(vocab=vocabulary, merges=merges, add_bos_token=True)
-    texts = [csqa_row(CSQA).prompt, "### Response:\nYes", "naïve 漢字 \t tab", "a  b\n\n(d"]
+    texts = [
+        uniform_row("csqa", CSQA).prompt,
+        "### Response:\nYes",
+        "naïve 漢字 \t tab",
+        "a  b\n\n(d",
+    ]
     texts += [f"{row['prompt']}{row['response']}" for row in tiny.yes_no_rows(3)]
     assert llama.encode_many(texts) == [theirs(text)["input_ids"] for text in texts]
 

@@ -92,6 +92,16 @@ def used(scale: dict) -> dict[str, set[str]]:
     return found
 
 
+def entry_for(name: str, config: dict, data: dict) -> dict:
+    """An entry as stage data gets it: its prompt's templates in place of their name, and what the
+    key `data` of a scale says of its rows and of its validation share."""
+    entry = config["datasets"][name]
+    prompt = config["prompts"].get(str(entry["prompt"]), entry["prompt"])
+    rows = {**entry.get("rows", {}), **data.get("rows", {}).get(name, {})}
+    share = {"validation_share": data["validation_share"]}
+    return {**share, **entry, "prompt": prompt, "rows": rows}
+
+
 def dataset_checks(datasets: dict, prompts: dict) -> Checks:
     """Checks of every entry of `datasets`, by itself and with its prompt."""
     for name, entry in datasets.items():

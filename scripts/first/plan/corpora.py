@@ -6,13 +6,13 @@ benchmarks.token_counts` counts them with a real tokenizer and writes the file, 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from scripts.first import ROOT
+from scripts.first.config.datasets import used
 from scripts.first.data.rows import read_rows
 from scripts.first.errors import UserError
 from scripts.first.files import read_json
@@ -94,7 +94,7 @@ def counts_of(scale: Scale, family: str, corpus: str, split: str) -> Counts:
         scale.sources[source] = f"{prepared.parent} with the tokenizer of {student}"
         found = load_tokenizer(tokenizer, settings["families"][family].get("bos", "auto"))
         return count(encoded_split(read_rows(prepared), split, found, encoding))
-    real = settings["data"]["source"] != "world"
+    real = "world" not in settings["data"]
     known = {
         name: entry
         for name, entry in read_json(SHIPPED).items()
@@ -103,9 +103,7 @@ def counts_of(scale: Scale, family: str, corpus: str, split: str) -> Counts:
     }
     if not known:
         files = [scale.folder("models", student, "record.json")]
-        files += [
-            scale.folder("data", name, "report.json") for name in settings["data"]["datasets"]
-        ]
+        files += [scale.folder("data", name, "report.json") for name in used(settings)]
         raise UserError(f"no token counts of {corpus}/{split}, {encoding}: {scale.build(*files)}")
     # The family's own tokenizer where it was measured, else the first one.
     name = next((n for n, entry in known.items() if student in entry["models"]), next(iter(known)))
@@ -113,7 +111,8 @@ def counts_of(scale: Scale, family: str, corpus: str, split: str) -> Counts:
     scale.sources[source] = name if own else f"{name}, not the tokenizer of {student}"
     counts = Counts(**known[name]["corpora"][corpus][split])
     # A random subset: of extremes those of all.
-    rows = min(counts.rows, settings["data"]["datasets"][corpus].get(f"max_{split}_rows", math.inf))
+    asked = scale.datasets.get(corpus, {}).get("rows", {})
+    rows = min(counts.rows, asked.get(split, counts.rows))
     sums = ("tokens", "squares", "positions")
     scaled = {name: round(getattr(counts, name) * rows / counts.rows) for name in sums}
     return replace(counts, rows=rows, **scaled)

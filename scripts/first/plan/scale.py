@@ -18,7 +18,8 @@ Job = tuple[str, ...]  # rule, and its folder below the scale's: (teacher, teach
 class Scale:
     """A scale's settings, the configuration's methods, and the files given with --configfile.
 
-    mirror: the configuration's folder of models, if it names one.
+    mirror: the configuration's folder of models, if it names one. datasets: entries of those that
+    the scale uses, as stage data gets them.
     sources: where the numbers about each model and corpus came from, noted on the way.
     """
 
@@ -27,6 +28,7 @@ class Scale:
     methods: dict
     configfiles: tuple[str, ...] = ()
     mirror: str | None = None
+    datasets: dict = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
 
     @property
