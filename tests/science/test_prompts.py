@@ -117,6 +117,74 @@ def choices(labels, texts):
 
 
 @pytest.mark.parametrize(
+    ("labels", "key", "letter"),
+    [("BACDE", "A", "b"), ("ABCD", "D", "d"), ("ABC", "A", "a"), ("123", "3", "c")],
+)
+def test_answers_are_looked_up_among_the_labels(labels, key, letter):
+    """In their own order, and as many as a row has: ARC has 3 to 5, some labelled 1, 2, 3."""
+    raw = {**CSQA, "answerKey": key, **choices(labels, [f"text {x}" for x in labels])}
+    row = uniform_row("csqa", raw)
+    assert row.candidates == tuple("abcde"[: len(labels)])
+    assert (row.answer, row.response) == (letter, f"{letter}).")
+    assert f"({letter}) text {key}\n" in row.prompt and row.prompt.count("\n(") == len(labels)
+
+
+TEXTS = {
+    "template": "{{ choices }} {% for x in y %} {# no #} {{",
+    "newlines": "one\r\ntwo\rthree\n\n",
+    "markup": '<b>&amp;</b> "it\'s"',
+    "spaces": "  both ends\t ",
+    "braces": "{question} %s \\n",
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_texts_are_used_byte_for_byte(name):
+    text = TEXTS[name]
+    row = uniform_row("csqa", {**CSQA, "question": text, **choices("AB", [text, text])})
+    assert row.prompt == f"Q: {text}\nAnswer Choices:\n(a) {text}\n(b) {text}\nA: The answer is ("
+    row = uniform_row("boolq", {**BOOLQ, "passage": text})
+    assert row.prompt[row.shorten_start : row.shorten_end] == text
+    assert uniform_row("alpaca", {**ALPACA, "output": text}).response == text
+
+
+def passage_prompt(text: str) -> dict:
+    return {"candidates": ["Yes", "No"], "shorten": "passage", "response": "{{ answer }}"} | {
+        "text": text
+    }
+
+
+def test_an_optional_passage_may_be_absent():
+    """Then there is nothing to shorten, and the template sees that."""
+    prompt = passage_prompt("{% if passage %}P: {{ passage }}\n{% endif %}Q: {{ question }}\n")
+    changes = {"prompt": prompt, "fields": {"question": "question", "passage": "passage?"}}
+    row = uniform_row("boolq", {**BOOLQ, "passage": None}, **changes)
+    assert (row.prompt, row.shorten_start, row.shorten_end) == ("Q: is the sky blue\n", -1, -1)
+    row = uniform_row("boolq", {**BOOLQ, "passage": "Blue."}, **changes)
+    assert row.prompt == "P: Blue.\nQ: is the sky blue\n"
+    assert (row.shorten_start, row.shorten_end) == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{{ passage }} {{ passage }} {{ question }}", "passage, which may be shortened, must st"),
+        ("{{ question }}", "passage, which may be shortened, must stand in it once and unchanged"),
+        ("{{ passage | upper }} {{ question }}", "must stand in it once and unchanged"),
+        ("{{ passage }} {{ question.first }}", "'str object' has no attribute 'first'"),
+        ("{{ passage }} {{ question + 1 }}", "prompt of boolq: "),
+        ("{{ passage }} {{ 1 / 0 }}", "prompt of boolq: division by zero"),
+        ("{{ passage }} {{ question.__class__.__mro__ }}", "is unsafe"),
+    ],
+)
+def test_a_template_that_cannot_be_filled_is_one_line_with_the_row(text, message):
+    with pytest.raises(UserError) as caught:
+        uniform_row("boolq", BOOLQ, "boolq, split train, row 17", prompt=passage_prompt(text))
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+    assert "boolq, split train, row 17: correct the template" in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("dataset", "raw", "message"),
     [
         ("csqa", {k: v for k, v in CSQA.items() if k != "question"}, "no column question"),

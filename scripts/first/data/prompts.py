@@ -73,24 +73,24 @@ class Prompt:
                 pairs = zip(candidates, texts, strict=True)
                 values["choices"] = [{"letter": a, "text": b} for a, b in pairs]
             answer = candidates[mapping.gold(entry, raw, len(candidates), what)]
-        start = end = -1
-        if self.shorten is None:
-            prompt = self._render(self.text, values, what)
-        else:
-            passage = values[self.shorten]
+        prompt, start, end = self._render(self.text, values, what), -1, -1
+        if passage := values.get(self.shorten):
             head, *tail = self._render(self.text, {**values, self.shorten: PLACE}, what).split(
                 PLACE
             )
-            if len(tail) != 1:
-                raise UserError(f"prompt of {self.dataset}: {self.shorten} must stand in it once")
-            prompt, start, end = head + passage + tail[0], len(head), len(head) + len(passage)
+            if [prompt] != [head + passage + part for part in tail]:
+                raise UserError(
+                    f"prompt of {self.dataset}: {self.shorten}, which may be shortened, must stand "
+                    f"in it once and unchanged: {what}: correct the template"
+                )
+            start, end = len(head), len(head) + len(passage)
         response = self._render(self.response, {**values, "answer": answer}, what)
         return Row(prompt, response, candidates, answer, start, end)
 
     def _render(self, template: Any, values: dict[str, Any], what: str) -> str:
         try:
             return template.render(values)
-        except (self.errors, TypeError, ValueError) as error:
+        except (self.errors, TypeError, ValueError, ArithmeticError) as error:
             raise UserError(
                 f"prompt of {self.dataset}: {error}: {what}: correct the template"
             ) from None
