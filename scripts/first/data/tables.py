@@ -61,7 +61,7 @@ def build(
         }
         for origin in dict.fromkeys(origins.values())
     }
-    parts, division = _divide(entry, admitted, seed)
+    parts, division = _divide(dataset, entry, admitted, seed)
     texts = {
         split: {i: row.prompt for i, row in uniform[origins[split]].items()} for split in parts
     }
@@ -73,8 +73,15 @@ def build(
             numbers[split].add(i)
         parts = {split: part[~np.isin(part, [*numbers[split]])] for split, part in parts.items()}
         dropped = {split: len(found) for split, found in numbers.items()}
+    if empty := [split for split, part in parts.items() if not len(part)]:
+        raise UserError(
+            f"no rows left in split {', '.join(empty)}: {dataset}: none has the values of `where`, "
+            "or all are dropped as duplicates: correct the entry"
+        )
     chosen = {
-        split: splits.subset(parts[split], limits.get(split), seed, stream)
+        split: splits.subset(
+            parts[split], limits.get(split), seed, stream, f" of {dataset}, split {split}"
+        )
         for stream, split in enumerate(splits.SPLITS, start=1)
         if split in parts
     }
@@ -115,7 +122,9 @@ def build(
     return tables, content
 
 
-def _divide(entry: Mapping[str, Any], admitted: Chosen, seed: int) -> tuple[Chosen, dict[str, Any]]:
+def _divide(
+    dataset: str, entry: Mapping[str, Any], admitted: Chosen, seed: int
+) -> tuple[Chosen, dict[str, Any]]:
     """({split: its row numbers}, how an official split that several share was divided)."""
     origins, parts = entry["splits"], {}
     division: dict[str, Any] = {"rule": "official splits", "seed": seed}
@@ -126,9 +135,9 @@ def _divide(entry: Mapping[str, Any], admitted: Chosen, seed: int) -> tuple[Chos
             continue
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}
-        found = splits.divide(
-            len(admitted[origin]), dict(zip(sharing, [None, *given.values()], strict=True)), seed
-        )
+        shares = dict(zip(sharing, [None, *given.values()], strict=True))
+        what = f" of {dataset}, split {origin},"
+        found = splits.divide(len(admitted[origin]), shares, seed, what)
         parts |= {split: admitted[origin][part] for split, part in found.items()}
         left = f"1 - {' - '.join(keys)}"
         rule = f"floor(({left}) * n) rows of default_rng(seed).permutation(n) {sharing[0]}"
