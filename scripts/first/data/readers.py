@@ -17,23 +17,30 @@ from scripts.first.errors import UserError
 Rows = list[dict[str, Any]]
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table; JSON files may be descriptions."""
+    return path.suffix.lower() in (".parquet", ".csv", ".tsv", ".jsonl")
+
+
 def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",") -> Rows:
     """The rows of a file, with the columns of the paths `wanted` alone.
 
-    Values of CSV files are text, null where a cell is empty. Files without rows are read as such.
-    Raises UserError, with `what`, if it is not readable or lacks a column.
+    Values of CSV files are text, null where a cell is empty; one whose only column would have a
+    semicolon in its name is separated by these. Files without rows are read as such. Raises
+    UserError, with `what`, if it is not readable or lacks a column.
     """
     import pyarrow
 
     readers = {".parquet": _parquet, ".csv": _csv, ".tsv": _csv, ".jsonl": _json, ".json": _json}
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         known = ", ".join(readers)
         raise UserError(f"not a table: {what}: {path.suffix or 'no suffix'}: use {known}")
-    separator = "\t" if path.suffix == ".tsv" else separator
+    separator = "\t" if suffix == ".tsv" else separator
     try:
-        names, rows = readers[path.suffix](path, wanted, separator)
+        names, rows = readers[suffix](path, wanted, separator)
     except (pyarrow.ArrowException, OSError, ValueError, csv.Error, AttributeError) as error:
-        kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(path.suffix, "JSON")
+        kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, "JSON")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"not a readable {kind} file: {what}: {reason}: correct it, or fetch it again"
@@ -61,6 +68,8 @@ def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], 
     with path.open(encoding="utf-8-sig", newline="") as file:
         table = csv.DictReader(file, delimiter=separator, strict=True)
         names = list(table.fieldnames or [])
+        if len(names) == 1 and separator == "," and ";" in names[0]:
+            return _csv(path, wanted, ";")
         if len({*names}) < len(names):
             raise ValueError(f"a column stands twice in {', '.join(names)}")
         keep, rows = _read(wanted, names), []
