@@ -34,6 +34,11 @@ def children(node: dict) -> dict[str, dict]:
     return {name: {**definitions.get(n.get("$ref"), {}), **n} for name, n in below.items()}
 
 
+def alternatives(node: dict) -> list[dict]:
+    """The schemas of which a value has to fit one."""
+    return [children({"items": one})["<name>"] for one in node.get("anyOf", [node])]
+
+
 def rows(node: dict, path: str = "") -> Iterator[str]:
     """Lines of the reference's table, for the keys below a schema."""
     for name, child in children(node).items():

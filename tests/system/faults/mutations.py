@@ -6,7 +6,7 @@ from functools import cache, reduce
 from hypothesis import strategies as st
 
 from scripts.first.config.load import merge, own_files, read
-from scripts.first.config.reference import children, schema
+from scripts.first.config.reference import alternatives, children, schema
 
 SHELL = ["$(touch x)", "; touch x", "& touch x", "| tee x", "`touch x`", "'", '"', "a\nb", "x\n"]
 PATHS = ["..", "../../x", "/etc/passwd", "a/b", "a\\b", ".", "-rf", "~root", "{scale}", "{{x}}"]
@@ -54,12 +54,12 @@ def at(config, path):
 
 
 def rule_for(path) -> dict:
-    """What the schema says of a path."""
-    rule = schema()
+    """What the schema says of a path; `anyOf` where it has several rules for it."""
+    rules = [schema()]
     for key in path:
-        below = children(rule)
-        rule = below.get(key) or below["<name>"]
-    return rule
+        found = [(below := children(rule)).get(key) or below.get("<name>") for rule in rules]
+        rules = [each for rule in found if rule for each in alternatives(rule)]
+    return rules[0] if len(rules) == 1 else {"anyOf": rules}
 
 
 @st.composite
