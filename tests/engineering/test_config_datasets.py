@@ -29,9 +29,9 @@ MISTAKES = [
         "none: reser",
     ),
     (
-        f"{CSQA}.question",
-        "question",
-        "datasets.csqa: unknown key 'question': one of repo, revision",
+        f"{CSQA}.fieldz",
+        {"question": "question"},
+        "datasets.csqa: unknown key 'fieldz': did you mean 'fields'?",
     ),
     (f"{CSQA}.repo", "csqa", "datasets.csqa.repo: 'csqa': String should match"),
     (f"{CSQA}.revision", "main", "csqa.revision: 'main': String should match"),

@@ -13,6 +13,7 @@ from scripts.first.config.types import (
     Folder,
     Fraction,
     HubId,
+    Line,
     Model,
     Name,
     Rows,
@@ -37,10 +38,10 @@ def _template(text: str) -> str:
 
 Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
 Template = Annotated[str, Field(max_length=20_000), AfterValidator(_template)]
-Path = Annotated[str, Field(min_length=1, max_length=500)]
-Label = bool | int | str
+Column = Annotated[Line, Field(min_length=1)]
+Label = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Line
 Labels = Annotated[list[Label], Unique, Field(min_length=2)]
-Words = Annotated[list[Annotated[str, Field(min_length=1)]], Unique, Field(min_length=2)]
+Words = Annotated[list[Column], Unique, Field(min_length=2)]
 
 
 class Prompt(Model):
@@ -58,23 +59,25 @@ class Dataset(Model):
     name: str = key("Configuration of the hub dataset.", None, pattern=f"^{HUB_NAME}$")
     mirror: HubId = key("What a mirror has in the place of `repo`.", None)
     path: Folder = key("Your own file, or folder of files, instead of `repo`.", None, min_length=1)
-    splits: dict[Split, Path] = key("The official split of each split; `train` of a single file.")
+    splits: dict[Split, Column] = key("The official split of each split; `train` of a single file.")
     validation_share: Fraction = key("Replaces the scale's, where splits share one.", None)
     test_share: Fraction = key("Share of the test split, where it shares an official one.", None)
     rows: dict[Split, Rows] = key("Draw so many rows of a split.", None)
-    where: dict[Path, Label | list[Label]] = key("Only rows with these values.", None)
+    where: dict[Column, Label | list[Label]] = key("Only rows with these values.", None)
     duplicates: Literal["refuse", "drop"] = key(
         "Questions that stand in two splits; default refuse.", None
     )
-    id: Path = key("Column of the official id, which must be unique.", None)
-    fields: dict[Name, Path] = key("Texts of the templates: a column each, `column?` if optional.")
-    choices: Path | Annotated[list[Path], Field(min_length=2)] = key(
+    id: Column = key("Column of the official id, which must be unique.", None)
+    fields: dict[Name, Column] = key(
+        "Texts of the templates: a column each, `column?` if optional."
+    )
+    choices: Column | Annotated[list[Column], Field(min_length=2)] = key(
         "Column of the choices' texts, or one column a choice.", None
     )
-    labels: Path | Labels = key(
+    labels: Column | Labels = key(
         "Column of the choices' labels, or their list; default 0, 1, 2 ...", None
     )
-    answer: Path = key("Column of the right choice's label.", None)
+    answer: Column = key("Column of the right choice's label.", None)
     prompt: Name | Prompt = key("Name of one of `prompts`, or templates.")
 
 
