@@ -47,28 +47,29 @@ def _inner(content: Any, key: str, path: str, what: str) -> Any:
         return [_inner(own, key, path, what) for own in content]
     if content is None:
         return None
-    if not isinstance(content, Mapping) or key not in content:
-        names = (
-            ", ".join(content) if isinstance(content, Mapping) else f"a {type(content).__name__}"
-        )
+    if not isinstance(content, Mapping):
+        kind = type(content).__name__
+        raise UserError(f"no {key} at {path}: {what}: there is a {kind}: correct the entry")
+    if key not in content:
+        names = ", ".join(content)
         raise UserError(f"no {key} at {path}: {what}: there is {names}: correct the entry")
     return content[key]
 
 
-def text(content: Any, name: str, what: str, may_be_empty: bool = False) -> str:
-    """A value as text; UserError where it is of another type or invisible.
+def text(content: Any, what: str, where: str, may_be_empty: bool = False) -> str:
+    """A value as text; UserError, with `what` it is and `where`, if it is no text or invisible.
 
     may_be_empty: null is empty text.
     """
     if content is None and may_be_empty:
         return ""
     if not isinstance(content, str):
-        raise UserError(f"{name} is {type(content).__name__}, not text: {what}: {REPAIR}")
+        raise UserError(f"{what} is {type(content).__name__}, not text: {where}: {REPAIR}")
     if not content.isascii() and any("\ud800" <= c <= "\udfff" for c in content):
-        raise UserError(f"{name} has half of a surrogate pair: {what}: {REPAIR}")
+        raise UserError(f"{what} has half of a surrogate pair: {where}: {REPAIR}")
     # Zero-width characters are not a question.
     if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in content):
-        raise UserError(f"empty {name}: {what}: {REPAIR}")
+        raise UserError(f"empty {what}: {where}: {REPAIR}")
     return content
 
 
@@ -90,10 +91,11 @@ def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list
             found.pop()
     else:
         found = value(raw, wanted, what)
-    if not isinstance(found, list) or len(found) < 2:
-        count = len(found) if isinstance(found, list) else f"{found!r:.40} for"
-        raise UserError(f"{count} choices: {what}: a question has two or more: {REPAIR}")
-    return [text(own, f"choice {i}", what) for i, own in enumerate(found, start=1)]
+    if not isinstance(found, list):
+        raise UserError(f"{found!r:.40} for choices: {what}: a question has two or more: {REPAIR}")
+    if len(found) < 2:
+        raise UserError(f"{len(found)} choices: {what}: a question has two or more: {REPAIR}")
+    return [text(own, what=f"choice {i}", where=what) for i, own in enumerate(found, start=1)]
 
 
 def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str) -> int:
