@@ -39,7 +39,7 @@ def corpus() -> list[dict]:
     return [row | {"id": f"train/{i:06d}"} for i, row in enumerate(rows)]
 
 
-TRAIN, TEST = corpus(), tiny.choice_rows(8, 5)
+TRAIN, TEST = corpus(), tiny.ragged_rows(8, 5)
 
 
 class Run:
