@@ -67,7 +67,8 @@ class Prompt:
                 texts = mapping.choices(entry, raw, what)
                 if len(texts) > len(candidates):
                     raise UserError(
-                        f"{len(texts)} choices: {what}: the prompt has {len(candidates)} candidates"
+                        f"{len(texts)} choices: {what}: the prompt has {len(candidates)} "
+                        f"candidates: {mapping.REPAIR}, or the prompt"
                     )
                 candidates = candidates[: len(texts)]
                 pairs = zip(candidates, texts, strict=True)
