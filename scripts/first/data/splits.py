@@ -13,7 +13,9 @@ from scripts.first.errors import UserError
 SPLITS = ("train", "validation", "test")
 
 
-def divide(n: int, shares: Mapping[str, float | None], seed: int) -> dict[str, np.ndarray]:
+def divide(
+    n: int, shares: Mapping[str, float | None], seed: int, what: str = "rows"
+) -> dict[str, np.ndarray]:
     """{split: its sorted int64 row numbers}, which partition range(n) at random.
 
     shares: {split: its share of the rows}, in order; that of the first is what the others leave,
@@ -27,13 +29,15 @@ def divide(n: int, shares: Mapping[str, float | None], seed: int) -> dict[str, n
     if min(map(len, parts)) == 0 or sorted(cuts) != cuts or min(cuts) < 0:
         stated = ", ".join(f"{name} share {share}" for name, share in [*shares.items()][1:])
         raise UserError(
-            f"a part without rows: {n} rows with {stated}: use shares between 0 and 1 and enough "
-            "rows"
+            f"a part without rows: {what}: {n} rows with {stated}: use shares between 0 and 1 and "
+            "enough rows"
         )
     return {split: np.sort(part) for split, part in zip(shares, parts, strict=True)}
 
 
-def subset(rows: np.ndarray, limit: int | None, seed: int, stream: int) -> np.ndarray:
+def subset(
+    rows: np.ndarray, limit: int | None, seed: int, stream: int, what: str = "rows"
+) -> np.ndarray:
     """`limit` of `rows`, drawn at random and in their given order; all if limit is None.
 
     `stream` keeps the draws of several splits with one seed independent. A smaller limit gives a
@@ -42,7 +46,7 @@ def subset(rows: np.ndarray, limit: int | None, seed: int, stream: int) -> np.nd
     if limit is None:
         return rows
     if not 0 < limit <= len(rows):
-        raise UserError(f"a subset of {limit} rows: of {len(rows)}: use a number from 1 to that")
+        raise UserError(f"a subset of {limit}: {what}: of {len(rows)}: use a number from 1 to that")
     order = np.random.default_rng([seed, stream]).permutation(len(rows))
     return rows[np.sort(order[:limit])]
 

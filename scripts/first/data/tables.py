@@ -11,7 +11,7 @@ import numpy as np
 
 from scripts.first.data import mapping, report, sources, splits
 from scripts.first.data.prompts import Prompt, Row
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, listed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,16 +43,22 @@ def build(
 
     origins, limits = entry["splits"], entry.get("rows", {})
     if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
-        found = ", ".join([*official.splits, *official.unused]) or "none"
+        found = [split for split, rows in official.splits.items() if rows]
         raise UserError(
-            f"no rows in split {', '.join(empty)}: {dataset}: found {found}: check the repository "
-            "and its configuration"
+            f"no rows in split {listed(empty)}: {dataset}: rows are in "
+            f"{listed([*found, *official.unused]) or 'no split'}: correct `splits`, or the source"
         )
     unique_ids = _count_unique_ids(dataset, entry, official)
     admitted = {
         origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
         for origin, rows in official.splits.items()
     }
+    for origin, part in admitted.items():
+        if not len(part):
+            raise UserError(
+                f"no row has the values of where: {dataset}, split {origin}: none of "
+                f"{len(official.splits[origin])}: correct `where`"
+            )
     prompt = Prompt(entry, dataset)
     uniform: dict[str, dict[int, Row]] = {
         origin: {
@@ -61,7 +67,7 @@ def build(
         }
         for origin in dict.fromkeys(origins.values())
     }
-    parts, division = _divide(entry, admitted, seed)
+    parts, division = _divide(dataset, entry, admitted, seed)
     texts = {
         split: {i: row.prompt for i, row in uniform[origins[split]].items()} for split in parts
     }
@@ -73,8 +79,16 @@ def build(
             numbers[split].add(i)
         parts = {split: part[~np.isin(part, [*numbers[split]])] for split, part in parts.items()}
         dropped = {split: len(found) for split, found in numbers.items()}
+        for split, part in parts.items():
+            if not len(part):
+                raise UserError(
+                    f"no rows left: {dataset}, {split}: each question also stands in another "
+                    "split: correct `splits`, or the source"
+                )
     chosen = {
-        split: splits.subset(parts[split], limits.get(split), seed, stream)
+        split: splits.subset(
+            parts[split], limits.get(split), seed, stream, f"{dataset}, rows of {split}"
+        )
         for stream, split in enumerate(splits.SPLITS, start=1)
         if split in parts
     }
@@ -115,7 +129,9 @@ def build(
     return tables, content
 
 
-def _divide(entry: Mapping[str, Any], admitted: Chosen, seed: int) -> tuple[Chosen, dict[str, Any]]:
+def _divide(
+    dataset: str, entry: Mapping[str, Any], admitted: Chosen, seed: int
+) -> tuple[Chosen, dict[str, Any]]:
     """({split: its row numbers}, how an official split that several share was divided)."""
     origins, parts = entry["splits"], {}
     division: dict[str, Any] = {"rule": "official splits", "seed": seed}
@@ -126,9 +142,8 @@ def _divide(entry: Mapping[str, Any], admitted: Chosen, seed: int) -> tuple[Chos
             continue
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}
-        found = splits.divide(
-            len(admitted[origin]), dict(zip(sharing, [None, *given.values()], strict=True)), seed
-        )
+        shares = dict(zip(sharing, [None, *given.values()], strict=True))
+        found = splits.divide(len(admitted[origin]), shares, seed, f"{dataset}, split {origin}")
         parts |= {split: admitted[origin][part] for split, part in found.items()}
         left = f"1 - {' - '.join(keys)}"
         rule = f"floor(({left}) * n) rows of default_rng(seed).permutation(n) {sharing[0]}"
