@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from scripts.first.config.datasets import entry_for
 from scripts.first.config.load import load, own_files
+from scripts.first.data import sources, tables
 
 REPO, FILE = "tau/commonsense_qa", "{}-00000-of-00001.parquet"
 
@@ -49,3 +50,25 @@ def make_mirror(folder: Path, changed: dict[str, list[dict]] | None = None) -> P
     for split, rows in {**splits(), **(changed or {})}.items():
         write_split(place, split, rows)
     return place
+
+
+# The official split of train, validation and test, and further keys.
+LAYOUTS = {
+    "own splits": ("train", "validation", "test", {}),
+    "validation of train": ("train", "train", "validation", {}),
+    "all of train": ("train", "train", "train", {"test_share": 0.25}),
+    "test of validation": ("train", "validation", "validation", {"test_share": 0.4}),
+    "train and test of train": ("train", "validation", "train", {"test_share": 0.25}),
+}
+
+
+def official(**changes) -> sources.Official:
+    """CommonsenseQA's training and validation split, some `changes`, and others beside them."""
+    rows = {**splits(), **changes}
+    unused = {} if "test" in changes else {"test": (len(rows.pop("test")), 0)}
+    return sources.Official(rows, {"kind": "world"}, unused)
+
+
+def build(official: sources.Official, seed: int = 1234, **changes):
+    """Tables and report of CommonsenseQA's entry, with other keys."""
+    return tables.build("csqa", entry("csqa", **changes), official, seed)

@@ -4,17 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.first.data import sources, splits, tables
+from scripts.first.data import splits
 from scripts.first.errors import UserError
-from tests.questions import question
-from tests.questions import splits as official_rows
-
-
-def small(**changes) -> sources.Official:
-    return sources.Official({**official_rows(), **changes}, {"kind": "world"})
+from tests.questions import LAYOUTS, build, official, question
 
 
 @pytest.mark.parametrize(
@@ -33,28 +28,71 @@ def small(**changes) -> sources.Official:
     ],
 )
 def test_the_90_10_division_never_changes(n, train, validation):
-    parts = splits.divide(n, 0.1, 1234)
-    found = [
-        hashlib.sha256(",".join(map(str, part.tolist())).encode()).hexdigest() for part in parts
-    ]
-    assert found == [train, validation]
+    parts = splits.divide(n, {"train": None, "validation": 0.1}, 1234)
+    found = {
+        split: hashlib.sha256(",".join(map(str, part.tolist())).encode()).hexdigest()
+        for split, part in parts.items()
+    }
+    assert found == {"train": train, "validation": validation}
 
 
 @given(st.integers(2, 3000), st.sampled_from([0.1, 0.05, 0.3, 0.5]), st.integers(0, 2**31))
 def test_a_division_is_a_sorted_partition_of_the_stated_size(n, share, seed):
     if int(n * round(1 - share, 2)) == 0:
         return
-    train, validation = splits.divide(n, share, seed)
+    parts = splits.divide(n, {"train": None, "validation": share}, seed)
+    train, validation = parts["train"], parts["validation"]
     assert sorted([*train, *validation]) == list(range(n))
     assert (np.diff(train) > 0).all()
     assert (np.diff(validation) > 0).all()
     assert len(train) == n * round(100 * (1 - share)) // 100
 
 
+PERCENT = st.integers(1, 90)
+
+
+@given(st.integers(3, 3000), PERCENT, PERCENT, st.integers(0, 2**31))
+def test_three_parts_of_one_split(n, validation, test, seed):
+    """Sizes in integers; and the test split is the same whatever is held out for validation."""
+    left, before_test = (100 - validation - test) * n // 100, (100 - test) * n // 100
+    shares = {"train": None, "validation": validation / 100, "test": test / 100}
+    sizes = [left, before_test - left, n - before_test]
+    if min(sizes) <= 0:
+        with pytest.raises(UserError, match=f"a part without rows: {n} rows with validation sha"):
+            splits.divide(n, shares, seed)
+        return
+    parts = splits.divide(n, shares, seed)
+    assert [*parts] == ["train", "validation", "test"]
+    assert [len(part) for part in parts.values()] == sizes
+    assert sorted(i for part in parts.values() for i in part) == list(range(n))
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in parts.values())
+    two = splits.divide(n, {"train": None, "test": test / 100}, seed)
+    assert two["test"].tolist() == parts["test"].tolist()
+    assert two["train"].tolist() == sorted([*parts["train"], *parts["validation"]])
+
+
 @pytest.mark.parametrize(("n", "share"), [(1, 0.1), (5, 0.9), (10, 0.0), (10, 1.0), (10, -0.5)])
 def test_a_division_without_rows_on_one_side(n, share):
     with pytest.raises(UserError, match="a part without rows"):
-        splits.divide(n, share, 1234)
+        splits.divide(n, {"train": None, "validation": share}, 1234)
+
+
+@settings(max_examples=20)
+@given(st.sampled_from([*LAYOUTS]), st.integers(0, 2**31))
+def test_every_layout_uses_every_row_of_its_official_splits_once(name, seed):
+    *origins, changes = LAYOUTS[name]
+    names = dict(zip(splits.SPLITS, origins, strict=True))
+    rows = official(test=[question(i) for i in range(50, 55)])
+    for origin in rows.splits.keys() - {*origins}:
+        del rows.splits[origin]
+    made, report = build(rows, seed, splits=names, **changes)
+    ids = [own for table in made.values() for own in table["id"].to_pylist()]
+    sizes = {"train": 40, "validation": 10, "test": 5}
+    assert sorted(ids) == sorted(f"{o}/{i:06d}" for o in {*origins} for i in range(sizes[o]))
+    for split, table in made.items():
+        assert table.num_rows > 0
+        assert {own.split("/")[0] for own in table["id"].to_pylist()} == {names[split]}
+    assert report["division"]["seed"] == seed and report["left_out"] == []
 
 
 def test_subsets_are_ordered_nested_and_independent():
@@ -74,30 +112,24 @@ def test_subsets_are_ordered_nested_and_independent():
 
 def test_a_test_question_that_was_trained_on_is_refused():
     again = [{**question(3), "id": "other"}]
-    with pytest.raises(UserError, match="prompt 'Q: why 3.* is in train or validation and in test"):
-        tables.build("csqa", small(validation=again))
+    with pytest.raises(
+        UserError, match=r"'Q: why 3.* is in \w+ \(train/000003\) and in test \(valida"
+    ):
+        build(official(validation=again))
 
 
-@pytest.mark.parametrize(("into", "out_of"), [("train", "validation"), ("validation", "train")])
-def test_a_division_that_leaks_is_refused(monkeypatch, into, out_of):
+@pytest.mark.parametrize("out_of", ["train", "validation"])
+def test_a_division_that_leaks_into_test_is_refused(monkeypatch, out_of):
     honest = splits.divide
 
-    def leaky(n, share, seed):
-        parts = dict(zip(("train", "validation"), honest(n, share, seed), strict=True))
-        parts[into] = np.append(parts[into], parts[out_of][0])
-        return parts["train"], parts["validation"]
+    def leaky(n, shares, seed, what):
+        parts = honest(n, shares, seed, what)
+        parts["test"] = np.append(parts["test"], parts[out_of][0])
+        return parts
 
     monkeypatch.setattr(splits, "divide", leaky)
-    with pytest.raises(UserError, match="is in train and in validation"):
-        tables.build("csqa", small())
-
-
-def test_validation_that_leaks_into_test_is_refused(monkeypatch):
-    monkeypatch.setitem(
-        splits.ORIGINS, "csqa", {"train": "train", "validation": "train", "test": "train"}
-    )
-    with pytest.raises(UserError, match="row 'train/.* and in test"):
-        tables.build("csqa", small())
+    with pytest.raises(UserError, match=rf"prompt .* is in {out_of} \(train/.* and in test \(tra"):
+        build(official(), splits=dict.fromkeys(splits.SPLITS, "train"), test_share=0.25)
 
 
 @pytest.mark.parametrize(
@@ -111,14 +143,14 @@ def test_validation_that_leaks_into_test_is_refused(monkeypatch):
 )
 def test_bad_data_is_one_line(changes, message):
     with pytest.raises(UserError) as caught:
-        tables.build("csqa", small(**changes))
+        build(official(**changes))
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 def test_duplicates_and_subsets_are_counted():
     twice = [question(i) for i in range(40)] + [{**question(7), "id": "again"}]
-    part, of_part = tables.build("csqa", small(train=twice), limits={"train": 20, "test": 4})
+    part, of_part = build(official(train=twice), rows={"train": 20, "test": 4})
     sizes = {split: table.num_rows for split, table in part.items()}
     assert sizes == {"train": 20, "validation": 5, "test": 4}
     left = {entry["official_split"]: entry for entry in of_part["left_out"]}
@@ -126,7 +158,7 @@ def test_duplicates_and_subsets_are_counted():
     assert left["train"]["reason"] == "random subset asked for: train 20"
     assert left["validation"]["rows"] == 6
     assert left["validation"]["reason"] == "random subset asked for: test 4"
-    whole, of_whole = tables.build("csqa", small(train=twice))
+    whole, of_whole = build(official(train=twice))
     counted = sum(part["duplicate_prompts"] for part in of_whole["splits"].values())
     assert counted + of_whole["shared_prompts"]["train and validation"] == 1
     assert set(part["train"]["id"].to_pylist()) < set(whole["train"]["id"].to_pylist())

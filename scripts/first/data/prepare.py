@@ -54,8 +54,7 @@ def load(
     if missing := [key for key in wanted if key not in entry]:
         raise UserError(f"no {missing[0]}: --entry of {dataset}: see config/README.md")
     if world_settings is not None:
-        rows = entry.get("rows", {}).get("train")
-        official = sources.from_world(dataset, world_settings, rows, split_seed)
+        official = sources.from_world(dataset, entry, world_settings, split_seed)
     elif "path" in entry:
         official = sources.from_files(dataset, entry)
     elif "repo" in entry:

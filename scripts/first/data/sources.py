@@ -85,20 +85,23 @@ def from_files(dataset: str, entry: Mapping[str, Any]) -> Official:
 
 
 def from_world(
-    dataset: str, settings: dict[str, Any], rows: int | None = None, seed: int = 0
+    dataset: str, entry: Mapping[str, Any], settings: dict[str, Any], seed: int = 0
 ) -> Official:
     """Generate `dataset` from the tiny world of `settings`, in the official schema.
 
-    rows, seed: size and seed of dataset `pretraining`; the settings hold the sizes of the others.
-    Raises UserError if the settings do not describe a world.
+    seed: of dataset `pretraining`, whose size the entry's `rows` say; the settings hold the sizes
+    of the others. Raises UserError if the settings do not describe a world.
     """
     from scripts.first import world as tiny
 
     identity: dict[str, Any] = {"kind": "world", "settings": settings}
+    used, rows = {*entry["splits"].values()}, entry.get("rows", {}).get("train")
     with tiny.settings_of(what=dataset):
         world = tiny.build_world(settings)
         if dataset != "pretraining":
-            return Official(tiny.render(world, dataset), identity)
+            found = tiny.render(world, dataset)
+            unused = {s: (len(own), len(own)) for s, own in found.items() if s not in used}
+            return Official({s: found[s] for s in found if s in used}, identity, unused)
         pairs = tiny.pretraining_rows(world, rows or 0, seed)
     splits = {"train": [{"prompt": prompt, "response": text} for prompt, text in pairs]}
     return Official(splits, {**identity, "rows": rows, "seed": seed})

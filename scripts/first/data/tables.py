@@ -53,12 +53,11 @@ def build(
         origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
         for origin, rows in official.splits.items()
     }
-    for origin, part in admitted.items():
-        if not len(part):
-            raise UserError(
-                f"no row has the values of where: {dataset}, split {origin}: none of "
-                f"{len(official.splits[origin])}: correct `where`"
-            )
+    if none := [origin for origin, part in admitted.items() if not len(part)]:
+        raise UserError(
+            f"no rows left in split {listed(none)}: {dataset}: none has the values of `where`: "
+            "correct the entry"
+        )
     prompt = Prompt(entry, dataset)
     uniform: dict[str, dict[int, Row]] = {
         origin: {
@@ -79,15 +78,14 @@ def build(
             numbers[split].add(i)
         parts = {split: part[~np.isin(part, [*numbers[split]])] for split, part in parts.items()}
         dropped = {split: len(found) for split, found in numbers.items()}
-        for split, part in parts.items():
-            if not len(part):
-                raise UserError(
-                    f"no rows left: {dataset}, {split}: each question also stands in another "
-                    "split: correct `splits`, or the source"
-                )
+    if empty := [split for split, part in parts.items() if not len(part)]:
+        raise UserError(
+            f"no rows left in split {', '.join(empty)}: {dataset}: each question also stands in "
+            "another split: correct `splits`, or the source"
+        )
     chosen = {
         split: splits.subset(
-            parts[split], limits.get(split), seed, stream, f"{dataset}, rows of {split}"
+            parts[split], limits.get(split), seed, stream, f" of {dataset}, split {split}"
         )
         for stream, split in enumerate(splits.SPLITS, start=1)
         if split in parts
@@ -143,7 +141,8 @@ def _divide(
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}
         shares = dict(zip(sharing, [None, *given.values()], strict=True))
-        found = splits.divide(len(admitted[origin]), shares, seed, f"{dataset}, split {origin}")
+        what = f" of {dataset}, split {origin},"
+        found = splits.divide(len(admitted[origin]), shares, seed, what)
         parts |= {split: admitted[origin][part] for split, part in found.items()}
         left = f"1 - {' - '.join(keys)}"
         rule = f"floor(({left}) * n) rows of default_rng(seed).permutation(n) {sharing[0]}"
