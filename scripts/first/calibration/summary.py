@@ -24,7 +24,8 @@ def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
     sizes = np.isfinite(log_probs).sum(axis=1).tolist()
     scores = score(confidence, correct, question_weights(benchmark, len(gold)), bins)
     headline = {name: scores.summary(name) for name in ("ece", "accuracy", "trust")}
-    ece_candidates = 100 * metrics.expected_calibration_error(confidence / mass, correct, bins)
+    renormalised = np.divide(confidence, mass, out=np.zeros_like(mass), where=mass > 0)
+    ece_candidates = 100 * metrics.expected_calibration_error(renormalised, correct, bins)
     return {
         "n": len(gold),
         "bins": bins,

@@ -95,7 +95,7 @@ def check_pair(
     encoded = []
     for path in [*corpus, *tests]:
         rows, read = read_rows(path), []
-        for folder, tokenizer in zip(folders.values(), tokenizers, strict=True):
+        for tokenizer in tokenizers:
             try:
                 if path in corpus:
                     found = encode_rows(rows, tokenizer, block_length, append_eos)[0]
@@ -106,7 +106,7 @@ def check_pair(
                     both = zip(found, answers, strict=True)
                     read.append([(row.row_id, row.row_hash, *answer) for row, answer in both])
             except UserError as error:
-                raise UserError(f"{path}, read with the tokenizer of {folder}: {error}") from None
+                raise UserError(f"{path}: {error}") from None
         for their, our in zip_longest(*read):
             if their != our:
                 raise UserError(
