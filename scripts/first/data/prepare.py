@@ -47,14 +47,11 @@ def load(
     entry: of `datasets` in the configuration, its prompt resolved. From the world, if its settings
     are given, else from the entry's `path` or `repo`. Raises UserError if the data is not usable.
     """
-    prompt = entry.get("prompt")
-    if not isinstance(prompt, Mapping) or not {"text", "response"} <= prompt.keys():
-        raise UserError(f"no templates: --entry of {dataset}: prompt: it needs text and response")
-    wanted = ["splits", "answer"] if "candidates" in prompt else ["splits"]
-    if missing := [key for key in wanted if key not in entry]:
+    if missing := [key for key in ("splits", "prompt") if key not in entry]:
         raise UserError(f"no {missing[0]}: --entry of {dataset}: see config/README.md")
     if world_settings is not None:
-        official = sources.from_world(dataset, entry, world_settings, split_seed)
+        rows = entry.get("rows", {}).get("train")
+        official = sources.from_world(dataset, world_settings, rows, split_seed)
     elif "path" in entry:
         official = sources.from_files(dataset, entry)
     elif "repo" in entry:
