@@ -1,6 +1,7 @@
 """Relations between parts of the configuration: names that must exist, sizes that must fit."""
 
 from collections.abc import Iterator
+from itertools import chain
 from typing import get_args
 
 from scripts.first.config.datasets import Checks, dataset_checks, hint, used_checks
@@ -74,7 +75,7 @@ def _checks(config: dict) -> Checks:
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
     yield from dataset_checks(config["datasets"], config["prompts"])
     for name, scale in config["scales"].items():
-        for wrong, path, what in (*used_checks(scale, config["datasets"]), *_scale(scale)):
+        for wrong, path, what in chain(used_checks(scale, config["datasets"]), _scale(scale)):
             yield wrong, f"scales.{name}.{path}", what
 
 
