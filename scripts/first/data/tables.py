@@ -53,11 +53,6 @@ def build(
         origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
         for origin, rows in official.splits.items()
     }
-    if none := [origin for origin, part in admitted.items() if not len(part)]:
-        raise UserError(
-            f"no rows left in split {listed(none)}: {dataset}: none has the values of `where`: "
-            "correct the entry"
-        )
     prompt = Prompt(entry, dataset)
     uniform: dict[str, dict[int, Row]] = {
         origin: {
@@ -80,8 +75,8 @@ def build(
         dropped = {split: len(found) for split, found in numbers.items()}
     if empty := [split for split, part in parts.items() if not len(part)]:
         raise UserError(
-            f"no rows left in split {', '.join(empty)}: {dataset}: each question also stands in "
-            "another split: correct `splits`, or the source"
+            f"no rows left in split {', '.join(empty)}: {dataset}: none has the values of `where`, "
+            "or all are dropped as duplicates: correct the entry"
         )
     chosen = {
         split: splits.subset(
@@ -138,6 +133,11 @@ def _divide(
         if len(sharing) == 1:
             parts[sharing[0]] = admitted[origin]
             continue
+        if not len(admitted[origin]):
+            raise UserError(
+                f"no rows left in split {', '.join(sharing)}: {dataset}: none has the values of "
+                "`where`: correct the entry"
+            )
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}
         shares = dict(zip(sharing, [None, *given.values()], strict=True))
