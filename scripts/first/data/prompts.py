@@ -47,6 +47,10 @@ class Prompt:
         templates = entry["prompt"]
         self.candidates = templates.get("candidates")
         self.shorten = templates.get("shorten")
+        if self.candidates is not None and "answer" not in entry:
+            raise UserError(
+                f"no answer: entry {dataset}: its prompt has candidates: name its column"
+            )
         options = {"undefined": StrictUndefined, "keep_trailing_newline": True}
         jinja = ImmutableSandboxedEnvironment(**options)
         try:
