@@ -19,7 +19,7 @@ def _configuration() -> dict:
     return load(own_files())
 
 
-def entry(name: str = "csqa", **changes) -> dict:
+def entry(name: str = "csqa", /, **changes) -> dict:
     """A shipped entry of `datasets` as stage data gets it, with other keys; None removes one."""
     found = json.loads(json.dumps(entry_for(name, _configuration(), {"validation_share": 0.1})))
     return {key: own for key, own in {**found, **changes}.items() if own is not None}

@@ -1,6 +1,7 @@
 """Options of the programs: values that none can use are one line; defaults in the help."""
 
 import importlib
+import json
 import subprocess
 import sys
 
@@ -10,8 +11,9 @@ from scripts.first import cli
 from scripts.first.errors import UserError
 from scripts.first.training.finetune import random_model
 from tests import tiny_models as tiny
+from tests.questions import entry
 
-DATA = "data --dataset csqa --source-kind world --output-dir OUT --world-settings"
+DATA = "data --dataset csqa --output-dir OUT --entry"
 TOKENIZER = "models tokenizer --kind world --output-dir OUT --world-settings"
 PRETRAIN = "models pretrain --text ROWS --tokenizer MODEL --output-dir OUT --block-length 64"
 PRETRAIN += " --epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 1 --architecture"
@@ -22,12 +24,20 @@ WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        (f"{DATA} 5", "not an object: '5': pass one JSON object"),
-        (f'{DATA} {{"seed":NaN}}', "not an object"),
-        (f'{DATA} {WORLD}{{"csqa":5}}}}', "world settings: csqa: 'int' object has no attribute"),
-        (f"{DATA} {{}} --split-seed -1", "'-1' is not an integer of 0 or more"),
-        (f"{DATA} {{}} --validation-share nan", "'nan' is not a number above 0"),
-        (f"{DATA} {{}} --max-test-rows 0", "'0' is not an integer of 1 or more"),
+        (f"{DATA} ENTRY --world-settings 5", "not an object: '5': pass one JSON object"),
+        (f'{DATA} ENTRY --world-settings {{"seed":NaN}}', "not an object"),
+        (
+            f'{DATA} ENTRY --world-settings {WORLD}{{"csqa":5}}}}',
+            "world settings: csqa: 'int' object has no attribute",
+        ),
+        (f"{DATA} ENTRY --split-seed -1", "'-1' is not an integer of 0 or more"),
+        (f"{DATA} csqa", "not an object: 'csqa': pass one JSON object"),
+        (f"{DATA} {{}}", "splits of --entry is None, not an object: csqa: see config/README.md"),
+        (f'{DATA} {{"splits":{{}},"fields":[]}}', "fields of --entry is [], not an object: csqa"),
+        (
+            f'{DATA} {{"splits":{{}},"fields":{{}},"prompt":"lower_letters"}}',
+            "prompt of --entry is 'lower_letters', not an object with text and response: csqa",
+        ),
         (f"{TOKENIZER} {{}}", "world settings: tokenizer: no 'seed': add it"),
         (f"{PRETRAIN} x", "not an object: 'x'"),
         (f'{PRETRAIN} {{"hidden_size":64,"num_key_value_heads":3}}', "no such Llama: --archit"),
@@ -40,6 +50,7 @@ WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs
 def test_an_unusable_value_is_one_line(tmp_path, capsys, line, message):
     rows = tiny.write_table(tmp_path / "rows.parquet", tiny.choice_rows(4))
     names = {"OUT": str(tmp_path), "ROWS": str(rows), "MODEL": str(tiny.checkpoint())}
+    names["ENTRY"] = json.dumps(entry("csqa"))
     program, *words = [names.get(word, word) for word in line.split()]
     with pytest.raises((UserError, SystemExit)) as caught:
         importlib.import_module(f"scripts.{program}").main(words)

@@ -13,17 +13,11 @@ from scripts import data
 from scripts.first import files
 from scripts.first.data import prepare, tables
 from scripts.first.errors import UserError
-from tests.questions import make_mirror
+from tests.questions import entry, make_mirror
 from tests.system.workflow.copies import REDUCED
 
 ROOT = Path(__file__).resolve().parents[2]
 MIRROR = Path(os.environ.get("FIRST_DATA_MIRROR") or ROOT.parent / "shared" / "hub")
-REPOS = {
-    "csqa": ("tau/commonsense_qa", None),
-    "boolq": ("google/boolq", None),
-    "obqa": ("allenai/openbookqa", "main"),
-    "alpaca": ("tatsu-lab/alpaca", None),
-}
 
 
 # The real datasets -------------------------------------------------------------------------------
@@ -31,10 +25,11 @@ REPOS = {
 
 @cache
 def prepared(dataset: str):
-    repo, name = REPOS[dataset]
+    found = entry(dataset)
+    repo = found.get("mirror", found["repo"])
     if not (MIRROR / repo).is_dir():
         pytest.skip(f"no mirror of {repo}: set FIRST_DATA_MIRROR")
-    return prepare.load(dataset, "mirror", repo=repo, name=name, mirror=MIRROR)
+    return prepare.load(dataset, found, mirror=MIRROR)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +59,7 @@ def test_csqa_report():
     content, report = prepared("csqa")
     reason = "official split test is not used: unlabelled"
     assert report["left_out"] == [{"official_split": "test", "rows": 1140, "reason": reason}]
-    assert report["official_ids"] == {"unique": 9741 + 1221 + 1140, "duplicate": 0}
+    assert report["official_ids"] == {"unique": 9741 + 1221, "duplicate": 0}
     answers = report["splits"]["test"]["answers"]
     assert answers["counts"]["b"] == 255
     assert (answers["majority"], answers["chance_share"]) == ("b", 0.2)
@@ -124,9 +119,9 @@ def mirror(tmp_path):
     return tmp_path / "mirror"
 
 
-def words(output_dir: Path, *more: str, kind: str = "mirror") -> list[str]:
-    line = f"--dataset csqa --source-kind {kind} --repo tau/commonsense_qa --output-dir"
-    return [*line.split(), str(output_dir), *more]
+def words(output_dir: Path, *more: str, **changes) -> list[str]:
+    found = json.dumps(entry("csqa", **changes))
+    return ["--dataset", "csqa", "--entry", found, "--output-dir", str(output_dir), *more]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -150,7 +145,7 @@ def test_command_line_writes_a_complete_and_reproducible_folder(
 
     monkeypatch.setenv("FIRST_DATA_MIRROR", str(mirror))
     monkeypatch.chdir(tmp_path)
-    data.main(words(Path("other/out"), kind="hub"))
+    data.main(words(Path("other/out")))
     assert contents(tmp_path / "other" / "out") == first
 
 
@@ -170,25 +165,40 @@ def test_a_failure_while_writing_leaves_no_report(tmp_path, mirror, monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("changes", "message"),
     [
-        ("csqa --source-kind hub", "no --repo"),
-        ("csqa --source-kind world", "no --world-settings"),
-        ("csqa --source-kind hub --repo a/b --revision main", "revision is not pinned"),
+        ({"repo": None}, "no repo and no path: --entry of csqa: name one of them"),
+        ({"revision": "main"}, "revision is not pinned"),
+        ({"revision": None}, "revision is not pinned"),
     ],
 )
-def test_options_that_do_not_fit_together(tmp_path, monkeypatch, line, message):
+def test_keys_that_do_not_fit_together(tmp_path, monkeypatch, changes, message):
     monkeypatch.delenv("FIRST_DATA_MIRROR", raising=False)
     with pytest.raises(UserError, match=message):
-        data.main(["--dataset", *line.split(), "--output-dir", str(tmp_path)])
+        data.main(words(tmp_path, **changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"validation_share": 5}, "a part without rows: 40 rows of csqa, split train, with"),
+        ({"rows": {"test": 0}}, "a subset of 0 rows of csqa, split test: of 10: use a number"),
+        ({"repo": "tau/nothing"}, "dataset not in the mirror"),
+        ({"name": "main"}, "cannot open the dataset: csqa: .*, configuration main: "),
+    ],
+)
+def test_keys_that_do_not_fit_the_rows(tmp_path, mirror, changes, message):
+    with pytest.raises(UserError, match=message):
+        data.main(words(tmp_path / "out", "--mirror", str(mirror), **changes))
+    assert not (tmp_path / "out").exists()
 
 
 def test_pretraining_text_has_a_training_split_only(tmp_path):
     scale = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]
     (tmp_path / "test.parquet").write_bytes(b"of an earlier run")
-    line = "--dataset pretraining --source-kind world --max-train-rows 6 --split-seed 9"
-    world = json.dumps(scale["data"]["world"])
-    data.main([*line.split(), "--world-settings", world, "--output-dir", str(tmp_path)])
+    line = ["--dataset", "pretraining", "--split-seed", "9", "--output-dir", str(tmp_path)]
+    line += ["--world-settings", json.dumps(scale["data"]["world"])]
+    data.main([*line, "--entry", json.dumps(entry("pretraining", rows={"train": 6}))])
     assert {*contents(tmp_path)} == {"report.json", "train.parquet"}
     rows = files.read_parquet(tmp_path / "train.parquet").to_pylist()
     assert len(rows) == 6 and rows[5].pop("prompt") and rows[5].pop("response")

@@ -223,7 +223,7 @@ def test_each_stage_has_its_own_code(repository):
     assert {"evaluation", "cell", "figure5"} <= bins
     assert not bins & {"data", "base_model", "pair", "knowledge", "figure2"}
     assert {"table1", "figure6"} <= changed(r"%\.6f", "%.5f")  # digits of a CSV
-    prompt = changed("Answer Choices:\\\\n", "Choices:\\\\n")
+    prompt = changed('"letter": a, ', '"letter": a.upper(), ')
     assert "data" in prompt and not prompt & {"teacher", "student", "knowledge", "evaluation"}
     assert {"data", "tokenizer"} <= changed('"meets visits', '"greets visits')
     assert changed(r'Split\("\(",', 'Split(")",') == {"tokenizer"}  # of the BPE

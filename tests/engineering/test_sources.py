@@ -9,29 +9,29 @@ import yaml
 from scripts.first.data import sources
 from scripts.first.errors import UserError
 from scripts.first.hub.mirror import CHECKSUMS
-from tests.questions import REPO, make_mirror, question
+from tests.questions import REPO, entry, make_mirror, question
 from tests.system.workflow.copies import REDUCED
 
 COMMIT = "94630fe30dad47192a8546eb75f094926d47e155"
 WORLD = yaml.safe_load((REDUCED / "tiny.yaml").read_text())["scales"]["tiny"]["data"]["world"]
 
 
-def read(mirror: Path, **options):
-    return sources.from_repository("csqa", REPO, mirror=mirror, **options)
+def read(mirror: Path, **changes):
+    return sources.from_repository("csqa", entry("csqa", **changes), mirror)
 
 
 def test_mirror_rows_and_identity_without_any_local_path(tmp_path):
     make_mirror(tmp_path)
     found = read(tmp_path, revision=COMMIT)
     sizes = {split: len(rows) for split, rows in found.splits.items()}
-    assert sizes == {"train": 40, "validation": 10, "test": 5}
+    assert sizes == {"train": 40, "validation": 10} and found.unused == {"test": (5, 0)}
     row = question(3)
     del row["question_concept"]
     assert found.splits["train"][3] == row
     assert found.identity["kind"] == "mirror"
     assert found.identity["mirrored_revision"] == COMMIT
     assert [*found.identity["files"]] == [
-        f"data/{split}-00000-of-00001.parquet" for split in ("test", "train", "validation")
+        f"data/{split}-00000-of-00001.parquet" for split in ("train", "validation")
     ]
     assert str(tmp_path) not in str(found.identity)
 
@@ -66,10 +66,10 @@ def test_mirror_checksums_are_compared(tmp_path):
 
 
 def test_world_rows_have_the_columns_of_the_official_ones():
-    found = sources.from_world("boolq", WORLD)
+    found = sources.from_world("boolq", entry("boolq"), WORLD)
     sizes = {split: len(rows) for split, rows in found.splits.items()}
     assert sizes == WORLD["sizes"]["boolq"]
-    assert all(tuple(row) == sources.COLUMNS["boolq"] for row in found.splits["train"])
+    assert all({*row} == {"question", "passage", "answer"} for row in found.splits["train"])
     assert found.identity == {"kind": "world", "settings": WORLD}
 
 
@@ -83,4 +83,4 @@ def test_world_rows_have_the_columns_of_the_official_ones():
 )
 def test_world_settings_that_make_no_world(change, message):
     with pytest.raises(UserError, match=f"world settings: boolq: {message}"):
-        sources.from_world("boolq", {**WORLD, **change})
+        sources.from_world("boolq", entry("boolq"), {**WORLD, **change})

@@ -68,10 +68,8 @@ def text(content: Any, name: str, what: str, may_be_empty: bool = False) -> str:
         return ""
     if not isinstance(content, str):
         raise UserError(f"{name} is {kind(content)}, not text: {what}: {REPAIR}")
-    try:
-        content.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair, which JSON can hold as an escape
-        raise UserError(f"{name} is not valid Unicode: {what}: {REPAIR}") from None
+    if not content.isascii() and any("\ud800" <= c <= "\udfff" for c in content):
+        raise UserError(f"{name} has half of a surrogate pair: {what}: {REPAIR}")
     # Zero-width characters are not a question.
     if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in content):
         raise UserError(f"empty {name}: {what}: {REPAIR}")

@@ -44,14 +44,19 @@ def load(
 ) -> tuple[dict[str, pyarrow.Table], dict[str, Any]]:
     """({split: uniform table}, report) of a dataset; nothing is written.
 
-    entry: of `datasets` in the configuration, its prompt resolved. From the world, if its settings
-    are given, else from the entry's `path` or `repo`. Raises UserError if the data is not usable.
+    entry: of `datasets` in the configuration, its prompt's templates in place of their name. From
+    the world, if its settings are given, else from the entry's `path` or `repo`. Raises UserError
+    if the data is not usable.
     """
-    if missing := [key for key in ("splits", "prompt") if key not in entry]:
-        raise UserError(f"no {missing[0]}: --entry of {dataset}: see config/README.md")
+    for key, parts in {"splits": (), "fields": (), "prompt": ("text", "response")}.items():
+        found = entry.get(key)
+        if not isinstance(found, Mapping) or not {*parts} <= found.keys():
+            form = " with ".join(["an object", *filter(None, [" and ".join(parts)])])
+            raise UserError(
+                f"{key} of --entry is {found!r:.60}, not {form}: {dataset}: see config/README.md"
+            )
     if world_settings is not None:
-        rows = entry.get("rows", {}).get("train")
-        official = sources.from_world(dataset, world_settings, rows, split_seed)
+        official = sources.from_world(dataset, entry, world_settings, split_seed)
     elif "path" in entry:
         official = sources.from_files(dataset, entry)
     elif "repo" in entry:

@@ -17,25 +17,32 @@ from scripts.first.errors import UserError, listed
 Rows = list[dict[str, Any]]
 
 
+def is_table(path: Path) -> bool:
+    """Whether a file's name is that of a table; JSON files may be descriptions."""
+    return path.suffix.lower() in (".parquet", ".csv", ".tsv", ".jsonl")
+
+
 def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",") -> Rows:
     """The rows of a file, with the columns of the paths `wanted` alone.
 
-    Values of CSV files are text, null where a cell is empty. Files without rows are read as such.
-    Raises UserError, with `what`, if it is not readable or lacks a column.
+    Values of CSV files are text, null where a cell is empty; one whose only column would have a
+    semicolon in its name is separated by these. Files without rows are read as such. Raises
+    UserError, with `what`, if it is not readable or lacks a column.
     """
     import pyarrow
 
     readers = {".parquet": _parquet, ".csv": _csv, ".tsv": _csv, ".jsonl": _json, ".json": _json}
-    if path.suffix not in readers:
+    suffix = path.suffix.lower()
+    if suffix not in readers:
         known = ", ".join(readers)
         raise UserError(f"not a table: {what}: {path.suffix or 'no suffix'}: use {known}")
-    separator = "\t" if path.suffix == ".tsv" else separator
+    separator = "\t" if suffix == ".tsv" else separator
     try:
-        names, rows = readers[path.suffix](path, wanted, separator)
+        names, rows = readers[suffix](path, wanted, separator)
     except (pyarrow.ArrowException, OSError, ValueError, AttributeError, RecursionError) as error:
-        kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(path.suffix, "JSON")
+        kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, "JSON")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        encoding = isinstance(error, UnicodeDecodeError) and path.suffix != ".parquet"
+        encoding = isinstance(error, UnicodeDecodeError) and suffix != ".parquet"
         advice = "save it as UTF-8" if encoding else "correct it"
         raise UserError(f"not a readable {kind} file: {what}: {reason}: {advice}") from None
     if names or rows:
@@ -62,13 +69,16 @@ def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], 
         table, read = csv.DictReader(file, delimiter=separator, strict=True), 0
         try:
             names = list(table.fieldnames or [])
+            if len(names) == 1 and separator == "," and ";" in names[0]:
+                return _csv(path, wanted, ";")
             _check_header(names, separator)
-            keep, rows = _read(wanted, names), []
+            keep, rows, read = _read(wanted, names), [], table.line_num
             for row in table:
                 if None in row or None in row.values():
                     cells = len(names) + len(row.get(None, ())) - list(row.values()).count(None)
                     quotes = f", texts with {separator!r} need quotes" if None in row else ""
-                    raise csv.Error(f"{cells} cells for {len(names)} columns{quotes}")
+                    where = f"line {table.line_num}: {cells} cells for {len(names)} columns"
+                    raise ValueError(where + quotes)
                 rows.append({name: row[name] or None for name in keep})
                 read = table.line_num
         except csv.Error as error:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.first.data import mapping
-from scripts.first.data.readers import Rows, read_table
+from scripts.first.data.readers import Rows, is_table, read_table
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.hub.fetch import fetch
@@ -27,7 +27,7 @@ class Official:
     """The rows of each official split that is used, and where they are from.
 
     unused: {split: (rows, how many have an answer) of the others; None where they are not
-    readable}. files: {split: (name, number of rows) of its files in order}, for messages.
+    readable}. files: {split: (name, number of rows) of its files in order}; 0 where not used.
     """
 
     splits: dict[str, Rows]
@@ -66,10 +66,6 @@ def from_repository(
     identity = {"kind": "mirror", "repo": repo, "name": name, "mirrored_revision": revision}
     official = _read(dataset, entry, root, f"{dataset}: {root}", identity)
     compare_checksums(folder, repo, identity["files"])
-    # Tables of another configuration, or of a split that the loader does not recognise.
-    present = {path.relative_to(root).as_posix() for path in root.rglob("*.parquet")}
-    if unread := sorted(present - identity["files"].keys()):
-        identity["files_not_read"] = unread
     return official
 
 
@@ -120,7 +116,8 @@ def rows_sha256(rows: Rows) -> str:
 def _read(
     dataset: str, entry: Mapping[str, Any], root: Path, what: str, identity: dict[str, Any]
 ) -> Official:
-    """The rows of a file or folder; {file: sha256} of what was read goes to `identity`.
+    """The rows of a file or folder; {file: sha256} of what was read goes to `identity`, and the
+    names of tables that were not.
 
     Only the folder is resolved, not the files: those of a Hub snapshot are links to its blobs.
     """
@@ -138,6 +135,7 @@ def _read(
             place = f"{what}, split {split}, file {name}"
             if split not in used:
                 _unused(official, split, path, entry, place, separator)
+                counts.append((name, 0))
                 continue
             own = read_table(path, wanted, place, separator)
             counts.append((name, len(own)))
@@ -146,6 +144,11 @@ def _read(
         if split in used:
             official.splits[split] = rows
     identity["files"] = dict(sorted(hashes.items()))
+    # Tables of another configuration, or of a split that the loader does not recognise.
+    present = {path.relative_to(root).as_posix() for path in root.rglob("*") if is_table(path)}
+    known = {name for files in official.files.values() for name, _ in files}
+    if unread := sorted(present - known):
+        identity["files_not_read"] = unread
     return official
 
 

@@ -43,10 +43,10 @@ def build(
 
     origins, limits = entry["splits"], entry.get("rows", {})
     if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
-        found = [split for split, rows in official.splits.items() if rows]
+        found = [split if rows else f"{split} (empty)" for split, rows in official.splits.items()]
         raise UserError(
-            f"no rows in split {listed(empty)}: {dataset}: rows are in "
-            f"{listed([*found, *official.unused]) or 'no split'}: correct `splits`, or the source"
+            f"no rows in split {listed(empty)}: {dataset}: found "
+            f"{listed([*found, *official.unused]) or 'none'}: correct `splits`, or the source"
         )
     unique_ids = _count_unique_ids(dataset, entry, official)
     admitted = {
@@ -80,7 +80,7 @@ def build(
         )
     chosen = {
         split: splits.subset(
-            parts[split], limits.get(split), seed, stream, f" of {dataset}, split {split}"
+            parts[split], limits.get(split), seed, stream, what=f" of {dataset}, split {split}"
         )
         for stream, split in enumerate(splits.SPLITS, start=1)
         if split in parts
@@ -141,8 +141,9 @@ def _divide(
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}
         shares = dict(zip(sharing, [None, *given.values()], strict=True))
-        what = f" of {dataset}, split {origin},"
-        found = splits.divide(len(admitted[origin]), shares, seed, what)
+        found = splits.divide(
+            len(admitted[origin]), shares, seed, what=f" of {dataset}, split {origin},"
+        )
         parts |= {split: admitted[origin][part] for split, part in found.items()}
         left = f"1 - {' - '.join(keys)}"
         rule = f"floor(({left}) * n) rows of default_rng(seed).permutation(n) {sharing[0]}"

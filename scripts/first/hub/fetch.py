@@ -18,7 +18,7 @@ from scripts.first.files import describe_files, read_json, write_json
 from scripts.first.hub.mirror import VARIABLES
 from scripts.first.hub.weights import model_files
 
-TABLES = ("README.md", "*.parquet", "*.json", "*.jsonl", "*.csv")  # none can hold a pickle
+TABLES = ("README.md", "*.parquet", "*.json", "*.jsonl", "*.csv", "*.tsv")  # none can hold a pickle
 ADDRESS_QUERY = r"\?[^\s'\")]*=[^\s'\"):]*"
 
 
