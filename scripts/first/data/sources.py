@@ -77,7 +77,8 @@ def from_files(dataset: str, entry: Mapping[str, Any]) -> Official:
     root = Path(entry["path"]).expanduser()
     if not root.exists():
         raise UserError(f"no such file or folder: {dataset}: path {root}: correct the entry")
-    return _read(dataset, entry, root, f"{dataset}: {root}", {"kind": "files"})
+    folder = root.resolve() if root.is_dir() else root  # the loader names files from the top
+    return _read(dataset, entry, folder, f"{dataset}: {root}", {"kind": "files"})
 
 
 def from_world(
