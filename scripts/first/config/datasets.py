@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, get_args
 
 from jinja2 import Environment, TemplateError, meta
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Discriminator, Field, Tag
 
 from scripts.first.config.types import (
     HUB_NAME,
@@ -51,6 +51,13 @@ class Prompt(Model):
     shorten: Name = key("Field that may be shortened in training, where a row is too long.", None)
 
 
+# Tags, so that an error of templates is not told as one of a name.
+NameOrPrompt = Annotated[
+    Annotated[Name, Tag("a name")] | Annotated[Prompt, Tag("a prompt")],
+    Discriminator(lambda value: "a prompt" if isinstance(value, dict | Prompt) else "a name"),
+]
+
+
 class Dataset(Model):
     repo: HubId = key("Id on the hub.", None)
     revision: Commit = key("Full commit on the hub.", None)
@@ -74,7 +81,7 @@ class Dataset(Model):
         "Column of the choices' labels, or their list; default 0, 1, 2 ...", None
     )
     answer: Path = key("Column of the right choice's label.", None)
-    prompt: Name | Prompt = key("Name of one of `prompts`, or templates.")
+    prompt: NameOrPrompt = key("Name of one of `prompts`, or templates.")
 
 
 def used(scale: dict) -> dict[str, set[str]]:

@@ -100,6 +100,8 @@ def _one_line(error: dict) -> str:
     for part in error["loc"]:
         if part == "[key]" or "anyOf" in schemas[-1]:  # the rest of the path is not a key
             break
+        if "oneOf" in schemas[-1] and part in ("a name", "a prompt"):  # a tag, not a key
+            continue
         below = children(schemas[-1])
         schemas.append(below.get(part) or below.get("<name>", {}))
         path.append(part)
@@ -111,7 +113,8 @@ def _one_line(error: dict) -> str:
         name = path.pop()
         key = error["input"] if "[key]" in error["loc"] else name
         above = schemas[-2]
-        known = above.get("properties") or above.get("propertyNames", {}).get("enum")
+        keys = children(above) if "oneOf" in above else above.get("properties")
+        known = keys or above.get("propertyNames", {}).get("enum")
         what, advice = f"unknown key {key!r:.80}", hint(str(name), known) if known else GUIDE
         for pattern in above.get("patternProperties", {}):
             what, advice = f"name {key!r:.80}", f"names have the form {pattern.strip('^$')}"
