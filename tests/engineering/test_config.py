@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from snakemake.utils import update_config
 
 from scripts.first.calibration.recalibration import RECALIBRATIONS
+from scripts.first.config.datasets import used
 from scripts.first.config.load import FOLDER, load, merge, own_files, validated
 from scripts.first.config.reference import generated, schema
 from scripts.first.errors import UserError
@@ -77,11 +78,14 @@ def test_text_becomes_numbers_and_booleans():
 def test_a_scale_may_have_one_dataset_and_one_column():
     config = merged()
     tiny = config["scales"]["mine"] = copy.deepcopy(config["scales"]["tiny"])
-    tiny["data"]["datasets"] = {"boolq": {}, "pretraining": {"max_train_rows": 100}}
-    tiny |= {"corpora": ["boolq"], "settings": {"in_domain": {"boolq": "boolq"}}}
+    tiny["settings"] = {"in_domain": {"boolq": "boolq"}}
     assert validated(config)["scales"]["mine"]["settings"] == {"in_domain": {"boolq": "boolq"}}
-    tiny["settings"]["out_of_domain"] = {"csqa": "boolq"}
-    with pytest.raises(UserError, match=r"mine.settings.out_of_domain.csqa: not in .*datasets"):
+    assert used(config["scales"]["mine"]) == {
+        "boolq": {"train", "validation", "test"},
+        "pretraining": {"train"},
+    }
+    tiny["settings"]["out_of_domain"] = {"cmqa": "boolq"}
+    with pytest.raises(UserError, match=r"mine.settings.out_of_domain.cmqa: not in datasets: did"):
         validated(config)
 
 
@@ -138,11 +142,12 @@ MISTAKES = [
     ("methods.finetune_ts.of", "teacher", "methods.finetune_ts.of: teacher trains no student"),
     ("table1.methods.0", "finetun", "table1.methods.0: 'finetun' is not in methods: did you mean"),
     (TINY, "", "scales.tiny: '': Input should be a valid dictionary"),
-    (f"{TINY}.settings", {}, "tiny.settings: missing key in_domain"),
+    (f"{TINY}.settings", {}, "tiny.settings: {}: Dictionary should have at least 1 item"),
     (f"{TINY}.settings.in_domain.csqa", "alpaca", "csqa: trained on alpaca is not in_domain"),
-    (f"{TINY}.settings.in_domain.mmlu", "csqa", "settings.in_domain: unknown key 'mmlu': one of"),
-    (f"{TINY}.corpora", ["csqa"], "in_domain.boolq: 'boolq' is not in corpora: one of csqa"),
-    (f"{TINY}.figures.benchmark", "obqa", "figures.benchmark: 'obqa' is not in in_domain"),
+    (f"{TINY}.settings.in_domain.mmlu", "csqa", "in_domain.mmlu: not in datasets: one of csqa"),
+    (f"{TINY}.settings.in_domain.csqa", "mmlu", "in_domain.csqa: 'mmlu' is not in datasets: one"),
+    (f"{TINY}.corpora", ["csqa"], "scales.tiny: unknown key 'corpora': one of description, data"),
+    (f"{TINY}.figures.benchmark", "movie", "figures.benchmark: 'movie' is not in settings: one of"),
     (f"{TINY}.families.alder.student", "oak", "alder.student: 'oak' is not in models"),
     (f"{TINY}.families.alder.bos", "no", "families.alder.bos: 'no': Input should be 'auto', 'al"),
     (f"{TINY}.figures.family", "oak", "tiny.figures.family: 'oak' is not in families"),
@@ -153,14 +158,11 @@ MISTAKES = [
     (f"{TINY}.student.seeds", [True], "student.seeds.0: True: should be a number"),
     (f"{TINY}.resources.teacher", None, "tiny.resources: missing key teacher"),
     (f"{TINY}.resources.data.nodes", 2, "resources.data.nodes: has no effect with stage data"),
-    (f"{TINY}.data.world", None, "tiny.data: missing key world"),
+    (f"{TINY}.data.world", None, "tiny.data: pretraining: datasets.pretraining has no repo and no"),
     (f"{TINY}.data.world.sizes.obqa.test", None, "sizes.obqa: needs ('train', 'validation', 't"),
-    (f"{TINY}.data.datasets.alpaca", None, "tiny.corpora.2: 'alpaca' is not in"),
-    (f"{TINY}.data.datasets.pretraining", {}, "pretraining: missing key max_train_rows"),
-    (f"{TINY}.data.datasets.csqa", {"name": "main"}, "csqa.name: has no effect with source"),
+    (f"{TINY}.data.rows.pretraining", None, "data.rows.pretraining: missing key train"),
     (f"{SMOKE}.tokenizers.bpe.text", None, "tokenizers.bpe: missing key text"),
     (f"{PAPER}.tokenizers", {"w": {"kind": "world"}}, "tokenizers.w.kind: kind world needs"),
-    (f"{PAPER}.data.datasets.csqa.revision", "main", "csqa.revision: 'main': String should match"),
     (f"{PAPER}.models.llama1-7b.weights", "bin", "llama1-7b.weights: 'bin': Input should be 'pick"),
     (f"{PAPER}.models.llama1-7b", {"weights": "pickle"}, "models.llama1-7b: needs one of hub"),
     (f"{TINY}.models.alder-student.weights", "pickle", "student.weights: has no effect without h"),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, get_args
 
 from jinja2 import Environment, TemplateError, meta
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Field
 
 from scripts.first.config.types import (
     HUB_NAME,
@@ -13,6 +13,7 @@ from scripts.first.config.types import (
     Folder,
     Fraction,
     HubId,
+    Line,
     Model,
     Name,
     Rows,
@@ -31,15 +32,16 @@ def _template(text: str) -> str:
     try:
         fields_of(text)
     except TemplateError as error:
-        raise ValueError(f"template: {error}") from None
+        raise ValueError(f"template, line {error.lineno}: {error.message}") from None
     return text
 
 
 Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
 Template = Annotated[str, Field(max_length=20_000), AfterValidator(_template)]
-Path = Annotated[str, Field(min_length=1, max_length=500)]
-Label = bool | int | str
-Words = Annotated[list[Annotated[str, Field(min_length=1)]], Unique, Field(min_length=2)]
+Column = Annotated[Line, Field(min_length=1)]
+Label = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Line
+Labels = Annotated[list[Label], Unique, Field(min_length=2)]
+Words = Annotated[list[Column], Unique, Field(min_length=2)]
 
 
 class Prompt(Model):
@@ -51,37 +53,32 @@ class Prompt(Model):
     shorten: Name = key("Field that may be shortened in training, where a row is too long.", None)
 
 
-# Tags, so that an error of templates is not told as one of a name.
-NameOrPrompt = Annotated[
-    Annotated[Name, Tag("a name")] | Annotated[Prompt, Tag("a prompt")],
-    Discriminator(lambda value: "a prompt" if isinstance(value, dict | Prompt) else "a name"),
-]
-
-
 class Dataset(Model):
     repo: HubId = key("Id on the hub.", None)
     revision: Commit = key("Full commit on the hub.", None)
     name: str = key("Configuration of the hub dataset.", None, pattern=f"^{HUB_NAME}$")
     mirror: HubId = key("What a mirror has in the place of `repo`.", None)
     path: Folder = key("Your own file, or folder of files, instead of `repo`.", None, min_length=1)
-    splits: dict[Split, Path] = key("The official split of each split; `train` of a single file.")
+    splits: dict[Split, Column] = key("The official split of each split; `train` of a single file.")
     validation_share: Fraction = key("Replaces the scale's, where splits share one.", None)
     test_share: Fraction = key("Share of the test split, where it shares an official one.", None)
     rows: dict[Split, Rows] = key("Draw so many rows of a split.", None)
-    where: dict[Path, Label | list[Label]] = key("Only rows with these values.", None)
+    where: dict[Column, Label | list[Label]] = key("Only rows with these values.", None)
     duplicates: Literal["refuse", "drop"] = key(
         "Questions that stand in two splits; default refuse.", None
     )
-    id: Path = key("Column of the official id, which must be unique.", None)
-    fields: dict[Name, Path] = key("Texts of the templates: a column each, `column?` if optional.")
-    choices: Path | Annotated[list[Path], Field(min_length=2)] = key(
+    id: Column = key("Column of the official id, which must be unique.", None)
+    fields: dict[Name, Column] = key(
+        "Texts of the templates: a column each, `column?` if optional."
+    )
+    choices: Column | Annotated[list[Column], Field(min_length=2)] = key(
         "Column of the choices' texts, or one column a choice.", None
     )
-    labels: Path | Annotated[list[Label], Field(min_length=2)] = key(
+    labels: Column | Labels = key(
         "Column of the choices' labels, or their list; default 0, 1, 2 ...", None
     )
-    answer: Path = key("Column of the right choice's label.", None)
-    prompt: NameOrPrompt = key("Name of one of `prompts`, or templates.")
+    answer: Column = key("Column of the right choice's label.", None)
+    prompt: Name | Prompt = key("Name of one of `prompts`, or templates.")
 
 
 def used(scale: dict) -> dict[str, set[str]]:
@@ -113,6 +110,7 @@ def dataset_checks(datasets: dict, prompts: dict) -> Checks:
     """Checks of every entry of `datasets`, by itself and with its prompt."""
     for name, entry in datasets.items():
         where = f"datasets.{name}"
+        yield name == "none", where, "reserved name; choose another"
         both = "repo" in entry and "path" in entry
         yield both, f"{where}.path", "has no effect beside repo; leave one of them out"
         for own in ("revision", "name", "mirror"):
@@ -120,13 +118,19 @@ def dataset_checks(datasets: dict, prompts: dict) -> Checks:
             yield useless, f"{where}.{own}", "has no effect without repo"
         known = ("train validation test", "train validation", "train", "test")
         splits = " ".join(split for split in get_args(Split) if split in entry["splits"])
-        what = f"has {splits}; needs one of {', or '.join(known)}"
+        what = f"has {splits or 'none'}; needs one of {', or '.join(known)}"
         yield splits not in known, f"{where}.splits", what
         origins = [*entry["splits"].values()]
         shared = origins.count(entry["splits"].get("test")) > 1
         yield shared and "test_share" not in entry, where, "missing key test_share: test is a part"
         useless = "test_share" in entry and not shared
         yield useless, f"{where}.test_share", "has no effect where test has its own official split"
+        useless = entry["splits"].get("validation") != entry["splits"].get("train")
+        what = "has no effect where validation has its own official split"
+        yield useless and "validation_share" in entry, f"{where}.validation_share", what
+        for split in entry.get("rows", {}):
+            what = f"datasets.{name} has no such split"
+            yield split not in entry["splits"], f"{where}.rows.{split}", what
         prompt, where = entry["prompt"], f"{where}.prompt"
         if isinstance(prompt, str):
             yield (
@@ -183,21 +187,27 @@ def used_checks(scale: dict, datasets: dict) -> Checks:
             )
             yield misplaced, path, f"trained on {corpus} is not {setting}"
     shown = scale["figures"].get("benchmark")
-    benchmarks = [benchmark for columns in settings.values() for benchmark in columns]
+    benchmarks = list(dict.fromkeys(name for columns in settings.values() for name in columns))
     missing = shown is not None and shown not in benchmarks
     yield (
         missing,
         "figures.benchmark",
         f"{shown!r} is not in settings: {hint(str(shown), benchmarks)}",
     )
+    for stage in ("teacher", "student"):
+        for corpus in scale[stage]["training"].get("per_corpus", {}):
+            path = f"{stage}.training.per_corpus.{corpus}"
+            yield corpus not in datasets, path, f"not in datasets: {hint(corpus, datasets)}"
+    columns = {name for part in settings.values() for pair in part.items() for name in pair}
     for name, wanted in used(scale).items():
-        entry = datasets[name]
+        entry, path = datasets[name], f"{'settings' if name in columns else 'data'}: {name}"
         lacking = ", ".join(sorted(wanted - {*entry["splits"]}))
-        yield bool(lacking), f"settings: {name}", f"datasets.{name} has no split {lacking}"
+        yield bool(lacking), path, f"datasets.{name} has no split {lacking}"
         nowhere = not world and not {"repo", "path"} & {*entry}
-        yield nowhere, f"settings: {name}", f"datasets.{name} has no repo and no path"
+        what = f"datasets.{name} has no repo and no path, and the scale no data.world"
+        yield nowhere, path, what
         foreign = world and name not in (*world["sizes"], "pretraining")
-        yield bool(foreign), f"settings: {name}", "is not generated by data.world"
+        yield bool(foreign), path, "is not generated by data.world"
         counted = name != "pretraining" or "train" in scale["data"].get("rows", {}).get(name, {})
         yield not counted, f"data.rows.{name}", "missing key train"
     for name, rows in scale["data"].get("rows", {}).items():

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from scripts.first import ROOT
 from scripts.first.config.datasets import hint
 from scripts.first.config.models import Config
-from scripts.first.config.reference import children, schema
+from scripts.first.config.reference import alternatives, children, schema
 from scripts.first.config.references import check_references
 from scripts.first.errors import UserError
 
@@ -87,34 +87,63 @@ def validated(content: dict) -> dict:
     try:
         config = Config.model_validate(content).model_dump(exclude_unset=True, by_alias=True)
     except ValidationError as error:
+        found = error.errors(include_url=False)
         # A misspelt key is reported as missing too: prefer the error about the key that is there.
-        first = min(error.errors(include_url=False), key=lambda e: e["type"] == "missing")
+        first = min(_of_best_forms(found), key=lambda e: e["type"] == "missing")
         raise UserError(_one_line(first)) from None
     check_references(config)
     return config
 
 
+def _of_best_forms(errors: list[dict]) -> list[dict]:
+    """The errors, but where a value may have several forms, not those of forms far from it.
+
+    Those say that it is of another type, and another error is about something in it.
+    """
+
+    def far(error: dict) -> bool:
+        choice = error["type"] == "literal_error" and not isinstance(error["input"], str)
+        return choice or error["type"].endswith("_type")
+
+    def better(error: dict, other: dict) -> bool:
+        above = error["loc"][:-1]
+        inside = len(other["loc"]) > len(error["loc"]) or not far(other)
+        return other is not error and other["loc"][: len(above)] == above and inside
+
+    several = [e for e in errors if far(e) and "anyOf" in _walk(e["loc"][:-1])[1][-1]]
+    return [e for e in errors if e not in several or not any(better(e, o) for o in errors)]
+
+
+def _walk(loc: tuple) -> tuple[list, list[dict]]:
+    """(keys, the schemas at the top and of each key) of an error's place."""
+    path, schemas, rest = [], [schema()], list(loc)
+    while rest and rest[0] != "[key]":
+        part, node = rest.pop(0), schemas[-1]
+        if "anyOf" in node:  # `part` names the form that was tried; it is not a key
+            forms = {form.get("title", form.get("type")): form for form in alternatives(node)}
+            inner = forms.get(part) or forms.get("array" if rest else "", {})
+            schemas[-1] = {"description": node.get("description", ""), **inner}
+        else:
+            below = children(node)
+            schemas.append(below.get(part) or below.get("<name>", {}))
+            path.append(part)
+    return path, schemas
+
+
 def _one_line(error: dict) -> str:
     """`config: <dotted key>: <what is wrong>: <advice>`, of an error of pydantic's."""
-    path, schemas = [], [schema()]
-    for part in error["loc"]:
-        if part == "[key]" or "anyOf" in schemas[-1]:  # the rest of the path is not a key
-            break
-        if "oneOf" in schemas[-1] and part in ("a name", "a prompt"):  # a tag, not a key
-            continue
-        below = children(schemas[-1])
-        schemas.append(below.get(part) or below.get("<name>", {}))
-        path.append(part)
+    path, schemas = _walk(error["loc"])
     what = f"{reprlib.repr(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
-    advice = schemas[-1].get("description", GUIDE)
+    advice = schemas[-1].get("description") or GUIDE
+    if error["type"] == "string_type" and isinstance(error["input"], bool):
+        advice = "quote it: YAML takes Yes and No for true and false"
     if error["type"] == "missing":
         what, advice = f"missing key {path.pop()}", GUIDE
     elif error["type"] in ("extra_forbidden", "invalid_key") or "[key]" in error["loc"]:
         name = path.pop()
         key = error["input"] if "[key]" in error["loc"] else name
         above = schemas[-2]
-        keys = children(above) if "oneOf" in above else above.get("properties")
-        known = keys or above.get("propertyNames", {}).get("enum")
+        known = above.get("properties") or above.get("propertyNames", {}).get("enum")
         what, advice = f"unknown key {key!r:.80}", hint(str(name), known) if known else GUIDE
         for pattern in above.get("patternProperties", {}):
             what, advice = f"name {key!r:.80}", f"names have the form {pattern.strip('^$')}"

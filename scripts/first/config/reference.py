@@ -30,26 +30,21 @@ def children(node: dict) -> dict[str, dict]:
     others = [*node.get("patternProperties", {}).values()]
     other = others[0] if others else node.get("additionalProperties") or node.get("items")
     below = {**node.get("properties", {}), **({"<name>": other} if other else {})}
-    found = {name: {**_definition(n), **n} for name, n in below.items()}
-    for form in node.get("oneOf", ()):
-        found |= children(_definition(form))
-    return found
+    definitions = {f"#/$defs/{name}": found for name, found in schema()["$defs"].items()}
+    return {name: {**definitions.get(n.get("$ref"), {}), **n} for name, n in below.items()}
 
 
-def _definition(node: dict) -> dict:
-    """The schema that a node refers to; nothing if it refers to none."""
-    definitions = schema()["$defs"]
-    return definitions.get(node.get("$ref", "").removeprefix("#/$defs/"), {})
+def alternatives(node: dict) -> list[dict]:
+    """The schemas of which a value has to fit one."""
+    return [children({"items": one})["<name>"] for one in node.get("anyOf", [node])]
 
 
 def rows(node: dict, path: str = "") -> Iterator[str]:
     """Lines of the reference's table, for the keys below a schema."""
-    forms = [node, *map(_definition, node.get("oneOf", ()))]
-    required = {name for form in forms for name in form.get("required", ())}
     for name, child in children(node).items():
         place = f"{path}.{name}".removeprefix(".")
         if text := child.get("description"):
-            optional = "" if name in required else ", optional"
+            optional = "" if name in node.get("required", ()) else ", optional"
             yield f"| `{place}` | {_type(child)}{optional} | {text} |"
         yield from rows(child, place)
 
@@ -57,8 +52,8 @@ def rows(node: dict, path: str = "") -> Iterator[str]:
 def _type(node: dict) -> str:
     if values := node.get("enum", [node[key] for key in ("const",) if key in node]):
         return " / ".join(f"`{value}`" for value in values)
-    if forms := node.get("anyOf") or node.get("oneOf"):
-        return " or ".join(map(_type, forms))
+    if "anyOf" in node:
+        return " or ".join(map(_type, node["anyOf"]))
     if "items" in node:
         return f"list of {_type(node['items'])}"
     return node.get("type", "object").replace("object", "mapping")

@@ -40,6 +40,8 @@ ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
 HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Partition = Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_.,-]*$")]
+# Columns, labels and candidates: any text of one line.
+Line = Annotated[str, Field(pattern=r"^[^\p{Cc}\p{Zl}\p{Zp}]*$", max_length=500)]
 Folder = Annotated[str, Field(pattern=r"^[^\p{C}\p{Zl}\p{Zp}]*$", max_length=4000)]
 Bundled = Annotated[str, Field(pattern="^resources/[a-z0-9/_-]{1,190}$")]
 Questions = Annotated[str, Field(pattern=r"^[^-{}\p{C}][^{}\p{C}]*$", max_length=500)]

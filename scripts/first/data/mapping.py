@@ -148,11 +148,15 @@ def _canonical(label: Any) -> str:
 
 
 def admitted(entry: Mapping[str, Any], rows: list[dict], what: str) -> Iterator[int]:
-    """Numbers of the rows that have the values of the entry's `where`; all without it."""
+    """Numbers of the rows that have the values of the entry's `where`; all without it.
+
+    A null value is empty text.
+    """
     wanted = {
         path: {_canonical(own) for own in (values if isinstance(values, list) else [values])}
         for path, values in entry.get("where", {}).items()
     }
     for i, raw in enumerate(rows):
-        if all(_canonical(value(raw, path, what)) in own for path, own in wanted.items()):
+        found = {path: value(raw, path, what) for path in wanted}
+        if all(_canonical("" if found[p] is None else found[p]) in wanted[p] for p in wanted):
             yield i

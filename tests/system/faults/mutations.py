@@ -6,7 +6,7 @@ from functools import cache, reduce
 from hypothesis import strategies as st
 
 from scripts.first.config.load import merge, own_files, read
-from scripts.first.config.reference import children, schema
+from scripts.first.config.reference import alternatives, children, schema
 
 SHELL = ["$(touch x)", "; touch x", "& touch x", "| tee x", "`touch x`", "'", '"', "a\nb", "x\n"]
 PATHS = ["..", "../../x", "/etc/passwd", "a/b", "a\\b", ".", "-rf", "~root", "{scale}", "{{x}}"]
@@ -54,21 +54,83 @@ def at(config, path):
 
 
 def rule_for(path) -> dict:
-    """What the schema says of a path."""
-    rule = schema()
+    """What the schema says of a path; `anyOf` where it has several rules for it."""
+    rules = [schema()]
     for key in path:
-        below = children(rule)
-        rule = below.get(key) or below["<name>"]
-    return rule
+        found = [(below := children(rule)).get(key) or below.get("<name>") for rule in rules]
+        rules = [each for rule in found if rule for each in alternatives(rule)]
+    return rules[0] if len(rules) == 1 else {"anyOf": rules}
 
 
 @st.composite
 def valid(draw) -> dict:
-    """The configuration with some numbers and switches set to other allowed ones."""
+    """The configuration with some numbers and switches set to other allowed ones, and a dataset."""
     config = merged()
     for path in draw(st.lists(st.sampled_from(_free()), max_size=4, unique=True)):
         at(config, path[:-1])[path[-1]] = draw(_values(rule_for(path)))
+    if draw(st.booleans()):
+        entry = config["datasets"]["mine"] = draw(entries())
+        columns = {}
+        if "test" in entry["splits"]:
+            columns["mine"] = "mine" if "train" in entry["splits"] else "csqa"
+        if "validation" in entry["splits"]:
+            columns["boolq"] = "mine"
+        if columns:
+            config["scales"]["paper"]["settings"]["mine"] = columns
+        counts = draw(st.dictionaries(st.sampled_from([*entry["splits"]]), ROWS))
+        config["scales"]["paper"]["data"]["rows"] = {"mine": counts}
     return config
+
+
+ROWS = st.integers(1, 10**8)
+SHARE = st.floats(0, 1, exclude_min=True, exclude_max=True)
+COLUMN = st.sampled_from(["text", "choices.text", "a.b.c", "my column", "où?", "$(touch x)", "{a}"])
+VALUE = st.booleans() | st.integers(-5, 5) | st.sampled_from(["A", "yes", "", "a 'b' \"c\""])
+LAYOUTS = {  # splits, and the shares that they need or may have
+    ("train a", "validation b", "test c"): ((), ()),
+    ("train a", "validation a", "test b"): ((), ("validation_share",)),
+    ("train a", "validation a", "test a"): (("test_share",), ("validation_share",)),
+    ("train a", "validation b", "test b"): (("test_share",), ()),
+    ("train a", "validation a"): ((), ("validation_share",)),
+    ("train a", "validation b"): ((), ()),
+    ("train a",): ((), ()),
+    ("test a",): ((), ()),
+}
+
+
+@st.composite
+def entries(draw) -> dict:
+    """A valid entry of `datasets`: each source, layout, kind of candidates and optional key."""
+    hub = {"repo": "me/quiz", "revision": "0" * 40}
+    more = draw(
+        st.fixed_dictionaries(
+            {}, optional={"name": st.just("main"), "mirror": st.just("you/other")}
+        )
+    )
+    entry = draw(st.sampled_from([{**hub, **more}, {"path": "~/my files/q.csv"}]))
+    layout = draw(st.sampled_from([*LAYOUTS]))
+    entry["splits"] = dict(part.split() for part in layout)
+    needed, possible = ({key: SHARE for key in keys} for keys in LAYOUTS[layout])
+    optional = {"where": st.dictionaries(COLUMN, VALUE | st.lists(VALUE)), "id": COLUMN, **possible}
+    optional |= {"rows": st.dictionaries(st.sampled_from([*entry["splits"]]), ROWS)}
+    optional |= {"duplicates": st.sampled_from(["refuse", "drop"])}
+    entry |= draw(st.fixed_dictionaries(needed, optional=optional))
+    entry["fields"] = {"question": draw(COLUMN), "note": draw(COLUMN) + "?"}
+    text, words = "{{ question }} {{ note }}", ["a", "b", "$(touch x)"]
+    kind = draw(st.sampled_from(["letters", "words", "text"]))
+    if kind == "text":
+        return entry | {"prompt": {"text": text, "response": "{{ note }}"}}
+    entry |= {"answer": draw(COLUMN)}
+    labels = st.lists(VALUE, min_size=3, max_size=3, unique=True)
+    if kind == "letters":
+        labels |= COLUMN
+        entry["choices"] = draw(COLUMN | st.lists(COLUMN, min_size=2, max_size=9))
+    entry |= draw(st.fixed_dictionaries({}, optional={"labels": labels}))
+    if kind == "letters" and draw(st.booleans()):
+        return entry | {"prompt": draw(st.sampled_from(["lower_letters", "upper_letters"]))}
+    candidates = draw(st.sampled_from(["lower", "upper"])) if kind == "letters" else words
+    made = {"text": text, "response": "{{ answer }}", "candidates": candidates}
+    return entry | {"prompt": made | draw(st.sampled_from([{}, {"shorten": "note"}]))}
 
 
 @cache
@@ -95,7 +157,8 @@ def mutated(draw, kind: str):
     """(configuration with a mistake of a kind, path of its key, the value or name put there)."""
     config = draw(valid())
     every = [p for p in places(config) if kind in VALUES or _fits(kind, config, p)]
-    path = draw(st.sampled_from(every))
+    ours = [path for path in every if path[0] in ("datasets", "prompts")]
+    path = draw(st.sampled_from(draw(st.sampled_from([every, ours or every]))))
     container, key = at(config, path[:-1]), path[-1]
     put = None
     if kind == "removed":
