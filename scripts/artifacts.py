@@ -8,6 +8,7 @@ order) and writes one artifact: `python -m scripts.artifacts SUBCOMMAND --help`.
 from scripts.first.runtime.launch import launch
 
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
+HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
 LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
@@ -17,6 +18,7 @@ def commands() -> dict:
 
     Imported here: a served job does not need them in the process that asks for it.
     """
+    from scripts.first.reporting import costs
     from scripts.first.reporting.claims import claims
     from scripts.first.reporting.figures import figure2, figure3, figure5, figure6
     from scripts.first.reporting.tables import cells, data_report, table1, table2
@@ -39,6 +41,7 @@ def commands() -> dict:
             "table1.csv figure2.csv figure3.csv metrics.json+ selected.json+ coarse.csv+ "
             "refined.csv+ families+ corpora+ output-prefix",
         ),
+        "costs": (costs.run, "benchmarks output.md"),
         "data-report": (data_report.run, f"reports.json+ records.json* {PAIRED} output-prefix"),
     }
 

@@ -137,6 +137,12 @@ def choice_rows(n: int, seed: int = 0, letters: str = "abcde") -> list[dict]:
     return rows
 
 
+def ragged_rows(n: int, seed: int = 0) -> list[dict]:
+    """Questions with three to five lettered choices, as ARC has them."""
+    rows = [choice_rows(n, seed, letters) for letters in ("abc", "abcd", "abcde")]
+    return [rows[i % 3][i] for i in range(n)]
+
+
 def yes_no_rows(n: int, seed: int = 0, words: int = 5) -> list[dict]:
     """Yes-or-no questions with a passage that training may shorten."""
     draw, rows = random.Random(seed), []

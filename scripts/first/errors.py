@@ -8,7 +8,7 @@ import errno
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 USER_ERROR_STATUS = 2
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
@@ -90,7 +90,7 @@ def without_passwords(text: str) -> str:
 
 def _fail(message: str) -> None:
     with contextlib.suppress(OSError):  # the log may be on a full disk too
-        print("error: " + without_passwords(" ".join(message.split())), file=sys.stderr)
+        print("error: " + printable(without_passwords(" ".join(message.split()))), file=sys.stderr)
     sys.exit(USER_ERROR_STATUS)
 
 
@@ -104,6 +104,21 @@ def advice(number: int | None) -> str:
     if number in FULL:
         return f": {MAKE_ROOM}"
     return f": {CHECK_PATH}" if number in PATH else ""
+
+
+def printable(text: str) -> str:
+    """The text with escapes for what does not print, such as a terminal's control characters."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def listed(names: Iterable[object]) -> str:
+    """`a, b, c ...`: the first twelve of some names or labels, printable, each cut at 60 signs.
+
+    One that begins or ends with a space has quotes.
+    """
+    texts = [str(name)[:60] for name in names]
+    found = [printable(text) if text == text.strip() else repr(text) for text in texts]
+    return ", ".join(found[:12]) + (f" and {len(found) - 12} more" if len(found) > 12 else "")
 
 
 def few(names: list[str]) -> str:

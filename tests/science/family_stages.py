@@ -35,11 +35,11 @@ def corpus() -> list[dict]:
 
     Seven: steps of 4 and 3, micro-batches of 2 and 1.
     """
-    rows = tiny.choice_rows(4) + tiny.instruction_rows(3)
+    rows = tiny.ragged_rows(4) + tiny.instruction_rows(3)
     return [row | {"id": f"train/{i:06d}"} for i, row in enumerate(rows)]
 
 
-TRAIN, TEST = corpus(), tiny.choice_rows(8, 5)
+TRAIN, TEST = corpus(), tiny.ragged_rows(8, 5)
 
 
 class Run:

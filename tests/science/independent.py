@@ -76,8 +76,8 @@ def every_log_prob(model, rows) -> np.ndarray:
         return torch.cat([log_probs(model, row) for row in rows]).numpy()
 
 
-def candidates(folder, model, rows: list[dict]) -> np.ndarray:
-    """(rows, candidates) log-probability of each candidate's token after its prompt."""
+def candidates(folder, model, rows: list[dict]) -> list[list[float]]:
+    """Log-probability of each candidate's token after its row's prompt."""
     tokenizer, found = AutoTokenizer.from_pretrained(folder), []
     for row in rows:
         prompt = tokenizer(row["prompt"])["input_ids"]
@@ -87,8 +87,8 @@ def candidates(folder, model, rows: list[dict]) -> np.ndarray:
             assert ids[:-1] == prompt
             tokens.append(ids[-1])
         with torch.no_grad():
-            found.append(log_probs(model, (prompt, len(prompt), None))[0, tokens].numpy())
-    return np.stack(found)
+            found.append(log_probs(model, (prompt, len(prompt), None))[0, tokens].tolist())
+    return found
 
 
 def token_ids(folder) -> set[int]:

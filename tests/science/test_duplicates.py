@@ -128,7 +128,7 @@ def test_integer_ids_and_missing_ones():
     with pytest.raises(UserError, match="not disjoint: id 6 is in csqa, split train, row 6 and"):
         build(official(train=rows[:40], validation=rows[40:]))
     rows[7]["id"] = None
-    with pytest.raises(UserError, match="id is NoneType, not text: csqa, split train, row 7"):
+    with pytest.raises(UserError, match="id is null, not text: csqa, split train, row 7"):
         build(official(train=rows[:40], validation=rows[40:]))
     made, report = build(official(train=rows[:40], validation=rows[40:]), id=None)
     assert report["official_ids"] is None and made["test"].num_rows == 10

@@ -56,6 +56,15 @@ def test_choices_have_lm_evals_loglikelihoods(harness, letters):
     assert np.ptp(ours) > 1
 
 
+def test_three_to_five_choices_have_lm_evals_loglikelihoods(harness):
+    rows = tiny.ragged_rows(12)
+    ours, _, _ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
+    theirs = loglikelihoods(harness, [(r["prompt"], c) for r in rows for c in r["candidates"]])
+    real = np.asarray([[i < len(row["candidates"]) for i in range(5)] for row in rows])
+    assert {*real.sum(1)} == {3, 4, 5} and (ours[~real] == -np.inf).all()
+    np.testing.assert_allclose(ours[real], theirs, atol=1e-4)
+
+
 def test_yes_and_no_have_lm_evals_loglikelihoods(harness):
     """lm-eval moves the prompt's last newline into the continuation; its own share is common."""
     rows = tiny.yes_no_rows(6)

@@ -52,6 +52,18 @@ def test_one_vocabulary_in_another_file_is_accepted(tmp_path, student):
     assert found["longest"] == longest
 
 
+def test_rows_may_have_three_to_five_choices(tmp_path):
+    rows, tests = tiny.ragged_rows(9), tiny.ragged_rows(9, 1)
+    found = pair(tmp_path, tiny.checkpoint(), rows=rows, tests=tests)
+    prompts = [row["prompt"] for row in tests] + [row["prompt"] + row["response"] for row in rows]
+    assert found["longest"] == max(len(tiny.tokenizer().encode(text)) for text in prompts)
+    short = next(i for i, row in enumerate(tests) if len(row["candidates"]) == 3)
+    tests[short] |= {"candidates": ["a", "b", "c", "cat"]}
+    line = f"candidates 'c' and 'cat' share their first token: row train/{short:06d}: id"
+    with pytest.raises(UserError, match=line):
+        pair(tmp_path, tiny.checkpoint(), rows=rows, tests=tests)
+
+
 def test_heads_padded_differently_are_one_family(tmp_path, student):
     found = pair(tmp_path, student, teacher=tiny.padded_checkpoint())
     assert found["outputs"] == {"teacher": 300, "student": 263}

@@ -58,7 +58,8 @@ class Scores:
 def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES) -> np.ndarray:
     """Return how often each question is drawn: (1 + resamples, questions), row 0 is all ones.
 
-    One benchmark always gets the same weights, two benchmarks get independent ones.
+    Draws come one after the other from default_rng([SEED, crc32 of the name, questions]): one
+    benchmark always gets the same weights, two benchmarks get independent ones.
     """
     generator = np.random.default_rng([SEED, zlib.crc32(benchmark.encode()), questions])
     weights = np.ones((1 + resamples, questions))

@@ -122,7 +122,8 @@ def binary_nll(confidence: ArrayLike, correct: ArrayLike) -> float:
 def candidate_nll(log_probs: np.ndarray, gold: np.ndarray) -> float:
     """Mean of -log p(gold) over questions (natural log), p over the full vocabulary.
 
-    log_probs: (n, m) full-vocabulary log-probabilities; gold: (n,) column of the answer.
+    log_probs: (n, m) full-vocabulary log-probabilities, -inf for a candidate that a question does
+    not have; gold: (n,) column of the answer.
     """
     return float(-np.mean(log_probs[np.arange(gold.size), gold]))
 
@@ -130,8 +131,8 @@ def candidate_nll(log_probs: np.ndarray, gold: np.ndarray) -> float:
 def candidate_brier(log_probs: np.ndarray, gold: np.ndarray) -> float:
     """Mean over questions of sum over outcomes (p - [outcome is gold])^2, in [0, 2].
 
-    The outcomes are the m candidates and "anything else", which takes the probability that the
-    candidates leave.
+    The outcomes are a question's candidates and "anything else", which takes the probability that
+    they leave. Arguments are those of :func:`candidate_nll`.
     """
     residual = np.exp(log_probs)
     outside = np.maximum(1.0 - residual.sum(axis=1), 0.0)

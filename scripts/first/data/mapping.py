@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, listed
 
 REPAIR = "correct the row in the source"
 
@@ -33,7 +33,7 @@ def value(raw: Mapping[str, Any], path: str, what: str) -> Any:
     """What lies at a path of a row; UserError where a struct has no such key."""
     found, *keys = column(path, raw), *path.split(".")[1:]
     if found not in raw:
-        raise UserError(f"no column {found}: {what}: it has {', '.join(raw)}")
+        raise UserError(f"no column {found}: {what}: it has {listed(raw)}: correct the entry")
     if found == path:
         return raw[path]
     content = raw[found]
@@ -47,13 +47,16 @@ def _inner(content: Any, key: str, path: str, what: str) -> Any:
         return [_inner(own, key, path, what) for own in content]
     if content is None:
         return None
-    if not isinstance(content, Mapping):
-        kind = type(content).__name__
-        raise UserError(f"no {key} at {path}: {what}: there is a {kind}: correct the entry")
-    if key not in content:
-        names = ", ".join(content)
-        raise UserError(f"no {key} at {path}: {what}: there is {names}: correct the entry")
+    if not isinstance(content, Mapping) or key not in content:
+        found = listed(content) if isinstance(content, Mapping) else kind(content)
+        raise UserError(f"no {key} at {path}: {what}: there is {found}: correct the entry")
     return content[key]
+
+
+def kind(content: Any) -> str:
+    """What a value is, in a message: null, text, a list, or the name of another type."""
+    names = {type(None): "null", str: "text", list: "a list", dict: "a struct"}
+    return names.get(type(content), type(content).__name__)
 
 
 def text(content: Any, what: str, where: str, may_be_empty: bool = False) -> str:
@@ -64,7 +67,7 @@ def text(content: Any, what: str, where: str, may_be_empty: bool = False) -> str
     if content is None and may_be_empty:
         return ""
     if not isinstance(content, str):
-        raise UserError(f"{what} is {type(content).__name__}, not text: {where}: {REPAIR}")
+        raise UserError(f"{what} is {kind(content)}, not text: {where}: {REPAIR}")
     if not content.isascii() and any("\ud800" <= c <= "\udfff" for c in content):
         raise UserError(f"{what} has half of a surrogate pair: {where}: {REPAIR}")
     # Zero-width characters are not a question.
@@ -91,8 +94,9 @@ def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list
             found.pop()
     else:
         found = value(raw, wanted, what)
-    if not isinstance(found, list):
-        raise UserError(f"{found!r:.40} for choices: {what}: a question has two or more: {REPAIR}")
+        if not isinstance(found, list):
+            own = f"{kind(found)}, not a list of choices"
+            raise UserError(f"{wanted} is {own}: {what}: {REPAIR}, or the entry's `choices`")
     if len(found) < 2:
         raise UserError(f"{len(found)} choices: {what}: a question has two or more: {REPAIR}")
     return [text(own, what=f"choice {i}", where=what) for i, own in enumerate(found, start=1)]
@@ -108,7 +112,9 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
     if isinstance(labels, str):
         found = value(raw, labels, what)
         if not isinstance(found, list) or len(found) != count or None in found:
-            raise UserError(f"{count} choices with labels {found!r:.60}: {what}: {REPAIR}")
+            found = found if isinstance(found, list) else [found]
+            own = listed("null" if one is None else one for one in found) or "empty"
+            raise UserError(f"{count} choices, but {labels} is {own}: {what}: {REPAIR}")
         labels = found
     elif isinstance(labels, list):
         labels = labels[:count]
@@ -117,12 +123,15 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
         answer = int(answer) if isinstance(answer, bool) else answer
     names = [_canonical(label) for label in labels]
     if len({*names}) < len(names):
-        raise UserError(f"labels {', '.join(names)}: {what}: one stands twice: {REPAIR}")
+        raise UserError(f"labels {listed(names)}: {what}: one stands twice: {REPAIR}")
     if (own := _canonical(answer)) in names:
         return names.index(own)
     if is_unlabelled(answer):
         raise UserError(f"no answer (unlabelled row): {what}: use a labelled split")
-    raise UserError(f"answer {answer!r:.60} is not one of {', '.join(names)}: {what}: {REPAIR}")
+    raise UserError(
+        f"answer {answer!r:.60} is not one of {listed(names)}: {what}: {REPAIR}, or the entry's "
+        "`labels`"
+    )
 
 
 def is_unlabelled(answer: Any) -> bool:

@@ -47,6 +47,10 @@ class Prompt:
         templates = entry["prompt"]
         self.candidates = templates.get("candidates")
         self.shorten = templates.get("shorten")
+        if self.candidates is not None and "answer" not in entry:
+            raise UserError(
+                f"no answer: entry {dataset}: its prompt has candidates: name its column"
+            )
         options = {"undefined": StrictUndefined, "keep_trailing_newline": True}
         jinja = ImmutableSandboxedEnvironment(**options)
         try:
@@ -67,7 +71,8 @@ class Prompt:
                 texts = mapping.choices(entry, raw, what)
                 if len(texts) > len(candidates):
                     raise UserError(
-                        f"{len(texts)} choices: {what}: the prompt has {len(candidates)} candidates"
+                        f"{len(texts)} choices: {what}: the prompt has {len(candidates)} "
+                        f"candidates: {mapping.REPAIR}, or the prompt"
                     )
                 candidates = candidates[: len(texts)]
                 pairs = zip(candidates, texts, strict=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.first.data.mapping import column
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, listed
 
 Rows = list[dict[str, Any]]
 
@@ -39,17 +39,17 @@ def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",
     separator = "\t" if suffix == ".tsv" else separator
     try:
         names, rows = readers[suffix](path, wanted, separator)
-    except (pyarrow.ArrowException, OSError, ValueError, csv.Error, AttributeError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError, AttributeError, RecursionError) as error:
         kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, "JSON")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise UserError(
-            f"not a readable {kind} file: {what}: {reason}: correct it, or fetch it again"
-        ) from None
+        encoding = isinstance(error, UnicodeDecodeError) and suffix != ".parquet"
+        advice = "save it as UTF-8" if encoding else "correct it"
+        raise UserError(f"not a readable {kind} file: {what}: {reason}: {advice}") from None
     if names or rows:
         for path_ in wanted:
             if column(path_, names) not in names:
                 raise UserError(
-                    f"no column {column(path_, names)}: {what}: it has {', '.join(names)}: "
+                    f"no column {column(path_, names)}: {what}: it has {listed(names)}: "
                     "correct the entry"
                 )
     return rows
@@ -66,19 +66,32 @@ def _parquet(path: Path, wanted: Sequence[str], _: str) -> tuple[list[str], Rows
 def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], Rows]:
     csv.field_size_limit(2**27)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        table = csv.DictReader(file, delimiter=separator, strict=True)
-        names = list(table.fieldnames or [])
-        if len(names) == 1 and separator == "," and ";" in names[0]:
-            return _csv(path, wanted, ";")
-        if len({*names}) < len(names):
-            raise ValueError(f"a column stands twice in {', '.join(names)}")
-        keep, rows = _read(wanted, names), []
-        for row in table:
-            if None in row or None in row.values():
-                cells = len(names) + len(row.get(None, ())) - list(row.values()).count(None)
-                raise ValueError(f"line {table.line_num}: {cells} cells for {len(names)} columns")
-            rows.append({name: row[name] or None for name in keep})
+        table, read = csv.DictReader(file, delimiter=separator, strict=True), 0
+        try:
+            names = list(table.fieldnames or [])
+            if len(names) == 1 and separator == "," and ";" in names[0]:
+                return _csv(path, wanted, ";")
+            _check_header(names, separator)
+            keep, rows, read = _read(wanted, names), [], table.line_num
+            for row in table:
+                if None in row or None in row.values():
+                    cells = len(names) + len(row.get(None, ())) - list(row.values()).count(None)
+                    quotes = f", texts with {separator!r} need quotes" if None in row else ""
+                    where = f"line {table.line_num}: {cells} cells for {len(names)} columns"
+                    raise ValueError(where + quotes)
+                rows.append({name: row[name] or None for name in keep})
+                read = table.line_num
+        except csv.Error as error:
+            raise ValueError(f"line {read + 1}: {error}") from None
     return names, rows
+
+
+def _check_header(names: list[str], separator: str) -> None:
+    if len({*names}) < len(names):
+        raise ValueError(f"a column stands twice in {listed(names)}")
+    for other in ",;\t|":
+        if len(names) == 1 and other != separator and other in names[0]:
+            raise ValueError(f"its columns are separated by {other!r}, not by {separator!r}")
 
 
 def _json(path: Path, wanted: Sequence[str], _: str) -> tuple[list[str], Rows]:

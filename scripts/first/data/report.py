@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
@@ -42,19 +44,20 @@ def describe(rows: Sequence[Row]) -> dict[str, Any]:
 def answers(rows: Sequence[Row]) -> dict[str, Any] | None:
     """Distribution of the answers; None if rows have no answer.
 
-    majority_share is the accuracy of always giving the most frequent answer, chance_share that of
-    a random candidate, both as fractions. On a tie the earlier candidate is the majority.
+    counts has each candidate of the rows, in order of first appearance. majority_share is the
+    accuracy of always giving the most frequent answer, chance_share that of a random candidate of
+    each row, both as fractions. On a tie the earlier candidate is the majority.
     """
     if not rows or rows[0].answer is None:
         return None
     found = Counter(row.answer for row in rows)
-    counts = {candidate: found[candidate] for candidate in rows[0].candidates}
+    counts = {candidate: found[candidate] for row in rows for candidate in row.candidates}
     majority = max(counts, key=counts.__getitem__)
     return {
         "counts": counts,
         "majority": majority,
         "majority_share": counts[majority] / len(rows),
-        "chance_share": 1 / len(counts),
+        "chance_share": float(statistics.mean(Fraction(1, len(row.candidates)) for row in rows)),
     }
 
 

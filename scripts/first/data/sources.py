@@ -77,7 +77,8 @@ def from_files(dataset: str, entry: Mapping[str, Any]) -> Official:
     root = Path(entry["path"]).expanduser()
     if not root.exists():
         raise UserError(f"no such file or folder: {dataset}: path {root}: correct the entry")
-    return _read(dataset, entry, root, f"{dataset}: {root}", {"kind": "files"})
+    folder = root.resolve() if root.is_dir() else root  # the loader names files from the top
+    return _read(dataset, entry, folder, f"{dataset}: {root}", {"kind": "files"})
 
 
 def from_world(
@@ -109,7 +110,7 @@ def rows_sha256(rows: Rows) -> str:
     for row in rows:
         # Sorted keys: the order of the Hub's struct columns differs from file to file.
         line = json.dumps(row, sort_keys=True, ensure_ascii=False, default=str)
-        digest.update(line.encode() + b"\n")
+        digest.update(line.encode(errors="surrogatepass") + b"\n")
     return digest.hexdigest()
 
 
@@ -124,7 +125,7 @@ def _read(
     found, separator = {"train": [root]}, ","
     if root.is_dir():
         found, separator = _splits(root, entry.get("name"), what)
-        found = {split: [Path(path) for path in paths] for split, paths in found.items()}
+        found = {str(split): [Path(path) for path in paths] for split, paths in found.items()}
     used, wanted = {*entry["splits"].values()}, mapping.paths(entry)
     official = Official({}, identity)
     hashes = {}
@@ -178,8 +179,9 @@ def _splits(root: Path, name: str | None, what: str) -> tuple[dict[str, Iterable
             while error.__cause__ is not None:  # loaders wrap the reason in a general message
                 error = error.__cause__
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            where = f"{what}, configuration {name}" if name else what
             raise UserError(
-                f"cannot open the dataset: {what}, configuration {name}: {reason}: check "
-                "the repository and its configuration"
+                f"cannot open the dataset: {where}: {reason}: check the repository and its "
+                "configuration"
             ) from None
     return builder.config.data_files, getattr(builder.config, "sep", ",") or ","

@@ -11,7 +11,7 @@ import numpy as np
 
 from scripts.first.data import mapping, report, sources, splits
 from scripts.first.data.prompts import Prompt, Row
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, listed
 
 if TYPE_CHECKING:
     import pyarrow
@@ -43,10 +43,10 @@ def build(
 
     origins, limits = entry["splits"], entry.get("rows", {})
     if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
-        found = ", ".join([*official.splits, *official.unused]) or "none"
+        found = [split if rows else f"{split} (empty)" for split, rows in official.splits.items()]
         raise UserError(
-            f"no rows in split {', '.join(empty)}: {dataset}: found {found}: check the repository "
-            "and its configuration"
+            f"no rows in split {listed(empty)}: {dataset}: found "
+            f"{listed([*found, *official.unused]) or 'none'}: correct `splits`, or the source"
         )
     unique_ids = _count_unique_ids(dataset, entry, official)
     admitted = {
@@ -133,6 +133,11 @@ def _divide(
         if len(sharing) == 1:
             parts[sharing[0]] = admitted[origin]
             continue
+        if not len(admitted[origin]):
+            raise UserError(
+                f"no rows left in split {', '.join(sharing)}: {dataset}: none has the values of "
+                "`where`: correct the entry"
+            )
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}
         shares = dict(zip(sharing, [None, *given.values()], strict=True))

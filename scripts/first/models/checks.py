@@ -96,14 +96,17 @@ def check_pair(
     for path in [*corpus, *tests]:
         rows, read = read_rows(path), []
         for tokenizer in tokenizers:
-            if path in corpus:
-                found = encode_rows(rows, tokenizer, block_length, append_eos)[0]
-                read.append([(row.row_id, row.row_hash) for row in found])
-            else:
-                answers = candidate_ids(rows, tokenizer).tolist()
-                found = encode_prompts(rows, tokenizer)
-                both = zip(found, answers, strict=True)
-                read.append([(row.row_id, row.row_hash, *answer) for row, answer in both])
+            try:
+                if path in corpus:
+                    found = encode_rows(rows, tokenizer, block_length, append_eos)[0]
+                    read.append([(row.row_id, row.row_hash) for row in found])
+                else:
+                    answers = candidate_ids(rows, tokenizer).tolist()
+                    found = encode_prompts(rows, tokenizer)
+                    both = zip(found, answers, strict=True)
+                    read.append([(row.row_id, row.row_hash, *answer) for row, answer in both])
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from None
         for their, our in zip_longest(*read):
             if their != our:
                 raise UserError(

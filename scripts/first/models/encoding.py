@@ -103,18 +103,17 @@ def encode_prompts(rows: list[dict], tokenizer: TextTokenizer) -> list[EncodedRo
 
 
 def candidate_ids(rows: list[dict], tokenizer: TextTokenizer) -> np.ndarray:
-    """(rows, candidates) int64: token id of each candidate in the context of its row's prompt.
+    """(rows, most candidates) int64: token id of each candidate in the context of its row's prompt.
 
-    Derived from encode(prompt + candidate) and encode(prompt), never from a table. Raises UserError
-    if two candidates share their first token, one is not exactly one token after the prompt, the
-    answer is not a candidate, the response does not begin with its token, or rows differ in their
-    number of candidates.
+    A row with fewer candidates than another ends in -1. Derived from encode(prompt + candidate) and
+    encode(prompt), never from a table. Raises UserError if two candidates share their first token,
+    one is not exactly one token after the prompt, the answer is not a candidate, or the response
+    does not begin with its token.
     """
-    for row in rows:
-        if len(row["candidates"]) != len(rows[0]["candidates"]):
-            raise UserError(f"another number of candidates: row {row['id']}: use one benchmark")
     encodings = _encode(rows, tokenizer)
-    return np.asarray([_candidate_ids(row, encodings) for row in rows], dtype=np.int64)
+    found = [_candidate_ids(row, encodings) for row in rows]
+    most = max(map(len, found), default=0)
+    return np.asarray([own + [-1] * (most - len(own)) for own in found], dtype=np.int64)
 
 
 def _encode(rows: list[dict], tokenizer: TextTokenizer) -> dict[str, list[int]]:

@@ -19,7 +19,10 @@ def gold_columns(rows: list[dict]) -> np.ndarray:
 
 
 def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: float = 1.0):
-    """Candidates' log_probs (n, m) float64, top probabilities and hits of the answer (n, 5)."""
+    """Candidates' log_probs (n, most) float64, top probabilities and hits of the answer (n, 5).
+
+    A candidate that a row does not have is impossible: -inf.
+    """
     ids = candidate_ids(rows, tokenizer)
     gold = ids[np.arange(len(rows)), gold_columns(rows)]
     encoded = encode_prompts(rows, tokenizer)
@@ -32,17 +35,20 @@ def predict(model, rows: list[dict], tokenizer, max_tokens: int, temperature: fl
             chosen = batch.rows[part]
             everything = (logits[part].double() / temperature).log_softmax(-1)
             wanted = torch.from_numpy(ids[chosen]).to(everything.device)
-            log_probs[chosen] = everything.gather(1, wanted).cpu().numpy()
+            found = everything.gather(1, wanted.clamp(min=0))
+            log_probs[chosen] = found.masked_fill(wanted < 0, -torch.inf).cpu().numpy()
             values, indices = everything.topk(RANKS, dim=-1)
             top[chosen] = values.exp().cpu().numpy()
             hit[chosen] = indices.cpu().numpy() == gold[chosen][:, None]
-    check_finite(np.hstack([log_probs, top]), [row["id"] for row in rows])
+    real = np.where(ids < 0, 0.0, log_probs)
+    check_finite(np.hstack([real, top]), [row["id"] for row in rows])
     return log_probs, top, hit
 
 
 def tables(benchmark: str, rows: list[dict], log_probs, top, hit):
     """Arrow tables of what `predict` returned: predictions, a row a question; ranks, five rows."""
     chosen = log_probs.argmax(axis=1)
+    own = [p[: len(row["candidates"])] for row, p in zip(rows, log_probs, strict=True)]
     predictions = {
         "benchmark": [benchmark] * len(rows),
         "id": [row["id"] for row in rows],
@@ -50,7 +56,7 @@ def tables(benchmark: str, rows: list[dict], log_probs, top, hit):
         "prediction": [row["candidates"][i] for row, i in zip(rows, chosen, strict=True)],
         "correct": chosen == gold_columns(rows),
         "confidence": np.exp(log_probs).max(axis=1),
-        "candidate_log_probs": pa.array(list(log_probs), pa.list_(pa.float64())),
+        "candidate_log_probs": pa.array(own, pa.list_(pa.float64())),
     }
     ranks = {
         "benchmark": [benchmark] * top.size,

@@ -56,7 +56,7 @@ def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> st
         name = printed(report["dataset"])
         for entry in report["left_out"]:
             rest = f"rows of official split {entry['official_split']}: {entry['reason']}"
-            left_out.append(f"- {name}: {entry['rows']} {rest}")
+            left_out.append(f"- {name}: {entry['rows'] or 'all'} {rest}")
         for kind in ("prompts", "passages"):
             shared = report.get(f"shared_{kind}") or {}
             overlaps += [f"- {name}: {count} {kind} in {pair}" for pair, count in shared.items()]

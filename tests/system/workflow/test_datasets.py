@@ -1,0 +1,116 @@
+"""A dataset of one's own: the page's files and commands, and a cell of Table 1 for each entry."""
+
+import json
+import re
+import subprocess
+
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from tests import tiny_models as tiny
+from tests.dataset_files import MAKERS, PAGE, page_files
+from tests.system.workflow.copies import copy_repository, job_counts, output, shell, snakemake
+
+CELL = "results/small/tables/table1/cells/random/first_ts/in_domain-{}.json"
+
+
+def models(folder) -> dict:
+    """Two random models, {name: entry}; their tokenizer has bytes and the prompts' words."""
+    content = json.loads((tiny.tokenizer_folder() / "tokenizer.json").read_text())
+    vocabulary, merges = content["model"]["vocab"], content["model"]["merges"]
+    for word in ("negative", "positive"):
+        for end in range(2, len(word) + 1):
+            vocabulary.setdefault(word[:end], len(vocabulary))
+            merges.append([word[: end - 1], word[end - 1]])
+    for seed, name in enumerate(("random-teacher", "random-student")):
+        tiny.random_llama(seed, len(vocabulary)).save_pretrained(folder / name)
+        (folder / name / "tokenizer.json").write_text(json.dumps(content))
+        config = (tiny.tokenizer_folder() / "tokenizer_config.json").read_bytes()
+        (folder / name / "tokenizer_config.json").write_bytes(config)
+    return {name: {"folder": str(folder / name)} for name in ("random-teacher", "random-student")}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the repository and a file that lets scale `small` train random models briefly."""
+    folder = copy_repository(tmp_path_factory.mktemp("datasets") / "first")
+    for line in ("git init -q", "git add .", "git -c user.name=n -c user.email=e commit -qm x"):
+        subprocess.run(line.split(), cwd=folder, check=True)
+    training = {"epochs": 1, "batch_size": 8, "micro_batch_size": 8}
+    training |= {"gradient_checkpointing": False}
+    scale = {
+        "models": models(folder.parent),
+        "families": {"random": {"teacher": "random-teacher", "student": "random-student"}},
+        "dtype": "float32",
+        "teacher": {"training": {**training, "offload_optimizer": False}},
+        "student": {"training": training},
+    }
+    (folder / "random.yaml").write_text(yaml.safe_dump({"scales": {"small": scale}}))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name == "arc_challenge" else pytest.param(name, marks=pytest.mark.slow)
+        for name in MAKERS
+    ],
+)
+def test_a_cell(copy, name):
+    """Files touched: mine.yaml. The cell's accuracy is recounted from candidates and answers."""
+    MAKERS[name](copy if name == "questions" else copy.parent / "mirror")
+    own = page_files()[name].replace("rows: {train: 8000}", "rows: {train: 40}")
+    (copy / "mine.yaml").write_text(own)
+    words = ("-c2", "--resources", "gpu=1", "--configfile", "mine.yaml", "random.yaml")
+    mirror = {"FIRST_DATA_MIRROR": str(copy.parent / "mirror")}
+    cell = CELL.format(name)
+    process = snakemake(copy, *words, "--", cell, warm=True, **mirror)
+    assert process.returncode == 0, output(process)[-3000:]
+    rows = pq.read_table(copy / f"results/small/data/{name}/test.parquet").to_pylist()
+    (path,) = (copy / f"results/small/evaluation/random/{name}").rglob("predictions.parquet")
+    found = pq.read_table(path).to_pylist()
+    assert [own["id"] for own in found] == [row["id"] for row in rows]
+    right = 0
+    for row, own in zip(rows, found, strict=True):
+        pairs = zip(own["candidate_log_probs"], row["candidates"], strict=True)
+        right += max(pairs)[1] == row["answer"]
+    accuracy = json.loads((copy / cell).read_text())["accuracy"]["value"]
+    assert accuracy == pytest.approx(100 * right / len(rows))
+    changed = subprocess.run(["git", "status", "--short"], cwd=copy, capture_output=True, text=True)
+    files = {line.split()[-1] for line in changed.stdout.splitlines()} - {"random.yaml"}
+    assert files == {"mine.yaml", *(["questions.csv"] if name == "questions" else [])}
+
+
+def commands() -> list[str]:
+    """The page's command lines, in order."""
+    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    plain = [block.replace("\\\n", " ") for language, block in blocks if not language]
+    return [line for block in plain for line in block.splitlines()]
+
+
+def test_the_commands_of_the_page(copy):
+    """Its CSV becomes tables, the first prompt is shown, and one cell is planned without others."""
+    MAKERS["questions"](copy)
+    (copy / "mine.yaml").write_text(page_files()["questions"])
+    tables, show, cell = commands()
+    process = shell(copy, tables)
+    assert process.returncode == 0, output(process)[-3000:]
+    prompt = shell(copy, show).stdout
+    assert prompt.startswith("Q: ") and prompt.endswith("\nA: The answer is (\n")
+    counts = job_counts(shell(copy, f"{cell} -n"))
+    assert "benchmark_data" not in counts and counts["teacher"] == counts["table1_cell"] == 1
+
+
+def test_a_table_of_ones_own_columns(copy):
+    """A copied scale with another name and other `settings`: nothing of the other datasets."""
+    MAKERS["questions"](copy)
+    own = yaml.safe_load(page_files()["questions"])
+    small = yaml.safe_load((copy / "config/scales/small.yaml").read_text())["scales"]["small"]
+    small["data"]["rows"] = {}
+    own["scales"] = {"mine": {**small, "settings": own["scales"]["small"]["settings"]}}
+    (copy / "yours.yaml").write_text(yaml.safe_dump(own))
+    line = "snakemake -c8 table1 --configfile yours.yaml --config scale=mine -n"
+    assert line.replace("yours", "mine").replace("scale=mine -n", "scale=NAME") in PAGE.read_text()
+    counts = job_counts(shell(copy, line))
+    assert (counts["benchmark_data"], counts["teacher"], "corpus_data" in counts) == (1, 2, False)
