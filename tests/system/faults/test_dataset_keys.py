@@ -32,7 +32,7 @@ CONFIGURATIONS = {  # changes of the entry: the line
     ),
     "a template that is none": (
         {"prompt": {**PROMPT, "text": "{% if %}"}},
-        f"{WHERE}.prompt",
+        WHERE + ".prompt.text: '{% if %}': template, line 1: Expected an expression, got 'end of ",
     ),
     "no such prompt": (
         {"prompt": "uper_letters"},
