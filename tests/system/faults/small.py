@@ -19,9 +19,8 @@ def small_copy(folder: Path, families: tuple = ("alder",), seeds: tuple = (1234,
     scale = folder / "config/scales/tiny.yaml"
     settings = yaml.safe_load(scale.read_text())
     tiny = settings["scales"]["tiny"]
-    tiny["corpora"] = ["csqa"]
     tiny["settings"] = {"in_domain": {"csqa": "csqa"}, "out_of_domain": {"obqa": "csqa"}}
-    tiny["data"]["datasets"] = {"csqa": {}, "obqa": {}, "pretraining": {"max_train_rows": 100}}
+    tiny["data"]["rows"] = {"pretraining": {"train": 100}}
     tiny["families"] = {
         name: {"teacher": f"{name}-teacher", "student": f"{name}-student"} for name in families
     }

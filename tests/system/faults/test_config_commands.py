@@ -88,8 +88,7 @@ def test_from_another_folder_with_nested_overrides(small, tmp_path):
 def test_a_scale_of_ones_own(small, tmp_path):
     """One dataset: as config/scales/mine.yaml and with --configfile, for snakemake and the plan."""
     content = yaml.safe_load((small / "config/scales/tiny.yaml").read_text())["scales"]["tiny"]
-    content["data"]["datasets"] = {"boolq": {}, "pretraining": {"max_train_rows": 100}}
-    content |= {"corpora": ["boolq"], "settings": {"in_domain": {"boolq": "boolq"}}}
+    content["settings"] = {"in_domain": {"boolq": "boolq"}}
     for name, folder in (("mine", small / "config/scales"), ("yours", tmp_path)):
         path = folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump({"scales": {name: content}}))

@@ -13,25 +13,25 @@ import pytest
 from scripts import data
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, read_parquet
-from tests.questions import FILE, REPO, make_mirror, question, splits, write_split
+from tests.questions import FILE, entry, make_mirror, question, splits, write_split
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.forked import refusal, script
 
 HTML = b"<!DOCTYPE html><html><body>Sign in to continue</body></html>"
 
 
-def words(folder) -> str:
-    line = f"--dataset csqa --source-kind mirror --mirror {folder}/mirror --repo {REPO}"
-    return f"{line} --output-dir {folder}/out"
+def words(folder) -> list[str]:
+    line = ["--dataset", "csqa", "--entry", json.dumps(entry("csqa"))]
+    return [*line, "--mirror", f"{folder}/mirror", "--output-dir", f"{folder}/out"]
 
 
 def refused(folder, command: bool) -> str:
     """The one line of a refusal: of the real command, or of the same function in this process."""
     if command:
-        line = refusal(script(folder, "data", words(folder)))
+        line = refusal(script(folder, "data", "", *words(folder)))
     else:
         with pytest.raises(UserError) as caught:
-            data.main(words(folder).split())
+            data.main(words(folder))
         line = "error: " + str(caught.value)
     assert "\n" not in line and not (folder / "out").exists()
     return line
@@ -101,7 +101,10 @@ BROKEN = f"not a readable Parquet file: csqa: |{TRAIN}"
 SUMS = "../../../SHA256SUMS"
 NUMBERS = rewrite("train", lambda rows: [{**r, "question": i} for i, r in enumerate(rows)])
 FILES = {
-    "column renamed": (rewrite("train", renamed), "no column answerKey: csqa, split train, row 0"),
+    "column renamed": (
+        rewrite("train", renamed),
+        f"no column answerKey: csqa: |{TRAIN}: it has id, ",
+    ),
     "column of another type": (NUMBERS, "question is int, not text: csqa, split train, row 0"),
     "not UTF-8": (not_utf8, f"{BROKEN}|'utf-8' codec"),
     "a download that is HTML": (content(lambda _: HTML), BROKEN),
@@ -133,7 +136,7 @@ UNUSUAL = {
 @pytest.mark.parametrize("kind", UNUSUAL)
 def test_unusual_texts_are_kept_and_counted(tmp_path, kind):
     make_mirror(tmp_path / "mirror", row("validation", 3, question=UNUSUAL[kind]))
-    assert data.main(words(tmp_path).split()) == 0
+    assert data.main(words(tmp_path)) == 0
     test = read_parquet(tmp_path / "out" / "test.parquet").to_pylist()
     assert test[3]["prompt"].startswith(f"Q: {UNUSUAL[kind]}\nAnswer Choices:\n")
     parts = read_json(tmp_path / "out" / "report.json")["splits"]
@@ -148,7 +151,7 @@ def test_an_added_split_is_reported(tmp_path, name):
     place = make_mirror(tmp_path / "mirror")
     more = pa.Table.from_pylist([question(i, "B") for i in range(60, 65)])
     pq.write_table(more, place / name)
-    assert data.main(words(tmp_path).split()) == 0
+    assert data.main(words(tmp_path)) == 0
     report = read_json(tmp_path / "out" / "report.json")
     left = {part["official_split"]: part for part in report["left_out"]}
     if name == "challenge.parquet":

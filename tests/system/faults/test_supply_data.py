@@ -7,6 +7,7 @@ import tarfile
 import pytest
 
 from scripts.first.files import read_json
+from tests.questions import entry
 from tests.system.faults import tried
 from tests.system.faults.forked import refusal, script
 from tests.system.faults.test_supply import CODE, PICKLES, checkpoint, planted  # noqa: F401
@@ -14,10 +15,10 @@ from tests.system.hub.conftest import dataset_files  # noqa: F401
 
 
 def prepare(tmp_path, mirror) -> tuple[int, str]:
-    line = "--dataset csqa --source-kind mirror --repo acme/questions --mirror"
     changes = {"HF_HOME": str(tmp_path / "cache"), "HF_DATASETS_TRUST_REMOTE_CODE": "1"}
-    line = f"{line} {mirror} --output-dir {tmp_path}/out"
-    return script(tmp_path, "data", line, **changes)
+    line = ["--dataset", "csqa", "--entry", json.dumps(entry("csqa", repo="acme/questions"))]
+    line += ["--mirror", str(mirror), "--output-dir", f"{tmp_path}/out"]
+    return script(tmp_path, "data", "", *line, **changes)
 
 
 def write_dataset(folder, files: dict[str, bytes]) -> None:

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests import tiny_models as tiny
-from tests.questions import question
+from tests.questions import entry, question
 from tests.system.hub.server import Hub, Repository
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -137,9 +137,9 @@ class User:
 
     def data(self, repository: str, revision: str, **changes: str):
         """Prepare a dataset to out/NAME."""
-        words = ["--dataset", "csqa", "--source-kind", "hub", "--repo", repository]
-        words += ["--revision", revision, "--output-dir", str(self.out / repository.split("/")[1])]
-        return self.run("scripts.data", *words, **changes)
+        found = json.dumps(entry("csqa", repo=repository, revision=revision))
+        place = ["--output-dir", str(self.out / repository.split("/")[1])]
+        return self.run("scripts.data", "--dataset", "csqa", "--entry", found, *place, **changes)
 
     def record(self, name: str) -> bytes:
         """record.json of a model."""

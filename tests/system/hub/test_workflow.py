@@ -29,14 +29,17 @@ def point_at(hub, folder, model_files, dataset_files, **keys) -> None:
         repository = hub.add(Repository("model", model["hub"]["repo"]))
         model["hub"]["revision"] = repository.commit(model_files(number))
         model |= keys
-    csqa = scale["data"]["datasets"]["csqa"]
-    csqa["revision"] = hub.add(Repository("dataset", csqa["repo"])).commit(dataset_files)
-    csqa["max_train_rows"] = 64
+    scale["data"]["rows"]["csqa"] = {"train": 64}
     for role in ("teacher", "student"):
         scale[role]["training"] = {"epochs": 1, "batch_size": 16, "learning_rate": 1e-3}
     scale |= {"dtype": "float32", "knowledge": {"k": 5, "stored_k": 10}}
     for needed in scale["resources"].values():
         needed |= {"threads": 1, "gpu": 0}
+    path.write_text(yaml.safe_dump(config))
+    path = folder / "config/datasets.yaml"
+    config = yaml.safe_load(path.read_text())
+    csqa = config["datasets"]["csqa"]
+    csqa["revision"] = hub.add(Repository("dataset", csqa["repo"])).commit(dataset_files)
     path.write_text(yaml.safe_dump(config))
 
 
