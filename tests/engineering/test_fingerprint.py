@@ -225,6 +225,8 @@ def test_each_stage_has_its_own_code(repository):
     assert {"table1", "figure6"} <= changed(r"%\.6f", "%.5f")  # digits of a CSV
     prompt = changed('"letter": a, ', '"letter": a.upper(), ')
     assert "data" in prompt and not prompt & {"teacher", "student", "knowledge", "evaluation"}
+    assert changed(r"row\[name\] or None", "row[name]") == {"data"}  # of a CSV
+    assert changed(r"return names\.index\(own\)", "return -1") == {"data"}
     assert {"data", "tokenizer"} <= changed('"meets visits', '"greets visits')
     assert changed(r'Split\("\(",', 'Split(")",') == {"tokenizer"}  # of the BPE
     assert changed("default=8192, help=.of the B", 'default=9, help="B') == {"tokenizer"}

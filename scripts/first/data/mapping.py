@@ -59,20 +59,20 @@ def kind(content: Any) -> str:
     return names.get(type(content), type(content).__name__)
 
 
-def text(content: Any, name: str, what: str, may_be_empty: bool = False) -> str:
-    """A value as text; UserError where it is of another type or invisible.
+def text(content: Any, what: str, where: str, may_be_empty: bool = False) -> str:
+    """A value as text; UserError, with `what` it is and `where`, if it is no text or invisible.
 
     may_be_empty: null is empty text.
     """
     if content is None and may_be_empty:
         return ""
     if not isinstance(content, str):
-        raise UserError(f"{name} is {kind(content)}, not text: {what}: {REPAIR}")
+        raise UserError(f"{what} is {kind(content)}, not text: {where}: {REPAIR}")
     if not content.isascii() and any("\ud800" <= c <= "\udfff" for c in content):
-        raise UserError(f"{name} has half of a surrogate pair: {what}: {REPAIR}")
+        raise UserError(f"{what} has half of a surrogate pair: {where}: {REPAIR}")
     # Zero-width characters are not a question.
     if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in content):
-        raise UserError(f"empty {name}: {what}: {REPAIR}")
+        raise UserError(f"empty {what}: {where}: {REPAIR}")
     return content
 
 
@@ -99,7 +99,7 @@ def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list
             raise UserError(f"{wanted} is {own}: {what}: {REPAIR}, or the entry's `choices`")
     if len(found) < 2:
         raise UserError(f"{len(found)} choices: {what}: a question has two or more: {REPAIR}")
-    return [text(own, f"choice {i}", what) for i, own in enumerate(found, start=1)]
+    return [text(own, what=f"choice {i}", where=what) for i, own in enumerate(found, start=1)]
 
 
 def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str) -> int:

@@ -106,17 +106,20 @@ def test_a_scale_of_ones_own(small, tmp_path):
 
 
 def test_hostile_names_reach_no_shell_unquoted(small):
-    """The values that may be hostile, all at once: a mirror's name, a file of questions, the clone.
+    """All values that may be hostile: mirrors, a file of questions, columns, templates, the clone.
 
     Every command of the run is read with the shell's own grammar, every path lies in its folder.
     """
     questions = f"config/{HOSTILE}.json"
     (small / questions).write_text("[]")
+    text = "{# \n" + HOSTILE + " {x} #}{{ question }}"
+    prompt = {"candidates": "lower", "text": text, "response": "{{ answer }}"}
 
     def edit(text: bytes) -> bytes:
         config = yaml.safe_load(text)
         config["scales"]["tiny"]["figures"]["table2_questions"] = questions
         config["scales"]["tiny"]["description"] = HOSTILE + "\n\0"[:1]
+        config["datasets"] = {"csqa": {"where": {HOSTILE: [HOSTILE]}, "prompt": prompt}}
         return yaml.safe_dump(config, allow_unicode=True, sort_keys=False).encode()
 
     mirror = json.dumps({"mirror": HOSTILE})
@@ -127,14 +130,19 @@ def test_hostile_names_reach_no_shell_unquoted(small):
     commands = re.findall(r"^Shell command: *\n?((?:.*\n)+?)(?=\n|\[)", text, re.MULTILINE)
     commands = commands or re.findall(r"^ +(python -m scripts(?:.*\n)+?)\s*\n", text, re.MULTILINE)
     assert len(commands) >= 40, text[:3000]
-    found = 0
+    found = entries = 0
     for command in commands:
         subprocess.run(["bash", "-n", "-c", command], check=True)
         parsed = shlex.split(command)
         found += questions in parsed
-        for word in parsed:
-            assert "CANARY" not in word or word == questions, (word, command)
+        for before, word in zip(["", *parsed], parsed, strict=False):
+            if before == "--entry" and "CANARY" in word:
+                entry, entries = json.loads(word), entries + 1
+                assert (entry["where"], entry["prompt"]) == ({HOSTILE: [HOSTILE]}, prompt)
+            else:
+                assert "CANARY" not in word or word == questions, (word, command)
     assert found == 1, "the questions are one word of one command"
+    assert entries == 1, "an entry is one word of one command"
     paths = re.findall(r"^    (?:output|log|benchmark): (.+)$", text, re.MULTILINE)
     assert len(paths) > 90
     for path in ", ".join(paths).split(", "):

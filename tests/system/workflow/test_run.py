@@ -60,6 +60,35 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
     }
 
 
+ENTRIES = {  # an edit of config/datasets.yaml: which data rules run, of how many datasets
+    "another template": (
+        "text: |-\n      Q: {{",
+        "text: |-\n      Question: {{",
+        {"benchmark_data": 2},
+    ),
+    "another key": ("  obqa:\n", "  obqa:\n    duplicates: drop\n", {"benchmark_data": 1}),
+    "a corpus": ("input: input?", "input: input", {"corpus_data": 1}),
+    "of no column": ("Is this review", "Is the review", {}),
+    "a comment": ("# 28 outputs", "# 29 outputs", {}),
+}
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_another_entry_remakes_its_datasets(tiny_run, name):
+    old, new, remade = ENTRIES[name]
+    config = tiny_run / "config/datasets.yaml"
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    process = snakemake(tiny_run, *DRY)
+    config.write_text(text)
+    assert process.returncode == 0, output(process)[-3000:]
+    counts = job_counts(process)
+    rules = ("benchmark_data", "corpus_data", "test_data", "text_data")
+    assert {rule: counts[rule] for rule in rules if rule in counts} == remade
+    assert bool(remade) == ("evaluation" in counts)
+
+
 @pytest.mark.parametrize(
     ("role", "kept", "remade"),
     [
