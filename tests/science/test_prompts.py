@@ -109,7 +109,11 @@ def test_movie_reviews_have_words_for_labels():
     for label, word in enumerate((" negative", " positive")):
         row = uniform_row("movie", {"text": "so so", "label": label})
         assert row.prompt == "Review: so so\nSentiment:"
-        assert (row.response, row.answer, row.candidates) == (word, word, (" negative", " positive"))
+        assert (row.response, row.answer, row.candidates) == (
+            word,
+            word,
+            (" negative", " positive"),
+        )
 
 
 def choices(labels, texts):
