@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps
 
-.PHONY: help install gguf demo smoke verify test slow faults bench gpu-check pretrain-tiny lint format lock clean
+.PHONY: help install gguf demo smoke pocket verify test slow faults bench gpu-check pretrain-tiny lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -33,6 +33,10 @@ demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
 smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
 	@$(RUN) --quiet host reason rules --config scale=smoke -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv
+
+pocket: $(VENV)/run.stamp ## movie reviews, SmolLM2: real language on a CPU
+	@$(RUN) --quiet host reason rules --config scale=pocket -- all
+	@$(BIN)/python -m scripts.artifacts show --table1 results/pocket/tables/table1.csv
 
 SCALE ?= tiny
 verify: $(VENV)/run.stamp ## check finished results down to the data; SCALE=smoke for another scale

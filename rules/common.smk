@@ -207,13 +207,16 @@ def table2_runs(w):
 
 
 def figure6_students(w):
-    """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right."""
+    """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right.
+
+    Students of the first seed.
+    """
     family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
     selected = f"results/{w.scale}/temperature/{family}/{corpus}/selected.json"
     return {
         model: selected if METHODS[method]["c"] == "selected" else str(METHODS[method]["c"])
         for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
-        for model in models_of(w, [method], [corpus], [family])
+        for model in models_of(w, [method], [corpus], [family])[:1]
     }
 
 

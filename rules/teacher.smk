@@ -16,6 +16,7 @@ rule teacher:
         "logs/{scale}/teacher/{family}/{corpus}.log",
     benchmark:
         "benchmarks/{scale}/teacher/{family}/{corpus}.tsv"
+    priority: 50  # first: students with hard labels do not wait for it
     conda:
         environment("train")
     threads: lookup("{scale}/resources/teacher/threads", within=SCALES)

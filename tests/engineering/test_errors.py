@@ -8,7 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import CHECK_PATH, MAKE_ROOM, UserError, positive, run_cli, whole, writing
+from scripts.first.errors import (
+    CHECK_PATH,
+    MAKE_ROOM,
+    UserError,
+    listed,
+    positive,
+    run_cli,
+    whole,
+    writing,
+)
 
 
 def outcome(main, monkeypatch, capsys):
@@ -118,3 +127,14 @@ def test_integers_of_options(kind, good, bad, capsys):
             parser.parse_args([f"--bins={text}"])
         assert end.value.code == 2
         assert "argument --bins" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_names_of_data_are_printable_and_few(monkeypatch, capsys):
+    """Terminal codes, line breaks, spaces at an end, one long name, and more than twelve."""
+    assert listed(["a", "b\x1b[2Jc", "d\u2028e", " f", 3]) == "a, b\\x1b[2Jc, d\\u2028e, ' f', 3"
+    assert listed(["x" * 70]) == "x" * 60
+    assert listed(range(14)) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 2 more"
+    found = outcome(
+        raising(UserError("no column\n\x1b[31m: \u202e: caf\u00e9")), monkeypatch, capsys
+    )
+    assert found == (2, "error: no column \\x1b[31m: \\u202e: caf\u00e9\n")

@@ -5,6 +5,7 @@ What is expected is made here from the rows that were written, by plain Python.
 
 import csv
 import io
+import json
 import re
 
 import numpy as np
@@ -45,8 +46,8 @@ EXPECTED = {  # dataset: a uniform row from an official one
         PREAMBLE.format(row["question"], row["passage"]), ["Yes", "No"], 1 - row["label"]
     ),
     "reviews": lambda row: words(
-        f"Review: {row['text']}\nIs this review negative or positive?\n",
-        ["negative", "positive"],
+        f"Review: {row['text']}\nSentiment:",
+        [" negative", " positive"],
         row["label"],
     ),
     "questions": lambda row: choice(
@@ -189,6 +190,31 @@ def test_the_table_of_the_page_in_its_files(tmp_path, monkeypatch):
         EXPECTED["questions"](row)["prompt"] for row in rows
     ]
     assert table["answer"].to_pylist() == [row["answer"] for row in rows] == ["A", "C"]
+
+
+def test_a_folder_and_answers_that_are_texts(tmp_path, monkeypatch):
+    """`train.jsonl` and `test.jsonl` in a folder; `labels` is the path of `choices`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quiz").mkdir()
+    rows = [
+        {
+            "question": f"why {i}?",
+            "options": [f"v{i}", f"w{i}", f"x{i}"],
+            "answer": f"{'vwx'[i % 3]}{i}",
+        }
+        for i in range(50)
+    ]
+    for split, part in (("train", rows[:30]), ("test", rows[30:])):
+        text = "".join(json.dumps(row) + "\n" for row in part)
+        (tmp_path / f"quiz/{split}.jsonl").write_text(text)
+    entry = {"path": "quiz", "choices": "options", "labels": "options", "answer": "answer"}
+    entry |= {"splits": {"train": "train", "validation": "train", "test": "test"}}
+    entry |= {"fields": {"question": "question"}, "prompt": entry_of_page("questions")["prompt"]}
+    tables, _ = prepare.load("quiz", entry)
+    assert tables["train"].num_rows + tables["validation"].num_rows == 30
+    found = tables["test"].to_pylist()
+    assert [row["answer"] for row in found] == ["ABC"[i % 3] for i in range(30, 50)]
+    assert found[0]["prompt"] == choice("why 30?", rows[30]["options"], 0)["prompt"]
 
 
 def test_one_command_writes_them(tmp_path, monkeypatch):

@@ -106,10 +106,14 @@ def test_a_null_output_of_alpaca_is_an_empty_one(output):
 
 def test_movie_reviews_have_words_for_labels():
     """Label 0 is a label; words stand in the prompt's order, not in that of any column."""
-    for label, word in enumerate(("negative", "positive")):
+    for label, word in enumerate((" negative", " positive")):
         row = uniform_row("movie", {"text": "so so", "label": label})
-        assert row.prompt == "Review: so so\nIs this review negative or positive?\n"
-        assert (row.response, row.answer, row.candidates) == (word, word, ("negative", "positive"))
+        assert row.prompt == "Review: so so\nSentiment:"
+        assert (row.response, row.answer, row.candidates) == (
+            word,
+            word,
+            (" negative", " positive"),
+        )
 
 
 def choices(labels, texts):

@@ -162,9 +162,6 @@ def _prompt_checks(name: str, entry: dict, prompt: dict, where: str) -> Checks:
     if isinstance(words, list) and isinstance(labels, list) and "choices" not in entry:
         what = f"{len(labels)} labels for {len(words)} candidates of its prompt"
         yield len(labels) != len(words), f"datasets.{name}.labels", what
-    if isinstance(entry.get("choices"), list) and isinstance(labels, list):
-        what = f"{len(labels)} labels for {len(entry['choices'])} choices"
-        yield len(labels) != len(entry["choices"]), f"datasets.{name}.labels", what
     given |= {"choices"} if "choices" in entry else set()
     for part, more in (("text", set()), ("response", {"answer"} if answers else set())):
         for field in sorted(fields_of(prompt[part]) - given - more):

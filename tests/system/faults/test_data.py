@@ -47,7 +47,7 @@ def row(split: str, number: int, **fields):
 ROWS = {
     "label outside the choices": (row("train", 3, answerKey="F"), "answer 'F'", "train, row 3"),
     "duplicate id": (row("train", 3, id="q4"), "id 'q4' is in csqa", "split train, row 4"),
-    "null id": (row("train", 3, id=None), "id is NoneType", "split train, row 3"),
+    "null id": (row("train", 3, id=None), "id is null", "split train, row 3"),
     "test question in training": (
         row("validation", 1, question="why 7?"),
         "not disjoint",

@@ -85,28 +85,20 @@ def prepare(folder, found: dict, changes: dict) -> tuple[int, str]:
 
 PLACE = "mine, split train, row 3, file train.jsonl"
 REPAIR = "correct the row in the source"
-LABELS = f"{PLACE}: {REPAIR}, or the entry's `labels`"
+ROW, UVW, FIRST = f"{PLACE}: {REPAIR}", ["u", "v", "w"], PLACE.replace("3", "0")
+LABELS = f"{ROW}, or the entry's `labels`"
 FILE = "mine: rows, split train, file train.jsonl"
 COLUMNS = "it has id, question, choices, answer, topic, note: correct the entry"
 UNLABELLED = "no answer (unlabelled row): mine, split test, row 4, file test.jsonl: use a labelled "
 BAD = {  # name: (rows, changes of the entry, the whole line)
-    "labels that are null": (
-        chosen(["u", "v", "w"], None),
-        {},
-        f"3 choices, but choices.label is null: {PLACE}: {REPAIR}",
-    ),
+    "labels that are null": (chosen(UVW, None), {}, f"3 choices, but choices.label is null: {ROW}"),
     "labels that are fewer": (
-        chosen(["u", "v", "w"], ["A", "B"]),
+        chosen(UVW, ["A", None]),
         {},
-        f"3 choices, but choices.label is A, B: {PLACE}: {REPAIR}",
-    ),
-    "a label that is null": (
-        chosen(["u", "v", "w"], ["A", None, "C"]),
-        {},
-        f"3 choices, but choices.label is A, null, C: {PLACE}: {REPAIR}",
+        f"3 choices, but choices.label is A, null: {ROW}",
     ),
     "no labels": (
-        chosen(["u", "v", "w"], ""),
+        chosen(UVW, ""),
         {},
         f"no label at choices.label: {PLACE}: there is text: correct the entry",
     ),
@@ -127,13 +119,12 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
     "no such key": (
         rows(),
         {"choices": "choices.texts"},
-        f"no texts at choices.texts: {PLACE.replace('3', '0')}: there is text, label: correct the "
-        "entry",
+        f"no texts at choices.texts: {FIRST}: there is text, label: correct the entry",
     ),
     "no such field": (
         rows(),
         {"prompt": {**PROMPT, "text": "{{ nope }}"}},
-        f"prompt of mine: 'nope' is undefined: {PLACE.replace('3', '0')}: correct the template",
+        f"prompt of mine: 'nope' is undefined: {FIRST}: correct the template",
     ),
     "no such path": (
         rows(),
@@ -152,25 +143,16 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
         "(train/000007) and in test (test/000005): mine: correct the source, or set `duplicates: "
         "drop`",
     ),
-    "a choice that is null": (
-        chosen(["u", None, "w"]),
-        {},
-        f"choice 2 is null, not text: {PLACE}: {REPAIR}",
-    ),
-    "one choice": (
-        chosen(["u"], ["A"]),
-        {},
-        f"1 choices: {PLACE}: a question has two or more: {REPAIR}",
-    ),
+    "a choice that is null": (chosen(["u", None, "w"]), {}, f"choice 2 is null, not text: {ROW}"),
     "a question that is null": (
         row("train", 3, question=None),
         {},
-        f"question is null, not text: {PLACE}: {REPAIR}",
+        f"question is null, not text: {ROW}",
     ),
     "a field that is null": (
         rows(),
         {**NOTED, "fields": {"question": "question", "note": "note"}},
-        f"note is null, not text: {PLACE.replace('3', '0')}: {REPAIR}",
+        f"note is null, not text: {FIRST}: {REPAIR}",
     ),
     "more choices than letters": (
         chosen(["u"] * 27, [*map(str, range(27))]),
@@ -189,7 +171,7 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
         "a subset of 100 rows of mine, split train: of 18: use a number from 1 to that",
     ),
     "labels that do not print": (
-        chosen(["u", "v", "w"], ["\x1b[31m\n\u2028", "b" * 200, "C "]),
+        chosen(UVW, ["\x1b[31m\n\u2028", "b" * 200, "C "]),
         {},
         f"answer 'B' is not one of \\x1b[31m, {'b' * 60}, C: {LABELS}",
     ),

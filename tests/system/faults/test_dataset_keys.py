@@ -32,7 +32,7 @@ CONFIGURATIONS = {  # changes of the entry: the line
     ),
     "a template that is none": (
         {"prompt": {**PROMPT, "text": "{% if %}"}},
-        f"{WHERE}.prompt",
+        WHERE + ".prompt.text: '{% if %}': template, line 1: Expected an expression, got 'end of ",
     ),
     "no such prompt": (
         {"prompt": "uper_letters"},
@@ -40,10 +40,6 @@ CONFIGURATIONS = {  # changes of the entry: the line
     ),
     "no answer": ({"answer": None}, f"{WHERE}: missing key answer: its prompt has candidates: "),
     "no choices": ({"choices": None}, f"{WHERE}: missing key choices: its prompt has letters as "),
-    "labels for other choices": (
-        {"choices": ["a", "b", "c"], "labels": ["A", "B"]},
-        f"{WHERE}.labels: 2 labels for 3 choices: see ",
-    ),
     "labels for other words": (
         {"prompt": "sentiment", "fields": {"text": "q"}, "choices": None, "labels": [0, 1, 2]},
         f"{WHERE}.labels: 3 labels for 2 candidates of its prompt: see ",

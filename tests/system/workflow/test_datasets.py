@@ -19,7 +19,7 @@ def models(folder) -> dict:
     """Two random models, {name: entry}; their tokenizer has bytes and the prompts' words."""
     content = json.loads((tiny.tokenizer_folder() / "tokenizer.json").read_text())
     vocabulary, merges = content["model"]["vocab"], content["model"]["merges"]
-    for word in ("negative", "positive"):
+    for word in ("\u0120negative", "\u0120positive"):  # a space in bytes of GPT-2
         for end in range(2, len(word) + 1):
             vocabulary.setdefault(word[:end], len(vocabulary))
             merges.append([word[: end - 1], word[end - 1]])
