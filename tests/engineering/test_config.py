@@ -6,11 +6,12 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from scripts.first.calibration.recalibration import RECALIBRATIONS
 from scripts.first.config.datasets import used
-from scripts.first.config.load import FOLDER, load, merge, own_files, validated
+from scripts.first.config.load import FOLDER, load, merge, own_files, read, validated
 from scripts.first.config.reference import generated, schema
 from scripts.first.errors import UserError
 from scripts.first.training.losses import STUDENT_SIDES
@@ -45,6 +46,13 @@ def test_every_scale_is_valid_and_is_alone_in_its_file(name):
     content = yaml.safe_load((FOLDER / "scales" / f"{name}.yaml").read_text())
     assert [*content["scales"]] == [name]
     assert validated({**merged(), "scale": name})["scale"] == name
+
+
+@pytest.mark.parametrize("path", own_files(), ids=lambda path: path.name)
+def test_every_reader_of_yaml_reads_the_same(path):
+    """Snakemake's, ours, and PyYAML's own, which is stricter within braces."""
+    content = read(path)
+    assert yaml.load(path.read_text(), yaml.SafeLoader) == load_configfile(str(path)) == content
 
 
 def test_validation_adds_nothing_and_changes_nothing():

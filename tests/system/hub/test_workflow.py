@@ -110,7 +110,7 @@ def test_where_fetch_rules_run(tmp_path):
 
     fetched = ["results/tiny/data/obqa/report.json"]
     fetched.append("results/tiny/models/alder-student/record.json")
-    other = "results/tiny/data/pretraining/report.json"
+    other = "results/tiny/models/tokenizers/world/record.json"
     plan = run("-n", "--config", "fetch={partition: internet}", "--", *fetched, other)
     assert plan.count("slurm_partition=internet") == 2
     assert plan.count("slurm_partition=compute") == 1

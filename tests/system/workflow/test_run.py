@@ -67,7 +67,7 @@ ENTRIES = {  # an edit of config/datasets.yaml: which data rules run, of how man
         {"benchmark_data": 2},
     ),
     "another key": ("  obqa:\n", "  obqa:\n    duplicates: drop\n", {"benchmark_data": 1}),
-    "a corpus": ("input: input?", "input: input", {"corpus_data": 1}),
+    "a corpus": ('"input?"', "input", {"corpus_data": 1}),
     "of no column": ("Is this review", "Is the review", {}),
     "a comment": ("# 28 outputs", "# 29 outputs", {}),
 }
