@@ -68,7 +68,7 @@ ENTRIES = {  # an edit of config/datasets.yaml: which data rules run, of how man
     ),
     "another key": ("  obqa:\n", "  obqa:\n    duplicates: drop\n", {"benchmark_data": 1}),
     "a corpus": ('"input?"', "input", {"corpus_data": 1}),
-    "of no column": ("Is this review", "Is the review", {}),
+    "of no column": ("Review: {{ text }}", "Text: {{ text }}", {}),
     "a comment": ("# 28 outputs", "# 29 outputs", {}),
 }
 
