@@ -82,3 +82,18 @@ def test_another_block_length_has_no_counts(paper):
     advice = "no token counts.*300.*run snakemake -c2 .*/llama1-7b/record.json .*/csqa/report.json"
     with pytest.raises(UserError, match=advice):
         counts_of(paper, "llama1", "csqa", "train")
+
+
+@pytest.mark.parametrize("asked", [4_680, 10**6])
+def test_subsets_are_counted_in_proportion(paper, asked):
+    """A tenth of Alpaca has a tenth of the tokens, and possibly its longest rows."""
+    whole = read_json(SHIPPED)["llama"]["corpora"]["alpaca"]["train"]
+    paper.datasets["alpaca"] = {"rows": {"train": asked}}
+    found = counts_of(paper, "llama1", "alpaca", "train")
+    share = min(1, asked / whole["rows"])
+    assert found.rows == min(asked, whole["rows"])
+    for name in ("tokens", "squares", "positions"):
+        assert getattr(found, name) == pytest.approx(share * whole[name], abs=1)
+    for name in ("longest", "crowded", "density"):
+        assert getattr(found, name) == whole[name]
+    assert counts_of(paper, "llama1", "alpaca", "validation").rows > 5000
