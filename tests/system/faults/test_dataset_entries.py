@@ -102,9 +102,21 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
         {},
         f"no label at choices.label: {PLACE}: there is text: correct the entry",
     ),
-    "an answer that is null": (row("test", 4, answer=None), {}, f"{UNLABELLED}split"),
-    "an answer that is empty": (row("test", 4, answer=""), {}, f"{UNLABELLED}split"),
-    "an answer of -1": (row("test", 4, answer=-1), {}, f"{UNLABELLED}split"),
+    "an answer that is null": (
+        row("test", 4, answer=None),
+        {},
+        f"{UNLABELLED}split, or set `unusable: drop`",
+    ),
+    "an answer that is empty": (
+        row("test", 4, answer=""),
+        {},
+        f"{UNLABELLED}split, or set `unusable: drop`",
+    ),
+    "an answer of -1": (
+        row("test", 4, answer=-1),
+        {},
+        f"{UNLABELLED}split, or set `unusable: drop`",
+    ),
     "an answer that is no label": (
         row("train", 3, answer="F"),
         {},
