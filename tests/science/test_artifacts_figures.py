@@ -158,7 +158,8 @@ def figure6(tmp_path, values):
     searches = [write_search(tmp_path / family, 0.85, i) for i, family in enumerate(FAMILIES)]
     options = {name: [found[name] for found in searches] for name in searches[0]}
     labels = {"scale": "tiny", "family": "alder", "corpus": "csqa", "seed": 1, "benchmark": "csqa"}
-    options |= {"families": FAMILIES, "corpus": "csqa", "student_metrics": []}
+    options |= {"families": FAMILIES, "corpus": "csqa", "benchmark": "csqa"}
+    options["student_metrics"] = []
     for c in values:
         own, rng = {**labels, "method": f"c{c}"}, np.random.default_rng(1)
         run = write_run(tmp_path / f"c{c}", own, 200, 0.7, 0.1 - 0.3 * c, rng)

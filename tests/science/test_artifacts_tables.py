@@ -156,7 +156,7 @@ def test_table1_holds_the_cells_in_their_order_in_every_format(tmp_path, capsys)
         "cell --metrics other.json --scale s --family f --method m --setting s --corpus c "
         "--benchmark b --output o",
         "figure6 --coarse other.csv --refined x --selected x --families a --corpus c "
-        "--output-prefix f",
+        "--benchmark c --output-prefix f",
         "data-report --reports other.json --output-prefix d",
         "claims --table1 x --figure2 x --figure3 x --metrics x --selected other.json --coarse x "
         "--refined x --families a --corpora c --output-prefix c",

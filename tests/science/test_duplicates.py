@@ -132,3 +132,38 @@ def test_integer_ids_and_missing_ones():
         build(official(train=rows[:40], validation=rows[40:]))
     made, report = build(official(train=rows[:40], validation=rows[40:]), id=None)
     assert report["official_ids"] is None and made["test"].num_rows == 10
+
+
+def test_unusable_rows_are_refused_unless_they_may_be_dropped():
+    """They are counted by reason; what is divided and drawn are the others."""
+    rows = [question(i) for i in range(50)]
+    choices = rows[0]["choices"]
+    rows[3] |= {"answerKey": None}
+    rows[4] |= {"answerKey": "-1"}
+    rows[5] |= {"answerKey": "F"}
+    rows[6] |= {"choices": {**choices, "text": ["v", "w", "x", "y", None]}}
+    rows[7] |= {"choices": {**choices, "text": ["v", "w", "", "y", "z"]}}
+    rows[8] |= {"choices": {**choices, "label": None}}
+    rows[9] |= {"question": " "}
+    rows[41] |= {"choices": {"label": ["B"], "text": ["v"]}}
+    content = official(train=rows[:40], validation=rows[40:])
+    with pytest.raises(UserError, match="no answer .* train, row 3.*or set `unusable: drop`"):
+        build(content)
+    made, report = build(content, unusable="drop", rows={"test": 8})
+    assert made["train"].num_rows + made["validation"].num_rows == 33
+    assert made["validation"].num_rows == 33 - int(0.9 * 33) and made["test"].num_rows == 8
+    used = {own for table in made.values() for own in table["id"].to_pylist()}
+    assert not used & {"validation/000001", *(f"train/{i:06d}" for i in range(3, 10))}
+    left = {(p["official_split"], p["reason"]): p["rows"] for p in report["left_out"]}
+    del left["test", "official split test is not used: unlabelled"]
+    assert left == {
+        ("train", "unusable: no answer"): 2,
+        ("train", "unusable: the answer is no label"): 1,
+        ("train", "unusable: not text"): 1,
+        ("train", "unusable: empty text"): 2,
+        ("train", "unusable: choices without labels"): 1,
+        ("validation", "unusable: fewer than two choices"): 1,
+        ("validation", "random subset asked for: test 8"): 1,
+    }
+    with pytest.raises(UserError, match="no rows left in split test: csqa: .*all are dropped"):
+        build(official(validation=[rows[41]]), unusable="drop")

@@ -67,6 +67,9 @@ class Dataset(Model):
     duplicates: Literal["refuse", "drop"] = key(
         "Questions that stand in two splits; default refuse.", None
     )
+    unusable: Literal["refuse", "drop"] = key(
+        "Rows without an answer, a choice and the like; default refuse.", None
+    )
     id: Column = key("Column of the official id, which must be unique.", None)
     fields: dict[Name, Column] = key(
         "Texts of the templates: a column each, `column?` if optional."

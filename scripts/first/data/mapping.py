@@ -11,7 +11,15 @@ from typing import Any
 
 from scripts.first.errors import UserError, listed
 
-REPAIR = "correct the row in the source"
+REPAIR = "correct the row in the source, or set `unusable: drop`"
+
+
+class Unusable(UserError):
+    """A row that cannot be used. `reason`: under what it is counted where such rows are dropped."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 def paths(entry: Mapping[str, Any]) -> list[str]:
@@ -67,12 +75,12 @@ def text(content: Any, what: str, where: str, may_be_empty: bool = False) -> str
     if content is None and may_be_empty:
         return ""
     if not isinstance(content, str):
-        raise UserError(f"{what} is {kind(content)}, not text: {where}: {REPAIR}")
+        raise Unusable("not text", f"{what} is {kind(content)}, not text: {where}: {REPAIR}")
     if not content.isascii() and any("\ud800" <= c <= "\udfff" for c in content):
-        raise UserError(f"{what} has half of a surrogate pair: {where}: {REPAIR}")
+        raise Unusable("not text", f"{what} has half of a surrogate pair: {where}: {REPAIR}")
     # Zero-width characters are not a question.
     if not may_be_empty and not any(c.isprintable() and not c.isspace() for c in content):
-        raise UserError(f"empty {what}: {where}: {REPAIR}")
+        raise Unusable("empty text", f"empty {what}: {where}: {REPAIR}")
     return content
 
 
@@ -96,9 +104,15 @@ def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list
         found = value(raw, wanted, what)
         if not isinstance(found, list):
             own = f"{kind(found)}, not a list of choices"
-            raise UserError(f"{wanted} is {own}: {what}: {REPAIR}, or the entry's `choices`")
+            raise Unusable(
+                "no choices",
+                f"{wanted} is {own}: {what}: {REPAIR}, or correct the entry's `choices`",
+            )
     if len(found) < 2:
-        raise UserError(f"{len(found)} choices: {what}: a question has two or more: {REPAIR}")
+        raise Unusable(
+            "fewer than two choices",
+            f"{len(found)} choices: {what}: a question has two or more: {REPAIR}",
+        )
     return [text(own, what=f"choice {i}", where=what) for i, own in enumerate(found, start=1)]
 
 
@@ -114,7 +128,10 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
         if not isinstance(found, list) or len(found) != count or None in found:
             found = found if isinstance(found, list) else [found]
             own = listed("null" if one is None else one for one in found) or "empty"
-            raise UserError(f"{count} choices, but {labels} is {own}: {what}: {REPAIR}")
+            raise Unusable(
+                "choices without labels",
+                f"{count} choices, but {labels} is {own}: {what}: {REPAIR}",
+            )
         labels = found
     elif isinstance(labels, list):
         labels = labels[:count]
@@ -123,14 +140,20 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
         answer = int(answer) if isinstance(answer, bool) else answer
     names = [_canonical(label) for label in labels]
     if len({*names}) < len(names):
-        raise UserError(f"labels {listed(names)}: {what}: one stands twice: {REPAIR}")
+        raise Unusable(
+            "a label stands twice", f"labels {listed(names)}: {what}: one stands twice: {REPAIR}"
+        )
     if (own := _canonical(answer)) in names:
         return names.index(own)
     if is_unlabelled(answer):
-        raise UserError(f"no answer (unlabelled row): {what}: use a labelled split")
-    raise UserError(
-        f"answer {answer!r:.60} is not one of {listed(names)}: {what}: {REPAIR}, or the entry's "
-        "`labels`"
+        raise Unusable(
+            "no answer",
+            f"no answer (unlabelled row): {what}: use a labelled split, or set `unusable: drop`",
+        )
+    raise Unusable(
+        "the answer is no label",
+        f"answer {answer!r:.60} is not one of {listed(names)}: {what}: {REPAIR}, or correct the "
+        "entry's `labels`",
     )
 
 

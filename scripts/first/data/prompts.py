@@ -70,9 +70,10 @@ class Prompt:
             if "choices" in entry:
                 texts = mapping.choices(entry, raw, what)
                 if len(texts) > len(candidates):
-                    raise UserError(
+                    raise mapping.Unusable(
+                        "more choices than candidates",
                         f"{len(texts)} choices: {what}: the prompt has {len(candidates)} "
-                        f"candidates: {mapping.REPAIR}, or the prompt"
+                        f"candidates: {mapping.REPAIR}, or correct the prompt",
                     )
                 candidates = candidates[: len(texts)]
                 pairs = zip(candidates, texts, strict=True)

@@ -88,22 +88,26 @@ def left_out(
     official: Official,
     entry: Mapping[str, Any],
     admitted: Mapping[str, Sequence[int]],
+    unusable: Mapping[str, Mapping[str, int]],
     dropped: Mapping[str, int],
     used: Mapping[str, Sequence[Row]],
 ) -> list[dict[str, Any]]:
     """Official rows that are in no split of ours: how many, from where, and why.
 
-    admitted: {official split: rows that `where` admits}. dropped: {split: questions of it that
-    another split has}. used: {split: its rows}. `rows` is None where a split cannot be read.
+    admitted: {official split: rows that `where` admits}; unusable: {official split: {reason: rows
+    of these}}. dropped: {split: questions of it that another split has}. used: {split: its rows}.
+    `rows` is None where a split cannot be read.
     """
     out, origins, limits = [], entry["splits"], entry.get("rows", {})
     for origin, rows in official.splits.items():
         splits = [split for split in used if origins[split] == origin]
         twice = sum(dropped.get(split, 0) for split in splits)
         asked = [f"{split} {limits[split]}" for split in splits if limits.get(split)]
-        drawn = len(admitted[origin]) - twice - sum(len(used[split]) for split in splits)
+        left = len(admitted[origin]) - sum(unusable[origin].values()) - twice
+        drawn = left - sum(len(used[split]) for split in splits)
         reasons = {
             "not among the values of where": len(rows) - len(admitted[origin]),
+            **{f"unusable: {reason}": n for reason, n in sorted(unusable[origin].items())},
             "question stands in another split": twice,
             f"random subset asked for: {', '.join(asked)}": drawn,
         }

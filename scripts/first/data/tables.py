@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -35,9 +36,9 @@ def build(
     """Return ({split: uniform table}, report) of official rows.
 
     entry: of `datasets`, with `rows`, {split: how many are drawn}, `validation_share` and
-    `test_share` where one official split is divided. Raises UserError for unusable rows, missing
-    splits, repeated official ids, and test questions (prompts) that are also in another split,
-    unless `duplicates` is `drop`.
+    `test_share` where one official split is divided. Raises UserError for missing splits, repeated
+    official ids, unusable rows unless `unusable` is `drop`, and test questions (prompts) that are
+    also in another split unless `duplicates` is `drop`.
     """
     import pyarrow as pa
 
@@ -53,15 +54,9 @@ def build(
         origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
         for origin, rows in official.splits.items()
     }
-    prompt = Prompt(entry, dataset)
-    uniform: dict[str, dict[int, Row]] = {
-        origin: {
-            i: prompt.row(official.splits[origin][i], official.place(dataset, origin, i))
-            for i in admitted[origin].tolist()
-        }
-        for origin in dict.fromkeys(origins.values())
-    }
-    parts, division = _divide(dataset, entry, admitted, seed)
+    uniform, unusable = _uniform_rows(dataset, entry, official, admitted)
+    usable = {origin: np.fromiter(part, np.int64) for origin, part in uniform.items()}
+    parts, division = _divide(dataset, entry, usable, seed)
     texts = {
         split: {i: row.prompt for i, row in uniform[origins[split]].items()} for split in parts
     }
@@ -76,7 +71,7 @@ def build(
     if empty := [split for split, part in parts.items() if not len(part)]:
         raise UserError(
             f"no rows left in split {', '.join(empty)}: {dataset}: none has the values of `where`, "
-            "or all are dropped as duplicates: correct the entry"
+            "or all are dropped as unusable or duplicates: correct the entry"
         )
     chosen = {
         split: splits.subset(
@@ -105,7 +100,7 @@ def build(
             }
             for split, part in rows.items()
         },
-        "left_out": report.left_out(official, entry, admitted, dropped, rows),
+        "left_out": report.left_out(official, entry, admitted, unusable, dropped, rows),
         "official_splits": {
             split: {"rows": len(part), "rows_sha256": sources.rows_sha256(part)}
             for split, part in official.splits.items()
@@ -122,6 +117,26 @@ def build(
     return tables, content
 
 
+def _uniform_rows(
+    dataset: str, entry: Mapping[str, Any], official: sources.Official, admitted: Chosen
+) -> tuple[dict[str, dict[int, Row]], dict[str, Counter]]:
+    """({official split: {number: row}}, {official split: number of unusable rows by reason})."""
+    prompt, drop = Prompt(entry, dataset), entry.get("unusable") == "drop"
+    uniform: dict[str, dict[int, Row]] = {}
+    unusable: dict[str, Counter] = {}
+    for origin in dict.fromkeys(entry["splits"].values()):
+        uniform[origin], unusable[origin] = {}, Counter()
+        for i in admitted[origin].tolist():
+            raw, place = official.splits[origin][i], official.place(dataset, origin, i)
+            try:
+                uniform[origin][i] = prompt.row(raw, place)
+            except mapping.Unusable as error:
+                if not drop:
+                    raise
+                unusable[origin][error.reason] += 1
+    return uniform, unusable
+
+
 def _divide(
     dataset: str, entry: Mapping[str, Any], admitted: Chosen, seed: int
 ) -> tuple[Chosen, dict[str, Any]]:
@@ -136,7 +151,7 @@ def _divide(
         if not len(admitted[origin]):
             raise UserError(
                 f"no rows left in split {', '.join(sharing)}: {dataset}: none has the values of "
-                "`where`: correct the entry"
+                "`where`, or all are unusable: correct the entry"
             )
         keys = [f"{split}_share" for split in sharing[1:]]
         given = {key: entry.get(key, 0.1) for key in keys}

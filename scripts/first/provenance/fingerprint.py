@@ -38,7 +38,13 @@ STAGES = {
 }
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
-ERRORS = {"UserError", "ArgumentTypeError", "fail", "exit"}  # calls that end in a message
+ERRORS = {
+    "UserError",
+    "Unusable",
+    "ArgumentTypeError",
+    "fail",
+    "exit",
+}  # calls that end in a message
 MESSAGES = {"print", "warn", "progress", "advance", "parser", "add_parser", "add_argument_group"}
 # Keywords of argparse; and those by which a function is told words of its message.
 HELP = {"help", "description", "metavar", "epilog", "prog", "what", "advice"}

@@ -84,9 +84,9 @@ def prepare(folder, found: dict, changes: dict) -> tuple[int, str]:
 
 
 PLACE = "mine, split train, row 3, file train.jsonl"
-REPAIR = "correct the row in the source"
+REPAIR = "correct the row in the source, or set `unusable: drop`"
 ROW, UVW, FIRST = f"{PLACE}: {REPAIR}", ["u", "v", "w"], PLACE.replace("3", "0")
-LABELS = f"{ROW}, or the entry's `labels`"
+LABELS = f"{ROW}, or correct the entry's `labels`"
 FILE = "mine: rows, split train, file train.jsonl"
 COLUMNS = "it has id, question, choices, answer, topic, note: correct the entry"
 UNLABELLED = "no answer (unlabelled row): mine, split test, row 4, file test.jsonl: use a labelled "
@@ -102,9 +102,21 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
         {},
         f"no label at choices.label: {PLACE}: there is text: correct the entry",
     ),
-    "an answer that is null": (row("test", 4, answer=None), {}, f"{UNLABELLED}split"),
-    "an answer that is empty": (row("test", 4, answer=""), {}, f"{UNLABELLED}split"),
-    "an answer of -1": (row("test", 4, answer=-1), {}, f"{UNLABELLED}split"),
+    "an answer that is null": (
+        row("test", 4, answer=None),
+        {},
+        f"{UNLABELLED}split, or set `unusable: drop`",
+    ),
+    "an answer that is empty": (
+        row("test", 4, answer=""),
+        {},
+        f"{UNLABELLED}split, or set `unusable: drop`",
+    ),
+    "an answer of -1": (
+        row("test", 4, answer=-1),
+        {},
+        f"{UNLABELLED}split, or set `unusable: drop`",
+    ),
     "an answer that is no label": (
         row("train", 3, answer="F"),
         {},
@@ -157,12 +169,13 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
     "more choices than letters": (
         chosen(["u"] * 27, [*map(str, range(27))]),
         {},
-        f"27 choices: {PLACE}: the prompt has 26 candidates: {REPAIR}, or the prompt",
+        f"27 choices: {PLACE}: the prompt has 26 candidates: {REPAIR}, or correct the prompt",
     ),
     "where nothing is": (
         rows(),
         {"where": {"topic": ["z", 0]}},
-        "no rows left in split train, validation: mine: none has the values of `where`: correct "
+        "no rows left in split train, validation: mine: none has the values of `where`, or all "
+        "are unusable: correct "
         "the entry",
     ),
     "more rows than there are": (
@@ -271,7 +284,7 @@ TABLES = {  # name: (content, the line)
     "an answer in another case": (
         CSV.replace("7,why 7?,u,v,w,B", "7,why 7?,u,v,w,b"),
         "answer 'b' is not one of A, B, C: mine, split train, row 7, file q.csv: "
-        f"{REPAIR}, or the entry's `labels`",
+        f"{REPAIR}, or correct the entry's `labels`",
     ),
 }
 
