@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps
 
-.PHONY: help install gguf demo smoke pocket verify test slow faults bench gpu-check pretrain-tiny lint format lock clean
+.PHONY: help install gguf demo smoke pocket verify publish test slow faults bench gpu-check pretrain-tiny lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -49,6 +49,14 @@ test: $(VENV)/test.stamp ## the science first, then engineering and short whole 
 
 slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
 	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
+
+# Computed tables and figures as evidence in the repository, beside docs/results.md.
+SHOWN := claims.md $(foreach t,table1 table2 data_report,tables/$(t).md) $(foreach n,2 3 5 6,figures/figure$(n).png)
+publish: $(VENV)/run.stamp ## copy a finished scale's tables and figures to docs/results/SCALE
+	@mkdir -p docs/results/$(SCALE)
+	@cp $(SHOWN:%=results/$(SCALE)/%) docs/results/$(SCALE)/
+	@$(BIN)/python -m scripts.artifacts costs --benchmarks benchmarks/$(SCALE) \
+	  --output docs/results/$(SCALE)/costs.md
 
 FAULTS := logs/faults.jsonl
 faults: $(VENV)/test.stamp ## every test of faults in its long form, and a table of what was tried

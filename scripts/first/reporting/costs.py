@@ -39,6 +39,7 @@ def run(args: argparse.Namespace) -> None:
     by_stage = jobs.groupby("Stage", sort=False)["Seconds"]
     table = by_stage.agg(Jobs="count", Seconds="sum", Longest="max").reset_index()
     total = {"Stage": "all", "Jobs": len(jobs), "Seconds": jobs["Seconds"].sum()}
+    total["Longest"] = jobs["Seconds"].max()
     table = pandas.concat([table.sort_values("Seconds"), pandas.DataFrame([total])])
     facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
     text = page(f"# What a run of scale {folder.name} cost", facts, pipe_table(table))
