@@ -86,7 +86,12 @@ def test_figures_say_so(tree):
     metrics = [run[1] for run in found.values()]
     distill = dead_run(folder / "dead_distill", {**LABELS, "method": "distill"})
     ranked = [found["teacher"], found["finetune"], distill]
-    searches = {"corpus": "csqa", "families": "alder", **write_search(folder / "search", 0.85, 1)}
+    searches = {
+        "corpus": "csqa",
+        "benchmark": "csqa",
+        "families": "alder",
+        **write_search(folder / "search", 0.85, 1),
+    }
     options = {
         figure3: {"ranks": [run[2] for run in ranked], "metrics": [run[1] for run in ranked]},
         figure5: {"metrics": metrics},

@@ -95,7 +95,7 @@ def test_another_entry_remakes_its_datasets(tiny_run, name):
         (
             "student",
             {"teacher"},
-            {"pair": 3, "knowledge": 6, "student_labels": 6, "student_knowledge": 22},
+            {"pair": 3, "knowledge": 6, "student_labels": 6, "student_knowledge": 20},
         ),
         ("teacher", set(), {"teacher": 3}),
     ],
