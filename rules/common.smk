@@ -12,6 +12,8 @@ from itertools import product
 from pathlib import Path
 
 from scripts.first.config.datasets import entry_for, used
+from scripts.first.data.readers import is_table
+from scripts.first.files import sha256_file
 from scripts.first.provenance.fingerprint import fingerprint
 from scripts.first.provenance.lineage import ARTIFACTS
 
@@ -145,14 +147,15 @@ def entry_of(w):
 
 
 def files_of(w):
-    """The user's own files of a dataset, so that a changed one is read again."""
-    path = os.path.expanduser(DATASETS[w.dataset].get("path", ""))
-    if path and not os.path.exists(path):
+    """{file: hash} of the user's own tables of a dataset, so that changed ones are read again."""
+    path = Path(os.path.expanduser(DATASETS[w.dataset].get("path", "")))
+    if "path" not in DATASETS[w.dataset]:
+        return {}
+    if not path.exists():
         sys.exit(f"error: config: datasets.{w.dataset}.path: {path}: no such file or folder")
-    found = (
-        [path] if os.path.isfile(path) else sorted(map(str, Path(path).rglob("*"))) if path else []
-    )
-    return list(filter(os.path.isfile, found))
+    found = [path] if path.is_file() else sorted(path.rglob("*"))
+    read = [file for file in found if is_table(file) or file.name == "README.md" or file == path]
+    return {str(file): sha256_file(file) for file in read}
 
 
 def with_splits(*names):

@@ -6,8 +6,6 @@ Datasets may come from the hub: local rules, unless `fetch.partition` is set.
 
 rule benchmark_data:
     """Official rows to train, validation and test splits."""
-    input:
-        files_of,
     output:
         train="results/{scale}/data/{dataset}/train.parquet",
         validation="results/{scale}/data/{dataset}/validation.parquet",
@@ -27,6 +25,7 @@ rule benchmark_data:
         **resources_of("data"),
     params:
         entry=entry_of,
+        files=files_of,
         split_seed=lookup("{scale}/data/split_seed", within=SCALES),
         world=lambda w: options(world_settings=scale_of(w)["data"].get("world")),
         folder=subpath(output.report, parent=True),

@@ -168,6 +168,11 @@ MISTAKES = [
         "boolq",
         "boolq: trained on boolq is not out_of_domain",
     ),
+    (
+        f"{TINY}.settings.mine",
+        {"csqa": "csqa"},
+        "mine.csqa: trained on csqa: the same column twice",
+    ),
     (f"{TINY}.settings.mine", {}, "settings.mine: {}: Dictionary should have at least 1 item"),
     (
         f"{PAPER}.settings.mine",
@@ -219,7 +224,7 @@ ALLOWED = [
     (f"{BOOLQ}.labels", ["no", "yes"]),
     (f"{CSQA}.prompt", prompt(candidates=["a", "b"])),
     (f"{ALPACA}.where", {"input": ["", "x"], "level": 3, "checked": True}),
-    (f"{TINY}.settings.mine", {"csqa": "csqa", "boolq": "alpaca"}),
+    (f"{TINY}.settings.mine", {"csqa": "boolq", "boolq": "alpaca"}),
     (f"{TINY}.settings", {"out_of_domain": {"obqa": "csqa"}}),
     (f"{TINY}.figures.benchmark", "obqa"),
     (f"{PAPER}.settings.mine", {"movie": "movie", "csqa": "obqa"}),
@@ -253,3 +258,13 @@ def test_what_a_scale_uses():
     corpora = {"csqa": three, "boolq": three, "obqa": {"test"}, "alpaca": {"train", "validation"}}
     assert used(scales["paper"]) == used(scales["smoke"]) == corpora
     assert used(scales["tiny"]) == corpora | {"pretraining": {"train"}}
+
+
+def test_whole_numbers_are_no_booleans():
+    """1.0 is 1, in lists and mappings too."""
+    config = merged()
+    config["datasets"]["csqa"] |= {"where": {"topic": [1.0, "x"], "level": 0.0}}
+    config["datasets"]["boolq"]["labels"] = [1.0, 0.0]
+    found = validated(config)["datasets"]
+    assert repr(found["csqa"]["where"]) == repr({"topic": [1, "x"], "level": 0})
+    assert repr(found["boolq"]["labels"]) == "[1, 0]"

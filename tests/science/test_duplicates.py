@@ -125,7 +125,7 @@ def test_integer_ids_and_missing_ones():
     _, report = build(official(train=rows[:40], validation=rows[40:]))
     assert report["official_ids"] == {"unique": 50, "duplicate": 0}
     rows[7]["id"] = 6
-    with pytest.raises(UserError, match="not disjoint: id 6 is in csqa, split train, row 6 and"):
+    with pytest.raises(UserError, match="not disjoint: id '6' is in csqa, split train, row 6 and"):
         build(official(train=rows[:40], validation=rows[40:]))
     rows[7]["id"] = None
     with pytest.raises(UserError, match="id is null, not text: csqa, split train, row 7"):
@@ -167,3 +167,48 @@ def test_unusable_rows_are_refused_unless_they_may_be_dropped():
     }
     with pytest.raises(UserError, match="no rows left in split test: csqa: .*all are dropped"):
         build(official(validation=[rows[41]]), unusable="drop")
+
+
+def test_an_id_that_is_null_is_dropped_as_unusable():
+    rows = [question(i) for i in range(50)]
+    rows[7]["id"] = None
+    _, report = build(official(train=rows[:40], validation=rows[40:]), unusable="drop")
+    assert report["official_ids"]["unique"] == 49
+    assert report["left_out"][0] == {
+        "official_split": "train",
+        "rows": 1,
+        "reason": "unusable: not text",
+    }
+
+
+def test_a_question_of_train_that_stands_in_validation_is_refused():
+    rows = asked([*range(30), *range(30)], "t")
+    with pytest.raises(UserError, match=r"is in train \(train/0000\d\d\) and in validation"):
+        build(official(train=rows))
+
+
+def test_subsets_of_two_splits_are_drawn_apart():
+    """One seed, but a stream for each split: otherwise both would have rows of the same numbers."""
+    rows = official(train=asked([*range(100)], "t"), validation=asked([*range(100, 200)], "v"))
+    names = {"train": "train", "validation": "validation", "test": "validation"}
+    changes = {"splits": names, "test_share": 0.5, "rows": {"train": 50, "test": 25}}
+    made, _ = build(rows, **changes)
+    split = {name: table["id"].to_pylist() for name, table in made.items()}
+    whole = build(rows, **{**changes, "rows": {}})[0]
+    places = [
+        {whole[name]["id"].to_pylist().index(own) for own in split[name]}
+        for name in ("train", "test")
+    ]
+    assert len(places[1] & set(range(50))) == 25 and not places[1] <= places[0]
+
+
+def test_a_row_is_named_with_its_file():
+    files = {"train": [("a.csv", 3), ("b.csv", 0), ("c.csv", 4), ("d.csv", 5)]}
+    found = sources.Official({}, {}, {}, files)
+    places = [
+        found.place("mine", "train", i).removeprefix("mine, split train, ") for i in range(12)
+    ]
+    assert places[2] == "row 2, file a.csv"
+    assert places[3] == "row 3, file c.csv row 0"
+    assert places[6] == "row 6, file c.csv row 3"
+    assert places[11] == "row 11, file d.csv row 4"

@@ -215,7 +215,7 @@ def test_a_template_that_cannot_be_filled_is_one_line_with_the_row(text, message
         ("boolq", {**BOOLQ, "answer": 1}, "answer 1 is not one of true, false"),
         ("boolq", {**BOOLQ, "passage": ""}, "empty passage"),
         ("alpaca", {**ALPACA, "instruction": ""}, "empty instruction"),
-        ("alpaca", {**ALPACA, "output": 3}, "output is int, not text"),
+        ("alpaca", {**ALPACA, "output": 3.5}, "output is float, not text"),
         ("alpaca", {"instruction": "x", "output": "y"}, "no column input"),
         ("movie", {"text": "so so", "label": -1}, "no answer (unlabelled row)"),
         ("movie", {"text": "so so", "label": 2}, "answer 2 is not one of 0, 1"),

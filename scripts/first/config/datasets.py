@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, get_args
 
 from jinja2 import Environment, TemplateError, meta
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from scripts.first.config.types import (
     HUB_NAME,
@@ -25,7 +25,9 @@ from scripts.first.config.types import (
 
 def fields_of(template: str) -> set[str]:
     """Names that a template takes from the row."""
-    return meta.find_undeclared_variables(Environment().parse(template))
+    jinja = Environment()
+    jinja.globals.clear()
+    return meta.find_undeclared_variables(jinja.parse(template))
 
 
 def _template(text: str) -> str:
@@ -34,6 +36,15 @@ def _template(text: str) -> str:
     except TemplateError as error:
         raise ValueError(f"template, line {error.lineno}: {error.message}") from None
     return text
+
+
+def _whole(label):
+    """1.0 as 1, also in lists and mappings: pydantic would take it for true."""
+    if isinstance(label, dict):
+        return {name: _whole(own) for name, own in label.items()}
+    if isinstance(label, list):
+        return [_whole(own) for own in label]
+    return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
 Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
@@ -63,7 +74,9 @@ class Dataset(Model):
     validation_share: Fraction = key("Replaces the scale's, where splits share one.", None)
     test_share: Fraction = key("Share of the test split, where it shares an official one.", None)
     rows: dict[Split, Rows] = key("Draw so many rows of a split.", None)
-    where: dict[Column, Label | list[Label]] = key("Only rows with these values.", None)
+    where: Annotated[dict[Column, Label | list[Label]], BeforeValidator(_whole)] = key(
+        "Only rows with these values.", None
+    )
     duplicates: Literal["refuse", "drop"] = key(
         "Questions that stand in two splits; default refuse.", None
     )
@@ -77,7 +90,7 @@ class Dataset(Model):
     choices: Column | Annotated[list[Column], Field(min_length=2)] = key(
         "Column of the choices' texts, or one column a choice.", None
     )
-    labels: Column | Labels = key(
+    labels: Annotated[Column | Labels, BeforeValidator(_whole)] = key(
         "Column of the choices' labels, or their list; default 0, 1, 2 ...", None
     )
     answer: Column = key("Column of the right choice's label.", None)
@@ -147,7 +160,7 @@ def dataset_checks(datasets: dict, prompts: dict) -> Checks:
 
 def _prompt_checks(name: str, entry: dict, prompt: dict, where: str) -> Checks:
     given, answers = {*entry["fields"]}, "candidates" in prompt
-    for own in ("answer", "choices"):
+    for own in ("answer", "choices", "self", "true", "false", "none"):
         taken = own in given
         yield taken, f"datasets.{name}.fields.{own}", "reserved name; choose another"
     yield (
@@ -186,6 +199,10 @@ def used_checks(scale: dict, datasets: dict) -> Checks:
                 setting in ("in_domain", "out_of_domain") and (setting == "in_domain") != own
             )
             yield misplaced, path, f"trained on {corpus} is not {setting}"
+    pairs = [(name, pair) for name, columns in settings.items() for pair in columns.items()]
+    for i, (setting, pair) in enumerate(pairs):
+        twice = pair in [other for _, other in pairs[:i]]
+        yield twice, f"settings.{setting}.{pair[0]}", f"trained on {pair[1]}: the same column twice"
     shown = scale["figures"].get("benchmark")
     benchmarks = list(dict.fromkeys(name for columns in settings.values() for name in columns))
     missing = shown is not None and shown not in benchmarks

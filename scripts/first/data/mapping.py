@@ -6,12 +6,15 @@ A field whose path ends in `?` may be null or empty.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from scripts.first.errors import UserError, listed
 
 REPAIR = "correct the row in the source, or set `unusable: drop`"
+UNLABELLED = "use a labelled split, or set `unusable: drop`"
+WHOLE = re.compile(r"(-?\d+)\.0")  # how a column of integers is written once it had a gap
 
 
 class Unusable(UserError):
@@ -70,10 +73,12 @@ def kind(content: Any) -> str:
 def text(content: Any, what: str, where: str, may_be_empty: bool = False) -> str:
     """A value as text; UserError, with `what` it is and `where`, if it is no text or invisible.
 
-    may_be_empty: null is empty text.
+    An integer is its digits. may_be_empty: null is empty text.
     """
     if content is None and may_be_empty:
         return ""
+    if isinstance(content, int) and not isinstance(content, bool):
+        return str(content)
     if not isinstance(content, str):
         raise Unusable("not text", f"{what} is {kind(content)}, not text: {where}: {REPAIR}")
     if not content.isascii() and any("\ud800" <= c <= "\udfff" for c in content):
@@ -120,9 +125,12 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
     """Index of the right one of `count` choices or candidates.
 
     The row's answer is looked up among its labels: a column, the entry's list, or 0, 1, 2 and so
-    on. UserError for rows without an answer, and for answers that are no label.
+    on; of two choices also false and true. UserError for rows without an answer, and for answers
+    that are no label.
     """
     labels, answer = entry.get("labels"), value(raw, entry["answer"], what)
+    if answer is None or answer != answer:  # null, or NaN
+        raise Unusable("no answer", f"no answer (unlabelled row): {what}: {UNLABELLED}")
     if isinstance(labels, str):
         found = value(raw, labels, what)
         if not isinstance(found, list) or len(found) != count or None in found:
@@ -135,9 +143,10 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
         labels = found
     elif isinstance(labels, list):
         labels = labels[:count]
+    elif "choices" in entry and count == 2 and _canonical(answer) in ("false", "true"):
+        labels = [False, True]  # not of words: false may stand for the first or for the second
     else:
         labels = list(range(count))
-        answer = int(answer) if isinstance(answer, bool) else answer
     names = [_canonical(label) for label in labels]
     if len({*names}) < len(names):
         raise Unusable(
@@ -146,10 +155,7 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
     if (own := _canonical(answer)) in names:
         return names.index(own)
     if is_unlabelled(answer):
-        raise Unusable(
-            "no answer",
-            f"no answer (unlabelled row): {what}: use a labelled split, or set `unusable: drop`",
-        )
+        raise Unusable("no answer", f"no answer (unlabelled row): {what}: {UNLABELLED}")
     raise Unusable(
         "the answer is no label",
         f"answer {answer!r:.60} is not one of {listed(names)}: {what}: {REPAIR}, or correct the "
@@ -159,14 +165,14 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
 
 def is_unlabelled(answer: Any) -> bool:
     """Whether an answer that is no label says that there is none."""
-    return answer != answer or _canonical(answer) in ("", "None", "-1")
+    return answer is None or answer != answer or _canonical(answer) in ("", "-1")
 
 
 def _canonical(label: Any) -> str:
-    """A label as text, the same for 1, 1.0 and "1", and for true, True and "true"."""
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
+    """A label as text, the same for 1, 1.0, "1" and "1.0", and for true, True and "true"."""
     name = str(label).strip()
+    if whole := WHOLE.fullmatch(name):
+        return whole[1]
     return name.lower() if name.lower() in ("true", "false") else name
 
 

@@ -53,6 +53,8 @@ class Prompt:
             )
         options = {"undefined": StrictUndefined, "keep_trailing_newline": True}
         jinja = ImmutableSandboxedEnvironment(**options)
+        jinja.globals.clear()  # a template knows the row's fields alone
+        del jinja.filters["random"]
         try:
             self.text = jinja.from_string(templates["text"])
             self.response = jinja.from_string(templates["response"])

@@ -18,8 +18,9 @@ Rows = list[dict[str, Any]]
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file's name is that of a table; JSON files may be descriptions."""
-    return path.suffix.lower() in (".parquet", ".csv", ".tsv", ".jsonl")
+    """Whether a file's name is that of a table; dataset_infos.json is a description."""
+    suffixes = (".parquet", ".csv", ".tsv", ".jsonl", ".json")
+    return path.suffix.lower() in suffixes and path.name != "dataset_infos.json"
 
 
 def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",") -> Rows:
@@ -45,6 +46,8 @@ def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",
         encoding = isinstance(error, UnicodeDecodeError) and suffix != ".parquet"
         advice = "save it as UTF-8" if encoding else "correct it"
         raise UserError(f"not a readable {kind} file: {what}: {reason}: {advice}") from None
+    if twice := [name for i, name in enumerate(names) if name in names[:i]]:
+        raise UserError(f"column {listed(twice[:1])} stands twice: {what}: rename one")
     if names or rows:
         for path_ in wanted:
             if column(path_, names) not in names:

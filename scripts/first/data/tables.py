@@ -37,8 +37,8 @@ def build(
 
     entry: of `datasets`, with `rows`, {split: how many are drawn}, `validation_share` and
     `test_share` where one official split is divided. Raises UserError for missing splits, repeated
-    official ids, unusable rows unless `unusable` is `drop`, and test questions (prompts) that are
-    also in another split unless `duplicates` is `drop`.
+    official ids, unusable rows unless `unusable` is `drop`, and questions (prompts) that stand in
+    two splits unless `duplicates` is `drop`.
     """
     import pyarrow as pa
 
@@ -49,12 +49,11 @@ def build(
             f"no rows in split {listed(empty)}: {dataset}: found "
             f"{listed([*found, *official.unused]) or 'none'}: correct `splits`, or the source"
         )
-    unique_ids = _count_unique_ids(dataset, entry, official)
     admitted = {
         origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
         for origin, rows in official.splits.items()
     }
-    uniform, unusable = _uniform_rows(dataset, entry, official, admitted)
+    uniform, unusable, unique_ids = _uniform_rows(dataset, entry, official, admitted)
     usable = {origin: np.fromiter(part, np.int64) for origin, part in uniform.items()}
     parts, division = _divide(dataset, entry, usable, seed)
     texts = {
@@ -80,7 +79,7 @@ def build(
         for stream, split in enumerate(splits.SPLITS, start=1)
         if split in parts
     }
-    for text, split, i, other, j in splits.shared(chosen, texts, later=("test",)):
+    for text, split, i, other, j in splits.shared(chosen, texts, later=("test", "validation")):
         raise UserError(
             f"not disjoint: prompt {text[:200]!r} is in {split} ({origins[split]}/{i:06d}) and in "
             f"{other} ({origins[other]}/{j:06d}): {dataset}: correct the source, or set "
@@ -119,22 +118,37 @@ def build(
 
 def _uniform_rows(
     dataset: str, entry: Mapping[str, Any], official: sources.Official, admitted: Chosen
-) -> tuple[dict[str, dict[int, Row]], dict[str, Counter]]:
-    """({official split: {number: row}}, {official split: number of unusable rows by reason})."""
+) -> tuple[dict[str, dict[int, Row]], dict[str, Counter], int]:
+    """Return the usable rows, the unusable ones, and how many official ids the former have.
+
+    They are {official split: {number: row}} and {official split: number of rows by reason}. Raises
+    UserError for an id that stands twice, and for an unusable row unless these are dropped.
+    """
     prompt, drop = Prompt(entry, dataset), entry.get("unusable") == "drop"
     uniform: dict[str, dict[int, Row]] = {}
     unusable: dict[str, Counter] = {}
+    seen: dict[str, str] = {}
     for origin in dict.fromkeys(entry["splits"].values()):
         uniform[origin], unusable[origin] = {}, Counter()
         for i in admitted[origin].tolist():
             raw, place = official.splits[origin][i], official.place(dataset, origin, i)
             try:
-                uniform[origin][i] = prompt.row(raw, place)
+                row = prompt.row(raw, place)
+                if "id" in entry:
+                    own = mapping.text(mapping.value(raw, entry["id"], place), entry["id"], place)
+                    if own in seen:
+                        raise UserError(
+                            f"not disjoint: id {own!r} is in {seen[own]} and in {place}: "
+                            "correct the source, or leave out the key `id`"
+                        )
+                    seen[own] = place
             except mapping.Unusable as error:
                 if not drop:
                     raise
                 unusable[origin][error.reason] += 1
-    return uniform, unusable
+            else:
+                uniform[origin][i] = row
+    return uniform, unusable, len(seen)
 
 
 def _divide(
@@ -164,23 +178,3 @@ def _divide(
         rule = f"floor(({left}) * n) rows of default_rng(seed).permutation(n) {sharing[0]}"
         division |= {"rule": rule, **given}
     return parts, division
-
-
-def _count_unique_ids(dataset: str, entry: Mapping[str, Any], official: sources.Official) -> int:
-    """Number of official ids, 0 for datasets without; UserError if one is missing or repeated."""
-    if "id" not in entry:
-        return 0
-    seen: dict[Any, str] = {}
-    for split, rows in official.splits.items():
-        for i, row in enumerate(rows):
-            place = official.place(dataset, split, i)
-            own = mapping.value(row, entry["id"], place)
-            if not isinstance(own, int):
-                own = mapping.text(own, entry["id"], place)
-            if own in seen:
-                raise UserError(
-                    f"not disjoint: id {own!r} is in {seen[own]} and in {place}: "
-                    "correct the source, or leave out the key `id`"
-                )
-            seen[own] = place
-    return len(seen)

@@ -99,13 +99,13 @@ def content(change, name: str = FILE.format("train")):
 TRAIN = "split train, file data/train-00000-of-00001.parquet"
 BROKEN = f"not a readable Parquet file: csqa: |{TRAIN}"
 SUMS = "../../../SHA256SUMS"
-NUMBERS = rewrite("train", lambda rows: [{**r, "question": i} for i, r in enumerate(rows)])
+NUMBERS = rewrite("train", lambda rows: [{**r, "question": i / 4} for i, r in enumerate(rows)])
 FILES = {
     "column renamed": (
         rewrite("train", renamed),
         f"no column answerKey: csqa: |{TRAIN}: it has id, ",
     ),
-    "column of another type": (NUMBERS, "question is int, not text: csqa, split train, row 0"),
+    "column of another type": (NUMBERS, "question is float, not text: csqa, split train, row 0"),
     "not UTF-8": (not_utf8, f"{BROKEN}|'utf-8' codec"),
     "a download that is HTML": (content(lambda _: HTML), BROKEN),
     "parquet cut short": (content(lambda t: t[: len(t) // 2]), BROKEN),

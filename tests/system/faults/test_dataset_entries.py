@@ -206,7 +206,7 @@ def test_bad_rows_and_entries(tmp_path, name):
     tried(f"entry: {name}", 1, 1, 0, said)
 
 
-@pytest.mark.parametrize("answer", [0, "0", False, 0.0])
+@pytest.mark.parametrize("answer", [0, "0", 0.0, "0.0"])
 def test_label_0_is_a_label(tmp_path, answer):
     """It is the first choice, whichever type a file gives it; only then is -1 or null no label."""
     assert prepare(tmp_path, numbered(answer), NUMBERED)[0] == 0

@@ -110,7 +110,7 @@ def method_claims(evidence: Evidence) -> list[dict]:
     """
     entries = []
     for claim in CLAIMS:
-        places = [p for p in evidence.places if claim.setting in ("", p.setting)]
+        places = [p for p in evidence.places if claim.setting in ("", p.domain)]
         last = claim.methods[-1]
         optional = last in UNTUNED and not any(evidence.runs(place, last) for place in places)
         if places and not optional:

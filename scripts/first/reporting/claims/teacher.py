@@ -108,7 +108,7 @@ def teacher_obstacles(evidence: Evidence) -> dict[tuple[str, str], str]:
     return {
         (place.family, place.corpus): reason
         for place in evidence.places
-        if place.setting == "in_domain" and evidence.runs(place, "teacher")
+        if place.domain == "in_domain" and evidence.runs(place, "teacher")
         if (reason := evidence.obstacle(place, ("teacher",)))
     }
 

@@ -28,6 +28,11 @@ class Place(NamedTuple):
     corpus: str
     benchmark: str
 
+    @property
+    def domain(self) -> str:
+        """`in_domain` where a model is tested on its own corpus, whatever the setting's name."""
+        return "in_domain" if self.benchmark == self.corpus else "out_of_domain"
+
 
 @dataclass
 class Evidence:
@@ -71,8 +76,8 @@ def scope(places: Sequence[Place]) -> str:
     """Return in words which columns and families a verdict covers."""
     families = list(dict.fromkeys(printed(place.family) for place in places))
     columns = [
-        printed(benchmark) + ("" if setting == "in_domain" else f" from {printed(corpus)}")
-        for setting, corpus, benchmark in dict.fromkeys(place[1:] for place in places)
+        printed(benchmark) + ("" if benchmark == corpus else f" from {printed(corpus)}")
+        for _, corpus, benchmark in dict.fromkeys(place[1:] for place in places)
     ]
     runs = "1 pretraining run" if len(families) == 1 else f"{len(families)} pretraining runs"
     return f"{', '.join(columns)}; {runs} ({', '.join(families)})"
@@ -82,8 +87,9 @@ def scope(places: Sequence[Place]) -> str:
 class Claim:
     """`metric` of methods[0], minus that of methods[1] if there are two, is above `threshold`.
 
-    With `above=False`: below it. `setting`: the columns it covers, all when empty. `tested`: the
-    methods that must be above chance for a cell to decide, all when empty.
+    With `above=False`: below it. `setting`: the domain (Place.domain) of the columns that it
+    covers, all when empty. `tested`: the methods that must be above chance for a cell to decide,
+    all when empty.
     """
 
     id: str

@@ -102,7 +102,7 @@ def with_names(table: pandas.DataFrame) -> list[dict]:
     """Return table1.csv's rows, None for no value, with printed names, `column` and `marks`."""
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     for row in rows:
-        trained = "" if row["setting"] == "in_domain" else f" ({printed(row['corpus'])})"
+        trained = "" if row["benchmark"] == row["corpus"] else f" ({printed(row['corpus'])})"
         row["column"] = f"{printed(row['benchmark'])} {printed(row['setting'])}{trained}"
         row["marks"] = marks(row)
         row |= {name: printed(row[name]) for name in ("family", "method")}
