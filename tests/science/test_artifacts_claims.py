@@ -198,3 +198,16 @@ def test_the_claims_file_is_a_list_made_from_the_other_artifacts(tree, tmp_path)
     before = (tmp_path / "claims.json").read_bytes()
     make_claims(tmp_path, runs)
     assert (tmp_path / "claims.json").read_bytes() == before
+
+
+def test_the_names_of_settings_decide_nothing(tree):
+    """In-domain is where a model is tested on its own corpus; scopes say the others' corpus."""
+    renamed = [Place(p.family, "mine", p.corpus, p.benchmark) for p in PLACES]
+    one, other = claims_of(evidence_of(tree)), claims_of(evidence_of(tree, places=renamed))
+    assert one.keys() == other.keys()
+    for name, claim in one.items():
+        same = ("verdict", "reason", "scope")
+        assert {key: claim[key] for key in same} == {key: other[name][key] for key in same}
+    assert teacher_obstacles(evidence_of(tree)) == teacher_obstacles(
+        evidence_of(tree, places=renamed)
+    )

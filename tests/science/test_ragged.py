@@ -8,6 +8,7 @@ import zlib
 from collections import Counter
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -249,3 +250,13 @@ def test_equally_many_choices_have_the_chance_of_one(m):
     arrays = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 600)
     metrics = measure("arc", tables("arc", rows, *arrays)[0], arrays[0], gold_columns(rows), BINS)
     assert metrics["chance"] == 100 / m
+
+
+def test_candidates_without_any_probability_share_nothing():
+    """Theirs underflows: the confidence among them is 0, not 0 / 0."""
+    log_probs = np.log([[0.5, 0.25], [0.2, 0.6]])
+    log_probs[1] = [-800.0, -810.0]
+    rows = {"confidence": [0.5, 0.0], "correct": [True, True], "answer": ["a", "b"]}
+    table = pa.table({**rows, "prediction": ["a", "a"]})
+    found = measure("csqa", table, log_probs, np.array([0, 1]), BINS)
+    assert found["ece_candidates"] == pytest.approx(100 * (1 / 3 + 1) / 2)

@@ -1,6 +1,7 @@
 """A dataset of one's own: the page's files and commands, and a cell of Table 1 for each entry."""
 
 import json
+import os
 import re
 import subprocess
 
@@ -100,6 +101,25 @@ def test_the_commands_of_the_page(copy):
     assert prompt.startswith("Q: ") and prompt.endswith("\nA: The answer is (\n")
     counts = job_counts(shell(copy, f"{cell} -n"))
     assert "benchmark_data" not in counts and counts["teacher"] == counts["table1_cell"] == 1
+
+
+def test_own_files_count_by_their_content(copy):
+    """Changed ones are read again whatever their date, touched and other ones are not."""
+    folder = copy / "rows"
+    folder.mkdir()
+    MAKERS["questions"](copy)
+    text = (copy / "questions.csv").read_text()
+    (folder / "train.csv").write_text(text)
+    own = page_files()["questions"].replace("path: questions.csv", "path: rows")
+    (copy / "mine.yaml").write_text(own)
+    line = "snakemake -c1 results/small/data/questions/report.json --configfile mine.yaml"
+    assert shell(copy, line).returncode == 0
+    (folder / "train.csv").touch()
+    (folder / ".DS_Store").write_text("x")
+    assert "benchmark_data" not in job_counts(shell(copy, f"{line} -n"))
+    (folder / "train.csv").write_text(text.replace("?", "!"))
+    os.utime(folder / "train.csv", (1, 1))
+    assert job_counts(shell(copy, f"{line} -n"))["benchmark_data"] == 1
 
 
 def test_a_table_of_ones_own_columns(copy):
