@@ -140,7 +140,7 @@ def test_unusable_rows_are_refused_unless_they_may_be_dropped():
     choices = rows[0]["choices"]
     rows[3] |= {"answerKey": None}
     rows[4] |= {"answerKey": "-1"}
-    rows[5] |= {"answerKey": "F"}
+    rows[5] |= {"answerKey": ""}
     rows[6] |= {"choices": {**choices, "text": ["v", "w", "x", "y", None]}}
     rows[7] |= {"choices": {**choices, "text": ["v", "w", "", "y", "z"]}}
     rows[8] |= {"choices": {**choices, "label": None}}
@@ -157,14 +157,16 @@ def test_unusable_rows_are_refused_unless_they_may_be_dropped():
     left = {(p["official_split"], p["reason"]): p["rows"] for p in report["left_out"]}
     del left["test", "official split test is not used: unlabelled"]
     assert left == {
-        ("train", "unusable: no answer"): 2,
-        ("train", "unusable: the answer is no label"): 1,
+        ("train", "unusable: no answer"): 3,
         ("train", "unusable: not text"): 1,
         ("train", "unusable: empty text"): 2,
         ("train", "unusable: choices without labels"): 1,
         ("validation", "unusable: fewer than two choices"): 1,
         ("validation", "random subset asked for: test 8"): 1,
     }
+    rows[5] |= {"answerKey": "F"}  # the labels may be wrong, and then others are found by chance
+    with pytest.raises(UserError, match="answer 'F' is not one of .*correct the entry's `labels`"):
+        build(official(train=rows[:40], validation=rows[40:]), unusable="drop")
     with pytest.raises(UserError, match="no rows left in split test: csqa: .*all are dropped"):
         build(official(validation=[rows[41]]), unusable="drop")
 

@@ -13,7 +13,7 @@ from typing import Any
 from scripts.first.errors import UserError, listed
 
 REPAIR = "correct the row in the source, or set `unusable: drop`"
-UNLABELLED = "use a labelled split, or set `unusable: drop`"
+UNLABELLED = "give it one, use a labelled split, or set `unusable: drop`"
 WHOLE = re.compile(r"(-?\d+)\.0")  # how a column of integers is written once it had a gap
 
 
@@ -156,10 +156,10 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
         return names.index(own)
     if is_unlabelled(answer):
         raise Unusable("no answer", f"no answer (unlabelled row): {what}: {UNLABELLED}")
-    raise Unusable(
-        "the answer is no label",
-        f"answer {answer!r:.60} is not one of {listed(names)}: {what}: {REPAIR}, or correct the "
-        "entry's `labels`",
+    # Not to be dropped: with labels that are wrong for all rows, some would still be found.
+    raise UserError(
+        f"answer {answer!r:.60} is not one of {listed(names)}: {what}: correct the entry's "
+        "`labels`, or the row in the source"
     )
 
 

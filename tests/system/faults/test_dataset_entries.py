@@ -86,10 +86,12 @@ def prepare(folder, found: dict, changes: dict) -> tuple[int, str]:
 PLACE = "mine, split train, row 3, file train.jsonl"
 REPAIR = "correct the row in the source, or set `unusable: drop`"
 ROW, UVW, FIRST = f"{PLACE}: {REPAIR}", ["u", "v", "w"], PLACE.replace("3", "0")
-LABELS = f"{ROW}, or correct the entry's `labels`"
+LABELS = f"{PLACE}: correct the entry's `labels`, or the row in the source"
 FILE = "mine: rows, split train, file train.jsonl"
 COLUMNS = "it has id, question, choices, answer, topic, note: correct the entry"
-UNLABELLED = "no answer (unlabelled row): mine, split test, row 4, file test.jsonl: use a labelled "
+UNLABELLED = (
+    "no answer (unlabelled row): mine, split test, row 4, file test.jsonl: give it one, use "
+)
 BAD = {  # name: (rows, changes of the entry, the whole line)
     "labels that are null": (chosen(UVW, None), {}, f"3 choices, but choices.label is null: {ROW}"),
     "labels that are fewer": (
@@ -105,17 +107,17 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
     "an answer that is null": (
         row("test", 4, answer=None),
         {},
-        f"{UNLABELLED}split, or set `unusable: drop`",
+        f"{UNLABELLED}a labelled split, or set `unusable: drop`",
     ),
     "an answer that is empty": (
         row("test", 4, answer=""),
         {},
-        f"{UNLABELLED}split, or set `unusable: drop`",
+        f"{UNLABELLED}a labelled split, or set `unusable: drop`",
     ),
     "an answer of -1": (
         row("test", 4, answer=-1),
         {},
-        f"{UNLABELLED}split, or set `unusable: drop`",
+        f"{UNLABELLED}a labelled split, or set `unusable: drop`",
     ),
     "an answer that is no label": (
         row("train", 3, answer="F"),
@@ -284,7 +286,7 @@ TABLES = {  # name: (content, the line)
     "an answer in another case": (
         CSV.replace("7,why 7?,u,v,w,B", "7,why 7?,u,v,w,b"),
         "answer 'b' is not one of A, B, C: mine, split train, row 7, file q.csv: "
-        f"{REPAIR}, or correct the entry's `labels`",
+        "correct the entry's `labels`, or the row in the source",
     ),
 }
 
