@@ -53,7 +53,7 @@ def flags(found: dict) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scale", ["paper", "small", "smoke", "tiny"])
+@pytest.mark.parametrize("scale", ["paper", "pocket", "small", "smoke", "tiny"])
 def test_every_scale_fits_what_it_declares(scale):
     assert flags(plan(scale)) == []
 
