@@ -202,13 +202,18 @@ MISTAKES = [
 ]
 
 
-@pytest.mark.parametrize(("path", "value", "said"), MISTAKES, ids=[repr(m[2]) for m in MISTAKES])
-def test_mistakes_name_their_key(path, value, said):
+def refused(path: str, value, said: str) -> None:
+    """One line, that names the key."""
     with pytest.raises(UserError) as caught:
         validated(changed(path, value))
     message = str(caught.value)
     assert message.startswith("config: ") and message.isprintable() and len(message) < 600
     assert said in message
+
+
+@pytest.mark.parametrize(("path", "value", "said"), MISTAKES, ids=[repr(m[2]) for m in MISTAKES])
+def test_mistakes_name_their_key(path, value, said):
+    refused(path, value, said)
 
 
 def test_a_misspelt_key_is_named_as_it_stands():
