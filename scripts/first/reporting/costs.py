@@ -9,6 +9,7 @@ import argparse
 import os
 import platform
 import re
+import shutil
 import subprocess
 from importlib.metadata import version
 from pathlib import Path
@@ -47,13 +48,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def machine() -> dict[str, str]:
-    """Processor, cores, memory, versions, and the commit of this checkout."""
+    """Processor, cores, versions, and the commit of this checkout, where git tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     cpu = CPU.search(cpuinfo.read_text()) if cpuinfo.exists() else None
     commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    done = subprocess.run(commit, capture_output=True, text=True, check=False)
+    git = shutil.which("git") is not None
+    done = subprocess.run(commit, capture_output=True, text=True, check=False) if git else None
     return {
-        "commit": done.stdout.strip() or "unknown",
+        "commit": (done.stdout.strip() if done else "") or "unknown",
         "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
         "Python": platform.python_version(),
