@@ -184,6 +184,21 @@ def test_rank_claim(tree, second, verdict):
     assert rank_claims(pandas.DataFrame(rows), evidence_of(tree))[0]["verdict"] == verdict
 
 
+@pytest.mark.parametrize("gaps", [(9, -9, -3, -3, -3), (9, -9, 3, 3, 3), (9, 9, 3, 3, 3)])
+def test_ranks_that_hold_no_candidate_decide_nothing(tree, gaps):
+    row = {"family": "all", "corpus": "boolq", "benchmark": "boolq", "method": "teacher", "n": 9}
+    rows = [
+        {**row, "rank": str(rank), "gap": gap, "gap_low": gap - 1, "gap_high": gap + 1}
+        for rank, gap in enumerate(gaps, start=1)
+    ]
+    (claim,) = rank_claims(pandas.DataFrame(rows), evidence_of(tree))
+    second = HOLDS if gaps[1] < 0 else FAILS
+    verdicts = [cell["verdict"] for cell in claim["numbers"]["cells"]]
+    assert verdicts == [HOLDS, second, UNDECIDED, UNDECIDED, UNDECIDED]
+    assert claim["verdict"] == UNDECIDED
+    assert "a question has at most 2 candidates" in claim["reason"]
+
+
 def test_the_claims_file_is_a_list_made_from_the_other_artifacts(tree, tmp_path):
     runs = {key: found[0] for key, found in tree.items() if key[0] == "alder"}
     claims = make_claims(tmp_path, runs)
