@@ -1,0 +1,54 @@
+"""docs/results.md says what the published tables say."""
+
+import re
+
+import pytest
+
+from scripts.first import ROOT
+
+PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
+FOLDER = ROOT / "docs/results"
+INTERVAL = re.compile(r"-?\d+\.\d+ \[[^]]+\]")
+
+
+def published(scale: str) -> str:
+    found = (FOLDER / scale / name for name in ("table1.md", "claims.md"))
+    return "\n".join(path.read_text(encoding="utf-8") for path in found)
+
+
+def test_links_lead_somewhere():
+    for place in re.findall(r"\]\(([^)#]+)", PAGE):
+        assert (ROOT / "docs" / place).is_file(), place
+
+
+def test_the_table_is_the_published_one():
+    """Each row of the page's first table, its intervals, confidence and ECE of the candidates."""
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in (FOLDER / "pocket/table1.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| smollm2")
+    ]
+    scores, checks = lines[: len(lines) // 2], lines[len(lines) // 2 :]
+    assert len(scores) == len(checks) == 8
+    for score, check in zip(scores, checks, strict=True):
+        numbers = [INTERVAL.search(cell)[0] for cell in score[2:5]]
+        row = " | ".join([score[1], *numbers, check[4], check[9]])
+        assert f"| {row} |" in PAGE
+
+
+@pytest.mark.parametrize(("scale", "column"), [("tiny", 2), ("pocket", 3)])
+def test_verdicts_are_the_published_ones(scale, column):
+    known, rows = published(scale), 0
+    for line in PAGE.split("disagree\n")[1].split("\n## ")[0].splitlines():
+        if found := line.startswith("|") and INTERVAL.search(line.split("|")[column]):
+            verdict = line.split("|")[column].split(": ")[1].split(",")[0].strip()
+            claims = [own for own in known.splitlines() if f" {found[0]} " in own]
+            assert any(f"**{verdict}**" in own for own in claims), line
+            rows += 1
+    assert rows == 6
+
+
+def test_every_interval_is_published():
+    known = published("tiny") + published("pocket")
+    missing = {own for own in INTERVAL.findall(PAGE) if own not in known}
+    assert not missing
