@@ -4,6 +4,7 @@ import pytest
 
 from scripts.first.config.datasets import entry_for, used
 from scripts.first.config.load import load, own_files, validated
+from scripts.first.errors import UserError
 from tests.engineering.test_config import PAPER, SMOKE, TINY, changed, refused
 from tests.system.faults.mutations import merged
 
@@ -34,7 +35,11 @@ MISTAKES = [
     ),
     (f"{CSQA}.repo", "csqa", "datasets.csqa.repo: 'csqa': String should match"),
     (f"{CSQA}.revision", "main", "csqa.revision: 'main': String should match"),
-    (f"{CSQA}.path", "mine.csv", "datasets.csqa.path: has no effect beside repo; leave one of"),
+    (
+        f"{CSQA}.path",
+        "mine.csv",
+        "csqa.path: has no effect beside repo tau/commonsense_qa; ",
+    ),
     (f"{CSQA}.repo", None, "datasets.csqa.revision: has no effect without repo"),
     ("datasets.pretraining.name", "main", "datasets.pretraining.name: has no effect without repo"),
     ("datasets.pretraining.mirror", "a/b", "datasets.pretraining.mirror: has no effect without re"),
@@ -209,6 +214,13 @@ MISTAKES = [
 @pytest.mark.parametrize(("path", "value", "said"), MISTAKES, ids=[repr(m[2]) for m in MISTAKES])
 def test_mistakes_name_their_key(path, value, said):
     refused(path, value, said)
+
+
+def test_free_text_is_no_benchmark():
+    config = changed(f"{ALPACA}.splits.test", "test")
+    config["scales"]["paper"]["settings"]["mine"] = {"alpaca": "csqa"}
+    with pytest.raises(UserError, match="alpaca: datasets.alpaca is no benchmark: its prompt has"):
+        validated(config)
 
 
 ALLOWED = [

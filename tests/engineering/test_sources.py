@@ -78,9 +78,14 @@ def test_world_rows_have_the_columns_of_the_official_ones():
     [
         ({"seed": 3, "entities": None}, ""),
         ({"train_pairs": 0}, "train_pairs: 0: must lie"),
-        ({"sizes": {"csqa": {}}}, "no 'boolq': add it"),
     ],
 )
 def test_world_settings_that_make_no_world(change, message):
     with pytest.raises(UserError, match=f"world settings: boolq: {message}"):
         sources.from_world("boolq", entry("boolq"), {**WORLD, **change})
+
+
+def test_a_dataset_that_no_world_generates():
+    message = "the scale generates its data: movie: data.world has .*boolq.*: use a scale without"
+    with pytest.raises(UserError, match=message):
+        sources.from_world("movie", entry("movie"), WORLD)

@@ -128,7 +128,8 @@ def dataset_checks(datasets: dict, prompts: dict) -> Checks:
         where = f"datasets.{name}"
         yield name == "none", where, "reserved name; choose another"
         both = "repo" in entry and "path" in entry
-        yield both, f"{where}.path", "has no effect beside repo; leave one of them out"
+        what = f"has no effect beside repo {entry.get('repo')}; leave one out or rename it"
+        yield both, f"{where}.path", what
         for own in ("revision", "name", "mirror"):
             useless = own in entry and "repo" not in entry
             yield useless, f"{where}.{own}", "has no effect without repo"
@@ -220,6 +221,12 @@ def used_checks(scale: dict, datasets: dict) -> Checks:
         entry, path = datasets[name], f"{'settings' if name in columns else 'data'}: {name}"
         lacking = ", ".join(sorted(wanted - {*entry["splits"]}))
         yield bool(lacking), path, f"datasets.{name} has no split {lacking}"
+        free = "test" in wanted and "answer" not in entry
+        yield (
+            free,
+            path,
+            f"datasets.{name} is no benchmark: its prompt has no candidates",
+        )
         nowhere = not world and not {"repo", "path"} & {*entry}
         what = f"datasets.{name} has no repo and no path, and the scale no data.world"
         yield nowhere, path, what

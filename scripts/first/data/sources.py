@@ -16,7 +16,7 @@ from typing import Any
 
 from scripts.first.data import mapping
 from scripts.first.data.readers import Rows, is_table, read_table
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, listed
 from scripts.first.files import sha256_file
 from scripts.first.hub.fetch import fetch
 from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
@@ -94,6 +94,11 @@ def from_world(
     identity: dict[str, Any] = {"kind": "world", "settings": settings}
     used, rows = {*entry["splits"].values()}, entry.get("rows", {}).get("train")
     with tiny.settings_of(what=dataset):
+        if dataset not in (known := [*settings["sizes"], "pretraining"]):
+            raise UserError(
+                f"the scale generates its data: {dataset}: data.world has {listed(known)}: "
+                "use a scale without data.world"
+            )
         world = tiny.build_world(settings)
         if dataset != "pretraining":
             found = tiny.render(world, dataset)

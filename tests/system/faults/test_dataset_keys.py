@@ -50,7 +50,7 @@ CONFIGURATIONS = {  # changes of the entry: the line
     ),
     "a repository and a file": (
         {"path": "q.csv"},
-        f"{WHERE}.path: has no effect beside repo; leave one of them out: see ",
+        f"{WHERE}.path: has no effect beside repo acme/questions; leave one out or rename it: see ",
     ),
     "no rows to train on": (
         {"splits": {"test": "test"}},
