@@ -6,6 +6,10 @@ table1_runs = lambda w: models_of(
 )
 
 
+# (benchmark, corpus) of the columns whose models are trained on another dataset.
+foreign_pairs = lambda w: list(dict.fromkeys((b, c) for _, b, c in COLUMNS[w.scale] if b != c))
+
+
 rule table1_cell:
     """One cell of Table 1: ECE, accuracy and trust over seeds, with intervals."""
     input:
@@ -141,6 +145,8 @@ rule data_report:
             dataset=lambda w: list(used(scale_of(w))),
         ),
         records=collect("results/{{scale}}/teacher/{of}/record.json", of=teachers_of),
+        tests=lambda w: [f"results/{w.scale}/data/{b}/test.parquet" for b, _ in foreign_pairs(w)],
+        trained_on=lambda w: [f"results/{w.scale}/data/{c}/train.parquet" for _, c in foreign_pairs(w)],
     output:
         multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json", ".record.json"),
     log:
@@ -157,5 +163,6 @@ rule data_report:
         python -m scripts.artifacts data-report \
             --reports {input.reports:q} --records {input.records:q} \
             --families {params.families:q} --corpora {params.corpora:q} \
+            --tests {input.tests:q} --trained-on {input.trained_on:q} \
             --output-prefix results/{wildcards.scale}/tables/data_report >{log:q} 2>&1
         """

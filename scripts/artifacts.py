@@ -42,7 +42,10 @@ def commands() -> dict:
             "refined.csv+ families+ corpora+ output-prefix",
         ),
         "costs": (costs.run, "benchmarks output.md"),
-        "data-report": (data_report.run, f"reports.json+ records.json* {PAIRED} output-prefix"),
+        "data-report": (
+            data_report.run,
+            f"reports.json+ records.json* {PAIRED} tests* trained-on* output-prefix",
+        ),
     }
 
 

@@ -12,6 +12,7 @@ from scripts.first.knowledge.store import KnowledgeStore, write_store
 from scripts.first.reporting.figures import figure6 as code
 from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
 from tests.sealed import reseal
+from tests.tiny_models import choice_rows, write_table
 
 
 @pytest.fixture(scope="module")
@@ -198,6 +199,23 @@ def test_figure6_shows_zero_and_negative_trust_and_no_legend_over_the_data(tmp_p
     for word in ("abc", "nan", "0", "2"):
         with pytest.raises(UserError, match=f"not a c: --student-c {word}"):
             code.student({}, word)
+
+
+def test_data_report_finds_test_questions_among_training_rows(tmp_path):
+    """Two of three, whatever their ids; the page names the first."""
+    one, two, three, four = choice_rows(4)
+    test = write_table(tmp_path / "arc/test.parquet", [one, two, three])
+    trained_on = write_table(tmp_path / "mmlu/train.parquet", [four, three, two])
+    counts = {"rows": 3, "duplicate_prompts": 0, "empty_responses": 0, "official_split": "test"}
+    counts |= {"longest_prompt_characters": 1, "answers": None}
+    report = {"dataset": "arc", "left_out": [], "splits": {"test": counts}}
+    reseal(tmp_path / "report.json", report)
+    options = {"reports": tmp_path / "report.json", "output_prefix": tmp_path / "data_report"}
+    artifact("data-report", **options, tests=test, trained_on=trained_on)
+    page = Path(f"{tmp_path}/data_report.md").read_text()
+    rows = "row train/000001 is row train/000001"
+    assert f"arc: 2 test questions in the training rows of mmlu** ({rows})" in page
+    assert read_json(tmp_path / "data_report.json")["seen_questions"][0]["questions"] == 2
 
 
 def test_data_report_counts_rows_and_losses(tmp_path):

@@ -1,15 +1,17 @@
 """The data report: rows of every split, what was left out and why, and the effect of encoding.
 
-Reads data/{dataset}/report.json and the record.json of trained teachers; writes CSV (one row a
-split), Markdown and JSON.
+Reads data/{dataset}/report.json, the record.json of trained teachers, and the tables of benchmarks
+and of other corpora that they are answered from; writes CSV (one row a split), Markdown and JSON.
 """
 
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 
 import pandas
 
+from scripts.first.data.rows import read_rows
 from scripts.first.reporting.names import printed
 from scripts.first.reporting.output import page, paired, pipe_table, publish, read
 
@@ -26,14 +28,24 @@ def run(args: argparse.Namespace) -> None:
         {"family": family, "corpus": corpus, **read("record.json", path, "encoding")["encoding"]}
         for path, family, corpus in paired(args, "records", "families", "corpora")
     ]
+    seen = [seen_questions(*tables) for tables in paired(args, "tests", "trained_on")]
     publish(
         args.output_prefix,
         "data_report",
-        [*args.reports, *args.records],
+        [*args.reports, *args.records, *args.tests, *args.trained_on],
         csv=pandas.DataFrame(rows),
-        md=markdown(reports, rows, encodings),
-        json={"datasets": reports, "encoding": encodings},
+        md=markdown(reports, rows, encodings, seen),
+        json={"datasets": reports, "encoding": encodings, "seen_questions": seen},
     )
+
+
+def seen_questions(test: str, trained_on: str) -> dict:
+    """Test questions of one dataset that stand among the training rows of another."""
+    ours, theirs = ({row["prompt"]: row["id"] for row in read_rows(p)} for p in (test, trained_on))
+    benchmark, corpus = (Path(path).parent.name for path in (test, trained_on))
+    shared = [prompt for prompt in ours if prompt in theirs]
+    first = [ours[shared[0]], theirs[shared[0]]] if shared else None
+    return {"benchmark": benchmark, "corpus": corpus, "questions": len(shared), "first": first}
 
 
 def split_row(dataset: str, split: str, counts: dict) -> dict:
@@ -49,8 +61,8 @@ def split_row(dataset: str, split: str, counts: dict) -> dict:
     }
 
 
-def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> str:
-    """Return the report as a page; of the dropped rows the number."""
+def markdown(reports: list[dict], rows: list[dict], encodings: list[dict], seen: list[dict]) -> str:
+    """Return the report as a page; of the dropped rows the number, of `seen` what is not 0."""
     left_out, overlaps = [], []
     for report in reports:
         name = printed(report["dataset"])
@@ -60,6 +72,14 @@ def markdown(reports: list[dict], rows: list[dict], encodings: list[dict]) -> st
         for kind in ("prompts", "passages"):
             shared = report.get(f"shared_{kind}") or {}
             overlaps += [f"- {name}: {count} {kind} in {pair}" for pair, count in shared.items()]
+    for own in seen:
+        if own["questions"]:
+            ours, theirs = (printed(own[name]) for name in ("benchmark", "corpus"))
+            example = "row {} is row {}".format(*own["first"])
+            overlaps.append(
+                f"- **{ours}: {own['questions']} test questions in the training rows of {theirs}** "
+                f"({example}): the column is not out of sample"
+            )
     return page(
         "# Data report",
         "## Rows (majority and chance in percent)",
