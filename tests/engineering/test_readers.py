@@ -59,6 +59,7 @@ CSV = {
     "quote within a word": ('question,a,b,answer\n5" or 6",1,no,0\n', '5" or 6"'),
     "empty cells": ('question,a,b,answer\nwhy?,,"",0\n', [{**ROW, "a": None, "b": None}]),
     "empty lines": ("question,a,b,answer\n\nwhy?,1,no,0\n\n\n", [ROW]),
+    "semicolons and a comma": ('"x, y";question;a;b;answer\n"1, 2";why?;1;no;0\n', [ROW]),
     "semicolons": ("question;a;b;answer\nwhy?;1;no;0\n", [ROW]),
     "a semicolon in a comma's file": ("question,a,b,answer\nwhy; oh why,1,no,0\n", "why; oh why"),
     "no rows": ("question,a,b,answer\n", []),
@@ -171,6 +172,18 @@ def view(column: pa.Array) -> pa.Array:
     return column.cast(pa.string_view())
 
 
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (pa.array([4_000_000], pa.date32()), "date value out of range"),
+        (pa.array([1], pa.timestamp("s", tz="No/Where")), "No/Where"),
+    ],
+)
+def test_dates_that_python_has_not(tmp_path, values, reason):
+    pq.write_table(pa.table({"day": values}), tmp_path / "q.parquet")
+    assert reason in refused(tmp_path / "q.parquet", ["day"])
+
+
 def folder(root: Path, **files) -> Path:
     """A folder of Parquet files; `train_1` is the second file of a split."""
     for name, content in files.items():
@@ -253,7 +266,7 @@ UNUSED = {
     "partly labelled": (table(3, 60, answer=lambda own: pa.array([-1, None, 0])), 3, ""),
     "label 0": (table(3, 60, answer=lambda own: pa.array([0, 0, 0])), 3, ""),
     "other answers": (table(3, 60, answer=lambda own: pa.array([7, 7, 7])), 3, ""),
-    "no such column": (table(3, 60).drop_columns(["answer"]), None, ""),
+    "no such column": (table(3, 60).drop_columns(["answer"]), 3, ": unlabelled"),
     "no question": (table(3, 60).drop_columns(["question"]), 3, ""),
     "a test question": (table(3, 40), 3, ""),
     "broken": (b"<!DOCTYPE html>", None, ""),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,12 @@ from scripts.first.data.mapping import column
 from scripts.first.errors import UserError, listed
 
 Rows = list[dict[str, Any]]
+# Overflow: a date that Python has not; lookup: a time zone that there is not.
+DAMAGE = (OSError, ValueError, AttributeError, RecursionError, OverflowError, LookupError)
+
+
+class MissingColumn(UserError):
+    """A table that lacks a column."""
 
 
 def is_table(path: Path) -> bool:
@@ -23,11 +30,29 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in suffixes and path.name != "dataset_infos.json"
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files of a folder and its subfolders, links to folders followed, each folder once."""
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        if os.path.realpath(place) in seen:  # a link to where we come from
+            folders.clear()
+            continue
+        seen.add(os.path.realpath(place))
+        folders.sort()
+        found += [Path(place, name) for name in names if os.path.isfile(Path(place, name))]
+    return sorted(found)
+
+
+def describes(path: Path) -> bool:
+    """Whether a file tells the Hub's loader which tables are which splits."""
+    return path.name in ("README.md", ".huggingface.yaml", "dataset_infos.json")
+
+
 def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",") -> Rows:
     """The rows of a file, with the columns of the paths `wanted` alone.
 
-    Values of CSV files are text, null where a cell is empty; one whose only column would have a
-    semicolon in its name is separated by these. Files without rows are read as such. Raises
+    Values of CSV files are text, null where a cell is empty; semicolons separate them where commas
+    would give one column, or lack one. Files without rows are read as such. Raises
     UserError, with `what`, if it is not readable or lacks a column.
     """
     import pyarrow
@@ -40,7 +65,7 @@ def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",
     separator = "\t" if suffix == ".tsv" else separator
     try:
         names, rows = readers[suffix](path, wanted, separator)
-    except (pyarrow.ArrowException, OSError, ValueError, AttributeError, RecursionError) as error:
+    except (pyarrow.ArrowException, *DAMAGE) as error:
         kind = {".parquet": "Parquet", ".csv": "CSV", ".tsv": "TSV"}.get(suffix, "JSON")
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         encoding = isinstance(error, UnicodeDecodeError) and suffix != ".parquet"
@@ -51,7 +76,7 @@ def read_table(path: Path, wanted: Sequence[str], what: str, separator: str = ",
     if names or rows:
         for path_ in wanted:
             if column(path_, names) not in names:
-                raise UserError(
+                raise MissingColumn(
                     f"no column {column(path_, names)}: {what}: it has {listed(names)}: "
                     "correct the entry"
                 )
@@ -69,8 +94,12 @@ def _parquet(path: Path, wanted: Sequence[str], _: str) -> tuple[list[str], Rows
 def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], Rows]:
     csv.field_size_limit(2**27)
     with path.open(encoding="utf-8-sig", newline="") as file:
-        table, read = csv.DictReader(file, delimiter=separator, strict=True), 0
+        head, read = file.readline(), 0
+        file.seek(0)
         try:
+            if separator == "," and _needs_semicolons(head, wanted):
+                separator = ";"
+            table = csv.DictReader(file, delimiter=separator, strict=True)
             names = list(table.fieldnames or [])
             if len(names) == 1 and separator == "," and ";" in names[0]:
                 return _csv(path, wanted, ";")
@@ -87,6 +116,15 @@ def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], 
         except csv.Error as error:
             raise ValueError(f"line {read + 1}: {error}") from None
     return names, rows
+
+
+def _needs_semicolons(head: str, wanted: Sequence[str]) -> bool:
+    """Whether a first line has all wanted columns between semicolons, and not between commas."""
+    lacking = [
+        any(column(path, names) not in names for path in wanted)
+        for names in (next(csv.reader([head], delimiter=mark), []) for mark in ",;")
+    ]
+    return lacking == [True, False]
 
 
 def _check_header(names: list[str], separator: str) -> None:
