@@ -12,7 +12,8 @@ from itertools import product
 from pathlib import Path
 
 from scripts.first.config.datasets import entry_for, used
-from scripts.first.data.readers import is_table
+from scripts.first.data.readers import describes, files_below, is_table
+from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
 from scripts.first.provenance.fingerprint import fingerprint
 from scripts.first.provenance.lineage import ARTIFACTS
@@ -148,14 +149,18 @@ def entry_of(w):
 
 def files_of(w):
     """{file: hash} of the user's own tables of a dataset, so that changed ones are read again."""
-    path = Path(os.path.expanduser(DATASETS[w.dataset].get("path", "")))
     if "path" not in DATASETS[w.dataset]:
         return {}
-    if not path.exists():
-        sys.exit(f"error: config: datasets.{w.dataset}.path: {path}: no such file or folder")
-    found = [path] if path.is_file() else sorted(path.rglob("*"))
-    read = [file for file in found if is_table(file) or file.name == "README.md" or file == path]
-    return {str(file): sha256_file(file) for file in read}
+    path = Path(os.path.expanduser(DATASETS[w.dataset]["path"]))
+    where = f"error: config: datasets.{w.dataset}.path"
+    if not os.path.exists(path):
+        sys.exit(f"{where}: {path}: no such file or folder")
+    try:
+        found = [path] if path.is_file() else files_below(path)
+        read = [file for file in found if is_table(file) or describes(file) or file == path]
+        return {str(file): sha256_file(file) for file in read}
+    except (UserError, OSError) as error:
+        sys.exit(f"{where}: {error}")
 
 
 def with_splits(*names):

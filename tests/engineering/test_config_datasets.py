@@ -223,9 +223,12 @@ def test_free_text_is_no_benchmark():
         validated(config)
 
 
+MINE = {"splits": {"train": "train"}, "fields": {"text": "q"}, "prompt": "sentiment"}
+MINE |= {"answer": "a"}
 ALLOWED = [
     (f"{CSQA}.splits", {"test": "validation", "train": "train", "validation": "dev"}),
     (f"{CSQA}.validation_share", 0.2),
+    ("datasets.mine", {**MINE, "path": "q", "name": "easy"}),
     (f"{CSQA}.labels", [1, 2, 3, 4, 5]),
     (f"{CSQA}.choices", ["a", "b", "c"]),
     (f"{BOOLQ}.labels", ["no", "yes"]),

@@ -67,7 +67,9 @@ class Prompt(Model):
 class Dataset(Model):
     repo: HubId = key("Id on the hub.", None)
     revision: Commit = key("Full commit on the hub.", None)
-    name: str = key("Configuration of the hub dataset.", None, pattern=f"^{HUB_NAME}$")
+    name: str = key(
+        "Configuration of the hub dataset or of the folder.", None, pattern=f"^{HUB_NAME}$"
+    )
     mirror: HubId = key("What a mirror has in the place of `repo`.", None)
     path: Folder = key("Your own file, or folder of files, instead of `repo`.", None, min_length=1)
     splits: dict[Split, Column] = key("The official split of each split; `train` of a single file.")
@@ -131,7 +133,8 @@ def dataset_checks(datasets: dict, prompts: dict) -> Checks:
         what = f"has no effect beside repo {entry.get('repo')}; leave one out or rename it"
         yield both, f"{where}.path", what
         for own in ("revision", "name", "mirror"):
-            useless = own in entry and "repo" not in entry
+            folder = own == "name" and "path" in entry  # its README.md may have configurations
+            useless = own in entry and "repo" not in entry and not folder
             yield useless, f"{where}.{own}", "has no effect without repo"
         known = ("train validation test", "train validation", "train", "test")
         splits = " ".join(split for split in get_args(Split) if split in entry["splits"])

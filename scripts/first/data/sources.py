@@ -8,18 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from glob import has_magic
 from pathlib import Path
 from typing import Any
 
 from scripts.first.data import mapping
-from scripts.first.data.readers import Rows, is_table, read_table
+from scripts.first.data.readers import MissingColumn, Rows, files_below, is_table, read_table
 from scripts.first.errors import UserError, listed
 from scripts.first.files import sha256_file
 from scripts.first.hub.fetch import fetch
 from scripts.first.hub.mirror import compare_checksums, given_mirror, mirrored
+
+PATTERN = "rename the folder: in its path *, ? and [ stand for other letters"
 
 
 @dataclass(frozen=True)
@@ -72,13 +76,19 @@ def from_repository(
 def from_files(dataset: str, entry: Mapping[str, Any]) -> Official:
     """Read the tables of an entry with `path`: one file, the split `train`, or a folder of files.
 
-    UserError if it is not there or not readable.
+    Raises UserError if it is not there or not readable, or the folder's files lie outside of it.
     """
-    root = Path(entry["path"]).expanduser()
-    if not root.exists():
+    root, identity = Path(entry["path"]).expanduser(), {"kind": "files"}
+    # Not by Path, which raises OSError for a name that is too long.
+    if not os.path.isfile(root) and not os.path.isdir(root):
         raise UserError(f"no such file or folder: {dataset}: path {root}: correct the entry")
+    if name := entry.get("name"):
+        if root.is_file():
+            what = f"name {name}: {dataset}: path {root}"
+            raise UserError(f"{what}: a single file has no configurations: leave `name` out")
+        identity["name"] = name
     folder = root.resolve() if root.is_dir() else root  # the loader names files from the top
-    return _read(dataset, entry, folder, f"{dataset}: {root}", {"kind": "files"})
+    return _read(dataset, entry, folder, f"{dataset}: {root}", identity)
 
 
 def from_world(
@@ -129,12 +139,15 @@ def _read(
     """
     found, separator = {"train": [root]}, ","
     if root.is_dir():
-        found, separator = _splits(root, entry.get("name"), what)
-        found = {str(split): [Path(path) for path in paths] for split, paths in found.items()}
+        found, separator = _splits(root, entry, what)
+        _check_inside(root, found, what)
     used, wanted = {*entry["splits"].values()}, mapping.paths(entry)
     official = Official({}, identity)
     hashes = {}
     for split, paths in found.items():
+        if paths is None:
+            official.unused[split] = None
+            continue
         counts, rows = official.files.setdefault(split, []), []
         for path in paths:
             name = path.relative_to(root).as_posix() if root.is_dir() else path.name
@@ -163,8 +176,12 @@ def _unused(official: Official, split: str, path: Path, entry, place: str, separ
     answer = entry.get("answer")
     wanted = [answer] if answer else mapping.paths(entry)
     try:
-        rows = read_table(path, wanted, place, separator)
-        answers = [mapping.value(row, answer, place) for row in rows] if answer else rows
+        try:
+            rows = read_table(path, wanted, place, separator)
+            answers = [mapping.value(row, answer, place) for row in rows] if answer else rows
+        except MissingColumn:
+            rows = read_table(path, [], place, separator)
+            answers = [None] * len(rows) if answer else rows
     except UserError:
         official.unused[split] = None
         return
@@ -173,20 +190,83 @@ def _unused(official: Official, split: str, path: Path, entry, place: str, separ
         official.unused[split] = before[0] + len(rows), before[1] + labelled
 
 
-def _splits(root: Path, name: str | None, what: str) -> tuple[dict[str, Iterable], str]:
-    """({split: its files}, separator of CSV files) of a folder, as the Hub's loader finds them."""
-    import datasets
+def _splits(
+    root: Path, entry: Mapping[str, Any], what: str
+) -> tuple[dict[str, list[Path] | None], str]:
+    """({split: its files}, separator of CSV files) of a folder, as the Hub's loader finds them.
 
+    None for the files of a split that is not used and cannot be read.
+    """
+    import datasets
+    from datasets.data_files import get_data_patterns
+
+    name, used = entry.get("name"), {*entry["splits"].values()}
+    found: dict[str, list[Path] | None] = {}
     with tempfile.TemporaryDirectory() as cache:  # the builder makes folders, but builds nothing
+
+        def opened(**options: Any) -> tuple[dict[str, list[Path]], str]:
+            builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache, **options)
+            files, separator = builder.config.data_files, getattr(builder.config, "sep", ",")
+            return {str(s): [Path(p) for p in own] for s, own in files.items()}, separator or ","
+
         try:
-            builder = datasets.load_dataset_builder(str(root), name, cache_dir=cache)
+            return opened()
         except Exception as error:  # the loader's errors share no base class
-            while error.__cause__ is not None:  # loaders wrap the reason in a general message
-                error = error.__cause__
-            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            where = f"{what}, configuration {name}" if name else what
-            raise UserError(
-                f"cannot open the dataset: {where}: {reason}: check the repository and its "
-                "configuration"
-            ) from None
-    return builder.config.data_files, getattr(builder.config, "sep", ",") or ","
+            failure = error
+        # It wants one format for all splits: without `configs`, each by itself.
+        try:
+            if name or _has_configs(root):
+                raise failure
+            patterns = get_data_patterns(str(root))
+        except Exception:
+            raise _refusal(failure, root, entry, what) from None
+        for split, own in patterns.items():
+            try:
+                found |= opened(data_files={str(split): own})[0]
+            except Exception as error:
+                if split in used:
+                    raise _refusal(error, root, entry, f"{what}, split {split}") from None
+                found[str(split)] = None
+    return found, ","
+
+
+def _has_configs(root: Path) -> bool:
+    """Whether a folder says itself which files its splits have."""
+    from huggingface_hub import metadata_load
+
+    card = root / "README.md"
+    listed_there = card.is_file() and "configs" in (metadata_load(card) or {})
+    return listed_there or (root / ".huggingface.yaml").exists()
+
+
+def _refusal(error: BaseException, root: Path, entry: Mapping[str, Any], what: str) -> UserError:
+    """The loader's error as one line, with what to do about it."""
+    while error.__cause__ is not None:  # loaders wrap the reason in a general message
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    reason = lines[0].partition(" with any supported extension ")[0]  # a hundred of them
+    name, advice = entry.get("name"), "check the repository and its configuration"
+    if "path" in entry:
+        advice = "name its tables train, validation and test, or list them in `configs` of a "
+        advice += "README.md, where all splits have one format"
+        if "Config name is missing" in reason:
+            reason, advice = "it has several configurations", "set `name` to one of them"
+        elif name:
+            advice = "correct `name`, or `configs` of the README.md"
+    if has_magic(str(root)):
+        advice = PATTERN
+    where = f"{what}, configuration {name}" if name else what
+    return UserError(f"cannot open the dataset: {where}: {reason}: {advice}")
+
+
+def _check_inside(root: Path, found: Mapping[str, list[Path] | None], what: str) -> None:
+    """UserError for a file that is not below the folder: changes of it would not be noticed."""
+    inside = {path.resolve() for path in files_below(root)}
+    for split, paths in found.items():
+        for path in paths or ():
+            if path.resolve() not in inside:
+                advice = "move it there, and correct `configs` of the README.md"
+                raise UserError(
+                    f"file outside of the folder: {what}, split {split}, file {path}: "
+                    f"{PATTERN if has_magic(str(root)) else advice}"
+                )

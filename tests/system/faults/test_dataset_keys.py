@@ -99,6 +99,23 @@ def test_a_column_of_no_dataset(tmp_path):
     assert process.returncode and line in output(process).splitlines()
 
 
+def test_what_is_no_file_in_a_folder_of_tables(tmp_path):
+    """A folder with the name of a table and a dangling link are passed over, not hashed."""
+    folder = tmp_path / "q"
+    for name in ("x.csv", "README.md"):
+        (folder / name).mkdir(parents=True)
+    (folder / "old.csv").symlink_to("gone.csv")
+    (folder / "train.csv").write_text("question,answer\n")
+    target = "results/small/data/mine/report.json"
+    words = ("-n", "-c1", "--quiet", "host", "-s", str(ROOT / "Snakefile"), "--configfile")
+    for path, status in (("q", 0), ("x" * 300, 1)):
+        own = configured(tmp_path, {"repo": None, "path": path})
+        process = snakemake(tmp_path, *words, str(own), "--", target)
+        assert process.returncode == status and "Traceback" not in output(process)
+    line = f"error: config: datasets.mine.path: {path}: no such file or folder"
+    assert output(process).strip().splitlines()[-1] == line
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
