@@ -106,6 +106,15 @@ def advice(number: int | None) -> str:
     return f": {CHECK_PATH}" if number in PATH else ""
 
 
+def reason(error: Exception) -> str:
+    """What an error of a user's template says, in one line, whichever its class."""
+    if isinstance(error, RecursionError):
+        return "nested too deeply, or without an end"
+    # Without the line, of the Python code that Jinja2 wrote; a KeyError's text is the key alone.
+    text = error.msg if isinstance(error, SyntaxError) else " ".join(str(error).split())
+    return (repr(error) if isinstance(error, KeyError) or not text else text)[:200]
+
+
 def printable(text: str) -> str:
     """The text with escapes for what does not print, such as a terminal's control characters."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

@@ -75,6 +75,7 @@ MISTAKES = [
     (f"{BOOLQ}.fields.answer", "x", "datasets.boolq.fields.answer: reserved name; choose another"),
     (f"{CSQA}.choices", None, "datasets.csqa: missing key choices: its prompt has letters"),
     (f"{CSQA}.choices", ["a"], "csqa.choices: ['a']: List should have at least 2 items"),
+    (f"{CSQA}.choices", ["a", "a"], "csqa.choices: ['a', 'a']: should not list an entry twice"),
     (f"{CSQA}.answer", None, "datasets.csqa: missing key answer: its prompt has candidates"),
     (
         f"{ALPACA}.answer",
@@ -117,11 +118,31 @@ MISTAKES = [
     (f"{WORDS}.candidates", ["Yes", ""], "candidates.1: '': String should have at least 1 char"),
     (f"{WORDS}.candidates", "middle", "candidates: 'middle': Input should be 'lower' or 'upper'"),
     (f"{WORDS}.shorten", "pasage", "datasets.boolq.prompt.shorten: 'pasage' is not in fields: did"),
+    (
+        f"{CSQA}.prompt",
+        prompt(shorten="choices"),
+        "csqa.prompt.shorten: 'choices' is not in fields: one of question: see",
+    ),
     (f"{WORDS}.text", None, "prompts.passage_yes_no: missing key text"),
     (
         f"{WORDS}.text",
         "a\n{% if b %}",
         "text: 'a\\n{% if b %}': template, line 2: Unexpected end of",
+    ),
+    (
+        f"{WORDS}.text",
+        "{% for a in passage %}" * 30 + "{% endfor %}" * 30,
+        "template: too many statically nested blocks: Template of the prompt",
+    ),
+    (
+        f"{WORDS}.text",
+        "{% if passage %}" * 200 + "{% endif %}" * 200,
+        "template: too many levels of indentation: Template of the prompt",
+    ),
+    (
+        f"{WORDS}.response",
+        "{{ " + "(" * 3000 + "answer" + ")" * 3000 + " }}",
+        "passage_yes_no.response: '{{ (((((((((...)))))))))) }}': template: nested too deeply, or",
     ),
     (f"{WORDS}.text", "{{ passage | cut }}", "template, line 1: No filter named 'cut'"),
     (

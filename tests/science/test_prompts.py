@@ -177,8 +177,24 @@ def test_an_optional_passage_may_be_absent():
         ("{{ passage | upper }} {{ question }}", "must stand in it once and unchanged"),
         ("{{ passage }} {{ question.first }}", "'str object' has no attribute 'first'"),
         ("{{ passage }} {{ question + 1 }}", "prompt of boolq: "),
-        ("{{ passage }} {{ 1 / 0 }}", "prompt of boolq: division by zero"),
+        ("{{ passage }} {{ 1 / 0 }}", "prompt of boolq: text: division by zero"),
         ("{{ passage }} {{ question.__class__.__mro__ }}", "is unsafe"),
+        ("{{ passage }} {{ question|dictsort }}", "'str' object has no attribute 'items'"),
+        ("{{ passage }} {% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "nested too deeply, or"),
+        ("{{ passage }} {{ 'x' * 10**18 }}", "prompt of boolq: text: "),
+        ("{{ passage }} {{ '{name}'.format(question) }}", "KeyError('name')"),
+        ("{{ passage }} {{ '{1}'.format(question) }}", "tuple index out of range"),
+        ("{{ passage }} {{ question.encode('foo') }}", "unknown encoding: foo"),
+        ("{{ passage }} {{ question.strip }}", "text: it prints the method strip: add its ()"),
+        ("{{ passage }} {{ question.strip ~ '?' }}", "it prints the method strip: add its ()"),
+        ("{{ passage }} {{ question.strip | upper }}", "it prints the method strip: add its ()"),
+        ("{{ passage }} {{ '%s'.format }}", "it prints the method format: add its ()"),
+        ("{{ passage }} {{ question.split() }}", "text: it prints a list, not text or a number"),
+        ("{{ passage }} {{ question | map('upper') }}", "it prints generator, not text or a n"),
+        ("{{ passage }} {{ [question] }}", "it prints a list, not text or a number"),
+        ("{{ passage }} {{ none }}", "it prints null, not text or a number"),
+        ("{{ passage }} {{ self }}", "it prints TemplateReference, not text or a number"),
+        ("{{ passage }} {% macro f() %}{% endmacro %}{{ f }}", "it prints Macro, not text or a"),
     ],
 )
 def test_a_template_that_cannot_be_filled_is_one_line_with_the_row(text, message):
@@ -206,7 +222,7 @@ def test_a_template_that_cannot_be_filled_is_one_line_with_the_row(text, message
         ("csqa", {**CSQA, **choices("ABCDE", ["v", "w", "x", "y", ""])}, "empty choice 5"),
         ("csqa", {**CSQA, **choices("AB", ["v", None])}, "choice 2 is null, not text"),
         ("csqa", {**CSQA, **choices("A", ["v"])}, "1 choices"),
-        ("csqa", {**CSQA, "choices": None}, "choices.text is null, not a list"),
+        ("csqa", {**CSQA, "choices": None}, "no text at choices.text"),
         ("csqa", {**CSQA, "choices": ["a"]}, "no text at choices.text"),
         ("csqa", {**CSQA, "choices": {"label": ["A"]}}, "no text at choices.text"),
         ("csqa", {**CSQA, **choices(map(str, range(27)), ["v"] * 27)}, "27 choices"),
@@ -229,3 +245,37 @@ def test_unusable_rows_are_one_line_with_their_place(dataset, raw, message):
     assert message in text
     assert f"{dataset}, split train, row 17: " in text
     assert "\n" not in text
+
+
+def test_what_templates_may_print():
+    """Text, numbers, what methods give, the loop's and macros' texts; the response likewise."""
+    text = (
+        "{{ passage }}{% macro f(a) %}<{{ a }}>{% endmacro %}{% for x in 'ab' %}{{ loop.index }}"
+        "{{ loop.cycle('y', 'z') }}{% endfor %}{{ f(question.strip().title()) }}{{ 1.5 }}"
+        "{{ 2 > 1 }}"
+        "{{ '{}'.format(question | length) }}{{ question.split() | join('-') }}{{ question | e }}"
+    )
+    row = uniform_row("boolq", BOOLQ, prompt=passage_prompt(text))
+    end = "1y2z<Is The Sky Blue>1.5True15is-the-sky-blueis the sky blue"
+    assert row.prompt == BOOLQ["passage"] + end
+    prompt = passage_prompt(text) | {"response": "{{ answer.lower }}"}
+    with pytest.raises(UserError, match="prompt of boolq: response: it prints the method lower: "):
+        uniform_row("boolq", BOOLQ, prompt=prompt)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{% for a in q %}" * 30 + "{% endfor %}" * 30, "too many statically nested blocks"),
+        ("{% if q %}" * 200 + "{% endif %}" * 200, "too many levels of indentation"),
+        ("{{ " + "(" * 3000 + "q" + ")" * 3000 + " }}", "nested too deeply, or without an end"),
+        ("{% if %}", "Expected an expression"),
+    ],
+)
+@pytest.mark.parametrize("part", ["text", "response"])
+def test_a_template_that_does_not_compile_is_one_line(part, text, said):
+    prompt = {"text": "{{ q }}", "response": "{{ q }}", part: text}
+    with pytest.raises(UserError) as caught:
+        Prompt({"fields": {"q": "q"}, "prompt": prompt}, "mine")
+    assert str(caught.value).startswith(f"prompt of mine: {part}: {said}")
+    assert str(caught.value).endswith(": correct the template") and "\n" not in str(caught.value)

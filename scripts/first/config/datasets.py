@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Literal, get_args
 
-from jinja2 import Environment, TemplateError, meta
+from jinja2 import Environment, TemplateSyntaxError, meta
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from scripts.first.config.types import (
@@ -21,6 +21,7 @@ from scripts.first.config.types import (
     Unique,
     key,
 )
+from scripts.first.errors import reason
 
 
 def fields_of(template: str) -> set[str]:
@@ -33,8 +34,11 @@ def fields_of(template: str) -> set[str]:
 def _template(text: str) -> str:
     try:
         fields_of(text)
-    except TemplateError as error:
+        Environment().compile(text)
+    except TemplateSyntaxError as error:
         raise ValueError(f"template, line {error.lineno}: {error.message}") from None
+    except Exception as error:  # such as Python's, of what Jinja2 made of the template
+        raise ValueError(f"template: {reason(error)}") from None
     return text
 
 
@@ -89,7 +93,7 @@ class Dataset(Model):
     fields: dict[Name, Column] = key(
         "Texts of the templates: a column each, `column?` if optional."
     )
-    choices: Column | Annotated[list[Column], Field(min_length=2)] = key(
+    choices: Column | Annotated[list[Column], Field(min_length=2), Unique] = key(
         "Column of the choices' texts, or one column a choice.", None
     )
     labels: Annotated[Column | Labels, BeforeValidator(_whole)] = key(
@@ -187,8 +191,9 @@ def _prompt_checks(name: str, entry: dict, prompt: dict, where: str) -> Checks:
         for field in sorted(fields_of(prompt[part]) - given - more):
             known = ", ".join(sorted(given | more))
             yield True, where, f"its {part} has the unknown field {field!r}: one of {known}"
-    what = f"{prompt.get('shorten')!r} is not in fields: {hint(str(prompt.get('shorten')), given)}"
-    yield "shorten" in prompt and prompt["shorten"] not in entry["fields"], f"{where}.shorten", what
+    shorten, known = prompt.get("shorten"), entry["fields"]
+    what = f"{shorten!r} is not in fields: {hint(str(shorten), known)}"
+    yield "shorten" in prompt and shorten not in known, f"{where}.shorten", what
 
 
 def used_checks(scale: dict, datasets: dict) -> Checks:

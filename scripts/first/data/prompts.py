@@ -6,13 +6,17 @@ has to produce. Out-of-domain benchmarks have the same prompts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
-from typing import Any
+from types import BuiltinMethodType, FunctionType, MethodType
+from typing import TYPE_CHECKING, Any
 
 from scripts.first.data import mapping
-from scripts.first.errors import UserError
+from scripts.first.errors import UserError, reason
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 LETTERS = {"lower": ascii_lowercase, "upper": ascii_uppercase}
 PLACE = "\ue000\ue001\ue000"  # private characters: where a text that may be shortened will stand
@@ -36,14 +40,50 @@ class Row:
     shorten_end: int = -1
 
 
+class Method:
+    """A method of a value in a template: it may be called, but has no text, such as its address."""
+
+    def __init__(self, method: Callable) -> None:
+        self.method = method
+
+    def __call__(self, *values: Any, **options: Any) -> Any:
+        return self.method(*values, **options)
+
+    def __str__(self) -> str:
+        raise TypeError(f"it prints the method {self.method.__name__}: add its ()")
+
+
+def jinja() -> Environment:
+    """Jinja2 for templates that know the row's fields alone and print only text and numbers.
+
+    The text of anything else, such as a list, is that of Python and may differ from run to run.
+    """
+    from jinja2 import StrictUndefined, Undefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Sandbox(ImmutableSandboxedEnvironment):
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            found = super().getattr(obj, attribute)
+            methods = (BuiltinMethodType, MethodType, FunctionType)
+            return Method(found) if isinstance(found, methods) else found
+
+    def finalize(value: Any) -> Any:
+        if isinstance(value, (str, int, float, Method, Undefined)):  # the last two complain
+            return value
+        raise TypeError(f"it prints {mapping.kind(value)}, not text or a number")
+
+    options = {"undefined": StrictUndefined, "keep_trailing_newline": True, "finalize": finalize}
+    environment = Sandbox(**options)
+    environment.globals.clear()
+    del environment.filters["random"]
+    return environment
+
+
 class Prompt:
     """The templates of an entry of `datasets`, whose `prompt` holds them."""
 
     def __init__(self, entry: Mapping[str, Any], dataset: str) -> None:
-        from jinja2 import StrictUndefined, TemplateError
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-        self.entry, self.dataset, self.errors = entry, dataset, TemplateError
+        self.entry, self.dataset = entry, dataset
         templates = entry["prompt"]
         self.candidates = templates.get("candidates")
         self.shorten = templates.get("shorten")
@@ -51,15 +91,12 @@ class Prompt:
             raise UserError(
                 f"no answer: entry {dataset}: its prompt has candidates: name its column"
             )
-        options = {"undefined": StrictUndefined, "keep_trailing_newline": True}
-        jinja = ImmutableSandboxedEnvironment(**options)
-        jinja.globals.clear()  # a template knows the row's fields alone
-        del jinja.filters["random"]
-        try:
-            self.text = jinja.from_string(templates["text"])
-            self.response = jinja.from_string(templates["response"])
-        except TemplateError as error:
-            raise UserError(f"prompt of {dataset}: {error}: correct the template") from None
+        environment, self.templates = jinja(), {}
+        for part in ("text", "response"):
+            try:
+                self.templates[part] = environment.from_string(templates[part])
+            except Exception as error:  # such as Python's, of what Jinja2 made of the template
+                raise self._error(part, error) from None
 
     def row(self, raw: Mapping[str, Any], what: str) -> Row:
         """The uniform row of an official row; UserError, with `what`, if it is not usable."""
@@ -81,24 +118,24 @@ class Prompt:
                 pairs = zip(candidates, texts, strict=True)
                 values["choices"] = [{"letter": a, "text": b} for a, b in pairs]
             answer = candidates[mapping.gold(entry, raw, len(candidates), what)]
-        prompt, start, end = self._render(self.text, values, what), -1, -1
+        prompt, start, end = self._render("text", values, what), -1, -1
         if passage := values.get(self.shorten):
-            head, *tail = self._render(self.text, {**values, self.shorten: PLACE}, what).split(
-                PLACE
-            )
+            head, *tail = self._render("text", {**values, self.shorten: PLACE}, what).split(PLACE)
             if [prompt] != [head + passage + part for part in tail]:
                 raise UserError(
                     f"prompt of {self.dataset}: {self.shorten}, which may be shortened, must stand "
                     f"in it once and unchanged: {what}: correct the template"
                 )
             start, end = len(head), len(head) + len(passage)
-        response = self._render(self.response, {**values, "answer": answer}, what)
+        response = self._render("response", {**values, "answer": answer}, what)
         return Row(prompt, response, candidates, answer, start, end)
 
-    def _render(self, template: Any, values: dict[str, Any], what: str) -> str:
+    def _render(self, part: str, values: dict[str, Any], what: str) -> str:
         try:
-            return template.render(values)
-        except (self.errors, TypeError, ValueError, ArithmeticError) as error:
-            raise UserError(
-                f"prompt of {self.dataset}: {error}: {what}: correct the template"
-            ) from None
+            return self.templates[part].render(values)
+        except Exception as error:  # a template is the user's program
+            raise self._error(part, error, what) from None
+
+    def _error(self, part: str, error: Exception, what: str = "") -> UserError:
+        place = f"prompt of {self.dataset}: {part}: {reason(error)}"
+        return UserError(f"{place}{what and ': '}{what}: correct the template")

@@ -138,7 +138,7 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
     "no such field": (
         rows(),
         {"prompt": {**PROMPT, "text": "{{ nope }}"}},
-        f"prompt of mine: 'nope' is undefined: {FIRST}: correct the template",
+        f"prompt of mine: text: 'nope' is undefined: {FIRST}: correct the template",
     ),
     "no such path": (
         rows(),
