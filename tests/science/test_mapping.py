@@ -72,6 +72,15 @@ def test_booleans_choose_of_two(answer, index):
         gold(answer, count=2, choices=None)
 
 
+def test_a_list_of_labels_may_be_longer_than_the_choices_not_shorter():
+    """An answer E could never be right, and the fifth choice of a row would be wrong in each."""
+    assert gold("B", list("ABCD"), count=3) == 1
+    said = "^5 choices, but `labels` lists 4: row 1: correct the row in the source, or set"
+    with pytest.raises(Unusable, match=said) as caught:
+        gold("B", list("ABCD"), count=5)
+    assert caught.value.reason == "choices without labels"
+
+
 def test_paths():
     raw = {"a.b": "dotted", "a": {"b": "inner", "c": [{"d": 1}, {"d": None}]}, "e": None}
     assert mapping.value(raw, "a.b", "row") == "dotted"
@@ -80,6 +89,74 @@ def test_paths():
     assert mapping.column("a.b", ["a.b", "a"]) == "a.b" and mapping.column("a.c", ["a"]) == "a"
     with pytest.raises(UserError, match="no x at a.x: row: there is b, c: correct the entry"):
         mapping.value(raw, "a.x", "row")
+
+
+def test_a_struct_that_lacks_a_key_has_null_there():
+    """Where other rows have it; the choices of a row, its labels and its answer likewise."""
+    assert mapping.value({"a": {}}, "a.x.y", "row", may_lack=True) is None
+    assert mapping.value({"a": [{"x": 1}, {}]}, "a.x", "row", may_lack=True) == [1, None]
+    with pytest.raises(UserError, match="no x at a.x: row: there is text: correct the entry"):
+        mapping.value({"a": "b"}, "a.x", "row", may_lack=True)
+    optional = {"fields": {"note": "meta.note?"}}
+    for meta in ({}, None, {"note": None}):
+        assert mapping.fields(optional, {"meta": meta}, "row") == {"note": ""}
+    required = {"fields": {"note": "meta.note"}}
+    with pytest.raises(Unusable, match="meta.note is null, not text: row: correct the row in the"):
+        mapping.fields(required, {"meta": {}}, "row")
+    with pytest.raises(Unusable, match="choice 2 is null"):
+        mapping.choices({"choices": "c.text"}, {"c": [{"text": "u"}, {}]}, "row")
+    columns = {"choices": ["m.a", "m.b", "m.c"]}
+    assert mapping.choices(columns, {"m": {"a": "u", "b": "v"}}, "row") == ["u", "v"]
+    with pytest.raises(Unusable, match="no answer"):
+        mapping.gold({"answer": "m.key"}, {"m": {}}, 2, "row")
+    rows = [{"m": {"x": "1"}}, {"m": {}}, {"m": None}]
+    assert [*mapping.admitted({"where": {"m.x": ""}}, rows, "row")] == [1, 2]
+
+
+def test_a_key_that_no_row_has():
+    """It is an error, optional or not; a key of some rows, in whichever split, is none."""
+
+    def check(path, *metas, name="meta", **entry):
+        entry = entry or {"fields": {"note": path}}
+        splits = {f"part{i}": [{name: None}, {name: meta}] for i, meta in enumerate(metas)}
+        mapping.check_keys(entry, splits, lambda split, i: f"{split} {i}")
+
+    for path in ("meta.note", "meta.note?"):
+        check(path, {"other": 1}, {"note": "x"})
+        check(path, None)
+        check(path, [{}, {"note": "x"}])
+        said = "no note at meta.note: part0 1: there is nope: correct the entry"
+        with pytest.raises(UserError, match=said):
+            check(path, {"nope": 1}, {})
+    check("meta.note?", {}, name="meta.note")
+    check("meta.note.deep", {"note": {"deep": 1}}, {"note": None})
+    with pytest.raises(UserError, match="no deep at meta.note.deep: part1 1: there is an empty st"):
+        check("meta.note.deep", {"other": 1}, {"note": {}})
+    entries = ({"answer": "meta.a?"}, {"where": {"meta.a?": 1}}, {"id": "meta.a?"})
+    for entry in (*entries, {"labels": "meta.a?"}, {"choices": ["meta.a?"]}):
+        with pytest.raises(UserError, match=r"no a\? at meta.a\?: part0 1: there is a"):
+            check("", {"a": 1}, **entry)
+
+
+def test_columns_that_end_in_a_question_mark():
+    """A path that is a column is that column; else, of a field alone, the last `?` is no part."""
+    raw = {"Is it?": "Yes, is it?", "Correct?": "B", "note": None, "A?": "u", "B?": "v"}
+    entry = {"fields": {"q": "Is it?", "again": "Is it??", "note": "note?"}, "answer": "Correct?"}
+    entry |= {"choices": ["A?", "B?"], "labels": ["A", "B"], "where": {"Correct?": "B"}}
+    given = ["Correct?", "A?", "B?", "Is it?", "Is it??", "note?"]
+    assert sorted(mapping.paths(entry)) == sorted(given)
+    columns = [mapping.column(path, [*raw]) for path in given]
+    assert columns == ["Correct?", "A?", "B?", "Is it?", "Is it?", "note"]
+    found = mapping.fields(entry, raw, "row")
+    assert found == {"q": "Yes, is it?", "again": "Yes, is it?", "note": ""}
+    assert mapping.choices(entry, raw, "row") == ["u", "v"]
+    assert mapping.gold(entry, raw, 2, "row") == 1
+    assert [*mapping.admitted(entry, [raw], "row")] == [0]
+    with pytest.raises(Unusable, match=r"Is it\? is null"):
+        mapping.fields({"fields": {"q": "Is it?"}}, {"Is it?": None}, "row")
+    assert mapping.fields({"fields": {"q": "Is it??"}}, {"Is it?": None}, "row") == {"q": ""}
+    with pytest.raises(UserError, match=r"no column note\?: row: it has Is it\?, Correct\?, note"):
+        mapping.gold({"answer": "note?"}, raw, 2, "row")
 
 
 def test_columns_of_choices():

@@ -1,13 +1,14 @@
 """What an entry of `datasets` finds in an official row: fields, choices, labels, the answer.
 
 A path is a column, or `column.key` of a struct; of a list of structs it gives the list of that key.
-A field whose path ends in `?` may be null or empty.
+A field whose path ends in `?` may be null or empty, unless a column has that very name. Where a
+struct lacks a key that others have, there is null.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from scripts.first.errors import UserError, listed
@@ -26,42 +27,81 @@ class Unusable(UserError):
 
 
 def paths(entry: Mapping[str, Any]) -> list[str]:
-    """All paths of an entry, without `?`; the columns that are read."""
-    found = [entry.get("id"), entry.get("answer"), *entry.get("fields", {}).values()]
-    found += [*entry.get("where", {})]
+    """All paths of an entry, as they stand in it; the columns that are read."""
+    return list(dict.fromkeys([*_needed(entry), *entry.get("fields", {}).values()]))
+
+
+def _needed(entry: Mapping[str, Any]) -> list[str]:
+    """The paths but for those of fields, which alone may be optional."""
     choices, labels = entry.get("choices"), entry.get("labels")
+    found = [entry.get("id"), entry.get("answer"), *entry.get("where", {})]
     found += choices if isinstance(choices, list) else [choices]
     found += [labels] if isinstance(labels, str) else []
-    return list(dict.fromkeys(path.removesuffix("?") for path in found if path))
+    return [path for path in found if path]
 
 
 def column(path: str, names: list[str] | Mapping[str, Any]) -> str:
-    """The column, one of `names` or not, of a path; names may themselves have dots."""
-    return path if path in names else path.split(".")[0]
+    """The column, one of `names` or not, of a path; names may have dots or a last `?`."""
+    known = [name for name in (path, path.removesuffix("?")) if name in names]
+    return known[0] if known else path.split(".")[0]
 
 
-def value(raw: Mapping[str, Any], path: str, what: str) -> Any:
-    """What lies at a path of a row; UserError where a struct has no such key."""
-    found, *keys = column(path, raw), *path.split(".")[1:]
-    if found not in raw:
-        raise UserError(f"no column {found}: {what}: it has {listed(raw)}: correct the entry")
-    if found == path:
+def check_keys(
+    entry: Mapping[str, Any], splits: Mapping[str, list[dict]], place: Callable[[str, int], str]
+) -> None:
+    """UserError for a key of a path that no struct has, in any row of {official split: its rows}.
+
+    place: the name of a row, given its split and number.
+    """
+    optional = [path.removesuffix("?") for path in entry.get("fields", {}).values()]
+    for path in dict.fromkeys([*_needed(entry), *optional]):
+        first, *keys = path.split(".")
+        found = [
+            (raw.get(first), split, i)
+            for split, rows in splits.items()
+            for i, raw in enumerate(rows)
+            if keys and path not in raw
+        ]
+        for key in keys:
+            structs = [(own, *at) for content, *at in found for own in _structs(content)]
+            if structs and not any(key in own for own, *_ in structs):
+                own, split, i = structs[0]
+                there = f"{place(split, i)}: there is {listed(own) or 'an empty struct'}"
+                raise UserError(f"no {key} at {path}: {there}: correct the entry")
+            found = [(own.get(key), *at) for own, *at in structs]
+
+
+def _structs(content: Any) -> list[Mapping[str, Any]]:
+    if isinstance(content, list):
+        return [own for part in content for own in _structs(part)]
+    return [content] if isinstance(content, Mapping) else []
+
+
+def value(raw: Mapping[str, Any], path: str, what: str, may_lack: bool = False) -> Any:
+    """What lies at a path of a row; UserError where a struct has no such key.
+
+    may_lack: there is None instead; for paths of which :func:`check_keys` found each key somewhere.
+    """
+    if path in raw:
         return raw[path]
-    content = raw[found]
+    first, *keys = path.split(".")
+    if first not in raw:
+        raise UserError(f"no column {first}: {what}: it has {listed(raw)}: correct the entry")
+    content = raw[first]
     for key in keys:
-        content = _inner(content, key, path, what)
+        content = _inner(content, key, path, what, may_lack)
     return content
 
 
-def _inner(content: Any, key: str, path: str, what: str) -> Any:
+def _inner(content: Any, key: str, path: str, what: str, may_lack: bool) -> Any:
     if isinstance(content, list):
-        return [_inner(own, key, path, what) for own in content]
+        return [_inner(own, key, path, what, may_lack) for own in content]
     if content is None:
         return None
-    if not isinstance(content, Mapping) or key not in content:
+    if not isinstance(content, Mapping) or not (may_lack or key in content):
         found = listed(content) if isinstance(content, Mapping) else kind(content)
         raise UserError(f"no {key} at {path}: {what}: there is {found}: correct the entry")
-    return content[key]
+    return content.get(key)
 
 
 def kind(content: Any) -> str:
@@ -93,8 +133,9 @@ def fields(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> dict[
     """{field: its text} of a row."""
     found = {}
     for name, path in entry.get("fields", {}).items():
-        plain = path.removesuffix("?")
-        found[name] = text(value(raw, plain, what), plain, what, may_be_empty=plain != path)
+        plain = path if path in raw else path.removesuffix("?")
+        own = value(raw, plain, what, may_lack=True)
+        found[name] = text(own, plain, what, may_be_empty=plain != path)
     return found
 
 
@@ -102,11 +143,11 @@ def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list
     """Texts of a row's choices, at least two; trailing columns that are null or empty are none."""
     wanted = entry["choices"]
     if isinstance(wanted, list):
-        found = [value(raw, path, what) for path in wanted]
+        found = [value(raw, path, what, may_lack=True) for path in wanted]
         while found and found[-1] in (None, ""):
             found.pop()
     else:
-        found = value(raw, wanted, what)
+        found = value(raw, wanted, what, may_lack=True)
         if not isinstance(found, list):
             own = f"{kind(found)}, not a list of choices"
             raise Unusable(
@@ -128,11 +169,11 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
     on; of two choices also false and true. UserError for rows without an answer, and for answers
     that are no label.
     """
-    labels, answer = entry.get("labels"), value(raw, entry["answer"], what)
+    labels, answer = entry.get("labels"), value(raw, entry["answer"], what, may_lack=True)
     if answer is None or answer != answer:  # null, or NaN
         raise Unusable("no answer", f"no answer (unlabelled row): {what}: {UNLABELLED}")
     if isinstance(labels, str):
-        found = value(raw, labels, what)
+        found = value(raw, labels, what, may_lack=True)
         if not isinstance(found, list) or len(found) != count or None in found:
             found = found if isinstance(found, list) else [found]
             own = listed("null" if one is None else one for one in found) or "empty"
@@ -142,6 +183,12 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
             )
         labels = found
     elif isinstance(labels, list):
+        if count > len(labels):
+            raise Unusable(
+                "choices without labels",
+                f"{count} choices, but `labels` lists {len(labels)}: {what}: {REPAIR}, or correct "
+                "the entry's `labels`",
+            )
         labels = labels[:count]
     elif "choices" in entry and count == 2 and _canonical(answer) in ("false", "true"):
         labels = [False, True]  # not of words: false may stand for the first or for the second
@@ -186,6 +233,6 @@ def admitted(entry: Mapping[str, Any], rows: list[dict], what: str) -> Iterator[
         for path, values in entry.get("where", {}).items()
     }
     for i, raw in enumerate(rows):
-        found = {path: value(raw, path, what) for path in wanted}
+        found = {path: value(raw, path, what, may_lack=True) for path in wanted}
         if all(_canonical("" if found[p] is None else found[p]) in wanted[p] for p in wanted):
             yield i

@@ -6,6 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,6 +50,7 @@ def build(
             f"no rows in split {listed(empty)}: {dataset}: found "
             f"{listed([*found, *official.unused]) or 'none'}: correct `splits`, or the source"
         )
+    mapping.check_keys(entry, official.splits, partial(official.place, dataset))
     admitted = {
         origin: np.fromiter(mapping.admitted(entry, rows, f"{dataset}, split {origin}"), np.int64)
         for origin, rows in official.splits.items()
@@ -135,7 +137,8 @@ def _uniform_rows(
             try:
                 row = prompt.row(raw, place)
                 if "id" in entry:
-                    own = mapping.text(mapping.value(raw, entry["id"], place), entry["id"], place)
+                    own = mapping.value(raw, entry["id"], place, may_lack=True)
+                    own = mapping.text(own, entry["id"], place)
                     if own in seen:
                         raise UserError(
                             f"not disjoint: id {own!r} is in {seen[own]} and in {place}: "

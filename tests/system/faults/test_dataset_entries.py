@@ -102,7 +102,7 @@ BAD = {  # name: (rows, changes of the entry, the whole line)
     "no labels": (
         chosen(UVW, ""),
         {},
-        f"no label at choices.label: {PLACE}: there is text: correct the entry",
+        f"3 choices, but choices.label is null: {ROW}",
     ),
     "an answer that is null": (
         row("test", 4, answer=None),
@@ -215,6 +215,35 @@ def test_label_0_is_a_label(tmp_path, answer):
     counts = read_json(tmp_path / "out/report.json")["splits"]
     found = [counts[split]["answers"]["counts"]["A"] for split in ("train", "validation", "test")]
     assert sum(found) == 1 and found[2] == 0
+
+
+def test_structs_that_lack_a_key(tmp_path):
+    """With `unusable: drop` such rows are counted, and an optional text of them is empty."""
+    found = chosen(UVW, "")
+    for i, own in enumerate(found["train"]):
+        own["note"] = {"text": f"note {i} "} if i < 15 else {}
+    optional = {**NOTED, "fields": {"question": "question", "note": "note.text?"}}
+    found["test"] = [{**own, "note": None} for own in found["test"]]
+    assert prepare(tmp_path, found, {**optional, "unusable": "drop"})[0] == 0
+    report = read_json(tmp_path / "out/report.json")
+    left = [(own["official_split"], own["rows"], own["reason"]) for own in report["left_out"]]
+    assert ("train", 1, "unusable: choices without labels") in left
+    assert sum(part["rows"] for part in report["splits"].values()) == 29
+
+
+def test_columns_that_end_in_a_question_mark(tmp_path):
+    (tmp_path / "rows").mkdir()
+    rows = "".join(f"why {i}?,{'ab'[i % 2]}\n" for i in range(30))
+    (tmp_path / "rows/own.csv").write_text("Is it?,Correct?\n" + rows)
+    words = {"text": "{{ q }}", "response": "{{ answer }}", "candidates": ["u", "v"]}
+    changes = dict.fromkeys(("id", "choices"), None) | {"path": "rows/own.csv", "prompt": words}
+    changes |= {"splits": dict.fromkeys(ENTRY["splits"], "train"), "test_share": 0.2}
+    changes |= {"fields": {"q": "Is it?"}, "labels": ["a", "b"], "answer": "Correct?"}
+    assert prepare(tmp_path, {}, changes) == (0, "")
+    line = "no column Corect?: mine: rows/own.csv, split train, file own.csv: it has Is it?, Correc"
+    assert refusal(prepare(tmp_path, {}, {**changes, "answer": "Corect?"})).startswith(
+        f"error: {line}"
+    )
 
 
 def test_what_was_left_out(tmp_path):
