@@ -1,5 +1,7 @@
 """The configuration's datasets and prompts: every mistake is one line that names the key."""
 
+from datetime import date
+
 import pytest
 
 from scripts.first.config.datasets import entry_for, used
@@ -66,7 +68,14 @@ MISTAKES = [
         "csqa.rows.train: 0: Input should be greater than or equal to 1",
     ),
     (f"{ALPACA}.rows", {"test": 5}, "alpaca.rows.test: datasets.alpaca has no such split"),
-    (f"{CSQA}.where", {"topic": 1.5}, "csqa.where.topic: 1.5: "),
+    (f"{CSQA}.where", {"topic": 1.5}, "csqa.where.topic: 1.5: should be text, a whole number, tr"),
+    (
+        f"{CSQA}.where",
+        {"topic": None},
+        "None: should be text, a whole number, true or false: quote",
+    ),
+    (f"{CSQA}.where", {"topic": ["x", None]}, """None]: should be text, a whole number, true or"""),
+    (f"{CSQA}.where", {"topic": date(2026, 1, 1)}, 'quote what is text, "" is an empty cell: see'),
     (f"{CSQA}.duplicates", "keep", "csqa.duplicates: 'keep': Input should be 'refuse' or 'drop'"),
     # The mapping.
     (f"{CSQA}.fields", None, "datasets.csqa: missing key fields"),
@@ -87,7 +96,7 @@ MISTAKES = [
     (f"{BOOLQ}.labels", [1, 2, 3], "boolq.labels: 3 labels for 2 candidates of its prompt"),
     (f"{CSQA}.labels", ["A", "B", "A"], "csqa.labels: ['A', 'B', 'A']: should not list an entry"),
     (f"{CSQA}.labels", ["A"], "csqa.labels: ['A']: Value should have at least 2 items"),
-    (f"{CSQA}.labels", [0.5, 1], "csqa.labels.0: 0.5: Input should be a valid integer"),
+    (f"{CSQA}.labels", [0.5, 1], "csqa.labels.0: 0.5: should be text, a whole number"),
     # Prompts, by name and in the entry.
     (
         f"{CSQA}.prompt",

@@ -81,6 +81,14 @@ def test_a_list_of_labels_may_be_longer_than_the_choices_not_shorter():
     assert caught.value.reason == "choices without labels"
 
 
+def test_words_that_yaml_takes_for_booleans():
+    said = r"answer 'yes' is not one of true, false: row 1: correct the entry's `labels` \(quote "
+    with pytest.raises(UserError, match=said):
+        gold("yes", [True, False], count=2)
+    with pytest.raises(UserError, match="`labels`, or the row"):
+        gold("maybe", [True, False], count=2)
+
+
 def test_paths():
     raw = {"a.b": "dotted", "a": {"b": "inner", "c": [{"d": 1}, {"d": None}]}, "e": None}
     assert mapping.value(raw, "a.b", "row") == "dotted"

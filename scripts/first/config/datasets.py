@@ -51,10 +51,22 @@ def _whole(label):
     return int(label) if isinstance(label, float) and label.is_integer() else label
 
 
+def _label(label):
+    """Say at once what pydantic would say of each type; a list may be another form of the key."""
+    several = label if isinstance(label, list) else [label]
+    if all(isinstance(own, str | bool | int) for own in several):
+        return label
+    raise ValueError(
+        'should be text, a whole number, true or false: quote what is text, "" is an empty cell'
+    )
+
+
 Checks = Iterator[tuple[bool, str, str]]  # (whether it is wrong, dotted key, what is wrong)
 Template = Annotated[str, Field(max_length=20_000), AfterValidator(_template)]
 Column = Annotated[Line, Field(min_length=1)]
-Label = bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Line
+Label = Annotated[
+    bool | Annotated[int, Field(ge=-(2**63), lt=2**63)] | Line, BeforeValidator(_label)
+]
 Labels = Annotated[list[Label], Unique, Field(min_length=2)]
 Words = Annotated[list[Column], Unique, Field(min_length=2)]
 

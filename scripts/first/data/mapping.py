@@ -203,10 +203,13 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
         return names.index(own)
     if is_unlabelled(answer):
         raise Unusable("no answer", f"no answer (unlabelled row): {what}: {UNLABELLED}")
+    quote = ""
+    if any(isinstance(label, bool) for label in labels) and own.lower() in ("yes", "no"):
+        quote = ' (quote "yes" and "no", which YAML takes for true and false)'
     # Not to be dropped: with labels that are wrong for all rows, some would still be found.
     raise UserError(
         f"answer {answer!r:.60} is not one of {listed(names)}: {what}: correct the entry's "
-        "`labels`, or the row in the source"
+        f"`labels`{quote}, or the row in the source"
     )
 
 
