@@ -95,16 +95,16 @@ def test_paths():
     assert mapping.value(raw, "a.c.d", "row") == [1, None]
     assert mapping.value(raw, "e.f", "row") is None
     assert mapping.column("a.b", ["a.b", "a"]) == "a.b" and mapping.column("a.c", ["a"]) == "a"
-    with pytest.raises(UserError, match="no x at a.x: row: there is b, c: correct the entry"):
-        mapping.value(raw, "a.x", "row")
+    with pytest.raises(UserError, match="no column x: row: it has a.b, a, e: correct the entry"):
+        mapping.value(raw, "x", "row")
 
 
 def test_a_struct_that_lacks_a_key_has_null_there():
     """Where other rows have it; the choices of a row, its labels and its answer likewise."""
-    assert mapping.value({"a": {}}, "a.x.y", "row", may_lack=True) is None
-    assert mapping.value({"a": [{"x": 1}, {}]}, "a.x", "row", may_lack=True) == [1, None]
+    assert mapping.value({"a": {}}, "a.x.y", "row") is None
+    assert mapping.value({"a": [{"x": 1}, {}]}, "a.x", "row") == [1, None]
     with pytest.raises(UserError, match="no x at a.x: row: there is text: correct the entry"):
-        mapping.value({"a": "b"}, "a.x", "row", may_lack=True)
+        mapping.value({"a": "b"}, "a.x", "row")
     optional = {"fields": {"note": "meta.note?"}}
     for meta in ({}, None, {"note": None}):
         assert mapping.fields(optional, {"meta": meta}, "row") == {"note": ""}

@@ -185,10 +185,7 @@ def test_an_optional_passage_may_be_absent():
         ("{{ passage }} {{ '{name}'.format(question) }}", "KeyError('name')"),
         ("{{ passage }} {{ '{1}'.format(question) }}", "tuple index out of range"),
         ("{{ passage }} {{ question.encode('foo') }}", "unknown encoding: foo"),
-        ("{{ passage }} {{ question.strip }}", "text: it prints the method strip: add its ()"),
-        ("{{ passage }} {{ question.strip ~ '?' }}", "it prints the method strip: add its ()"),
-        ("{{ passage }} {{ question.strip | upper }}", "it prints the method strip: add its ()"),
-        ("{{ passage }} {{ '%s'.format }}", "it prints the method format: add its ()"),
+        ("{{ passage }} {{ question.strip }}", "not text or a number: add its ()"),
         ("{{ passage }} {{ question.split() }}", "text: it prints a list, not text or a number"),
         ("{{ passage }} {{ question | map('upper') }}", "it prints generator, not text or a n"),
         ("{{ passage }} {{ [question] }}", "it prints a list, not text or a number"),
@@ -259,7 +256,9 @@ def test_what_templates_may_print():
     end = "1y2z<Is The Sky Blue>1.5True15is-the-sky-blueis the sky blue"
     assert row.prompt == BOOLQ["passage"] + end
     prompt = passage_prompt(text) | {"response": "{{ answer.lower }}"}
-    with pytest.raises(UserError, match="prompt of boolq: response: it prints the method lower: "):
+    with pytest.raises(
+        UserError, match="prompt of boolq: response: it prints .*, not text or a number: add its"
+    ):
         uniform_row("boolq", BOOLQ, prompt=prompt)
 
 

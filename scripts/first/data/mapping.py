@@ -77,10 +77,10 @@ def _structs(content: Any) -> list[Mapping[str, Any]]:
     return [content] if isinstance(content, Mapping) else []
 
 
-def value(raw: Mapping[str, Any], path: str, what: str, may_lack: bool = False) -> Any:
-    """What lies at a path of a row; UserError where a struct has no such key.
+def value(raw: Mapping[str, Any], path: str, what: str) -> Any:
+    """What lies at a path of a row, None where its struct lacks the key; UserError for no struct.
 
-    may_lack: there is None instead; for paths of which :func:`check_keys` found each key somewhere.
+    :func:`check_keys` refuses paths that no row has.
     """
     if path in raw:
         return raw[path]
@@ -89,18 +89,18 @@ def value(raw: Mapping[str, Any], path: str, what: str, may_lack: bool = False) 
         raise UserError(f"no column {first}: {what}: it has {listed(raw)}: correct the entry")
     content = raw[first]
     for key in keys:
-        content = _inner(content, key, path, what, may_lack)
+        content = _inner(content, key, path, what)
     return content
 
 
-def _inner(content: Any, key: str, path: str, what: str, may_lack: bool) -> Any:
+def _inner(content: Any, key: str, path: str, what: str) -> Any:
     if isinstance(content, list):
-        return [_inner(own, key, path, what, may_lack) for own in content]
+        return [_inner(own, key, path, what) for own in content]
     if content is None:
         return None
-    if not isinstance(content, Mapping) or not (may_lack or key in content):
-        found = listed(content) if isinstance(content, Mapping) else kind(content)
-        raise UserError(f"no {key} at {path}: {what}: there is {found}: correct the entry")
+    if not isinstance(content, Mapping):
+        there = f"there is {kind(content)}"
+        raise UserError(f"no {key} at {path}: {what}: {there}: correct the entry")
     return content.get(key)
 
 
@@ -134,7 +134,7 @@ def fields(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> dict[
     found = {}
     for name, path in entry.get("fields", {}).items():
         plain = path if path in raw else path.removesuffix("?")
-        own = value(raw, plain, what, may_lack=True)
+        own = value(raw, plain, what)
         found[name] = text(own, plain, what, may_be_empty=plain != path)
     return found
 
@@ -143,11 +143,11 @@ def choices(entry: Mapping[str, Any], raw: Mapping[str, Any], what: str) -> list
     """Texts of a row's choices, at least two; trailing columns that are null or empty are none."""
     wanted = entry["choices"]
     if isinstance(wanted, list):
-        found = [value(raw, path, what, may_lack=True) for path in wanted]
+        found = [value(raw, path, what) for path in wanted]
         while found and found[-1] in (None, ""):
             found.pop()
     else:
-        found = value(raw, wanted, what, may_lack=True)
+        found = value(raw, wanted, what)
         if not isinstance(found, list):
             own = f"{kind(found)}, not a list of choices"
             raise Unusable(
@@ -169,11 +169,11 @@ def gold(entry: Mapping[str, Any], raw: Mapping[str, Any], count: int, what: str
     on; of two choices also false and true. UserError for rows without an answer, and for answers
     that are no label.
     """
-    labels, answer = entry.get("labels"), value(raw, entry["answer"], what, may_lack=True)
+    labels, answer = entry.get("labels"), value(raw, entry["answer"], what)
     if answer is None or answer != answer:  # null, or NaN
         raise Unusable("no answer", f"no answer (unlabelled row): {what}: {UNLABELLED}")
     if isinstance(labels, str):
-        found = value(raw, labels, what, may_lack=True)
+        found = value(raw, labels, what)
         if not isinstance(found, list) or len(found) != count or None in found:
             found = found if isinstance(found, list) else [found]
             own = listed("null" if one is None else one for one in found) or "empty"
@@ -236,6 +236,6 @@ def admitted(entry: Mapping[str, Any], rows: list[dict], what: str) -> Iterator[
         for path, values in entry.get("where", {}).items()
     }
     for i, raw in enumerate(rows):
-        found = {path: value(raw, path, what, may_lack=True) for path in wanted}
+        found = {path: value(raw, path, what) for path in wanted}
         if all(_canonical("" if found[p] is None else found[p]) in wanted[p] for p in wanted):
             yield i

@@ -6,10 +6,9 @@ has to produce. Out-of-domain benchmarks have the same prompts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
-from types import BuiltinMethodType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 from scripts.first.data import mapping
@@ -40,19 +39,6 @@ class Row:
     shorten_end: int = -1
 
 
-class Method:
-    """A method of a value in a template: it may be called, but has no text, such as its address."""
-
-    def __init__(self, method: Callable) -> None:
-        self.method = method
-
-    def __call__(self, *values: Any, **options: Any) -> Any:
-        return self.method(*values, **options)
-
-    def __str__(self) -> str:
-        raise TypeError(f"it prints the method {self.method.__name__}: add its ()")
-
-
 def jinja() -> Environment:
     """Jinja2 for templates that know the row's fields alone and print only text and numbers.
 
@@ -61,19 +47,14 @@ def jinja() -> Environment:
     from jinja2 import StrictUndefined, Undefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    class Sandbox(ImmutableSandboxedEnvironment):
-        def getattr(self, obj: Any, attribute: str) -> Any:
-            found = super().getattr(obj, attribute)
-            methods = (BuiltinMethodType, MethodType, FunctionType)
-            return Method(found) if isinstance(found, methods) else found
-
     def finalize(value: Any) -> Any:
-        if isinstance(value, (str, int, float, Method, Undefined)):  # the last two complain
+        if isinstance(value, str | int | float | Undefined):  # the last one complains itself
             return value
-        raise TypeError(f"it prints {mapping.kind(value)}, not text or a number")
+        hint = ": add its ()" if callable(value) else ""
+        raise TypeError(f"it prints {mapping.kind(value)}, not text or a number{hint}")
 
     options = {"undefined": StrictUndefined, "keep_trailing_newline": True, "finalize": finalize}
-    environment = Sandbox(**options)
+    environment = ImmutableSandboxedEnvironment(**options)
     environment.globals.clear()
     del environment.filters["random"]
     return environment

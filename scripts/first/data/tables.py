@@ -137,7 +137,7 @@ def _uniform_rows(
             try:
                 row = prompt.row(raw, place)
                 if "id" in entry:
-                    own = mapping.value(raw, entry["id"], place, may_lack=True)
+                    own = mapping.value(raw, entry["id"], place)
                     own = mapping.text(own, entry["id"], place)
                     if own in seen:
                         raise UserError(

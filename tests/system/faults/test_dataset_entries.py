@@ -264,7 +264,7 @@ def test_what_was_left_out(tmp_path):
     drawn = 20 - 1 - 1 - 10 - sizes["validation"]
     assert sorted(left, key=str) == [
         ("blind", 6, "official split blind is not used: unlabelled"),
-        ("odd", None, "official split odd is not used"),
+        ("odd", 4, "official split odd is not used: unlabelled"),
         ("test", 1, "not among the values of where"),
         ("test", 4, "random subset asked for: test 5"),
         ("train", 1, "not among the values of where"),
@@ -275,5 +275,5 @@ def test_what_was_left_out(tmp_path):
     assert script(tmp_path, "artifacts", words)[0] == 0
     page = (tmp_path / "page.md").read_text()
     assert "- mine: 6 rows of official split blind: official split blind is not used: unl" in page
-    assert "- mine: all rows of official split odd: official split odd is not used" in page
+    assert "- mine: 4 rows of official split odd: official split odd is not used" in page
     assert f"- mine: {drawn} rows of official split train: random subset asked for" in page
