@@ -146,7 +146,9 @@ rule data_report:
         ),
         records=collect("results/{{scale}}/teacher/{of}/record.json", of=teachers_of),
         tests=lambda w: [f"results/{w.scale}/data/{b}/test.parquet" for b, _ in foreign_pairs(w)],
-        trained_on=lambda w: [f"results/{w.scale}/data/{c}/train.parquet" for _, c in foreign_pairs(w)],
+        trained_on=lambda w: [
+            f"results/{w.scale}/data/{c}/train.parquet" for _, c in foreign_pairs(w)
+        ],
     output:
         multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json", ".record.json"),
     log:

@@ -71,7 +71,7 @@ def valid(draw) -> dict:
     if draw(st.booleans()):
         entry = config["datasets"]["mine"] = draw(entries())
         columns = {}
-        if "test" in entry["splits"]:
+        if "test" in entry["splits"] and "answer" in entry:
             columns["mine"] = "mine" if "train" in entry["splits"] else "csqa"
         if "validation" in entry["splits"]:
             columns["boolq"] = "mine"
@@ -124,7 +124,7 @@ def entries(draw) -> dict:
     labels = st.lists(VALUE, min_size=3, max_size=3, unique=True)
     if kind == "letters":
         labels |= COLUMN
-        entry["choices"] = draw(COLUMN | st.lists(COLUMN, min_size=2, max_size=9))
+        entry["choices"] = draw(COLUMN | st.lists(COLUMN, min_size=2, max_size=5, unique=True))
     entry |= draw(st.fixed_dictionaries({}, optional={"labels": labels}))
     if kind == "letters" and draw(st.booleans()):
         return entry | {"prompt": draw(st.sampled_from(["lower_letters", "upper_letters"]))}
