@@ -101,8 +101,6 @@ def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], 
                 separator = ";"
             table = csv.DictReader(file, delimiter=separator, strict=True)
             names = list(table.fieldnames or [])
-            if len(names) == 1 and separator == "," and ";" in names[0]:
-                return _csv(path, wanted, ";")
             _check_header(names, separator)
             keep, rows, read = _read(wanted, names), [], table.line_num
             for row in table:
@@ -119,12 +117,10 @@ def _csv(path: Path, wanted: Sequence[str], separator: str) -> tuple[list[str], 
 
 
 def _needs_semicolons(head: str, wanted: Sequence[str]) -> bool:
-    """Whether a first line has all wanted columns between semicolons, and not between commas."""
-    lacking = [
-        any(column(path, names) not in names for path in wanted)
-        for names in (next(csv.reader([head], delimiter=mark), []) for mark in ",;")
-    ]
-    return lacking == [True, False]
+    """Whether a first line is one column between commas, or only semicolons give all wanted."""
+    commas, semicolons = (next(csv.reader([head], delimiter=mark), []) for mark in ",;")
+    lacking = [any(column(p, names) not in names for p in wanted) for names in (commas, semicolons)]
+    return (len(commas) == 1 and ";" in commas[0]) or lacking == [True, False]
 
 
 def _check_header(names: list[str], separator: str) -> None:

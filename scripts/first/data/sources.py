@@ -215,11 +215,11 @@ def _splits(
             failure = error
         # It wants one format for all splits: without `configs`, each by itself.
         try:
-            if name or _has_configs(root):
-                raise failure
-            patterns = get_data_patterns(str(root))
+            patterns = None if name or _has_configs(root) else get_data_patterns(str(root))
         except Exception:
-            raise _refusal(failure, root, entry, what) from None
+            patterns = None
+        if patterns is None:
+            raise _refusal(failure, root, entry, what)
         for split, own in patterns.items():
             try:
                 found |= opened(data_files={str(split): own})[0]
