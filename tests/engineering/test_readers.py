@@ -60,6 +60,7 @@ CSV = {
     "empty cells": ('question,a,b,answer\nwhy?,,"",0\n', [{**ROW, "a": None, "b": None}]),
     "empty lines": ("question,a,b,answer\n\nwhy?,1,no,0\n\n\n", [ROW]),
     "semicolons and a comma": ('"x, y";question;a;b;answer\n"1, 2";why?;1;no;0\n', [ROW]),
+    "semicolons and an unquoted comma": ("x, y;question;a;b;answer\n1;why?;1;no;0\n", [ROW]),
     "semicolons": ("question;a;b;answer\nwhy?;1;no;0\n", [ROW]),
     "a semicolon in a comma's file": ("question,a,b,answer\nwhy; oh why,1,no,0\n", "why; oh why"),
     "no rows": ("question,a,b,answer\n", []),
