@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from scipy.special import log_softmax
 
 from scripts.artifacts import main
 from scripts.first.calibration import metrics
+from scripts.first.calibration.summary import every_meter
 from scripts.first.calibration.temperature_search import search_temperature
 from scripts.first.files import read_json, write_csv, write_parquet
 from scripts.first.provenance import records
@@ -82,10 +84,16 @@ def write_run(
     ece = 100 * metrics.expected_calibration_error(confidence, correct)
     acc = 100 * float(np.mean(correct))
     values = {"n": n, "bins": 10, "ece": ece, "accuracy": acc, "trust": acc - ece}
-    values |= {"adaptive_ece": ece, "brier": 0.3, "nll": 0.7, "ece_candidates": ece + 0.1}
-    values |= {"trust_candidates": acc - ece - 0.1, "chance": 100 / len(candidates)}
+    gold = np.array([candidates.index(answer) for answer in answers])
+    mass = np.exp(log_probs).sum(axis=1)
+    full, shares = (confidence, np.array(log_probs)), (confidence / mass, log_softmax(log_probs, 1))
+    for end, (p, logs) in (("", full), ("_candidates", shares)):
+        found = every_meter(p, correct, logs, gold, 10)
+        values |= {name + end: value for name, value in found.items()}
+    values |= {"trust_candidates": acc - values["ece_candidates"]}
+    values |= {"chance": 100 / len(candidates)}
     values["confidence"] = 100 * float(np.mean(confidence))
-    values |= {"candidate_mass": 100 * float(np.exp(log_probs).sum(axis=1).mean())}
+    values |= {"candidate_mass": 100 * float(mass.mean())}
     values |= {"majority": 100 * max(map(answers.count, candidates)) / n}
     values |= {"constant_output": len(set(predictions)) == 1}
     ends = {"ece": [ece - 1, ece + 1], "accuracy": [acc - 2, acc + 2], "trust": [0, 1]}

@@ -11,6 +11,7 @@ from scripts.artifacts import main
 from scripts.first.calibration.intervals import question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
+from scripts.first.reporting.names import METERS
 from scripts.first.reporting.runs import load_runs
 from scripts.first.reporting.tables.table1 import marks
 from scripts.first.reporting.tables.table2 import confident_errors
@@ -104,6 +105,29 @@ def test_a_cell_uses_its_own_benchmark_of_a_model_with_several(tmp_path):
     numbers = ("ece", "accuracy", "trust", "brier", "n_questions", "chance")
     whole, own = cell(tmp_path, [both]), cell(tmp_path, [alone[0]])
     assert {name: whole[name] for name in numbers} == {name: own[name] for name in numbers}
+
+
+def test_every_meter_is_a_column_and_undefined_ones_are_empty(tmp_path):
+    """Of two seeds one is always right: no AUROC, neither for it nor for the mean."""
+    confidence, seeds = np.linspace(0.3, 0.9, 50), []
+    for seed, correct in ((1, np.ones(50, bool)), (2, np.arange(50) % 3 > 0)):
+        labels = {**LABELS, "method": "finetune", "seed": seed}
+        rng = np.random.default_rng(seed)
+        seeds.append(write_run(tmp_path / f"{seed}", labels, 50, 0, 0, rng, confidence, correct))
+    found = cell(tmp_path, seeds)
+    assert found["auroc"]["value"] is found["auroc"]["sd"] is found["auroc"]["per_seed"][0] is None
+    own = [read_json(run[1])["benchmarks"]["csqa"] for run in seeds]
+    (row,), page, _ = table1(tmp_path, tmp_path / "cell.json")
+    lines = page.split("## Other meters")[1].splitlines()
+    head, line = ([c.strip() for c in text.split("|")] for text in (lines[4], lines[6]))
+    for name in METERS:
+        values = [metrics[name] for metrics in own]
+        if "auroc" in name:
+            assert values[0] is None and row[name] == "" and line[head.index(name)] == "–"
+        else:
+            assert float(row[name]) == pytest.approx(np.mean(values), abs=1e-6), name
+    assert row["aurc"] != row["smooth_ece"] != row["smooth_ece_candidates"] != row["ece_15"]
+    assert line[head.index("nll_candidates")] == f"{float(row['nll_candidates']):.3f}"
 
 
 def two_methods(tmp_path, **options):

@@ -21,7 +21,25 @@ SECONDARY = (  # below the table; percent, where the format has one decimal
     *("confidence", "gap", "adaptive_ece", "brier", "nll"),
     *("ece_candidates", "trust_candidates", "candidate_mass"),
 )
-FORMATS = {"gap": "+.1f", "brier": ".3f", "nll": ".3f", "c": ".2f"}  # others .1f
+# Meters of calibration, from calibration/summary.py `every_meter`: lower is better, but for HIGHER.
+METERS = {
+    "ece": "ECE",
+    "ece_15": "ECE, 15 bins",
+    "adaptive_ece": "Adaptive ECE",
+    "smooth_ece": "Smooth ECE",
+    "brier": "Brier score",
+    "nll": "NLL",
+    "aurc": "AURC",
+    "excess_aurc": "Excess AURC",
+    "auroc": "AUROC",
+}
+METERS |= {f"{name}_candidates": f"{text}, candidates" for name, text in METERS.items()}
+HIGHER = ("auroc", "auroc_candidates")
+OTHER = tuple(
+    name for name in METERS if name not in (*HEADLINE, *SECONDARY)
+)  # a table of their own
+FORMATS = {"gap": "+.1f", "c": ".2f"}  # others .1f
+FORMATS |= {name + end: ".3f" for name in ("brier", "nll") for end in ("", "_candidates")}
 RESAMPLED = (*HEADLINE, "gap")  # with an interval, from intervals.Scores; others: metrics.json
 
 

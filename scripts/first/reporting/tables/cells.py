@@ -14,7 +14,7 @@ from scripts.first.calibration.temperature_search import read_temperature
 from scripts.first.errors import UserError
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
-from scripts.first.reporting.names import HEADLINE, LABELS, RESAMPLED, SECONDARY, UNTUNED
+from scripts.first.reporting.names import HEADLINE, LABELS, OTHER, RESAMPLED, SECONDARY, UNTUNED
 from scripts.first.reporting.output import read
 from scripts.first.reporting.runs import Run, load_runs, score_runs
 
@@ -56,13 +56,15 @@ def aggregate(runs: list[Run]) -> dict:
     mean = mean_scores(scores)
     cell: dict = {"n_questions": first["n"], "n_seeds": len(runs), "bins": first["bins"]}
     cell["seeds"] = [run.metrics["seed"] for run in runs]
-    for name in (*HEADLINE, *SECONDARY):
+    for name in (*HEADLINE, *SECONDARY, *OTHER):
         if name in RESAMPLED:
             numbers, per_seed = mean.summary(name), [own.value[name] for own in scores]
         else:
             per_seed = [run.metrics[name] for run in runs]
-            numbers = {"value": statistics.fmean(per_seed)}
-        sd = statistics.stdev(per_seed) if len(per_seed) > 1 else None
+            # Not over the other seeds where one has none (an AUROC without wrong answers).
+            numbers = {"value": None if None in per_seed else statistics.fmean(per_seed)}
+        several = len(per_seed) > 1 and None not in per_seed
+        sd = statistics.stdev(per_seed) if several else None
         cell[name] = {**numbers, "sd": sd, "per_seed": per_seed}
     cell["ece"]["low"] = max(0.0, cell["ece"]["low"])
     cell |= {name: float(first[name]) for name in ("chance", "majority")}

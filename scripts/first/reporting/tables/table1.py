@@ -12,7 +12,15 @@ from scripts.first.calibration.intervals import LEVEL, RESAMPLES
 from scripts.first.errors import UserError
 from scripts.first.provenance.lineage import ARTIFACTS
 from scripts.first.reporting import output
-from scripts.first.reporting.names import FORMATS, HEADLINE, LABELS, RESAMPLED, SECONDARY, printed
+from scripts.first.reporting.names import (
+    FORMATS,
+    HEADLINE,
+    LABELS,
+    OTHER,
+    RESAMPLED,
+    SECONDARY,
+    printed,
+)
 
 MARKS = {
     "a": "accuracy not above both the chance and the majority line (its interval reaches them)",
@@ -29,6 +37,11 @@ CAPTION = (
 )
 FIRST = HEADLINE["ece"]  # metric of a column
 CHECKS = ["family", "method", "column", "n_seeds", *SECONDARY, "c"]
+METERS = ["family", "method", "column", *OTHER]
+LEGEND = (
+    "In percent, but Brier scores and NLL (nats); a high AUROC is good, of all others a low value. "
+    "`_candidates`: of probabilities rescaled to sum to 1 over a question's candidates."
+)
 
 
 def columns(metric: str) -> tuple[str, ...]:
@@ -37,12 +50,12 @@ def columns(metric: str) -> tuple[str, ...]:
     return metric, *(metric + end for end in ends)
 
 
-COLUMNS = [  # percent, except brier and nll
+COLUMNS = [  # percent, except brier and nll (nats); empty where undefined
     *(*LABELS, "n_questions", "n_seeds"),
     *(column for metric in HEADLINE for column in columns(metric)),
     *(f"paper_{metric}" for metric in HEADLINE),
     *(f"{metric}_sd" for metric in HEADLINE),
-    *(column for metric in SECONDARY for column in columns(metric)),
+    *(column for metric in (*SECONDARY, *OTHER) for column in columns(metric)),
     *("chance", "majority", "c", "c_at_edge", "constant_output", "above_chance"),
 ]
 
@@ -59,13 +72,19 @@ def run(args: argparse.Namespace) -> None:
     shown = layout(rows, numbers).reset_index()
     below = [f"{name}: {text}" for name, text in notes(rows).items()]
     title = f"Table 1 at scale {rows[0]['scale']}"
-    forms = [FORMATS.get(name, ".1f") for name in CHECKS]
-    checks = output.pipe_table(pandas.DataFrame(rows, dtype=object)[CHECKS], numbers=forms)
+    checks, meters = below_table(rows, CHECKS), below_table(rows, METERS)
     heads = [f"{group}: {name}" if name == FIRST else name or group for group, name in shown]
     main, bullets = output.pipe_table(shown, heads), "- " + "\n- ".join(below)
-    page = output.page(f"# {title}", CAPTION, main, bullets, "## Checks", checks)
+    parts = [f"# {title}", CAPTION, main, bullets, "## Checks", checks]
+    page = output.page(*parts, "## Other meters", LEGEND, meters)
     tex = latex(shown, f"{title}. {CAPTION} {'; '.join(below)}.")
     output.publish(args.output_prefix, "table1", args.cells, csv=table, md=page, tex=tex)
+
+
+def below_table(rows: list[dict], names: list[str]) -> str:
+    """Return a table of some columns of table1.csv in Markdown, a line a cell."""
+    table = pandas.DataFrame(rows, dtype=object)[names]
+    return output.pipe_table(table, numbers=[FORMATS.get(name, ".1f") for name in names])
 
 
 def latex(shown: pandas.DataFrame, caption: str) -> str:
