@@ -67,9 +67,13 @@ rule table1:
 
 
 rule figures:
-    """Figures 2, 3, 5 and 6 of the configured scale."""
+    """Figures 2, 3, 5, 6 and of meters of the configured scale."""
     input:
-        expand("results/{scale}/figures/figure{n}.pdf", scale=config["scale"], n=[2, 3, 5, 6]),
+        expand(
+            "results/{scale}/figures/{name}.pdf",
+            scale=config["scale"],
+            name=["figure2", "figure3", "figure5", "figure6", "meters"],
+        ),
     localrule: True
 
 

@@ -1,4 +1,4 @@
-"""Stage artifacts, continued: Figures 2, 3, 5 and 6, each with the data behind it as CSV."""
+"""Stage artifacts, continued: Figures 2, 3, 5, 6 and of meters, each with its data as CSV."""
 
 FIGURE5 = ["teacher", "finetune", "distill", "first_ts"]  # Figure 3 has the first three
 
@@ -113,4 +113,25 @@ rule figure6:
             --families {params.families:q} --corpus {params.corpus} --benchmark {params.benchmark} \
             --student-metrics {input.students:q} --student-c {params.temperatures:q} \
             --output-prefix results/{wildcards.scale}/figures/figure6 >{log:q} 2>&1
+        """
+
+
+rule figure_meters:
+    """Whether the order of the methods depends on the measure of calibration."""
+    input:
+        table1="results/{scale}/tables/table1.csv",
+    output:
+        multiext("results/{scale}/figures/meters", ".pdf", ".png", ".csv", ".record.json"),
+    log:
+        "logs/{scale}/figures/meters.log",
+    localrule: True
+    conda:
+        environment("artifacts")
+    params:
+        code=fingerprint("figure_meters"),
+    shell:
+        """
+        python -m scripts.artifacts figure-meters \
+            --table1 {input.table1:q} \
+            --output-prefix results/{wildcards.scale}/figures/meters >{log:q} 2>&1
         """

@@ -1,4 +1,4 @@
-"""Stage artifacts: Table 1 and its cells, Table 2, Figures 2, 3, 5 and 6, claims, data report.
+"""Stage artifacts: Tables 1 and 2, Figures 2, 3, 5, 6 and of meters, claims, the data report.
 
 Each subcommand reads the files named in its options (--metrics are metrics.json files, with what
 lies beside them, --coarse coarse.csv files, and so on; lists that belong together are in the same
@@ -20,7 +20,7 @@ def commands() -> dict:
     """
     from scripts.first.reporting import costs
     from scripts.first.reporting.claims import claims
-    from scripts.first.reporting.figures import figure2, figure3, figure5, figure6
+    from scripts.first.reporting.figures import figure2, figure3, figure5, figure6, meters
     from scripts.first.reporting.tables import cells, data_report, table1, table2
 
     return {
@@ -36,6 +36,7 @@ def commands() -> dict:
             "coarse.csv+ refined.csv+ selected.json+ families+ corpus benchmark "
             "student-metrics.json* student-c* output-prefix",
         ),
+        "figure-meters": (meters.run, "table1.csv output-prefix"),
         "claims": (
             claims.run,
             "table1.csv figure2.csv figure3.csv metrics.json+ selected.json+ coarse.csv+ "

@@ -20,6 +20,7 @@ ARTIFACTS = (
     "tables/table1.csv",
     "tables/table2.csv",
     *(f"figures/figure{number}.pdf" for number in (2, 3, 5, 6)),
+    "figures/meters.pdf",
     "tables/data_report.csv",
 )
 Problem = tuple[str, str, str]  # kind, file, reason
