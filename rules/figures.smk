@@ -128,10 +128,10 @@ rule figure_meters:
     conda:
         environment("artifacts")
     params:
-        code=fingerprint("figure_meters"),
+        code=fingerprint("meters"),
     shell:
         """
-        python -m scripts.artifacts figure-meters \
+        python -m scripts.artifacts meters \
             --table1 {input.table1:q} \
             --output-prefix results/{wildcards.scale}/figures/meters >{log:q} 2>&1
         """

@@ -36,7 +36,7 @@ def commands() -> dict:
             "coarse.csv+ refined.csv+ selected.json+ families+ corpus benchmark "
             "student-metrics.json* student-c* output-prefix",
         ),
-        "figure-meters": (meters.run, "table1.csv output-prefix"),
+        "meters": (meters.run, "table1.csv output-prefix"),
         "claims": (
             claims.run,
             "table1.csv figure2.csv figure3.csv metrics.json+ selected.json+ coarse.csv+ "

@@ -31,7 +31,7 @@ def table(seed: int = 0) -> pandas.DataFrame:
 def make(folder, rows: pandas.DataFrame) -> pandas.DataFrame:
     """Make the figure from these rows; return its CSV."""
     rows.to_csv(folder / "table1.csv", index=False, float_format="%.6f")
-    artifact("figure-meters", table1=folder / "table1.csv", output_prefix=folder / "meters")
+    artifact("meters", table1=folder / "table1.csv", output_prefix=folder / "meters")
     return pandas.read_csv(folder / "meters.csv")
 
 

@@ -35,7 +35,7 @@ STAGES = {
     **{f"table{n}": [f"{REPORTING}.tables.table{n}.run"] for n in (1, 2)},
     "data_report": [f"{REPORTING}.tables.data_report.run"],
     **{f"figure{n}": [f"{REPORTING}.figures.figure{n}.run"] for n in (2, 3, 5, 6)},
-    "figure_meters": [f"{REPORTING}.figures.meters.run"],
+    "meters": [f"{REPORTING}.figures.meters.run"],
 }
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")

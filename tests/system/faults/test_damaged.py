@@ -65,6 +65,7 @@ READERS = [
     ("cell", str(Path(CELL.format("first_ts")).parent), ("in_domain-csqa.json",), ("table1",)),
     ("table", f"{R}/tables", ("table1.csv", "table1.record.json"), ("claims",)),
     ("table", f"{R}/tables", ("table1.csv", "table1.record.json"), ("show",)),
+    ("table", f"{R}/tables", ("table1.csv", "table1.record.json"), ("meters",)),
     ("figure's data", f"{R}/figures", ("figure2.csv", "figure3.record.json"), ("claims",)),
 ]
 SHOW = ["scripts.artifacts", "show", "--table1", f"{R}/tables/table1.csv"]

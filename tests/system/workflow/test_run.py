@@ -10,7 +10,8 @@ import pytest
 from tests.system.workflow.copies import copy_repository, job_counts, output, snakemake
 
 DRY = ("-n", "-c1", "--quiet", "host")
-FIGURES = [f"figures/figure{n}.{kind}" for n in (2, 3, 5, 6) for kind in ("pdf", "png", "csv")]
+NAMES = ("figure2", "figure3", "figure5", "figure6", "meters")
+FIGURES = [f"figures/{name}.{kind}" for name in NAMES for kind in ("pdf", "png", "csv")]
 TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
 
 
@@ -55,6 +56,7 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
         "evaluation": 6,
         "table1_cell": 4,
         "table1_files": 1,
+        "figure_meters": 1,
         "claims_files": 1,
         "all": 1,
     }

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     """Make the figure of meters."""
     table = read("table1.csv", args.table1, *NEEDED)
     data = compare(table[~table["method"].isin(UNTUNED)])
-    style.draw_and_publish("figure_meters", data, draw, args.output_prefix, [args.table1])
+    style.draw_and_publish("meters", data, draw, args.output_prefix, [args.table1])
 
 
 def compare(table: pandas.DataFrame) -> pandas.DataFrame:
