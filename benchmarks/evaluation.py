@@ -65,7 +65,7 @@ def _compare(name: str, ours: Ours, rival: Harness) -> Row:
 
 
 def _measured(name: str, ours: Ours, rival: Harness) -> Row:
-    log_probs, _, _ = ours.predict()
+    log_probs, *_ = ours.predict()
     theirs = rival.log_likelihoods(name)
     gap = float(np.abs(log_probs - theirs).max())
     same = bool((log_probs.argmax(1) == ours.gold).mean() == rival.accuracy(name))

@@ -4,10 +4,26 @@ cell_runs = lambda w: models_of(w, [w.method], [corpus_of(w)], [w.family])
 table1_runs = lambda w: models_of(
     w, config["table1"]["methods"], [corpus for _, _, corpus in COLUMNS[w.scale]]
 )
+# With `finetune`, to which the others are compared; untuned models have no validation split.
+trained_runs = lambda w: [
+    run
+    for run in models_of(
+        w,
+        [*config["table1"]["methods"], "finetune"],
+        [corpus for _, _, corpus in COLUMNS[w.scale]],
+    )
+    if run.split("/")[1] != "none"
+]
 
 
 # (benchmark, corpus) of the columns whose models are trained on another dataset.
 foreign_pairs = lambda w: list(dict.fromkeys((b, c) for _, b, c in COLUMNS[w.scale] if b != c))
+
+
+def table2_runs(w):
+    """One model of each method of Table 2, of the family that is shown."""
+    methods, family = ("finetune", "distill", "first_ts"), scale_of(w)["figures"]["family"]
+    return [models_of(w, [method], [shown_corpus(w)], [family])[0] for method in methods]
 
 
 rule table1_cell:
@@ -32,6 +48,7 @@ rule table1_cell:
             lambda w: METHODS[w.method].get("c") not in (None, "selected"),
             then=lambda w: str(METHODS[w.method]["c"]),
         ),
+        posthoc=lambda w: posthoc_of([w.method]),
         paper=branch(lambda w: w.scale == "paper", then=here("config/paper_table1.csv")),
         code=fingerprint("cell"),
     shell:
@@ -40,7 +57,7 @@ rule table1_cell:
             --metrics {input.metrics:q} \
             --scale {wildcards.scale} --family {wildcards.family} --method {wildcards.method} \
             --setting {wildcards.setting} --benchmark {wildcards.benchmark} \
-            --corpus {params.corpus} \
+            --corpus {params.corpus} --posthoc {params.posthoc:q} \
             --c {input.selected:q} {params.c:q} --paper-table {params.paper:q} \
             --output {output:q} >{log:q} 2>&1
         """
@@ -69,6 +86,30 @@ rule table1_files:
         python -m scripts.artifacts table1 \
             --cells {input.cells:q} \
             --output-prefix results/{wildcards.scale}/tables/table1 >{log:q} 2>&1
+        """
+
+
+rule posthoc:
+    """Every trained method with a post-hoc temperature: what does distillation add to that?"""
+    input:
+        predictions=collect(
+            "results/{{scale}}/evaluation/{run}/predictions.parquet", run=trained_runs
+        ),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=trained_runs),
+    output:
+        multiext("results/{scale}/tables/posthoc", ".csv", ".md", ".record.json"),
+    log:
+        "logs/{scale}/tables/posthoc.log",
+    localrule: True
+    conda:
+        environment("artifacts")
+    params:
+        code=fingerprint("posthoc"),
+    shell:
+        """
+        python -m scripts.artifacts posthoc \
+            --metrics {input.metrics:q} \
+            --output-prefix results/{wildcards.scale}/tables/posthoc >{log:q} 2>&1
         """
 
 
@@ -124,12 +165,13 @@ rule claims_files:
     params:
         families=lambda w: [of.split("/")[0] for of in teachers_of(w)],
         corpora=lambda w: [of.split("/")[1] for of in teachers_of(w)],
+        posthoc=posthoc_of(config["table1"]["methods"]),
         code=fingerprint("claims"),
     shell:
         """
         python -m scripts.artifacts claims \
             --table1 {input.table1:q} \
-            --metrics {input.metrics:q} \
+            --metrics {input.metrics:q} --posthoc {params.posthoc:q} \
             --selected {input.selected:q} --coarse {input.coarse:q} --refined {input.refined:q} \
             --families {params.families:q} --corpora {params.corpora:q} \
             --figure2 {input.figure2:q} --figure3 {input.figure3:q} \

@@ -198,9 +198,13 @@ def teachers_of(w):
 
 
 def models_of(w, methods, corpora, families=None):
-    """{family}/{corpus}/{method}/seed{seed} of each model of some methods and corpora, once."""
+    """{family}/{corpus}/{method}/seed{seed} of each model of some methods and corpora, once.
+
+    A post-hoc temperature is evaluated with the model that it is for.
+    """
     models = {}
     for family, method, corpus in product(families or scale_of(w)["families"], methods, corpora):
+        method = METHODS[method].get("of", method)
         objective, seeds = METHODS[method]["objective"], scale_of(w)["student"]["seeds"]
         corpus = "none" if objective == "none" else corpus
         for seed in seeds[:1] if objective in ("none", "teacher") else seeds:  # one seed exists
@@ -208,24 +212,10 @@ def models_of(w, methods, corpora, families=None):
     return list(models)
 
 
-def table2_runs(w):
-    """One model of each method of Table 2, of the family that is shown."""
-    methods, family = ("finetune", "distill", "first_ts"), scale_of(w)["figures"]["family"]
-    return [models_of(w, [method], [shown_corpus(w)], [family])[0] for method in methods]
-
-
-def figure6_students(w):
-    """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right.
-
-    Students of the first seed.
-    """
-    family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
-    selected = f"results/{w.scale}/temperature/{family}/{corpus}/selected.json"
-    return {
-        model: selected if METHODS[method]["c"] == "selected" else str(METHODS[method]["c"])
-        for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
-        for model in models_of(w, [method], [corpus], [family])[:1]
-    }
+def posthoc_of(methods):
+    """Each post-hoc temperature among some methods as scripts.artifacts wants it: NAME=OF:FIT."""
+    found = {name: METHODS[name] for name in methods if METHODS[name]["objective"] == "posthoc"}
+    return [f"{name}={method['of']}:{method['fit']}" for name, method in found.items()]
 
 
 def parts_of(w):

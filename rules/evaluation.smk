@@ -7,8 +7,6 @@ EVALUATED = branch(
         "none": lambda w: "results/{scale}/models/"
         + family_of(w)[METHODS[w.method].get("model") or "student"],
         "teacher": "results/{scale}/teacher/{family}/{corpus}",
-        "posthoc": lambda w: f"results/{w.scale}/student/{w.family}/{w.corpus}/"
-        f"{METHODS[w.method]['of']}/seed{w.seed}",
     },
     otherwise="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}",
 )
@@ -17,16 +15,13 @@ EVALUATED = branch(
 rule evaluation:
     """Predictions, accuracy, ECE (Eq. 1) and trust (Eq. 2) of one model on its test splits.
 
+    At T = 1 and, where the model was trained here, at its post-hoc temperatures, in one pass.
     Weights of untuned models may lie elsewhere (a cache of the hub): their record stands for them.
     """
     input:
         record=lambda w: f"{EVALUATED(w)}/record.json",
         model=lambda w: [] if w.corpus == "none" else f"{EVALUATED(w)}/model.safetensors",
-        posthoc=branch(
-            lookup("{method}/objective", within=METHODS),
-            cases={"posthoc": lambda w: f"{EVALUATED(w)}/validation.json"},
-            otherwise=[],
-        ),
+        posthoc=lambda w: [] if w.corpus == "none" else f"{EVALUATED(w)}/validation.json",
         tests=collect("results/{{scale}}/data/{name}/test.parquet", name=benchmarks_of),
     output:
         predictions="results/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}/predictions.parquet",
@@ -36,6 +31,8 @@ rule evaluation:
         "logs/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}.log",
     benchmark:
         "benchmarks/{scale}/evaluation/{family}/{corpus}/{method}/seed{seed}.tsv"
+    wildcard_constraints:
+        method=one_of(METHODS.keys() - of_objective("posthoc")),
     conda:
         environment("train")
     threads: lookup("{scale}/resources/evaluation/threads", within=SCALES)

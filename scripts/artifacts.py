@@ -1,4 +1,4 @@
-"""Stage artifacts: Tables 1 and 2, Figures 2, 3, 5, 6 and of meters, claims, the data report.
+"""Stage artifacts: Tables 1, 2 and of post-hoc temperatures, Figures, claims, the data report.
 
 Each subcommand reads the files named in its options (--metrics are metrics.json files, with what
 lies beside them, --coarse coarse.csv files, and so on; lists that belong together are in the same
@@ -9,6 +9,7 @@ from scripts.first.runtime.launch import launch
 
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
 HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
+HELP |= {"posthoc": "methods that are a temperature on another's logits: NAME=OF:FIT"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
 LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
@@ -21,12 +22,13 @@ def commands() -> dict:
     from scripts.first.reporting import costs
     from scripts.first.reporting.claims import claims
     from scripts.first.reporting.figures import figure2, figure3, figure5, figure6, meters
-    from scripts.first.reporting.tables import cells, data_report, table1, table2
+    from scripts.first.reporting.tables import cells, data_report, posthoc, table1, table2
 
     return {
-        "cell": (cells.run, f"metrics.json+ {LABELS} c? paper-table.csv? output.json"),
+        "cell": (cells.run, f"metrics.json+ {LABELS} posthoc* c? paper-table.csv? output.json"),
         "table1": (table1.run, "cells.json+ output-prefix"),
         "show": (table1.show, "table1.csv"),
+        "posthoc": (posthoc.run, "metrics.json+ output-prefix"),
         "table2": (table2.run, "metrics.json+ benchmark questions first-questions* output-prefix"),
         "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),
         "figure3": (figure3.run, "ranks.parquet+ metrics.json+ benchmark output-prefix"),
@@ -39,7 +41,7 @@ def commands() -> dict:
         "meters": (meters.run, "table1.csv output-prefix"),
         "claims": (
             claims.run,
-            "table1.csv figure2.csv figure3.csv metrics.json+ selected.json+ coarse.csv+ "
+            "table1.csv figure2.csv figure3.csv metrics.json+ posthoc* selected.json+ coarse.csv+ "
             "refined.csv+ families+ corpora+ output-prefix",
         ),
         "costs": (costs.run, "benchmarks output.md"),

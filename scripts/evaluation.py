@@ -3,8 +3,10 @@
 Reads a checkpoint and the benchmarks' test splits; writes predictions.parquet (a row a question),
 ranks.parquet (the top-5 tokens' probabilities and hits, for Figure 3) and metrics.json, each with
 all benchmarks in the given order. Prompts are never truncated. The prediction is the argmax over
-the candidates' tokens, its confidence that token's full-vocabulary softmax probability: no
-temperature, unless --posthoc names the validation result of the `finetune_ts` baseline.
+the candidates' tokens, its confidence that token's full-vocabulary softmax probability, without a
+temperature; with --posthoc, the model's validation result, also at its post-hoc temperatures, from
+the same pass: columns `confidence_nll`, `confidence_ece` and so on, and a block `posthoc` of each
+benchmark. They change no prediction.
 """
 
 from pathlib import Path
@@ -17,13 +19,16 @@ from scripts.first.runtime.launch import launch
 LABELS = ("scale", "family", "corpus", "method", "seed")
 
 
-def posthoc_temperature(path: Path) -> float:
-    """The positive post-hoc temperature of a validation.json; UserError where it has none."""
+def posthoc_temperatures(path: Path) -> dict[str, float]:
+    """{nll, ece}: the positive post-hoc temperatures of a validation.json; UserError without."""
+    from scripts.first.calibration.summary import FITS
+
     content = read_json(records.verified(path))
-    value = content.get("posthoc_temperature") if isinstance(content, dict) else None
-    if not (isinstance(value, int | float) and value > 0):
-        raise UserError(f"no posthoc_temperature: {path}: name a model's validation.json")
-    return float(value)
+    found = content.get("posthoc_temperatures") if isinstance(content, dict) else None
+    values = [found.get(fit) for fit in FITS] if isinstance(found, dict) else [None]
+    if not all(isinstance(value, int | float) and value > 0 for value in values):
+        raise UserError(f"no posthoc_temperatures: {path}: name a model's validation.json")
+    return dict(zip(FITS, map(float, values), strict=True))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -34,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--model", type=Path, required=True, help="checkpoint folder")
     options.add_argument("--benchmarks", nargs="+", required=True, help="names of the test splits")
     options.add_argument("--tests", nargs="+", type=Path, required=True, help="same order, parquet")
-    options.add_argument("--posthoc", nargs="?", type=Path, help="validation.json with T")
+    options.add_argument("--posthoc", nargs="?", type=Path, help="the model's validation.json")
     options.add_argument("--bins", type=positive, default=10, help="bins of the ECE")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="folder to write")
@@ -61,24 +66,27 @@ def main(argv: list[str] | None = None) -> int:
     location, record = checkpoints.verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location, arguments.bos)
     tests = dict(zip(names, map(read_rows, arguments.tests), strict=True))
-    temperature = posthoc_temperature(arguments.posthoc) if arguments.posthoc else 1.0
+    temperatures = posthoc_temperatures(arguments.posthoc) if arguments.posthoc else {}
     seed_everything(0)
     model = checkpoints.load_model(arguments.model, arguments.dtype)
     predictions, ranks, benchmarks = [], [], {}
     for name, rows in tests.items():
-        arrays = predict(model, rows, tokenizer, arguments.max_tokens, temperature)
+        arrays = predict(model, rows, tokenizer, arguments.max_tokens, temperatures)
         table, ranked = tables(name, rows, *arrays)
         predictions.append(table)
         ranks.append(ranked)
-        gold = gold_columns(rows)
-        benchmarks[name] = measure(name, table, arrays[0], gold, arguments.bins)
+        gold, log_probs, tempered = gold_columns(rows), arrays[0], arrays[-1]
+        benchmarks[name] = measure(name, table, log_probs, gold, arguments.bins)
+        benchmarks[name]["posthoc"] = {
+            fit: {"temperature": t, **measure(name, table, tempered[fit], gold, arguments.bins)}
+            for fit, t in temperatures.items()
+        }
     write_parquet(arguments.output_dir / "predictions.parquet", pa.concat_tables(predictions))
     write_parquet(arguments.output_dir / "ranks.parquet", pa.concat_tables(ranks))
     records.write(
         arguments.output_dir / "metrics.json",
         {
             **{name: getattr(arguments, name) for name in LABELS},
-            "posthoc_temperature": temperature,
             "model": checkpoints.weights_digest(record),
             "bos": tokenizer.bos_record,
             "benchmarks": benchmarks,

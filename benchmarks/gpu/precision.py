@@ -107,7 +107,7 @@ def outcome(model, work: tuple, device: str, dtype: str) -> Outcome:
     encoded, questions, knowledge = work
     reader = whole_model(copy.deepcopy(model).to(device), None, dtype).eval()
     arrays = extract(reader, encoded, K, PAD, MAX_TOKENS)
-    candidates, _, _ = predict(reader, questions, Numbers(), MAX_TOKENS)
+    candidates, *_ = predict(reader, questions, Numbers(), MAX_TOKENS)
     del reader
     matching = KnowledgeLoss(KnowledgeStore(knowledge, {}), K, "prob_softmax", {"c": C})
     losses = {"labels": CrossEntropy(), "knowledge": matching}

@@ -10,6 +10,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from scripts.first.calibration.recalibration import RECALIBRATIONS
+from scripts.first.calibration.summary import FITS
 from scripts.first.config.datasets import used
 from scripts.first.config.load import FOLDER, load, merge, own_files, read, validated
 from scripts.first.config.reference import generated, schema
@@ -147,7 +148,11 @@ MISTAKES = [
     ("methods.finetune.c", 0.3, "methods.finetune.c: has no effect with"),
     ("methods.finetune_ts.of", None, "methods.finetune_ts: missing key of"),
     ("methods.finetune_ts.of", "finetuned", "methods.finetune_ts.of: 'finetuned' is not in"),
-    ("methods.finetune_ts.of", "teacher", "methods.finetune_ts.of: teacher trains no student"),
+    ("methods.finetune_ts.of", "base", "methods.finetune_ts.of: base trains no model"),
+    ("methods.finetune_ts.of", "finetune_ts_ece", "finetune_ts.of: finetune_ts_ece trains no mo"),
+    ("methods.finetune_ts.fit", None, "methods.finetune_ts: missing key fit: objective posthoc"),
+    ("methods.finetune_ts.fit", "brier", "finetune_ts.fit: 'brier': Input should be 'nll' or 'e"),
+    ("methods.distill.fit", "nll", "methods.distill.fit: has no effect with objective knowledge"),
     ("table1.methods.0", "finetun", "table1.methods.0: 'finetun' is not in methods: did you mean"),
     (TINY, "", "scales.tiny: '': Input should be a valid dictionary"),
     (f"{TINY}.settings", {}, "tiny.settings: {}: Dictionary should have at least 1 item"),
@@ -233,6 +238,7 @@ def test_the_reference_is_up_to_date():
 
 def test_choices_are_those_of_the_code():
     method = schema()["$defs"]["Method"]["properties"]
+    assert method["fit"]["enum"] == [*FITS]
     assert method["recalibration"]["enum"] == [*RECALIBRATIONS]
     assert method["student_side"]["enum"] == [*STUDENT_SIDES]
 

@@ -103,18 +103,20 @@ def test_ranks_by_hand(evaluated, model_folder):
             assert found["correct"] == (order[rank] == gold)
 
 
+def ece(confidence, correct) -> float:
+    """In percent, bin by bin."""
+    total = 0.0
+    for low in range(10):
+        inside = (confidence > low / 10) & (confidence <= (low + 1) / 10)
+        if inside.any():
+            total += inside.mean() * abs(correct[inside].mean() - confidence[inside].mean())
+    return 100 * total
+
+
 def test_metrics_follow_from_the_predictions(evaluated):
     folder, predictions, metrics = evaluated
     confidence = np.asarray([p["confidence"] for p in predictions])
     correct = np.asarray([p["correct"] for p in predictions])
-
-    def ece(scores) -> float:
-        total = 0.0
-        for low in range(10):
-            inside = (scores > low / 10) & (scores <= (low + 1) / 10)
-            if inside.any():
-                total += inside.mean() * abs(correct[inside].mean() - scores[inside].mean())
-        return 100 * total
 
     gold = ["abcde".index(p["answer"]) for p in predictions]
     own = np.asarray([p["candidate_log_probs"] for p in predictions])
@@ -126,15 +128,15 @@ def test_metrics_follow_from_the_predictions(evaluated):
         "n": 40,
         "accuracy": 100 * correct.mean(),
         "confidence": 100 * confidence.mean(),
-        "ece": ece(confidence),
-        "trust": 100 * correct.mean() - ece(confidence),
-        "ece_candidates": ece(renormalised),
-        "trust_candidates": 100 * correct.mean() - ece(renormalised),
+        "ece": ece(confidence, correct),
+        "trust": 100 * correct.mean() - ece(confidence, correct),
+        "ece_candidates": ece(renormalised, correct),
+        "trust_candidates": 100 * correct.mean() - ece(renormalised, correct),
         "candidate_mass": 100 * np.exp(own).sum(1).mean(),
         "nll": -own[np.arange(40), gold].mean(),
         "chance": 20.0,
         "majority": 100 * max(answers.count(a) for a in "abcde") / 40,
-        "posthoc_temperature": 1.0,
+        "posthoc": {},
         "seed": 7,
     }
     for name, value in expected.items():
@@ -181,20 +183,41 @@ def test_several_benchmarks_give_what_each_gives_alone(tmp_path, model_folder):
     assert both == first | second and list(both) == ["boolq", "csqa"]
 
 
-def posthoc(folder, value):
-    write_json(folder / "validation.json", {"posthoc_temperature": value})
+def posthoc(folder, **temperatures):
+    write_json(folder / "validation.json", {"posthoc_temperatures": temperatures})
     return "--posthoc", str(folder / "validation.json")
 
 
-def test_posthoc_temperature_divides_all_logits(evaluated, tmp_path, model_folder):
-    _, original, _ = evaluated
-    tempered, metrics = run(tmp_path, model_folder, QUESTIONS, *posthoc(tmp_path, 2.5))
-    assert metrics["posthoc_temperature"] == 2.5
+def test_posthoc_temperatures_divide_all_logits_and_change_no_prediction(
+    evaluated, tmp_path, model_folder
+):
+    """Numbers at T = 1 stay as they were; those at each T follow from logits divided by it."""
+    _, original, plain = evaluated
+    temperatures = {"nll": 2.5, "ece": 0.4}
+    found, metrics = run(tmp_path, model_folder, QUESTIONS, *posthoc(tmp_path, **temperatures))
+    assert [{k: row[k] for k in original[0]} for row in found] == original
+    blocks = metrics.pop("posthoc")
+    same = plain["benchmarks"]["csqa"].keys() - {"posthoc"}
+    assert {k: metrics[k] for k in same} == {k: plain[k] for k in same}
     letters = [tiny.tokenizer().encode(c)[1] for c in "abcde"]
-    for row, one, other in zip(QUESTIONS, original, tempered, strict=True):
-        expected = torch.from_numpy(log_probs(model_folder, row) / 2.5).log_softmax(-1)[letters]
-        np.testing.assert_allclose(other["candidate_log_probs"], expected, atol=1e-4)
-        assert one["prediction"] == other["prediction"]
+    correct = np.asarray([row["correct"] for row in original])
+    gold = ["abcde".index(row["answer"]) for row in QUESTIONS]
+    for fit, t in temperatures.items():
+        expected = np.asarray(
+            [
+                torch.from_numpy(log_probs(model_folder, row) / t).log_softmax(-1)[letters]
+                for row in QUESTIONS
+            ]
+        )
+        own = np.asarray([row[f"candidate_log_probs_{fit}"] for row in found])
+        np.testing.assert_allclose(own, expected, atol=1e-4)
+        confidence = np.asarray([row[f"confidence_{fit}"] for row in found])
+        np.testing.assert_array_equal(confidence, np.exp(own).max(axis=1))
+        assert own.argmax(1).tolist() == ["abcde".index(row["prediction"]) for row in original]
+        assert blocks[fit]["temperature"] == t
+        assert blocks[fit]["accuracy"] == plain["accuracy"] == 100 * correct.mean()
+        assert blocks[fit]["ece"] == pytest.approx(ece(confidence, correct))
+        assert blocks[fit]["nll"] == pytest.approx(-own[np.arange(40), gold].mean())
 
 
 def refused(folder, match, model, rows=QUESTIONS, *extra) -> None:
@@ -210,7 +233,15 @@ def test_wrong_test_files(tmp_path, model_folder):
     refused(tmp_path, "repeated id", model_folder, [*QUESTIONS[:2], QUESTIONS[0]])
 
 
-@pytest.mark.parametrize("content", [{"posthoc_temperature": 0}, {}])
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"posthoc_temperatures": {"nll": 0, "ece": 1.5}},
+        {"posthoc_temperatures": {"nll": 1.5}},
+        {"posthoc_temperature": 1.5},
+        [],
+    ],
+)
 def test_wrong_posthoc_files(tmp_path, model_folder, content):
     write_json(tmp_path / "other.json", content)
     refused(tmp_path, "other.json", model_folder, QUESTIONS, "--posthoc", f"{tmp_path}/other.json")

@@ -48,7 +48,7 @@ def loglikelihoods(harness, pairs) -> np.ndarray:
 @pytest.mark.parametrize("letters", ["abcde", "ABCD"])
 def test_choices_have_lm_evals_loglikelihoods(harness, letters):
     rows = tiny.choice_rows(6, letters=letters)
-    ours, _, _ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
+    ours, *_ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
     pairs = [(row["prompt"], letter) for row in rows for letter in letters]
     theirs = loglikelihoods(harness, pairs).reshape(ours.shape)
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -58,7 +58,7 @@ def test_choices_have_lm_evals_loglikelihoods(harness, letters):
 
 def test_three_to_five_choices_have_lm_evals_loglikelihoods(harness):
     rows = tiny.ragged_rows(12)
-    ours, _, _ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
+    ours, *_ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
     theirs = loglikelihoods(harness, [(r["prompt"], c) for r in rows for c in r["candidates"]])
     real = np.asarray([[i < len(row["candidates"]) for i in range(5)] for row in rows])
     assert {*real.sum(1)} == {3, 4, 5} and (ours[~real] == -np.inf).all()
@@ -68,7 +68,7 @@ def test_three_to_five_choices_have_lm_evals_loglikelihoods(harness):
 def test_yes_and_no_have_lm_evals_loglikelihoods(harness):
     """lm-eval moves the prompt's last newline into the continuation; its own share is common."""
     rows = tiny.yes_no_rows(6)
-    ours, _, _ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
+    ours, *_ = predict(tiny.random_llama(3), rows, tiny.tokenizer(), 300)
     pairs = [(row["prompt"], answer) for row in rows for answer in ("Yes", "No")]
     theirs = loglikelihoods(harness, pairs).reshape(ours.shape)
     newline = loglikelihoods(harness, [(row["prompt"][:-1], "\n") for row in rows])

@@ -1,10 +1,13 @@
 """The search for c (section 5.5 of the paper) and the post-hoc temperature."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
+from scipy.interpolate import CubicSpline
+from scipy.special import softmax
 
 from scripts.first.calibration.metrics import binary_nll, expected_calibration_error
 from scripts.first.calibration.posthoc import PosthocTemperature
@@ -105,13 +108,13 @@ class TestSearch:
         assert len(accuracies) == 1  # c keeps the order, hence the prediction
 
 
-def fitted(logits, gold, chunk=4096):
+def fitted(logits, gold, chunk=4096, by="fit"):
     """The post-hoc temperature of rows that come in chunks, as a model's batches do."""
     fit = PosthocTemperature()
     logits, gold = torch.as_tensor(logits), torch.as_tensor(gold)
     for start in range(0, len(gold), chunk):
         fit.add(logits[start : start + chunk], gold[start : start + chunk])
-    return fit.fit()
+    return getattr(fit, by)()
 
 
 class TestPosthocTemperature:
@@ -168,3 +171,50 @@ class TestPosthocTemperature:
         logits = np.tile([1.0, 0.0], (10, 1))
         assert fitted(logits, np.zeros(10, int)) == 0.05  # always right
         assert fitted(logits, np.ones(10, int)) == 20.0  # always wrong
+
+
+class TestPosthocTemperatureByEce:
+    fitted = staticmethod(partial(fitted, by="fit_ece"))
+
+    def test_closed_form_of_two_outcomes(self):
+        """Margin 2 everywhere, right in 80 %: the confidence sigmoid(2 / T) should be .8."""
+        logits = np.tile([2.0, 0.0], (100, 1))
+        gold = (np.arange(100) >= 80).astype(int)
+        # To half a step of the fine grid, 1 % of T.
+        assert self.fitted(logits, gold) == pytest.approx(2 / math.log(4), rel=6e-3)
+
+    @pytest.mark.parametrize("seed", range(4))
+    @pytest.mark.parametrize("true_t", [0.6, 2.5])
+    def test_the_best_of_the_grid_by_plain_softmax(self, true_t, seed):
+        """No T of the fine grid around the best point does better, computed from all logits."""
+        logits, gold = TestPosthocTemperature.logits_and_gold(true_t, seed=seed)
+        correct = logits.argmax(axis=1) == gold
+
+        def ece(t):
+            return expected_calibration_error(softmax(logits / t, axis=1).max(axis=1), correct)
+
+        points = np.exp(np.linspace(np.log(0.05), np.log(20), 61))
+        i = int(np.argmin([ece(t) for t in points]))
+        finer = np.exp(np.linspace(*np.log(points[[i - 1, i + 1]]), 21))
+        found = self.fitted(logits, gold, chunk=400)
+        assert found == pytest.approx(finer[np.argmin([ece(t) for t in finer])], rel=1e-9)
+        assert found == pytest.approx(true_t, rel=0.15)
+
+    def test_confidences_between_the_points_are_those_of_softmax(self):
+        """The spline through the log-sums, at its worst: between two points, far from T = 1."""
+        logits, gold = TestPosthocTemperature.logits_and_gold(1.0, n=200)
+        fit = PosthocTemperature()
+        fit.add(torch.as_tensor(logits), torch.as_tensor(gold))
+        log_sums = np.concatenate(fit._log_sums, axis=1)
+        middle = (fit.log_t[1:] + fit.log_t[:-1]) / 2
+        spline = CubicSpline(fit.log_t, np.eye(61))
+        for log_t in middle:
+            expected = softmax(logits / np.exp(log_t), axis=1).max(axis=1)
+            np.testing.assert_allclose(np.exp(-spline(log_t) @ log_sums), expected, atol=2e-4)
+
+    def test_ties_go_to_the_lower_nll_then_to_no_temperature(self):
+        # Saturated: the confidence is 1 at every T of the range, all right or all wrong.
+        logits = np.tile([1e4, 0.0], (10, 1))
+        assert self.fitted(logits, np.zeros(10, int)) == pytest.approx(1.0)
+        assert self.fitted(logits, np.ones(10, int)) == pytest.approx(20.0)
+        assert self.fitted(np.zeros((10, 3)), np.arange(10) % 3) == 1.0

@@ -54,8 +54,19 @@ def test_validation_by_hand(scored, append_eos):
         return float(-(logits / t).log_softmax(-1)[np.arange(len(gold)), gold].mean())
 
     best = minimize_scalar(tempered, bounds=(0.05, 20), method="bounded").x
-    assert found["posthoc_temperature"] == pytest.approx(best, rel=1e-3)
+    posthoc = found["posthoc_temperatures"]
+    assert posthoc["nll"] == pytest.approx(best, rel=1e-3)
     assert best > 1.1
+
+    def ece(t: float) -> float:
+        return ece_by_hand((logits / t).softmax(-1).max(1).values.numpy(), correct)
+
+    # Searched as c is: 61 points evenly in log T, then 10 steps between two around the best.
+    points = np.linspace(np.log(0.05), np.log(20), 61)
+    i = min(range(61), key=lambda j: ece(np.exp(points[j])))
+    finer = np.exp(np.linspace(points[max(i - 1, 0)], points[min(i + 1, 60)], 21))
+    assert ece(posthoc["ece"]) == pytest.approx(min(map(ece, finer)), abs=1e-5)
+    assert 100 * ece(posthoc["ece"]) < found["ece"]
 
 
 def test_validation_does_not_depend_on_batches():
@@ -63,5 +74,6 @@ def test_validation_does_not_depend_on_batches():
     one = validate(model, encoded, "answer", tiny.EOS, 1)
     other = validate(model, encoded, "answer", tiny.EOS, 5000)
     assert one.pop("scored") == other.pop("scored") == "answer"
-    for name in one:
+    for name in one.keys() - {"posthoc_temperatures"}:
         assert one[name] == pytest.approx(other[name], rel=1e-5)
+    assert one["posthoc_temperatures"] == pytest.approx(other["posthoc_temperatures"], rel=1e-4)

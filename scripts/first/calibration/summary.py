@@ -13,15 +13,18 @@ from scipy.special import log_softmax
 from scripts.first.calibration import meters, metrics
 from scripts.first.calibration.intervals import question_weights, score
 
+FITS = ("nll", "ece")  # what a post-hoc temperature minimises on the validation split
+
 
 def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
     """In percent, but NLL (nats) and Brier; of `tables`' table, log_probs (n, m) and gold (n,).
 
-    log_probs are -inf where a question has no such candidate. Names that end in _candidates are
-    of probabilities rescaled to sum to 1 over a question's candidates. `chance`: mean over
-    questions of 1 / (number of their candidates). `majority`: share of the most frequent answer.
+    log_probs, at any temperature, are -inf where a question has no such candidate; the largest is
+    the confidence. Names that end in _candidates are of probabilities rescaled to sum to 1 over a
+    question's candidates. `chance`: mean over questions of 1 / (number of their candidates).
+    `majority`: share of the most frequent answer.
     """
-    confidence = table["confidence"].to_numpy()
+    confidence = np.exp(log_probs).max(axis=1)
     correct = table["correct"].to_numpy(zero_copy_only=False)
     sizes = np.isfinite(log_probs).sum(axis=1).tolist()
     scores = score(confidence, correct, question_weights(benchmark, len(gold)), bins)

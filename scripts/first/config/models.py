@@ -233,10 +233,11 @@ class Fetch(Model):
 
 class Method(Model):
     objective: Literal["none", "teacher", "hard_labels", "knowledge", "posthoc"] = key(
-        "Base model, cross-entropy, knowledge (Eq. 5), or one temperature on a student's logits."
+        "Base model, cross-entropy, knowledge (Eq. 5), or one temperature on a model's logits."
     )
     model: Literal["student", "teacher"] = key("none: which base model; default student.", None)
-    of: Name = key("posthoc: the method that trained the student.", None)
+    of: Name = key("posthoc: the method that trained the model; `teacher` for the teacher.", None)
+    fit: Literal["nll", "ece"] = key("posthoc: what T minimises on the validation split.", None)
     recalibration: Literal["none", "label_smoothing", "prob_softmax"] = key(
         "knowledge: normalisation of appendix A.1, Eq. 3, or Eq. 4.", None
     )

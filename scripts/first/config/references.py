@@ -29,7 +29,7 @@ NAMES = {
 KEYS = {
     ("methods.*", "objective"): {
         "none": "model?",
-        "posthoc": "of",
+        "posthoc": "of fit",
         "knowledge": "recalibration student_side? ts_positions?",
     },
     ("methods.*", "recalibration"): {"prob_softmax": "c", "label_smoothing": "delta? ls_space?"},
@@ -69,8 +69,8 @@ def _checks(config: dict) -> Checks:
         yield methods.get(name, {}).get("objective") != objective, f"methods.{name}", what
     yield "c" not in methods["first_ts"], "methods.first_ts.c", "missing, but Figure 6 shows it"
     for path, name in _find(config, "methods.*.of"):
-        trained = methods[name]["objective"] in ("hard_labels", "knowledge")
-        yield not trained, path, f"{name} trains no student"
+        trained = methods[name]["objective"] in ("teacher", "hard_labels", "knowledge")
+        yield not trained, path, f"{name} trains no model"
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
     yield from dataset_checks(config["datasets"], config["prompts"])

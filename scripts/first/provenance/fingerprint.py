@@ -33,7 +33,7 @@ STAGES = {
     "cell": [f"{REPORTING}.tables.cells.run"],
     "claims": [f"{REPORTING}.claims.claims.run"],
     **{f"table{n}": [f"{REPORTING}.tables.table{n}.run"] for n in (1, 2)},
-    "data_report": [f"{REPORTING}.tables.data_report.run"],
+    **{name: [f"{REPORTING}.tables.{name}.run"] for name in ("posthoc", "data_report")},
     **{f"figure{n}": [f"{REPORTING}.figures.figure{n}.run"] for n in (2, 3, 5, 6)},
     "meters": [f"{REPORTING}.figures.meters.run"],
 }

@@ -18,6 +18,7 @@ from scripts.first.provenance.fingerprint import STAGES, fingerprint
 ARTIFACTS = (
     "claims.json",
     "tables/table1.csv",
+    "tables/posthoc.csv",
     "tables/table2.csv",
     *(f"figures/figure{number}.pdf" for number in (2, 3, 5, 6)),
     "figures/meters.pdf",

@@ -9,6 +9,7 @@ PRINTED = {
     "base": "Untuned student",
     "base_teacher": "Untuned teacher",
     "finetune_ts": "Fine-tune + post-hoc T",
+    "finetune_ts_ece": "Fine-tune + post-hoc T by ECE",
     **{"csqa": "CSQA", "boolq": "BoolQ", "obqa": "OBQA", "alpaca": "Alpaca"},
     **{"llama1": "Llama-1", "llama2": "Llama-2", "openllama": "OpenLlama"},
     **{"in_domain": "in-domain", "out_of_domain": "out-of-domain"},

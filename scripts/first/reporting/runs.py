@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,9 @@ from scripts.first.provenance import records
 from scripts.first.reporting.output import read
 
 PREDICTIONS = "predictions.parquet"
-COLUMNS = ["id", "answer", "prediction", "correct", "confidence", "candidate_log_probs"]
+TEMPERED = ["confidence", "candidate_log_probs"]  # what a post-hoc temperature changes
+COLUMNS = ["id", "answer", "prediction", "correct", *TEMPERED]
+EVALUATE = "evaluate the model with its validation.json (--posthoc)"
 
 
 class Key(NamedTuple):
@@ -60,19 +63,28 @@ def read_metrics(paths: Sequence[str], benchmark: str | None = None) -> list[dic
     return list(found.values())
 
 
-def load_runs(paths: Sequence[str], benchmark: str | None = None) -> dict[Key, list[Run]]:
+def load_runs(
+    paths: Sequence[str], benchmark: str | None = None, posthoc: Sequence[str] = ()
+) -> dict[Key, list[Run]]:
     """Read and verify metrics.json and the predictions.parquet beside it; group runs by key.
 
-    Raises UserError as `read_metrics` does, and where two runs on one benchmark saw different
-    questions (a paired comparison would be meaningless).
+    posthoc: methods that are a post-hoc temperature on another's logits, as NAME=OF:FIT; each is a
+    run of its own beside that of OF. Raises UserError as `read_metrics` does, where a run has no
+    such temperature, and where two runs on one benchmark saw different questions (a paired
+    comparison would be meaningless).
     """
+    variants = [_variant(word) for word in posthoc]
     groups: dict[Key, list[Run]] = {}
     first: dict[str, Run] = {}
     for own in read_metrics(paths, benchmark):
         name, path = own["benchmark"], records.verified(Path(own["path"]).with_name(PREDICTIONS))
-        table = read_parquet(path, columns=["benchmark", *COLUMNS]).to_pandas()
-        rows = table[table["benchmark"] == name].reset_index(drop=True)
-        run = Run(own, rows.astype({"confidence": float, "correct": bool}))
+        here = [(method, fit) for method, of, fit in variants if of == own["method"]]
+        if missing := [fit for _, fit in here if fit not in own.get("posthoc", {})]:
+            raise UserError(f"no post-hoc temperature by {missing[0]}: {own['path']}: {EVALUATE}")
+        own_columns = [f"{column}_{fit}" for _, fit in here for column in TEMPERED]
+        table = read_parquet(path, columns=["benchmark", *COLUMNS, *own_columns]).to_pandas()
+        rows = table[table["benchmark"] == name].reset_index(drop=True).astype({"correct": bool})
+        run = Run(own, rows[COLUMNS])
         other = first.setdefault(name, run)
         if not other.rows[["id", "answer"]].equals(rows[["id", "answer"]]):
             raise UserError(
@@ -80,7 +92,18 @@ def load_runs(paths: Sequence[str], benchmark: str | None = None) -> dict[Key, l
                 "evaluate both on the same test table"
             )
         groups.setdefault(run.key, []).append(run)
+        for method, fit in here:
+            tempered = rows.assign(**{column: rows[f"{column}_{fit}"] for column in TEMPERED})
+            run = Run({**own, **own["posthoc"][fit], "method": method}, tempered[COLUMNS])
+            groups.setdefault(run.key, []).append(run)
     return groups
+
+
+def _variant(word: str) -> tuple[str, ...]:
+    """(NAME, OF, FIT) of NAME=OF:FIT; UserError for anything else."""
+    if found := re.fullmatch(r"([^=:]+)=([^=:]+):([^=:]+)", word):
+        return found.groups()
+    raise UserError(f"no post-hoc method: --posthoc: {word}: write NAME=OF:FIT")
 
 
 def score_runs(runs: Sequence[Run]) -> Scores:

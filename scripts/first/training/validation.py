@@ -1,9 +1,9 @@
-"""A model on its corpus's validation split: accuracy, confidence, ECE and a post-hoc temperature.
+"""A model on its corpus's validation split: accuracy, confidence, ECE and post-hoc temperatures.
 
 The scored positions are those of the temperature search: the answer position of a question, or
-every response token of an instruction row. No test split is read. The post-hoc temperature (Guo et
-al. 2017) divides all logits by one scalar that minimises the validation NLL: the baseline
-`finetune_ts`, without which no gain in calibration can be credited to distillation.
+every response token of an instruction row. No test split is read. A post-hoc temperature (Guo et
+al. 2017) divides all logits by one scalar, which minimises the validation NLL or the validation
+ECE: baselines without which no gain in calibration can be credited to distillation.
 """
 
 from __future__ import annotations
@@ -54,5 +54,5 @@ def validate(
         "confidence": 100 * float(confidence.mean()),
         "ece": 100 * expected_calibration_error(confidence, correct, bins),
         "nll": nll / len(correct),
-        "posthoc_temperature": posthoc.fit(),
+        "posthoc_temperatures": {"nll": posthoc.fit(), "ece": posthoc.fit_ece(bins)},
     }

@@ -46,7 +46,7 @@ READERS = [
     ("checkpoint", f"{R}/models/alder-student", CHECKPOINT, ("scripts.student", "finetune")),
     ("checkpoint", f"{R}/teacher/alder/csqa", CHECKPOINT, ("scripts.knowledge",)),
     ("checkpoint", STUDENT, CHECKPOINT, ("scripts.evaluation", "first_ts")),
-    ("post-hoc temperature", LABELS, ("validation.json",), ("scripts.evaluation", "finetune_ts")),
+    ("post-hoc temperature", LABELS, ("validation.json",), ("scripts.evaluation", "finetune")),
     ("pair of models", f"{R}/models/pairs/alder", ("csqa.json",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("scripts.student", "distill")),
     ("store", TRAIN, ("knowledge.safetensors",), ("figure2",)),

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     places = [
         Place(*row) for row in table[[*Place._fields]].drop_duplicates().itertuples(index=False)
     ]
-    evidence = Evidence(load_runs(args.metrics), places, edges)
+    evidence = Evidence(load_runs(args.metrics, posthoc=args.posthoc), places, edges)
     claims = [
         *method_claims(evidence),
         *teacher.temperature_claims(searches, teacher.teacher_obstacles(evidence)),

@@ -16,15 +16,16 @@ from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 from scripts.first.reporting.names import HEADLINE, LABELS, OTHER, RESAMPLED, SECONDARY, UNTUNED
 from scripts.first.reporting.output import read
-from scripts.first.reporting.runs import Run, load_runs, score_runs
+from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
 
 
 def run(args: argparse.Namespace) -> None:
     """Make one cell of Table 1: mean over seeds, with intervals."""
     corpus = "none" if args.method in UNTUNED else args.corpus
     wanted = (args.scale, args.family, corpus, args.method, args.benchmark)
-    runs, *others = load_runs(args.metrics, args.benchmark).values()
-    if others or (runs[0].metrics["scale"], *runs[0].key) != wanted:
+    groups = load_runs(args.metrics, args.benchmark, args.posthoc)
+    runs = groups.get(Key(*wanted[1:]), [])
+    if len(runs) != len(args.metrics) or runs[0].metrics["scale"] != args.scale:
         raise UserError(f"wrong run: --metrics: the cell {'/'.join(wanted)} needs its own files")
     selected = read_temperature(args.c, what="--c") if args.c else {"c": None, "at_edge": None}
     paper: dict = {}  # printed values

@@ -1,0 +1,133 @@
+"""Each trained method with a post-hoc temperature: what does distillation add to one scalar?
+
+Reads metrics.json and predictions.parquet of each model; writes CSV (a row for each method,
+temperature and column: means over seeds, then over families) and Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+import pandas
+
+from scripts.first.calibration.intervals import LEVEL, Scores, mean_scores
+from scripts.first.calibration.summary import FITS
+from scripts.first.errors import UserError
+from scripts.first.reporting import output
+from scripts.first.reporting.names import printed
+from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
+
+NAMES = {"none": "no T", "nll": "T by NLL", "ece": "T by ECE"}
+METRICS = {"ece": ("ECE, %", ".1f"), "nll": ("NLL", ".3f"), "brier": ("Brier", ".3f")}
+BASELINE, LABELS = "finetune", ("corpus", "benchmark", "method", "fit")
+EXPLAINED = (
+    "A post-hoc temperature T divides all logits of a model. It is fitted on the validation split, "
+    "to the NLL or to the ECE, and changes no prediction: a method has one accuracy. Means over "
+    "seeds, then over families; NLL in nats and Brier on full-vocabulary probabilities."
+)
+CHOSEN = (
+    "The baseline is the one of the two temperatures on fine-tuning with the lower mean ECE on "
+    "these very test questions, which favours it. All columns count, also those in which Table 1 "
+    "marks a model as no better than chance. In brackets the {level:.0%} interval (bootstrap over "
+    "questions, the same for all models)."
+)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the table of post-hoc temperatures: csv, md."""
+    methods = list(dict.fromkeys(key.method for key in load_runs(args.metrics)))
+    if BASELINE not in methods:
+        raise UserError(f"no {BASELINE}: posthoc: --metrics: give its files too")
+    words = [f"{method}+{fit}={method}:{fit}" for method in methods for fit in FITS]
+    groups = load_runs(args.metrics, posthoc=words)
+    table = pandas.DataFrame([numbers(key, runs) for key, runs in groups.items()])
+    places = [*LABELS[:2], "family"]
+    if len(table) != len(methods) * len(NAMES) * len(table[places].drop_duplicates()):
+        raise UserError("unequal columns: posthoc: --metrics: give all models of each method")
+    by_column = table.groupby([*LABELS], sort=False)
+    rows = by_column.mean(numeric_only=True).assign(n_families=by_column["family"].nunique())
+    rows = rows.reset_index()
+    (scale,) = {runs[0].metrics["scale"] for runs in groups.values()}
+    csv = rows.assign(scale=scale)[["scale", *rows.columns]]
+    answer = answers(groups, rows, methods)
+    output.publish(args.output_prefix, "posthoc", args.metrics, csv=csv, md=page(rows, answer))
+
+
+def numbers(key: Key, runs: list[Run]) -> dict:
+    """Return the labels of a method at a temperature in a family, and its means over seeds."""
+    method, _, fit = key.method.partition("+")
+    seeds = pandas.DataFrame([run.metrics for run in runs])
+    own = {"family": key.family, "corpus": key.corpus, "benchmark": key.benchmark}
+    own |= {"method": method, "fit": fit or "none", "n_seeds": len(seeds)}
+    own |= {name: seeds[name].mean() for name in ("accuracy", *METRICS)}
+    return {**own, "temperature": seeds["temperature"].mean() if fit else 1.0}
+
+
+def answers(groups: dict[Key, list[Run]], rows: pandas.DataFrame, methods: list[str]) -> str:
+    """Return what each student adds to the best post-hoc temperature on fine-tuning, in words.
+
+    A comparison is paired by question, in the mean over all columns and families.
+    """
+    means = rows.groupby(["method", "fit"], sort=False)[["accuracy", *METRICS]].mean()
+    fit = means.loc[BASELINE]["ece"].drop("none").idxmin()
+    best, lines = means.loc[BASELINE, fit], []
+    kept: dict[str, list[Scores]] = {}
+    for key, runs in groups.items():
+        kept.setdefault(key.method, []).append(score_runs(runs))
+    scores = {name: mean_scores(own) for name, own in kept.items()}
+    for method in [name for name in methods if name not in (BASELINE, "teacher")]:
+        gain = scores[method].minus(scores[f"{BASELINE}+{fit}"])
+        tempered = scores[f"{method}+{fit}"].minus(scores[f"{BASELINE}+{fit}"])
+        own, cooled = means.loc[method, "none"] - best, means.loc[method, fit] - best
+        lines.append(
+            f"- **{printed(method)}**: ECE {_change(gain, 'ece')}, accuracy "
+            f"{_change(gain, 'accuracy')}, NLL {own['nll']:+.3f}, Brier {own['brier']:+.3f}; with "
+            f"its own {NAMES[fit]}: ECE {_change(tempered, 'ece')}, NLL {cooled['nll']:+.3f}, "
+            f"Brier {cooled['brier']:+.3f}. {_verdict(gain)}"
+        )
+    head = (
+        "What did distillation add over the best post-hoc temperature on fine-tuning? That is "
+        f"{NAMES[fit]}: ECE {best['ece']:.1f} %, accuracy {best['accuracy']:.1f} %, NLL "
+        f"{best['nll']:.3f}, Brier {best['brier']:.3f}, mean over columns and families. "
+        "Differences from it, in points:"
+    )
+    return output.page(head, "\n".join(lines), CHOSEN.format(level=LEVEL)).rstrip()
+
+
+def _change(scores: Scores, metric: str) -> str:
+    return "{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**scores.summary(metric))
+
+
+def _verdict(gain: Scores) -> str:
+    """Return in words what a difference in ECE and accuracy amounts to."""
+    found = {}
+    for metric, sign in (("ece", -1), ("accuracy", 1)):
+        low, high = sorted(sign * gain.summary(metric)[end] for end in ("low", "high"))
+        found[metric] = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
+    return f"Calibration: {found['ece']}; accuracy: {found['accuracy']}."
+
+
+def page(rows: pandas.DataFrame, answer: str) -> str:
+    """Return the answer, the mean over all columns, and each column."""
+    columns = rows[["corpus", "benchmark"]].drop_duplicates().to_dict("records")
+    paragraphs = ["# Post-hoc temperatures", EXPLAINED, answer, "## Mean over all columns"]
+    everywhere = rows.groupby(["method", "fit"], sort=False).mean(numeric_only=True).reset_index()
+    paragraphs.append(_table(everywhere))
+    for own in columns:
+        trained = "" if own["corpus"] == own["benchmark"] else f" ({printed(own['corpus'])})"
+        here = (rows["corpus"] == own["corpus"]) & (rows["benchmark"] == own["benchmark"])
+        paragraphs += [f"## {printed(own['benchmark'])}{trained}", _table(rows[here])]
+    return output.page(*paragraphs)
+
+
+def _table(rows: pandas.DataFrame) -> str:
+    """Return a line for each method: accuracy, each metric without T and with either, and T."""
+    lines, forms = [], ["", ".1f"]
+    for method, own in rows.groupby("method", sort=False):
+        own = own.set_index("fit")
+        line = {"Method": printed(str(method)), "Acc, %": own["accuracy"]["none"]}
+        for metric, (name, _) in METRICS.items():
+            line |= {f"{name}, {NAMES[fit]}": own[metric][fit] for fit in NAMES}
+        lines.append(line | {NAMES[fit]: own["temperature"][fit] for fit in FITS})
+    forms += [form for _, form in METRICS.values() for _ in NAMES] + [".2f"] * len(FITS)
+    return output.pipe_table(lines, numbers=forms)
