@@ -13,6 +13,7 @@ rule knowledge:
     input:
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
+        posthoc="results/{scale}/teacher/{family}/{corpus}/validation.json",
         data="results/{scale}/data/{corpus}/{split}.parquet",
         student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     output:
@@ -45,7 +46,8 @@ rule knowledge:
     shell:
         """
         python -m scripts.knowledge \
-            --model {params.teacher:q} --student {params.student:q} --data {input.data:q} \
+            --model {params.teacher:q} --posthoc {input.posthoc:q} \
+            --student {params.student:q} --data {input.data:q} \
             --k {params.k} {params.encoding:q} --max-tokens {params.max_tokens} \
             --output-dir {params.folder:q} --state-dir {params.state:q} \
             {params.share:q} >{log:q} 2>&1
@@ -82,6 +84,7 @@ use rule knowledge as knowledge_merge with:
         ),
         teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
         model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
+        posthoc="results/{scale}/teacher/{family}/{corpus}/validation.json",
         data="results/{scale}/data/{corpus}/{split}.parquet",
         student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
     wildcard_constraints:

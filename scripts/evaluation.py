@@ -12,23 +12,11 @@ benchmark. They change no prediction.
 from pathlib import Path
 
 from scripts.first.errors import UserError, positive, whole
-from scripts.first.files import read_json, write_parquet
+from scripts.first.files import write_parquet
 from scripts.first.provenance import records
 from scripts.first.runtime.launch import launch
 
 LABELS = ("scale", "family", "corpus", "method", "seed")
-
-
-def posthoc_temperatures(path: Path) -> dict[str, float]:
-    """{nll, ece}: the positive post-hoc temperatures of a validation.json; UserError without."""
-    from scripts.first.calibration.summary import FITS
-
-    content = read_json(records.verified(path))
-    found = content.get("posthoc_temperatures") if isinstance(content, dict) else None
-    values = [found.get(fit) for fit in FITS] if isinstance(found, dict) else [None]
-    if not all(isinstance(value, int | float) and value > 0 for value in values):
-        raise UserError(f"no posthoc_temperatures: {path}: name a model's validation.json")
-    return dict(zip(FITS, map(float, values), strict=True))
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -56,6 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     import pyarrow as pa
 
     from scripts.first.calibration.summary import measure
+    from scripts.first.calibration.temperature_search import read_posthoc
     from scripts.first.data.rows import read_rows
     from scripts.first.models import checkpoints
     from scripts.first.models.determinism import seed_everything
@@ -66,7 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     location, record = checkpoints.verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location, arguments.bos)
     tests = dict(zip(names, map(read_rows, arguments.tests), strict=True))
-    temperatures = posthoc_temperatures(arguments.posthoc) if arguments.posthoc else {}
+    temperatures = read_posthoc(arguments.posthoc) if arguments.posthoc else {}
     seed_everything(0)
     model = checkpoints.load_model(arguments.model, arguments.dtype)
     predictions, ranks, benchmarks = [], [], {}

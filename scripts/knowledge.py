@@ -3,6 +3,7 @@
 Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store
 (knowledge/store.py) or one part of it, or merges parts (knowledge/extraction.py). Top-k and softmax
 are over the full vocabulary, in float32. One extraction with the largest k serves every smaller k.
+With --posthoc, the tail is stored at the teacher's own T by NLL too, for `logit_temperature`.
 """
 
 from pathlib import Path
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> int:
     options = cli.parser("scripts.knowledge", __doc__)
     options.add_argument("--model", type=Path, required=True, help="fine-tuned teacher's folder")
     options.add_argument("--data", type=Path, required=True, help="split of the corpus (parquet)")
+    options.add_argument("--posthoc", type=Path, help="the teacher's validation.json, for T")
     options.add_argument("--student", type=Path, help="base checkpoint: ids it lacks are left out")
     options.add_argument("--k", type=positive, required=True, help="tokens stored at each position")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
@@ -34,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
 
     import numpy as np
 
+    from scripts.first.calibration.temperature_search import read_posthoc
     from scripts.first.data.rows import read_rows, scored_kind
     from scripts.first.files import sha256_file
     from scripts.first.knowledge.extraction import device_kind, extract, merge, parse_part
@@ -61,6 +64,10 @@ def main(argv: list[str] | None = None) -> int:
         student, _ = checkpoints.verify_checkpoint(arguments.student, only=["config.json"])
         shared = output_size(skeleton(student))
         sources.append(arguments.student / checkpoints.RECORD)
+    temperature = None
+    if arguments.posthoc:
+        temperature = read_posthoc(arguments.posthoc)["nll"]
+        sources.append(arguments.posthoc)
     padding = padding_ids(tokenizer, outputs, shared)
     limit = min(NO_RANK, outputs - len(padding))
     if not 1 <= arguments.k <= limit:
@@ -75,6 +82,7 @@ def main(argv: list[str] | None = None) -> int:
         "block_length": arguments.block_length,
         "append_eos": arguments.append_eos,
         "dtype": arguments.dtype,
+        "logit_temperature": temperature,
         "teacher": checkpoints.weights_digest(record),
         "tokenizer": tokenizer.sha256,
         "vocabulary": tokenizer.vocabulary_sha256(),
@@ -94,7 +102,8 @@ def main(argv: list[str] | None = None) -> int:
         model = checkpoints.load_model(arguments.model, arguments.dtype)
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
-        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, state, padding)
+        eos = tokenizer.eos_id
+        arrays = extract(model, encoded, k, eos, max_tokens, part, state, padding, temperature)
     content = facts if arguments.part else manifest
     mass = arrays.get("padding", np.zeros(1, np.float32)).astype(np.float64)
     content["padding"] = {"share": float(mass.mean()), "largest": float(mass.max())}

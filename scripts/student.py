@@ -26,7 +26,12 @@ def build_parser():
     add("--knowledge", type=Path, help="knowledge store of the training split")
     add("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
     add("--k", type=positive, default=5, help="tokens a position that are matched")
-    add("--recalibration", choices=RECALIBRATIONS, default="none", help="A.1, Eq. 3 or Eq. 4")
+    add(
+        "--recalibration",
+        choices=RECALIBRATIONS,
+        default="none",
+        help="A.1, Eq. 3, Eq. 4, or softmax(z / T)",
+    )
     add("--delta", type=float, default=0.1, help="Eq. 3's shift")
     add("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
     add("--c", help="Eq. 4's temperature: a number, or the selected.json that holds it")
@@ -38,7 +43,10 @@ def build_parser():
 
 
 def recalibration_settings(arguments) -> dict:
-    """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4."""
+    """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4.
+
+    The T of `logit_temperature` is the store's.
+    """
     from scripts.first.calibration.temperature_search import read_temperature
 
     name, k, delta = arguments.recalibration, arguments.k, arguments.delta
@@ -67,6 +75,8 @@ def knowledge_loss(arguments):
         side = "renorm"
     store = KnowledgeStore.open(arguments.knowledge)
     name, positions = arguments.recalibration, arguments.ts_positions
+    if name == "logit_temperature":
+        settings = {"t": store.logit_temperature}
     return KnowledgeLoss(store, arguments.k, name, settings, side, positions)
 
 

@@ -10,7 +10,7 @@ from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
 from scripts.first.calibration.recalibration import RECALIBRATIONS
-from scripts.first.calibration.summary import FITS
+from scripts.first.calibration.temperature_search import FITS
 from scripts.first.config.datasets import used
 from scripts.first.config.load import FOLDER, load, merge, own_files, read, validated
 from scripts.first.config.reference import generated, schema

@@ -122,6 +122,7 @@ def make_store(folder, top, n=60, k=8, vocabulary=50):
         "ids": np.tile(np.arange(k, dtype=np.uint16), (n, 1)),
         "log_probs": np.log(np.maximum(probability, 1e-6)).astype(np.float16),
         "log_tail": np.full(n, -5, np.float16),
+        "log_tail_t": np.full(n, -4, np.float32),
         "gold_rank": np.zeros(n, np.uint8),
         "offsets": offsets,
         "row_hashes": rng.integers(0, 255, (len(offsets) - 1, 16)).astype(np.uint8),

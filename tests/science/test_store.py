@@ -25,16 +25,19 @@ from tests.sealed import reseal
 
 
 def make_arrays(counts=(3, 2, 1), k: int = 5, vocabulary: int = 50, seed: int = 0) -> dict:
-    """Random knowledge: softmax of normal logits, its top k, and the exact tail."""
+    """Random knowledge: softmax of normal logits, its top k, and the exact tail, also at T = 2."""
     draw, n = np.random.default_rng(seed), sum(counts)
     p = np.exp(2 * draw.standard_normal((n, 50)))
     p /= p.sum(axis=1, keepdims=True)
     ids = np.argsort(-p, axis=1)[:, :k]
     head = np.take_along_axis(p, ids, axis=1)
+    cool = np.sqrt(p) / np.sqrt(p).sum(axis=1, keepdims=True)
+    tail_t = 1 - np.take_along_axis(cool, ids, axis=1).sum(axis=1)
     return {
         "ids": ids.astype(id_dtype(vocabulary)),
         "log_probs": np.log(head).astype(np.float16),
         "log_tail": np.log(np.maximum(1 - head.sum(axis=1), 1e-20)).astype(np.float16),
+        "log_tail_t": np.log(tail_t).astype(np.float32),
         "gold_rank": draw.choice([0, 1, 3, 255], n).astype(np.uint8),
         "offsets": np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         "row_hashes": draw.integers(0, 256, (len(counts), 16)).astype(np.uint8),
@@ -47,7 +50,7 @@ def write(folder, arrays=None, **manifest):
     return folder
 
 
-@pytest.mark.parametrize("vocabulary, bytes_a_position", [(65_536, 23), (65_537, 33)])
+@pytest.mark.parametrize("vocabulary, bytes_a_position", [(65_536, 27), (65_537, 37)])
 def test_anyone_reads_the_file(tmp_path, vocabulary, bytes_a_position):
     arrays = make_arrays([4] * 500, vocabulary=vocabulary)
     arrays["ids"][2, 1] = vocabulary - 1
@@ -69,6 +72,19 @@ def test_manifest(tmp_path):
     assert (len(store), store.k, store.manifest["teacher"]) == (3, 5, "abc")
     assert [store.manifest[name] for name in ("format", "positions", "rows")] == [3, 6, 3]
     assert store.manifest["files"][FILE]["sha256"] == sha256_file(tmp_path / "s" / FILE)
+
+
+def test_a_store_without_a_tail_at_a_temperature_is_a_store(tmp_path):
+    """Of anyone who does not train with `logit_temperature`; asked for, it is one line."""
+    arrays = make_arrays()
+    whole = KnowledgeStore.open(write(tmp_path / "a", arrays, logit_temperature=2.0))
+    assert whole.logit_temperature == 2.0 and "log_tail_t" in whole.rows(np.asarray([0]))
+    del arrays["log_tail_t"]
+    store = KnowledgeStore.open(write(tmp_path / "b", arrays, logit_temperature=None))
+    assert "log_tail_t" not in store.rows(np.asarray([0]))
+    for other in (store, KnowledgeStore(make_arrays(), {})):
+        with pytest.raises(UserError, match="no tail at a temperature: .*lacks log_tail_t: extr"):
+            other.logit_temperature  # noqa: B018
 
 
 def test_rows_and_their_hashes(tmp_path):

@@ -1,4 +1,4 @@
-"""Re-calibration of the teacher's top-k probabilities: A.1, Eq. 3 and Eq. 4 of the paper.
+"""Re-calibration of the teacher's top-k probabilities: A.1, Eq. 3 and 4, and in logit space.
 
 Pure functions of numpy arrays of shape (..., k): the full-vocabulary probabilities that the
 teacher gives to its k most likely tokens, most likely first. Each returns the training target, a
@@ -51,18 +51,33 @@ def prob_softmax(p: ArrayLike, c: float) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
+def logit_temperature(p: ArrayLike, t: float) -> np.ndarray:
+    """Guo et al.'s temperature T = t on the teacher's logits z: softmax(z / T) given the k tokens.
+
+    That is p(i)^(1/T) / sum_j p(j)^(1/T), as log p is z less a constant, normalised to 1 as in A.1
+    but without its EPS, so that times the head's mass at T it is softmax(z / T) over the full
+    vocabulary. t: positive; 1 leaves p's proportions.
+    """
+    with np.errstate(divide="ignore"):  # the power of 0 is 0
+        log_p = np.log(_checked_probabilities(p)) / t
+    weights = np.exp(log_p - log_p.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
 RECALIBRATIONS = {
     "none": normalise,
     "label_smoothing": label_smoothing,
     "prob_softmax": prob_softmax,
+    "logit_temperature": logit_temperature,
 }
 
 
 def recalibrate(p: ArrayLike, name: str, **settings: float | str) -> np.ndarray:
     """Return the training target of the re-calibration ``name`` for probabilities p (..., k).
 
-    Settings: delta and space of ``label_smoothing``, c of ``prob_softmax``. Raises KeyError for an
-    unknown name, TypeError for a setting that is missing or not used.
+    Settings: delta and space of ``label_smoothing``, c of ``prob_softmax``, t of
+    ``logit_temperature``. Raises KeyError for an unknown name, TypeError for a setting that is
+    missing or not used.
     """
     return RECALIBRATIONS[name](p, **settings)
 

@@ -13,8 +13,6 @@ from scipy.special import log_softmax
 from scripts.first.calibration import meters, metrics
 from scripts.first.calibration.intervals import question_weights, score
 
-FITS = ("nll", "ece")  # what a post-hoc temperature minimises on the validation split
-
 
 def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
     """In percent, but NLL (nats) and Brier; of `tables`' table, log_probs (n, m) and gold (n,).

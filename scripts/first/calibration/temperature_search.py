@@ -1,10 +1,11 @@
-"""Search for the temperature c of Eq. 4 on the validation split."""
+"""Search for the temperature c of Eq. 4 on the validation split, and temperatures as files."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -12,12 +13,14 @@ from numpy.typing import ArrayLike
 from scripts.first.calibration.metrics import DEFAULT_BINS, binary_nll, expected_calibration_error
 from scripts.first.calibration.recalibration import prob_softmax
 from scripts.first.errors import UserError
+from scripts.first.files import read_json
 from scripts.first.provenance import records
 
 # Grids in integer hundredths: 0.1 + 0.02 * 3 is not the float 0.16, and c names files and ties.
 COARSE_GRID = tuple(range(10, 101, 10))
 REFINE_RADIUS, REFINE_STEP = 10, 2
 LOWEST, HIGHEST = REFINE_STEP, 100
+FITS = ("nll", "ece")  # what a post-hoc temperature minimises on the validation split
 TIE_DIGITS = 12  # values that differ by less are rounding noise, hence a tie
 
 
@@ -81,6 +84,16 @@ def search_temperature(
     best = _best(refined)
     at_edge = round(100 * best["c"]) in (LOWEST, HIGHEST)
     return TemperatureSearch(best, centre / 100, at_edge, coarse, refined)
+
+
+def read_posthoc(path: str | Path) -> dict[str, float]:
+    """{nll, ece}: the positive post-hoc temperatures of a validation.json; UserError without."""
+    content = read_json(records.verified(path))
+    found = content.get("posthoc_temperatures") if isinstance(content, dict) else None
+    values = [found.get(fit) for fit in FITS] if isinstance(found, dict) else [None]
+    if not all(isinstance(value, int | float) and value > 0 for value in values):
+        raise UserError(f"no posthoc_temperatures: {path}: name a model's validation.json")
+    return dict(zip(FITS, map(float, values), strict=True))
 
 
 def _best(rows: list[dict[str, float]]) -> dict[str, float]:

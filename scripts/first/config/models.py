@@ -176,7 +176,7 @@ class TemperatureStage(Model):
 class StudentStage(Model):
     seeds: Annotated[list[Seed], Unique] = key("One student per seed.", min_length=1)
     student_side: StudentSide = key("Student's side of Eq. 5, for all methods.")
-    ts_positions: Positions = key("Positions of Eq. 3 and Eq. 4; others are normalised (A.1).")
+    ts_positions: Positions = key("Positions of the recalibration; others are normalised (A.1).")
     training: Training = key("Training of every student.")
 
 
@@ -238,8 +238,9 @@ class Method(Model):
     model: Literal["student", "teacher"] = key("none: which base model; default student.", None)
     of: Name = key("posthoc: the method that trained the model; `teacher` for the teacher.", None)
     fit: Literal["nll", "ece"] = key("posthoc: what T minimises on the validation split.", None)
-    recalibration: Literal["none", "label_smoothing", "prob_softmax"] = key(
-        "knowledge: normalisation of appendix A.1, Eq. 3, or Eq. 4.", None
+    recalibration: Literal["none", "label_smoothing", "prob_softmax", "logit_temperature"] = key(
+        "knowledge: A.1's normalisation, Eq. 3, Eq. 4, or softmax(z / T), T the teacher's by NLL.",
+        None,
     )
     delta: Fraction = key("label_smoothing: shift of Eq. 3, in (0, 1).", None)
     ls_space: Literal["prob", "log"] = key("label_smoothing: Eq. 3 on (log-)probabilities.", None)

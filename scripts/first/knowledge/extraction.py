@@ -25,7 +25,7 @@ from scripts.first.knowledge.store import (
     id_dtype,
     positions_of,
 )
-from scripts.first.knowledge.topk import mass_of, top_k
+from scripts.first.knowledge.topk import log_tail_at, mass_of, top_k
 from scripts.first.models.batching import Batch, collate, inference_batches
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.inference import check_finite, ids_of, logit_chunks
@@ -59,11 +59,15 @@ def batches_of(
 
 
 def empty_arrays(
-    encoded: list[EncodedRow], k: int, vocabulary_size: int, padded: bool = False
+    encoded: list[EncodedRow],
+    k: int,
+    vocabulary_size: int,
+    padded: bool = False,
+    tempered: bool = False,
 ) -> Arrays:
     """A store's arrays for these rows, offsets and row hashes filled in, the others zero.
 
-    padded: whether some of the outputs are no tokens.
+    padded: whether some of the outputs are no tokens; tempered: whether there is a temperature.
     """
     offsets = np.cumsum([0, *(len(row.labels) for row in encoded)])
     hashes = np.frombuffer(b"".join(row.row_hash for row in encoded), np.uint8)
@@ -76,7 +80,8 @@ def empty_arrays(
         "offsets": offsets,
         "row_hashes": hashes.reshape(-1, 16),
     }
-    return arrays | {"padding": np.zeros(n, np.float32)} if padded else arrays
+    others = {"log_tail_t": tempered, "padding": padded}
+    return arrays | {name: np.zeros(n, np.float32) for name, there in others.items() if there}
 
 
 def fill(arrays: Arrays, rows: np.ndarray, values: Arrays) -> None:
@@ -100,10 +105,12 @@ def extract(
     part: tuple[int, int] = (1, 1),
     state: Path | None = None,
     padding: np.ndarray | None = None,
+    temperature: float | None = None,
 ) -> Arrays:
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
     padding: ids of the outputs that are no tokens, None for none; they are never stored.
+    temperature: T of the logits at which the tail is stored too.
     With a state folder, what is extracted is saved every FIRST_CHECKPOINT_MINUTES and on a signal,
     and a stopped run resumes from it. UserError on SIGTERM and SIGINT.
     """
@@ -111,7 +118,8 @@ def extract(
     rows = rows_of(batches)
     padded = padding is not None and len(padding) > 0
     chosen_rows = [encoded[row] for row in rows]
-    arrays = empty_arrays(chosen_rows, k, output_size(model), padded)
+    tempered = temperature is not None
+    arrays = empty_arrays(chosen_rows, k, output_size(model), padded, tempered)
     device = next(model.parameters()).device
     unused = torch.from_numpy(padding).to(device) if padded else None
     finished = restore(state, arrays) if state else 0
@@ -126,7 +134,7 @@ def extract(
     ):
         for done, chosen in enumerate(todo, 1 + finished):
             batch = collate(encoded, chosen, pad_id)
-            values = _top_k_of(model, batch, encoded, k, unused, rooms)
+            values = _top_k_of(model, batch, encoded, k, unused, temperature, rooms)
             fill(arrays, np.searchsorted(rows, chosen), values)
             advance(len(chosen))
             stop = asked.stop  # read once, so that a stop is never reported before its save
@@ -144,7 +152,7 @@ def extract(
 
 
 def _top_k_of(
-    model, batch: Batch, encoded: list[EncodedRow], k: int, padding, rooms: dict
+    model, batch: Batch, encoded: list[EncodedRow], k: int, padding, temperature, rooms: dict
 ) -> Arrays:
     """Arrays by position of one batch."""
     pieces, masses = [], {}
@@ -152,6 +160,10 @@ def _top_k_of(
         pieces.append(top_k(logits, k, padding))
         if padding is not None:
             masses.setdefault("padding", []).append(mass_of(logits, padding))
+        if temperature is not None:
+            chosen = torch.from_numpy(pieces[-1][0]).to(logits.device)
+            tail = log_tail_at(logits, chosen, temperature)
+            masses.setdefault("log_tail_t", []).append(tail)
     ids, log_probs, log_tail = map(np.concatenate, zip(*pieces, strict=True))
     check_finite(log_probs, ids_of(batch, encoded))
     hit = ids == batch.labels[:, None]
@@ -195,7 +207,8 @@ def merge(folders: list[Path], encoded: list[EncodedRow], facts: dict) -> Arrays
     parts = len(folders)
     wanted = {f"{index}-of-{parts}": (index, parts) for index in range(1, parts + 1)}
     padded = facts["tokens"] < facts["vocabulary_size"]
-    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"], padded)
+    tempered = facts["logit_temperature"] is not None
+    arrays = empty_arrays(encoded, facts["k"], facts["vocabulary_size"], padded, tempered)
     expected = dict(facts)
     for folder in folders:
         store = KnowledgeStore.open(folder)

@@ -6,14 +6,19 @@
   log_tail   (N,) float16       log of the probability outside the k ids, not of 1 minus their sum,
                                 which rounding can make negative
   gold_rank  (N,) uint8         rank of the actual next token among the k; 255: not among them
+  log_tail_t (N,) float32       where extraction got a temperature T of the logits, the
+                                manifest's `logit_temperature`: log_tail of softmax(z / T)
   padding    (N,) float32       where the head has outputs that are no tokens of both models,
                                 and only there: their probability, which is part of the tail's
   offsets    (R + 1,) int64     row r has positions offsets[r] to offsets[r + 1] - 1
   row_hashes (R, 16) uint8      content hash of each row's ids; students join on it
-That is 23 bytes a position for k = 5 (33 with uint32 ids) and 24 a row. `manifest.json` is written
+That is 27 bytes a position for k = 5 (37 with uint32 ids) and 24 a row. `manifest.json` is written
 last and names the sha256 of the file and of what it was made from. The first position of a row is
 its last prompt token (it predicts the first response token), the last position is its last token
 read (it predicts EOS).
+
+The k probabilities at T follow from those at T = 1, up to a factor: they are p^(1/T), as log p is z
+less a constant. The factor is what log_tail_t is for: the other V - k logits are gone.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ FORMAT = 3
 FILE = "knowledge.safetensors"
 MANIFEST = "manifest.json"
 BY_POSITION = ("ids", "log_probs", "log_tail", "gold_rank")
+OPTIONAL = ("log_tail_t", "padding")
 NO_RANK = 255
 LOG_TAIL_FLOOR = -60.0  # stands for no tail at all (k = V), where the log is -infinity
 # float16 keeps 11 bits of a log-probability: k rounded ones may sum to a little more than 1.
@@ -88,6 +94,17 @@ class KnowledgeStore:
         positions = positions_of(self.offsets, indices)
         return {name: self.arrays[name][positions] for name in by_position(self.arrays)}
 
+    @property
+    def logit_temperature(self) -> float:
+        """T of `log_tail_t`; UserError where the store was made without one."""
+        t = self.manifest.get("logit_temperature")
+        if "log_tail_t" not in self.arrays or not (isinstance(t, float) and t > 0):
+            raise UserError(
+                "no tail at a temperature: the knowledge store lacks log_tail_t: extract it again "
+                "with the teacher's validation.json (--posthoc)"
+            )
+        return t
+
     def check_k(self, k: int) -> None:
         """UserError unless k tokens are stored at each position."""
         if not 1 <= k <= self.k:
@@ -99,7 +116,7 @@ class KnowledgeStore:
 
 def by_position(arrays: Arrays) -> list[str]:
     """Names of the arrays with one entry a position."""
-    return [*BY_POSITION, *({"padding"} & arrays.keys())]
+    return [*BY_POSITION, *(name for name in OPTIONAL if name in arrays)]
 
 
 def positions_of(offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -115,8 +132,8 @@ def id_dtype(vocabulary_size: int) -> type:
 
 
 def store_bytes(positions: int, rows: int, k: int, vocabulary_size: int) -> int:
-    """Bytes of the arrays of a store; the header of its file adds less than 1 kB."""
-    return positions * ((np.dtype(id_dtype(vocabulary_size)).itemsize + 2) * k + 3) + 24 * rows + 8
+    """Bytes of the arrays of a store with a temperature; the header adds less than 1 kB."""
+    return positions * ((np.dtype(id_dtype(vocabulary_size)).itemsize + 2) * k + 7) + 24 * rows + 8
 
 
 def mapped(path: Path) -> Arrays:
@@ -161,8 +178,7 @@ def check_arrays(arrays: Arrays, vocabulary_size: int) -> None:
         "offsets": (np.int64, (rows + 1,)),
         "row_hashes": (np.uint8, (rows, 16)),
     }
-    if "padding" in arrays:
-        layout["padding"] = (np.float32, (n,))
+    layout |= {name: (np.float32, (n,)) for name in OPTIONAL if name in arrays}
     for name, (dtype, shape) in layout.items():
         found = arrays[name].dtype, arrays[name].shape
         if found != (dtype, shape) or k < 1:
@@ -191,7 +207,8 @@ def _check_positions(arrays: Arrays, vocabulary_size: int) -> None:
         raise ValueError("log-probabilities must be finite and at most 0")
     if (log_probs[1:] > log_probs[:-1]).any():
         raise ValueError("log-probabilities must descend within a position")
-    if not log_tail.max() <= 0:  # NaN is not
+    tails = (log_tail, arrays.get("log_tail_t", log_tail))
+    if not all(tail.max() <= 0 for tail in tails):  # NaN is not
         raise ValueError("the tail's probability must be at most 1")
     if not mass <= 1 + MASS_TOLERANCE:
         raise ValueError(f"the probabilities of a position sum to {mass:.3f}")

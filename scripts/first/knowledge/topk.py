@@ -44,6 +44,12 @@ def top_k(
     )
 
 
+def log_tail_at(logits: torch.Tensor, ids: torch.Tensor, t: float) -> np.ndarray:
+    """(N,) float32 log of the probability outside the ids (N, k) under softmax(logits / t)."""
+    total, outside = _sums(logits, logits.amax(dim=1, keepdim=True), ids, t)
+    return (outside.log() - total.log()).clamp(LOG_TAIL_FLOOR, 0.0).cpu().numpy()
+
+
 def mass_of(logits: torch.Tensor, ids: torch.Tensor) -> np.ndarray:
     """(N,) float32 probability of some ids together, of float32 logits (N, V)."""
     share = (logits[:, ids].logsumexp(dim=1) - logits.logsumexp(dim=1)).exp()
@@ -73,15 +79,16 @@ def _leading(values: torch.Tensor, ids: torch.Tensor, k: int) -> torch.Tensor:
     return ids.gather(1, keys.topk(k, dim=1).indices)
 
 
-def _sums(logits: torch.Tensor, largest: torch.Tensor, ids: torch.Tensor):
-    """Sums (N,) of exp(logit - largest) over all of a row, and over all but its k ids."""
+def _sums(logits: torch.Tensor, largest: torch.Tensor, ids: torch.Tensor, t: float = 1.0):
+    """Sums (N,) of exp((logit - largest) / t) over all of a row, and over all but its k ids."""
     n, vocabulary = logits.shape
     pieces = spans(n, rows_at_once(CACHED, logits.device.type, vocabulary))
     total, outside = logits.new_empty(n), logits.new_empty(n)
     room = logits.new_empty((max(p.stop - p.start for p in pieces), vocabulary))
     for rows in pieces:
         exponentials = room[: rows.stop - rows.start]
-        torch.sub(logits[rows], largest[rows], out=exponentials).exp_()
+        torch.sub(logits[rows], largest[rows], out=exponentials)
+        (exponentials if t == 1.0 else exponentials.div_(t)).exp_()
         total[rows] = exponentials.sum(dim=1)
         outside[rows] = exponentials.scatter_(1, ids[rows], 0.0).sum(dim=1)
     return total, outside

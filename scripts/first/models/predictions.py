@@ -42,11 +42,10 @@ def predict(
         length = rows_at_once(CACHED, logits.device.type, logits.shape[1])
         for part in spans(len(logits), length):
             chosen = batch.rows[part]
-            own = logits[part].double()
-            wanted = torch.from_numpy(ids[chosen]).to(own.device)
+            wanted = torch.from_numpy(ids[chosen]).to(logits.device)
             for name, t in temperatures.items():
-                tempered[name][chosen] = _at((own / t).log_softmax(-1), wanted)
-            everything = own.log_softmax(-1)
+                tempered[name][chosen] = _at((logits[part].double() / t).log_softmax(-1), wanted)
+            everything = logits[part].double().log_softmax(-1)
             log_probs[chosen] = _at(everything, wanted)
             values, indices = everything.topk(RANKS, dim=-1)
             top[chosen] = values.exp().cpu().numpy()

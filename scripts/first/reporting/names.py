@@ -6,6 +6,7 @@ PRINTED = {
     "distill": "Distill",
     "distill_ls": "Distill w/ LS",
     "first_ts": "FIRST w/ TS",
+    "distill_lt": "Distill w/ logit T",
     "base": "Untuned student",
     "base_teacher": "Untuned teacher",
     "finetune_ts": "Fine-tune + post-hoc T",

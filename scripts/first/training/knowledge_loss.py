@@ -9,7 +9,7 @@ import torch
 
 from scripts.first.calibration.recalibration import recalibrate
 from scripts.first.errors import UserError
-from scripts.first.knowledge.store import KnowledgeStore
+from scripts.first.knowledge.store import Arrays, KnowledgeStore
 from scripts.first.models.encoding import EncodedRow
 from scripts.first.models.tokenizer import TextTokenizer
 from scripts.first.training.losses import KnowledgeTargets
@@ -19,10 +19,12 @@ from scripts.first.training.losses import KnowledgeTargets
 class KnowledgeLoss:
     """Eq. 5 against the re-calibrated teacher (paper, section 4.2), averaged over a step's rows.
 
-    k: tokens of a position that are matched. recalibration: `none` (A.1), `label_smoothing` (Eq. 3)
-    or `prob_softmax` (Eq. 4), with its `settings` (delta and space, or c). student_side: see
-    `losses.KnowledgeTargets`. ts_positions `answer_only` re-calibrates the first position of each
-    row and gives all others the A.1 normalisation.
+    k: tokens of a position that are matched. recalibration: `none` (A.1), `label_smoothing`
+    (Eq. 3), `prob_softmax` (Eq. 4) or `logit_temperature` (softmax(z / T)), with its `settings`:
+    delta and space, c, or t, the store's own T. student_side: see `losses.KnowledgeTargets`; what
+    `tail_bucket` leaves for the tail is the teacher's, at T with `logit_temperature`. ts_positions
+    `answer_only` re-calibrates the first position of each row and gives all others the A.1
+    normalisation.
     """
 
     store: KnowledgeStore
@@ -61,21 +63,31 @@ class KnowledgeLoss:
         They are made for each batch, so that memory does not grow with the store.
         """
         known = self.store.rows(self._stored_rows(rows))
-        p = np.exp(known["log_probs"][:, : self.k].astype(np.float64))
-        q = recalibrate(p, self.recalibration, **self.settings)
+        target = self._recalibrated(known, self.recalibration, **self.settings)
         if self.ts_positions == "answer_only":
             counts = [len(row.labels) for row in rows]
             first = np.cumsum(counts) - counts
-            answers, q = q[first], recalibrate(p, "none")
-            q[first] = answers
-        mass = None
-        if self.student_side == "tail_bucket":  # 1 - tail, less what is stored beyond k
-            beyond = np.exp(known["log_probs"][:, self.k :].astype(np.float64)).sum(axis=1)
-            mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0)) - beyond
-            mass = torch.from_numpy(np.clip(mass, 0.0, 1.0).astype(np.float32)).to(device)
+            others = self._recalibrated(known, "none")
+            for own, other in zip(target, others, strict=True):
+                other[first] = own[first]
+            target = others
         ids = torch.from_numpy(known["ids"][:, : self.k].astype(np.int64)).to(device)
-        q = torch.from_numpy(q.astype(np.float32)).to(device)
-        return KnowledgeTargets(ids, q, self.student_side, self.settings.get("c"), mass)
+        q, *mass = (torch.from_numpy(own.astype(np.float32)).to(device) for own in target)
+        return KnowledgeTargets(ids, q, self.student_side, self.settings.get("c"), *mass)
+
+    def _recalibrated(self, known: Arrays, name: str, **settings) -> list[np.ndarray]:
+        """q (N, k) and, where the student's side is `tail_bucket`, the head's mass (N,)."""
+        log_probs = known["log_probs"].astype(np.float64)
+        q = recalibrate(np.exp(log_probs[:, : self.k]), name, **settings)
+        if self.student_side != "tail_bucket":
+            return [q]
+        if name == "logit_temperature":  # all that is stored shares what the tail at T leaves
+            stored = recalibrate(np.exp(log_probs), name, **settings)
+            share = stored[:, : self.k].sum(axis=1)
+            return [q, -np.expm1(known["log_tail_t"].astype(np.float64)) * share]
+        beyond = np.exp(log_probs[:, self.k :]).sum(axis=1)
+        mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0)) - beyond
+        return [q, np.clip(mass, 0.0, 1.0)]
 
     def _stored_rows(self, rows: list[EncodedRow]) -> np.ndarray:
         """Indices of rows in the store, by content hash: never by order.

@@ -11,7 +11,7 @@ import argparse
 import pandas
 
 from scripts.first.calibration.intervals import LEVEL, Scores, mean_scores
-from scripts.first.calibration.summary import FITS
+from scripts.first.calibration.temperature_search import FITS
 from scripts.first.errors import UserError
 from scripts.first.reporting import output
 from scripts.first.reporting.names import printed
