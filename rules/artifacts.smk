@@ -33,7 +33,8 @@ rule table1_cell:
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=cell_runs),
         selected=branch(
             lambda w: METHODS[w.method].get("c") == "selected",
-            then=lambda w: f"results/{w.scale}/temperature/{w.family}/{corpus_of(w)}/selected.json",
+            then=lambda w: f"results/{w.scale}/temperature/"
+            f"{taught(w.family, corpus_of(w), w.method)}/selected.json",
         ),
     output:
         "results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json",

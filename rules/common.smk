@@ -82,6 +82,7 @@ wildcard_constraints:
     benchmark=one_of(DATASETS),
     method=one_of(METHODS),
     setting=one_of(names_of("settings")),
+    teacher=one_of(of_objective("hard_labels")),
     seed="0|[1-9][0-9]{0,9}",  # one spelling of each seed: seed01 would equal seed1
 
 
@@ -195,6 +196,11 @@ def teachers_of(w):
     """{family}/{corpus} of each teacher, its knowledge and its search; families first."""
     corpora = dict.fromkeys(corpus for _, _, corpus in COLUMNS[w.scale])
     return [f"{family}/{corpus}" for family in scale_of(w)["families"] for corpus in corpora]
+
+
+def taught(family, corpus, method):
+    """{family}/{corpus} of the knowledge and the search behind a method, and any own teacher."""
+    return "/".join(filter(None, [family, corpus, METHODS[method].get("teacher")]))
 
 
 def models_of(w, methods, corpora, families=None):

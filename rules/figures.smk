@@ -13,9 +13,13 @@ def figure6_students(w):
     Students of the first seed.
     """
     family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
-    selected = f"results/{w.scale}/temperature/{family}/{corpus}/selected.json"
+    search = lambda method: f"results/{w.scale}/temperature/{taught(family, corpus, method)}"
     return {
-        model: selected if METHODS[method]["c"] == "selected" else str(METHODS[method]["c"])
+        model: (
+            f"{search(method)}/selected.json"
+            if METHODS[method]["c"] == "selected"
+            else str(METHODS[method]["c"])
+        )
         for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
         for model in models_of(w, [method], [corpus], [family])[:1]
     }

@@ -8,6 +8,12 @@ wildcard_constraints:
     part="[1-9][0-9]*-of-[1-9][0-9]*",
 
 
+def first_student(w):
+    """Folder of the student that is the teacher in self-distillation."""
+    seed = scale_of(w)["student"]["seeds"][0]
+    return f"results/{w.scale}/student/{w.family}/{w.corpus}/{w.teacher}/seed{seed}"
+
+
 rule knowledge:
     """Extract the teacher's top-k of one split of its corpus (paper section 4.1)."""
     input:
@@ -72,6 +78,27 @@ use rule knowledge as knowledge_part with:
         share=["--part", "{part}"],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}/{part}",
         folder=subpath(output.manifest, parent=True),
+
+
+use rule knowledge as knowledge_of_student with:
+    # For self-distillation: the fine-tuned student of the first seed is the teacher of all seeds.
+    input:
+        teacher=lambda w: f"{first_student(w)}/record.json",
+        model=lambda w: f"{first_student(w)}/model.safetensors",
+        posthoc=lambda w: f"{first_student(w)}/validation.json",
+        data="results/{scale}/data/{corpus}/{split}.parquet",
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
+    output:
+        store="results/{scale}/knowledge/{family}/{corpus}/{teacher}/{split}/knowledge.safetensors",
+        manifest="results/{scale}/knowledge/{family}/{corpus}/{teacher}/{split}/manifest.json",
+    log:
+        "logs/{scale}/knowledge/{family}/{corpus}/{teacher}/{split}.log",
+    benchmark:
+        "benchmarks/{scale}/knowledge/{family}/{corpus}/{teacher}/{split}.tsv"
+    wildcard_constraints:
+        scale=one_of(SCALES),
+    params:
+        state="results/{scale}/.state/knowledge/{family}/{corpus}/{teacher}/{split}",
 
 
 # It has the extraction's options too, so that a changed one is noticed once the parts are deleted.

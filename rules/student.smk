@@ -45,18 +45,25 @@ rule student_labels:
         """
 
 
+teacher_of = lambda w: taught(w.family, w.corpus, w.method)
+
+
 rule student_knowledge:
     """Train one student to match the teacher's recalibrated top-k knowledge (Eq. 5)."""
     input:
         base=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
         train="results/{scale}/data/{corpus}/train.parquet",
         validation="results/{scale}/data/{corpus}/validation.parquet",
-        pair="results/{scale}/models/pairs/{family}/{corpus}.json",
-        manifest="results/{scale}/knowledge/{family}/{corpus}/train/manifest.json",
-        store="results/{scale}/knowledge/{family}/{corpus}/train/knowledge.safetensors",
+        # A student that teaches itself is no pair.
+        pair=branch(
+            lambda w: "teacher" in METHODS[w.method],
+            otherwise="results/{scale}/models/pairs/{family}/{corpus}.json",
+        ),
+        manifest=lambda w: f"results/{w.scale}/knowledge/{teacher_of(w)}/train/manifest.json",
+        store=lambda w: f"results/{w.scale}/knowledge/{teacher_of(w)}/train/knowledge.safetensors",
         selected=branch(
             lambda w: METHODS[w.method].get("c") == "selected",
-            then="results/{scale}/temperature/{family}/{corpus}/selected.json",
+            then=lambda w: f"results/{w.scale}/temperature/{teacher_of(w)}/selected.json",
         ),
     output:
         model="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/model.safetensors",
@@ -84,7 +91,9 @@ rule student_knowledge:
         ts_positions=lookup("{scale}/student/ts_positions", within=SCALES),
         # Keys of the method: --objective, --recalibration with its --c, --delta or --ls-space; its
         # own --student-side and --ts-positions take precedence over the scale's.
-        method=lambda w: options(**{k: v for k, v in METHODS[w.method].items() if v != "selected"}),
+        method=lambda w: options(
+            **{k: v for k, v in METHODS[w.method].items() if k != "teacher" and v != "selected"}
+        ),
         c=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--c"),
         # --epochs --batch-size --micro-batch-size --learning-rate --warmup-ratio --weight-decay
         # --adam-eps --max-grad-norm --length-pool --gradient-checkpointing --offload-optimizer

@@ -31,3 +31,17 @@ rule temperature:
             --knowledge {params.knowledge:q} --k {params.k} --bins {params.bins} \
             --output-dir {params.folder:q} >{log:q} 2>&1
         """
+
+
+use rule temperature as temperature_of_student with:
+    input:
+        manifest="results/{scale}/knowledge/{family}/{corpus}/{teacher}/validation/manifest.json",
+        store="results/{scale}/knowledge/{family}/{corpus}/{teacher}/validation/knowledge.safetensors",
+    output:
+        coarse="results/{scale}/temperature/{family}/{corpus}/{teacher}/coarse.csv",
+        refined="results/{scale}/temperature/{family}/{corpus}/{teacher}/refined.csv",
+        selected="results/{scale}/temperature/{family}/{corpus}/{teacher}/selected.json",
+    log:
+        "logs/{scale}/temperature/{family}/{corpus}/{teacher}.log",
+    benchmark:
+        "benchmarks/{scale}/temperature/{family}/{corpus}/{teacher}.tsv"

@@ -24,7 +24,7 @@ def build_parser():
     add("--method", required=True, help="name of the method, for the record")
     add("--objective", choices=("hard_labels", "knowledge"), required=True)
     add("--knowledge", type=Path, help="knowledge store of the training split")
-    add("--pair", type=Path, help="record of `scripts.models pair`, if it was made")
+    add("--pair", nargs="?", type=Path, help="record of `scripts.models pair`, if it was made")
     add("--k", type=positive, default=5, help="tokens a position that are matched")
     add(
         "--recalibration",

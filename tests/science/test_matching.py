@@ -148,6 +148,20 @@ def test_tail_bucket_gets_the_mass_of_its_own_k(store, encoded, k):
     np.testing.assert_allclose(found.numpy(), expected, rtol=5e-3, atol=5e-3)
 
 
+@pytest.mark.parametrize("side", ["full_vocab", "renorm", "tail_bucket"])
+def test_a_student_that_teaches_itself_everything_has_nothing_to_learn(encoded, side):
+    """k = V and no re-calibration: Eq. 5 and its gradient are 0, to what float16 keeps."""
+    model = tiny.random_llama(7)
+    store = KnowledgeStore(extract(model, encoded, 263, tiny.EOS, 500), {})
+    logits = supervised_logits(model, collate(encoded, np.arange(len(encoded)), tiny.EOS))
+    logits = logits.detach().requires_grad_()
+    loss = KnowledgeLoss(store, 263, student_side=side).targets(encoded, "cpu").loss(logits)
+    loss.sum().backward()
+    assert loss.abs().max() < 1e-3 and logits.grad.abs().max() < 2e-3
+    other = KnowledgeLoss(store, 263, "prob_softmax", {"c": 0.3}, side).targets(encoded, "cpu")
+    assert other.loss(logits).min() > 0.05
+
+
 RECALIBRATIONS = [
     ("none", {}, "all"),
     ("label_smoothing", {"delta": 0.1, "space": "log"}, "answer_only"),

@@ -242,6 +242,7 @@ class Method(Model):
         "knowledge: A.1's normalisation, Eq. 3, Eq. 4, or softmax(z / T), T the teacher's by NLL.",
         None,
     )
+    teacher: Name = key("knowledge: a hard-label method of the student's, as its teacher.", None)
     delta: Fraction = key("label_smoothing: shift of Eq. 3, in (0, 1).", None)
     ls_space: Literal["prob", "log"] = key("label_smoothing: Eq. 3 on (log-)probabilities.", None)
     c: C | Literal["selected"] = key("prob_softmax: c of Eq. 4, in (0, 1], or `selected`.", None)

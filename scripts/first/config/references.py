@@ -14,6 +14,7 @@ NAMES = {
     "scale": "scales",
     "table1.methods.*": "methods",
     "methods.*.of": "methods",
+    "methods.*.teacher": "methods",
     "scales.*.figures.figure6_methods.*": "methods",
     "scales.*.figures.family": "scales.*.families",
     "scales.*.settings.*.*": "datasets",
@@ -30,7 +31,7 @@ KEYS = {
     ("methods.*", "objective"): {
         "none": "model?",
         "posthoc": "of fit",
-        "knowledge": "recalibration student_side? ts_positions?",
+        "knowledge": "recalibration teacher? student_side? ts_positions?",
     },
     ("methods.*", "recalibration"): {"prob_softmax": "c", "label_smoothing": "delta? ls_space?"},
     ("scales.*.tokenizers.*", "kind"): {"bpe": "text vocabulary_size?"},
@@ -71,6 +72,9 @@ def _checks(config: dict) -> Checks:
     for path, name in _find(config, "methods.*.of"):
         trained = methods[name]["objective"] in ("teacher", "hard_labels", "knowledge")
         yield not trained, path, f"{name} trains no model"
+    for path, name in _find(config, "methods.*.teacher"):
+        trained = methods[name]["objective"] == "hard_labels"
+        yield not trained, path, f"{name} trains no student with hard labels"
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
     yield from dataset_checks(config["datasets"], config["prompts"])

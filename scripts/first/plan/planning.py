@@ -207,6 +207,12 @@ def _knowledge(scale: Scale, stage: str, family: str, corpus: str, split: str, *
     return _read(scale, (stage, family, corpus), model, [counts], "extraction", parts, store)
 
 
+def _knowledge_of_student(scale: Scale, stage: str, family: str, corpus: str, *of) -> dict:
+    """The same of a student that is its own teacher; of: its method, and the split."""
+    model, counts, store = _store(scale, family, corpus, of[-1], "student")
+    return _read(scale, (stage, family, corpus), model, [counts], "extraction", 1, store)
+
+
 def _merge(scale: Scale, stage: str, family: str, corpus: str, split: str) -> dict:
     """The parts of a split's store, joined; without a model."""
     model, _, store = _store(scale, family, corpus, split)
@@ -214,16 +220,18 @@ def _merge(scale: Scale, stage: str, family: str, corpus: str, split: str) -> di
     return _needs(scale, (stage, family, corpus), model, host)
 
 
-def _store(scale: Scale, family: str, corpus: str, split: str) -> tuple[Architecture, Counts, int]:
+def _store(
+    scale: Scale, family: str, corpus: str, split: str, role: str = "teacher"
+) -> tuple[Architecture, Counts, int]:
     """The teacher, its split, and bytes of the store of that."""
-    model = architecture_of(scale, scale.settings["families"][family]["teacher"])
+    model = architecture_of(scale, scale.settings["families"][family][role])
     counts, k = counts_of(scale, family, corpus, split), scale.settings["knowledge"]["stored_k"]
     return model, counts, store_bytes(counts.positions, counts.rows, k, model.vocabulary)
 
 
-def _temperature(scale: Scale, stage: str, family: str, corpus: str) -> dict:
-    """The search of c in the store of the validation split."""
-    model, counts, _ = _store(scale, family, corpus, "validation")
+def _temperature(scale: Scale, stage: str, family: str, corpus: str, *of) -> dict:
+    """The search of c in the store of the validation split, of the teacher or of a method `of`."""
+    model, counts, _ = _store(scale, family, corpus, "validation", "student" if of else "teacher")
     k, stored_k = (scale.settings["knowledge"][name] for name in ("k", "stored_k"))
     # All log-probabilities of the store, twice, and those of k tokens in float64, six times.
     read = memory.STORE + counts.positions * (2 * 2 * stored_k + 8 * 6 * k)
@@ -249,7 +257,9 @@ ESTIMATES = {
     "knowledge": _knowledge,
     "knowledge_part": _knowledge,
     "knowledge_merge": _merge,
+    "knowledge_of_student": _knowledge_of_student,
     "temperature": _temperature,
+    "temperature_of_student": _temperature,
     "student_labels": _trained,
     "student_knowledge": _trained,
     "evaluation": _evaluation,

@@ -7,6 +7,8 @@ PRINTED = {
     "distill_ls": "Distill w/ LS",
     "first_ts": "FIRST w/ TS",
     "distill_lt": "Distill w/ logit T",
+    "self_distill": "Self-distill",
+    "self_first": "Self-distill, FIRST",
     "base": "Untuned student",
     "base_teacher": "Untuned teacher",
     "finetune_ts": "Fine-tune + post-hoc T",

@@ -57,6 +57,7 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
         "table1_cell": 4,
         "table1_files": 1,
         "figure_meters": 1,
+        "posthoc": 1,
         "claims_files": 1,
         "all": 1,
     }
@@ -97,7 +98,14 @@ def test_another_entry_remakes_its_datasets(tiny_run, name):
         (
             "student",
             {"teacher"},
-            {"pair": 3, "knowledge": 6, "student_labels": 6, "student_knowledge": 20},
+            {
+                "pair": 3,
+                "knowledge": 6,
+                "student_labels": 6,
+                "knowledge_of_student": 6,
+                "temperature_of_student": 3,
+                "student_knowledge": 32,
+            },
         ),
         ("teacher", set(), {"teacher": 3}),
     ],
@@ -129,6 +137,31 @@ def test_cell_builds_only_its_ancestors(tmp_path):
         "evaluation": 1,
         "table1_cell": 1,
     }
+
+
+OWN_TEACHER = {"knowledge_of_student": 2, "temperature_of_student": 1, "student_knowledge": 1}
+
+
+@pytest.mark.parametrize(
+    ("method", "others"),
+    [("finetune_ts", {}), ("finetune_ts_ece", {}), ("self_first", OWN_TEACHER)],
+)
+def test_cells_that_need_no_larger_teacher(tmp_path, method, others):
+    """A post-hoc temperature has no evaluation of its own; a student that teaches itself no pair.
+
+    Of a second seed the teacher is the first one's student all the same.
+    """
+    clone = copy_repository(tmp_path / "clone")
+    cell = f"results/tiny/tables/table1/cells/alder/{method}/in_domain-csqa.json"
+    words = ["-n", "-c1", "--quiet", "host"]
+    counts = job_counts(snakemake(clone, *words, "--", cell))
+    common = {"benchmark_data": 1, "base_model": 1, "student_labels": 1}
+    assert counts == {**common, **others, "evaluation": 1, "table1_cell": 1}
+    if others:
+        student = f"results/tiny/student/alder/csqa/{method}/seed5/record.json"
+        process = snakemake(clone, *words, "--", student)
+        assert "student/alder/csqa/finetune/seed1234/record.json" in output(process)
+        assert job_counts(process) == {**common, **others}
 
 
 def test_interrupted_job_leaves_nothing_finished(tiny_run, tmp_path):
