@@ -68,7 +68,7 @@ def test_artifacts_that_are_not_made(results, run):
         path.unlink()
     status, text = run()
     assert status == 1 and "figures/figure2.pdf: not made" in text
-    assert "NOT COMPLETE: 1 of 9 artifacts" in text.splitlines()[-1]
+    assert "NOT COMPLETE: 1 of 10 artifacts" in text.splitlines()[-1]
     assert run(results / CELL)[0] == 0
 
 

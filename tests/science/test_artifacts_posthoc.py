@@ -17,16 +17,17 @@ from tests.science.artifacts_world import artifact
 N, V, LETTERS = 150, 12, "abcde"
 METHODS = {"teacher": 2.0, "finetune": 5.0, "first_ts": 2.2}  # the scale of its logits
 FITS = {"nll": 1.7, "ece": 2.3}
-COLUMNS = [("csqa", "csqa"), ("boolq", "boolq")]
+COLUMNS = [("csqa", "csqa"), ("boolq", "boolq"), ("alpaca", "obqa")]
+BENCHMARK = dict(COLUMNS)
 
 
 def answers(benchmark: str) -> np.ndarray:
-    return np.random.default_rng(len(benchmark)).integers(5, size=N)
+    return np.random.default_rng([*map(ord, benchmark)]).integers(5, size=N)
 
 
 def logits_of(family: str, method: str, benchmark: str, seed: int) -> np.ndarray:
     """(N, V): the answers are more likely; the first five outputs are the candidates."""
-    rng = np.random.default_rng([len(family), *map(ord, method), len(benchmark), seed])
+    rng = np.random.default_rng([*map(ord, family + method + benchmark), seed])
     z = rng.normal(size=(N, V))
     z[np.arange(N), answers(benchmark)] += 1.0
     return METHODS[method] * z
@@ -57,10 +58,10 @@ def write_run(folder, family: str, method: str, corpus: str, seed: int, benchmar
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
-    """Two families, two columns, two seeds of each student; {(family, method, corpus, seed): .}"""
+    """Two families, three columns, two seeds of each student: {(family, method, corpus, seed)}."""
     root = tmp_path_factory.mktemp("runs")
     return {
-        key: write_run(root / "/".join(map(str, key)), *key, key[2])
+        key: write_run(root / "/".join(map(str, key)), *key, BENCHMARK[corpus])
         for family in ("alder", "cedars")
         for method in METHODS
         for corpus, _ in COLUMNS
@@ -72,7 +73,8 @@ def runs(tmp_path_factory):
 def by_hand(key, t: float) -> dict[str, float]:
     """Metrics at a temperature by plain loops over the softmax of all logits."""
     family, method, corpus, seed = key
-    p, gold = softmax(logits_of(family, method, corpus, seed) / t, axis=1), answers(corpus)
+    benchmark = BENCHMARK[corpus]
+    p, gold = softmax(logits_of(family, method, benchmark, seed) / t, axis=1), answers(benchmark)
     chosen = p[:, :5].argmax(axis=1)
     confidence, correct = p[np.arange(N), chosen], chosen == gold
     ece = 0.0
@@ -118,14 +120,17 @@ def test_every_number_by_hand(runs, made):
         assert f"{own['ece']:.1f}" in page and f"{own['nll']:.3f}" in page
 
 
-def test_the_answer_compares_with_the_better_temperature_on_fine_tuning(runs, made):
-    """By the mean ECE over columns: of differences in accuracy and ECE, the means of the cells."""
+@pytest.mark.parametrize("domain", ["In-domain", "Out-of-domain"])
+def test_the_answer_compares_with_the_better_temperature_on_fine_tuning(runs, made, domain):
+    """By the mean ECE over the domain's columns; differences are those of the cells' means."""
+    corpora = [c for c, b in COLUMNS if (c == b) == (domain == "In-domain")]
 
     def mean(method: str, t: float) -> dict[str, float]:
-        cells = [expected(runs, method, corpus, t) for corpus, _ in COLUMNS]
+        cells = [expected(runs, method, corpus, t) for corpus in corpora]
         return {name: np.mean([cell[name] for cell in cells]) for name in cells[0]}
 
     _, page = made
+    page = page.partition(f"## {domain}\n")[2].partition("\n## ")[0]
     fit = min(FITS, key=lambda name: mean("finetune", FITS[name])["ece"])
     best, first = mean("finetune", FITS[fit]), mean("first_ts", 1.0)
     assert f"That is T by {fit.upper()}: ECE {best['ece']:.1f} %" in page

@@ -12,12 +12,13 @@ from tests.system.workflow.copies import copy_repository, job_counts, output, sn
 DRY = ("-n", "-c1", "--quiet", "host")
 NAMES = ("figure2", "figure3", "figure5", "figure6", "meters")
 FIGURES = [f"figures/{name}.{kind}" for name in NAMES for kind in ("pdf", "png", "csv")]
+POSTHOC = [f"tables/posthoc.{kind}" for kind in ("csv", "md")]
 TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
 
 
 def test_everything_is_made(tiny_run):
     """Every artifact exists and holds something."""
-    for name in [*FIGURES, *TABLES, "claims.json", "claims.md", "tables/data_report.md"]:
+    for name in [*FIGURES, *TABLES, *POSTHOC, "claims.json", "claims.md", "tables/data_report.md"]:
         assert (tiny_run / "results/tiny" / name).stat().st_size > 100, name
     claims = json.loads((tiny_run / "results/tiny/claims.json").read_text())
     assert isinstance(claims, list)

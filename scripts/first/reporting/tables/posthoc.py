@@ -28,7 +28,7 @@ EXPLAINED = (
 CHOSEN = (
     "The baseline is the one of the two temperatures on fine-tuning with the lower mean ECE on "
     "these very test questions, which favours it. All columns count, also those in which Table 1 "
-    "marks a model as no better than chance. In brackets the {level:.0%} interval (bootstrap over "
+    f"marks a model as no better than chance. In brackets the {LEVEL:.0%} interval (bootstrap over "
     "questions, the same for all models)."
 )
 
@@ -49,8 +49,7 @@ def run(args: argparse.Namespace) -> None:
     rows = rows.reset_index()
     (scale,) = {runs[0].metrics["scale"] for runs in groups.values()}
     csv = rows.assign(scale=scale)[["scale", *rows.columns]]
-    answer = answers(groups, rows, methods)
-    output.publish(args.output_prefix, "posthoc", args.metrics, csv=csv, md=page(rows, answer))
+    output.publish(args.output_prefix, "posthoc", args.metrics, csv=csv, md=page(rows, groups))
 
 
 def numbers(key: Key, runs: list[Run]) -> dict:
@@ -63,19 +62,21 @@ def numbers(key: Key, runs: list[Run]) -> dict:
     return {**own, "temperature": seeds["temperature"].mean() if fit else 1.0}
 
 
-def answers(groups: dict[Key, list[Run]], rows: pandas.DataFrame, methods: list[str]) -> str:
+def answers(rows: pandas.DataFrame, groups: dict[Key, list[Run]]) -> str:
     """Return what each student adds to the best post-hoc temperature on fine-tuning, in words.
 
-    A comparison is paired by question, in the mean over all columns and families.
+    A comparison is paired by question, in the mean over the columns of `rows`, and families.
     """
     means = rows.groupby(["method", "fit"], sort=False)[["accuracy", *METRICS]].mean()
     fit = means.loc[BASELINE]["ece"].drop("none").idxmin()
     best, lines = means.loc[BASELINE, fit], []
     kept: dict[str, list[Scores]] = {}
+    columns = {*zip(rows["corpus"], rows["benchmark"], strict=True)}
     for key, runs in groups.items():
-        kept.setdefault(key.method, []).append(score_runs(runs))
+        if (key.corpus, key.benchmark) in columns:
+            kept.setdefault(key.method, []).append(score_runs(runs))
     scores = {name: mean_scores(own) for name, own in kept.items()}
-    for method in [name for name in methods if name not in (BASELINE, "teacher")]:
+    for method in [name for name in rows["method"].unique() if name not in (BASELINE, "teacher")]:
         gain = scores[method].minus(scores[f"{BASELINE}+{fit}"])
         tempered = scores[f"{method}+{fit}"].minus(scores[f"{BASELINE}+{fit}"])
         own, cooled = means.loc[method, "none"] - best, means.loc[method, fit] - best
@@ -89,9 +90,9 @@ def answers(groups: dict[Key, list[Run]], rows: pandas.DataFrame, methods: list[
         "What did distillation add over the best post-hoc temperature on fine-tuning? That is "
         f"{NAMES[fit]}: ECE {best['ece']:.1f} %, accuracy {best['accuracy']:.1f} %, NLL "
         f"{best['nll']:.3f}, Brier {best['brier']:.3f}, mean over columns and families. "
-        "Differences from it, in points:"
+        "Differences from it (ECE and accuracy in points):"
     )
-    return output.page(head, "\n".join(lines), CHOSEN.format(level=LEVEL)).rstrip()
+    return output.page(head, "\n".join(lines)).rstrip()
 
 
 def _change(scores: Scores, metric: str) -> str:
@@ -107,16 +108,20 @@ def _verdict(gain: Scores) -> str:
     return f"Calibration: {found['ece']}; accuracy: {found['accuracy']}."
 
 
-def page(rows: pandas.DataFrame, answer: str) -> str:
-    """Return the answer, the mean over all columns, and each column."""
-    columns = rows[["corpus", "benchmark"]].drop_duplicates().to_dict("records")
-    paragraphs = ["# Post-hoc temperatures", EXPLAINED, answer, "## Mean over all columns"]
-    everywhere = rows.groupby(["method", "fit"], sort=False).mean(numeric_only=True).reset_index()
-    paragraphs.append(_table(everywhere))
-    for own in columns:
-        trained = "" if own["corpus"] == own["benchmark"] else f" ({printed(own['corpus'])})"
-        here = (rows["corpus"] == own["corpus"]) & (rows["benchmark"] == own["benchmark"])
-        paragraphs += [f"## {printed(own['benchmark'])}{trained}", _table(rows[here])]
+def page(rows: pandas.DataFrame, groups: dict[Key, list[Run]]) -> str:
+    """Return, in-domain and out-of-domain, the answer, the mean over columns, and each column."""
+    own = rows["corpus"] == rows["benchmark"]  # in-domain, whatever the setting's name
+    paragraphs = ["# Post-hoc temperatures", EXPLAINED, CHOSEN]
+    for name, here in (("in_domain", own), ("out_of_domain", ~own)):
+        domain = rows[here]
+        if domain.empty:
+            continue
+        means = domain.groupby(["method", "fit"], sort=False).mean(numeric_only=True)
+        paragraphs += [f"## {printed(name).capitalize()}", answers(domain, groups)]
+        paragraphs += ["Mean over columns and families:", _table(means.reset_index())]
+        for (corpus, benchmark), column in domain.groupby(["corpus", "benchmark"], sort=False):
+            trained = "" if name == "in_domain" else f", trained on {printed(str(corpus))}"
+            paragraphs += [f"{printed(str(benchmark))}{trained}:", _table(column)]
     return output.page(*paragraphs)
 
 
