@@ -24,6 +24,7 @@ config.update(content)
 
 
 include: "rules/common.smk"
+include: "rules/runs.smk"
 
 
 # Jobs run in the image with `--sdm apptainer` only (envs/README.md); its path has no whitespace.

@@ -5,25 +5,19 @@ table1_runs = lambda w: models_of(
     w, config["table1"]["methods"], [corpus for _, _, corpus in COLUMNS[w.scale]]
 )
 # With `finetune`, to which the others are compared; untuned models have no validation split.
-trained_runs = lambda w: [
-    run
-    for run in models_of(
-        w,
-        [*config["table1"]["methods"], "finetune"],
-        [corpus for _, _, corpus in COLUMNS[w.scale]],
-    )
-    if run.split("/")[1] != "none"
-]
+trained_runs = lambda w: models_of(
+    w,
+    [
+        name
+        for name in [*config["table1"]["methods"], "finetune"]
+        if name not in of_objective("none")
+    ],
+    [corpus for _, _, corpus in COLUMNS[w.scale]],
+)
 
 
 # (benchmark, corpus) of the columns whose models are trained on another dataset.
 foreign_pairs = lambda w: list(dict.fromkeys((b, c) for _, b, c in COLUMNS[w.scale] if b != c))
-
-
-def table2_runs(w):
-    """One model of each method of Table 2, of the family that is shown."""
-    methods, family = ("finetune", "distill", "first_ts"), scale_of(w)["figures"]["family"]
-    return [models_of(w, [method], [shown_corpus(w)], [family])[0] for method in methods]
 
 
 rule table1_cell:

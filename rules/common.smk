@@ -182,48 +182,6 @@ def corpus_of(w):
     return settings[w.setting][w.benchmark]
 
 
-def shown_benchmark(w):
-    """The benchmark of Figures 3, 5 and 6 and of Table 2."""
-    return scale_of(w)["figures"].get("benchmark") or COLUMNS[w.scale][0][1]
-
-
-def shown_corpus(w):
-    """The corpus of the first column with that benchmark."""
-    return next(c for _, b, c in COLUMNS[w.scale] if b == shown_benchmark(w))
-
-
-def teachers_of(w):
-    """{family}/{corpus} of each teacher, its knowledge and its search; families first."""
-    corpora = dict.fromkeys(corpus for _, _, corpus in COLUMNS[w.scale])
-    return [f"{family}/{corpus}" for family in scale_of(w)["families"] for corpus in corpora]
-
-
-def taught(family, corpus, method):
-    """{family}/{corpus} of the knowledge and the search behind a method, and any own teacher."""
-    return "/".join(filter(None, [family, corpus, METHODS[method].get("teacher")]))
-
-
-def models_of(w, methods, corpora, families=None):
-    """{family}/{corpus}/{method}/seed{seed} of each model of some methods and corpora, once.
-
-    A post-hoc temperature is evaluated with the model that it is for.
-    """
-    models = {}
-    for family, method, corpus in product(families or scale_of(w)["families"], methods, corpora):
-        method = METHODS[method].get("of", method)
-        objective, seeds = METHODS[method]["objective"], scale_of(w)["student"]["seeds"]
-        corpus = "none" if objective == "none" else corpus
-        for seed in seeds[:1] if objective in ("none", "teacher") else seeds:  # one seed exists
-            models[f"{family}/{corpus}/{method}/seed{seed}"] = None
-    return list(models)
-
-
-def posthoc_of(methods):
-    """Each post-hoc temperature among some methods as scripts.artifacts wants it: NAME=OF:FIT."""
-    found = {name: METHODS[name] for name in methods if METHODS[name]["objective"] == "posthoc"}
-    return [f"{name}={method['of']}:{method['fit']}" for name, method in found.items()]
-
-
 def parts_of(w):
     """Names of the jobs that share one split's extraction: 1-of-3, 2-of-3, 3-of-3."""
     jobs = scale_of(w)["knowledge"].get("jobs", 1)

@@ -7,24 +7,6 @@ figure5_runs = lambda w: models_of(w, FIGURE5, [shown_corpus(w)])
 shown_searches = lambda w: [f"{family}/{shown_corpus(w)}" for family in scale_of(w)["families"]]
 
 
-def figure6_students(w):
-    """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right.
-
-    Students of the first seed.
-    """
-    family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
-    search = lambda method: f"results/{w.scale}/temperature/{taught(family, corpus, method)}"
-    return {
-        model: (
-            f"{search(method)}/selected.json"
-            if METHODS[method]["c"] == "selected"
-            else str(METHODS[method]["c"])
-        )
-        for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
-        for model in models_of(w, [method], [corpus], [family])[:1]
-    }
-
-
 rule figure2:
     """Figure 2: cumulative top-k mass, and measured bytes against k."""
     input:

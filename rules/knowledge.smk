@@ -8,12 +8,6 @@ wildcard_constraints:
     part="[1-9][0-9]*-of-[1-9][0-9]*",
 
 
-def first_student(w):
-    """Folder of the student that is the teacher in self-distillation."""
-    seed = scale_of(w)["student"]["seeds"][0]
-    return f"results/{w.scale}/student/{w.family}/{w.corpus}/{w.teacher}/seed{seed}"
-
-
 rule knowledge:
     """Extract the teacher's top-k of one split of its corpus (paper section 4.1)."""
     input:

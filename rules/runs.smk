@@ -1,0 +1,74 @@
+"""No rules: the models and searches behind an artifact, as folders below those of their stages."""
+
+
+def shown_benchmark(w):
+    """The benchmark of Figures 3, 5 and 6 and of Table 2."""
+    return scale_of(w)["figures"].get("benchmark") or COLUMNS[w.scale][0][1]
+
+
+def shown_corpus(w):
+    """The corpus of the first column with that benchmark."""
+    return next(c for _, b, c in COLUMNS[w.scale] if b == shown_benchmark(w))
+
+
+def teachers_of(w):
+    """{family}/{corpus} of each teacher, its knowledge and its search; families first."""
+    corpora = dict.fromkeys(corpus for _, _, corpus in COLUMNS[w.scale])
+    return [f"{family}/{corpus}" for family in scale_of(w)["families"] for corpus in corpora]
+
+
+def taught(family, corpus, method):
+    """{family}/{corpus} of the knowledge and the search behind a method, and any own teacher."""
+    own = METHODS[method].get("teacher")
+    return f"{family}/{corpus}/{own}" if own else f"{family}/{corpus}"
+
+
+def models_of(w, methods, corpora, families=None):
+    """{family}/{corpus}/{method}/seed{seed} of each model of some methods and corpora, once.
+
+    A post-hoc temperature is evaluated with the model that it is for.
+    """
+    models = {}
+    for family, method, corpus in product(families or scale_of(w)["families"], methods, corpora):
+        method = METHODS[method].get("of", method)
+        objective, seeds = METHODS[method]["objective"], scale_of(w)["student"]["seeds"]
+        corpus = "none" if objective == "none" else corpus
+        for seed in seeds[:1] if objective in ("none", "teacher") else seeds:  # one seed exists
+            models[f"{family}/{corpus}/{method}/seed{seed}"] = None
+    return list(models)
+
+
+def posthoc_of(methods):
+    """Each post-hoc temperature among some methods as scripts.artifacts wants it: NAME=OF:FIT."""
+    found = {name: METHODS[name] for name in methods if METHODS[name]["objective"] == "posthoc"}
+    return [f"{name}={method['of']}:{method['fit']}" for name, method in found.items()]
+
+
+def first_student(w):
+    """Folder of the student that is the teacher in self-distillation."""
+    seed = scale_of(w)["student"]["seeds"][0]
+    return f"results/{w.scale}/student/{w.family}/{w.corpus}/{w.teacher}/seed{seed}"
+
+
+def table2_runs(w):
+    """One model of each method of Table 2, of the family that is shown."""
+    methods, family = ("finetune", "distill", "first_ts"), scale_of(w)["figures"]["family"]
+    return [models_of(w, [method], [shown_corpus(w)], [family])[0] for method in methods]
+
+
+def figure6_students(w):
+    """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right.
+
+    Students of the first seed.
+    """
+    family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
+    search = lambda method: f"results/{w.scale}/temperature/{taught(family, corpus, method)}"
+    return {
+        model: (
+            f"{search(method)}/selected.json"
+            if METHODS[method]["c"] == "selected"
+            else str(METHODS[method]["c"])
+        )
+        for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
+        for model in models_of(w, [method], [corpus], [family])[:1]
+    }
