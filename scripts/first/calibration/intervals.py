@@ -1,14 +1,21 @@
-"""Bootstrap over questions, for one model, for the mean over its seeds, and for paired differences.
+"""Intervals and p-values of accuracy, ECE, trust, of their means and of paired differences.
 
-Every model that answers a benchmark is resampled with the *same* question weights, so that the
-difference of two models keeps the pairing by question (and the seeds of one model keep theirs).
+All of these are a `Statistic`: sum_j weight_j |gap_j| + linear, where a gap is one bin's signed part
+of Eq. 1. Resampling questions gives the noise of its parts; every model that answers a benchmark is
+resampled with the *same* questions, so that a difference keeps the pairing.
 
-Intervals are centred: the draws' quantiles, shifted so that the draws' mean falls on the estimate.
-Resampling adds the sampling noise a second time, which pushes the ECE (a sum of absolute values) up
-by a point or more where a model is calibrated; the plain percentile interval would then exclude the
-number it belongs to, the more so for means over many cells. What is left is the estimate's own
-upward bias, largest for the best calibrated model: differences in ECE are understated, not
-exaggerated.
+An absolute value has no standard error near 0: noise pushes the ECE of a calibrated model up by two
+to four points, and an interval around what was measured excludes the truth. So an interval is the
+set of values that a test does not reject. To test a value, the gaps are moved until the statistic
+has it, the resampled noise is added to *them*, and what was measured is compared with what then
+comes out. Gaps move the more, the less they stand out of their noise: a value below what was
+measured is tested where noise pushes most, one above it where noise pushes least. `debiased` is the
+value under which one would measure more or less with equal probability.
+
+Several units (training seeds of one model, families) are a sample of further ones: the variance of
+their mean adds to that of the questions, and the test is a t test with the degrees of freedom of
+the sum (Welch and Satterthwaite). What the questions add to the spread of the units is counted
+twice, so that intervals are wide rather than narrow. docs/coverage.md shows that all this covers.
 """
 
 from __future__ import annotations
@@ -16,54 +23,189 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
 from scripts.first.calibration import metrics
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 
-RESAMPLES = 2000
+RESAMPLES = 1000
 SEED = 20240819
 LEVEL = 0.95
 DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
+LOWEST = {"ece": 0.0, "accuracy": 0.0, "confidence": 0.0}  # of metrics in percent; others -100
+FARTHEST = 2.0**40  # a step at which nothing is left to shrink
+LINEAR_SHARE = 0.5  # of the linear part in a move; by simulation, as is the root in `moved`
 
 
 @dataclass(frozen=True)
-class Scores:
-    """Metrics in percent, each (1 + resamples,): on the questions, then on resampled ones.
+class Statistic:
+    """sum_j weight_j |gap_j| + linear, in percent, and how resampled questions move its parts.
 
-    Metrics: ece, accuracy, trust, confidence (mean) and gap = confidence - accuracy (positive:
-    over-confident).
+    gaps, weights: (J,); gap_noise: (R, J); linear_noise: (R,).
     """
 
-    columns: dict[str, np.ndarray]
+    gaps: np.ndarray
+    weights: np.ndarray
+    gap_noise: np.ndarray
+    linear: float
+    linear_noise: np.ndarray
+
+    @cached_property
+    def value(self) -> float:
+        """The statistic on the questions themselves."""
+        return float(self.weights @ np.abs(self.gaps)) + self.linear
+
+    @cached_property
+    def variances(self) -> tuple[np.ndarray, float]:
+        """Variances of the gaps (J,) and of the linear part."""
+        return self.gap_noise.var(axis=0), float(self.linear_noise.var())
+
+    def moved(self, step: float) -> tuple[float, np.ndarray]:
+        """Another truth: its value, and what would be measured of it, (R,).
+
+        A positive step raises the value, a negative one lowers it. A gap moves by step * weight *
+        variance, over the root of its length in standard errors.
+        """
+        variance, linear_variance = self.variances
+        size = np.abs(self.gaps)
+        length = np.maximum(size / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.01)
+        size = np.maximum(size + step * self.weights * variance / np.sqrt(length), 0.0)
+        linear = self.linear + LINEAR_SHARE * step * linear_variance
+        measured = np.abs(np.copysign(size, self.gaps) + self.gap_noise) @ self.weights
+        return float(self.weights @ size) + linear, measured + linear + self.linear_noise
+
+
+def combine(parts: Sequence[tuple[float, Statistic]]) -> Statistic:
+    """Return the sum of factor * statistic."""
+    return Statistic(
+        np.concatenate([own.gaps for _, own in parts]),
+        np.concatenate([factor * own.weights for factor, own in parts]),
+        np.concatenate([own.gap_noise for _, own in parts], axis=1),
+        sum(factor * own.linear for factor, own in parts),
+        np.sum([factor * own.linear_noise for factor, own in parts], axis=0),
+    )
+
+
+def mean(parts: Sequence[Statistic]) -> Statistic:
+    """Return the mean of statistics."""
+    return combine([(1 / len(parts), own) for own in parts])
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The mean of some units' statistics, as an estimate for further units and questions."""
+
+    units: Sequence[Statistic]
+
+    @cached_property
+    def mean(self) -> Statistic:
+        """The mean over the units."""
+        return mean(self.units)
 
     @property
-    def value(self) -> dict[str, float]:
-        """Each metric on the questions themselves."""
-        return {name: float(column[0]) for name, column in self.columns.items()}
+    def value(self) -> float:
+        """What was measured."""
+        return self.mean.value
 
-    def minus(self, other: Scores) -> Scores:
-        """Return the paired difference self - other, metric by metric."""
-        return Scores({name: own - other.columns[name] for name, own in self.columns.items()})
+    @cached_property
+    def spread(self) -> float:
+        """Variance of the mean that the units show; 0 for one unit, which shows none."""
+        values = [own.value for own in self.units]
+        return float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
 
-    def summary(self, name: str) -> dict[str, float]:
-        """Return value, low and high of one metric."""
-        low, high = interval(self.value[name], self.columns[name][1:])
-        return {"value": self.value[name], "low": low, "high": high}
+    def score(self, step: float) -> tuple[float, float]:
+        """How far what was measured lies above another truth: (t score, degrees of freedom).
+
+        The skewness of what would be measured is taken out (Cornish and Fisher). Infinite where
+        there is no noise at all.
+        """
+        _, measured = self.mean.moved(step)
+        expected, questions = measured.mean(), measured.var()
+        variance = float(questions + self.spread)
+        difference = self.value - float(expected)
+        if variance == 0:
+            return (np.sign(difference) * np.inf if difference else 0.0), np.inf
+        skew = float(((measured - expected) ** 3).mean()) / variance**1.5 / 6
+        found = difference / np.sqrt(variance)
+        if abs(skew) > 1e-6:
+            found = (np.sqrt(max(1 + 4 * skew * (found + skew), 0.0)) - 1) / (2 * skew)
+        if not self.spread:
+            return found, np.inf
+        return found, variance**2 / self.spread**2 * (len(self.units) - 1)
+
+    def end(self, level: float) -> float:
+        """The truth of which one would measure less than was measured with probability `level`."""
+        from scipy.optimize import brentq
+        from scipy.stats import t
+
+        def distance(step: float) -> float:
+            found, freedom = self.score(step)
+            return found - float(t.ppf(level, freedom)) if np.isfinite(found) else found
+
+        near = distance(0.0)
+        if not self.noisy or near == 0:
+            return self.value
+        far = self.reach(lambda step: distance(step) * near <= 0, np.sign(near))
+        if far is None:  # gaps that can only shrink are all 0
+            return self.mean.moved(np.sign(near) * FARTHEST)[0]
+        return self.mean.moved(float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-6)))[0]
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is anything that moves."""
+        gaps, linear = self.mean.variances
+        return bool(gaps.any() or linear or self.spread)
+
+    def reach(self, there, direction: float) -> float | None:
+        """The first step of direction * 1, 2, 4, ... at which `there` holds; None if none does."""
+        step = direction
+        while not there(step):
+            step *= 2
+            if abs(step) > FARTHEST:
+                return None
+        return step
+
+    def summary(
+        self, lowest: float = -100.0, highest: float = 100.0, level: float = LEVEL
+    ) -> dict[str, float]:
+        """Return value, debiased, low and high; the last three within [lowest, highest]."""
+        ends = self.end(0.5), self.end((1 + level) / 2), self.end((1 - level) / 2)
+        bounded = (min(max(number, lowest), highest) for number in ends)
+        return {"value": self.value, **dict(zip(("debiased", "low", "high"), bounded, strict=True))}
+
+    def p_value(self, threshold: float = 0.0) -> float:
+        """Two-sided p-value of the hypothesis that the truth is the threshold."""
+        from scipy.optimize import brentq
+        from scipy.stats import t
+
+        def distance(step: float) -> float:
+            return self.mean.moved(step)[0] - threshold
+
+        near = distance(0.0)
+        if not self.noisy:
+            return float(near == 0)
+        step = 0.0
+        if near:
+            far = self.reach(lambda step: distance(step) * near <= 0, -np.sign(near))
+            if far is None:  # no truth is the threshold: an ECE below 0
+                return 0.0
+            step = float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-9))
+        found, freedom = self.score(step)
+        return float(min(1.0, 2 * t.sf(abs(found), freedom)))
 
 
 @lru_cache(maxsize=4)
 def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES) -> np.ndarray:
-    """Return how often each question is drawn: (1 + resamples, questions), row 0 is all ones.
+    """Return how often each question is drawn: (resamples, questions).
 
     Draws come one after the other from default_rng([SEED, crc32 of the name, questions]): one
     benchmark always gets the same weights, two benchmarks get independent ones.
     """
     generator = np.random.default_rng([SEED, zlib.crc32(benchmark.encode()), questions])
-    weights = np.ones((1 + resamples, questions))
-    for start in range(1, 1 + resamples, DRAWS_AT_ONCE):
+    weights = np.empty((resamples, questions))
+    for start in range(0, resamples, DRAWS_AT_ONCE):
         part = weights[start : start + DRAWS_AT_ONCE]
         drawn = generator.integers(0, questions, size=part.shape)
         drawn += questions * np.arange(len(part))[:, None]
@@ -71,38 +213,48 @@ def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES)
     return weights
 
 
+def noise(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return how the means of parts (n, ...) move when questions are resampled, (R, ...)."""
+    moved = weights @ parts / len(parts)
+    return moved - moved.mean(axis=0)
+
+
+def mean_statistic(parts: np.ndarray, weights: np.ndarray) -> Statistic:
+    """Return the mean of parts (n,); weights: those of the questions, (R, n)."""
+    none = np.zeros(0)
+    return Statistic(
+        none, none, np.zeros((len(weights), 0)), float(parts.mean()), noise(parts, weights)
+    )
+
+
+def ece_statistic(gaps: np.ndarray, index: np.ndarray, bins: int, weights: np.ndarray) -> Statistic:
+    """Return sum over bins of |mean over all questions of the gaps in the bin|.
+
+    gaps: (n,) confidence - correct, percent; index: (n,) the bin of each; weights: (R, n).
+    """
+    parts = np.zeros((len(gaps), bins))
+    parts[np.arange(len(gaps)), index] = gaps
+    still = np.zeros(len(weights))
+    return Statistic(parts.mean(axis=0), np.ones(bins), noise(parts, weights), 0.0, still)
+
+
 def score(
     confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray, bins: int = BINS
-) -> Scores:
-    """Return the metrics of one model under the question weights (draws, n).
+) -> dict[str, Statistic]:
+    """Return ece, accuracy, trust, confidence (mean) and gap = confidence - accuracy of a model.
 
-    confidence, correct: (n,); raises ValueError for what the metrics refuse.
+    gap is positive for an over-confident model. confidence, correct: (n,); weights: those of the
+    questions, (R, n). Raises ValueError for what the metrics refuse.
     """
     confidence, correct = metrics.checked_scores(confidence, correct)
-    total, index = weights.sum(axis=1), metrics.bin_index(confidence, bins)
-    ece = 100 * metrics.weighted_gaps(confidence - correct, index, bins, weights)
-    accuracy = 100 * (weights @ correct) / total
-    mean_confidence = 100 * (weights @ confidence) / total
-    return Scores(
-        {
-            "ece": ece,
-            "accuracy": accuracy,
-            "trust": metrics.trust_score(accuracy, ece),
-            "confidence": mean_confidence,
-            "gap": mean_confidence - accuracy,
-        }
-    )
-
-
-def mean_scores(scores: Sequence[Scores]) -> Scores:
-    """Return the mean of several scores (seeds, families or columns), draw by draw."""
-    return Scores(
-        {name: np.mean([s.columns[name] for s in scores], axis=0) for name in scores[0].columns}
-    )
-
-
-def interval(value: float, draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
-    """Return the centred percentile interval of `value` from its bootstrap draws."""
-    low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    shift = value - draws.mean()
-    return float(low + shift), float(high + shift)
+    index = metrics.bin_index(confidence, bins)
+    confidence, correct = 100 * confidence, 100 * correct
+    ece = ece_statistic(confidence - correct, index, bins, weights)
+    accuracy = mean_statistic(correct, weights)
+    return {
+        "ece": ece,
+        "accuracy": accuracy,
+        "trust": combine([(1.0, accuracy), (-1.0, ece)]),
+        "confidence": mean_statistic(confidence, weights),
+        "gap": mean_statistic(confidence - correct, weights),
+    }
