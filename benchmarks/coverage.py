@@ -20,8 +20,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas
 
-from scripts.first.calibration.intervals import LEVEL, Estimate, Statistic, combine
-from scripts.first.calibration.intervals import question_weights, score
+from scripts.first.calibration.intervals import (
+    LEVEL,
+    Estimate,
+    Statistic,
+    combine,
+    question_weights,
+    score,
+)
 from scripts.first.calibration.metrics import bin_index
 from scripts.first.files import write_text
 from scripts.first.reporting.output import page, pipe_table

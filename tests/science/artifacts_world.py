@@ -80,6 +80,7 @@ def write_run(
     answers = [row["answer"] for row in rows]
     table = {"benchmark": [labels["benchmark"]] * n, "id": [row["id"] for row in rows]}
     table |= {"answer": answers, "prediction": predictions, "correct": correct}
+    table |= {"gold": [candidates.index(answer) for answer in answers]}
     table |= {"confidence": confidence, "candidate_log_probs": log_probs}
     ece = 100 * metrics.expected_calibration_error(confidence, correct)
     acc = 100 * float(np.mean(correct))

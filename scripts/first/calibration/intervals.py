@@ -1,8 +1,8 @@
 """Intervals and p-values of accuracy, ECE, trust, of their means and of paired differences.
 
-All of these are a `Statistic`: sum_j weight_j |gap_j| + linear, where a gap is one bin's signed part
-of Eq. 1. Resampling questions gives the noise of its parts; every model that answers a benchmark is
-resampled with the *same* questions, so that a difference keeps the pairing.
+All of these are a `Statistic`: sum_j weight_j |gap_j| + linear, where a gap is one bin's signed
+part of Eq. 1. Resampling questions gives the noise of its parts; every model that answers a
+benchmark is resampled with the *same* questions, so that a difference keeps the pairing.
 
 An absolute value has no standard error near 0: noise pushes the ECE of a calibrated model up by two
 to four points, and an interval around what was measured excludes the truth. So an interval is the
@@ -20,6 +20,7 @@ twice, so that intervals are wide rather than narrow. docs/coverage.md shows tha
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,7 +35,10 @@ RESAMPLES = 1000
 SEED = 20240819
 LEVEL = 0.95
 DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
-LOWEST = {"ece": 0.0, "accuracy": 0.0, "confidence": 0.0}  # of metrics in percent; others -100
+LOWEST = dict.fromkeys(  # of metrics in percent; others have -100
+    ("ece", "ece_15", "ece_candidates", "accuracy", "confidence", "nll", "brier"), 0.0
+)
+NOTHING = 1e-9  # points; rounding of equal numbers
 FARTHEST = 2.0**40  # a step at which nothing is left to shrink
 LINEAR_SHARE = 0.5  # of the linear part in a move; by simulation, as is the root in `moved`
 
@@ -58,21 +62,28 @@ class Statistic:
         return float(self.weights @ np.abs(self.gaps)) + self.linear
 
     @cached_property
-    def variances(self) -> tuple[np.ndarray, float]:
-        """Variances of the gaps (J,) and of the linear part."""
-        return self.gap_noise.var(axis=0), float(self.linear_noise.var())
+    def directions(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """How lengths of gaps move with the statistic, their errors (J,), variance of the rest.
 
-    def moved(self, step: float) -> tuple[float, np.ndarray]:
+        The first are covariances of the resampled gaps with their part of the statistic.
+        """
+        signs = np.copysign(1.0, self.gaps)
+        part = self.gap_noise @ (self.weights * signs)
+        along = signs * (part @ self.gap_noise) / len(part)
+        return along, self.gap_noise.std(axis=0), float(self.linear_noise.var())
+
+    def moved(self, step: float, spread: float = 0.0) -> tuple[float, np.ndarray]:
         """Another truth: its value, and what would be measured of it, (R,).
 
-        A positive step raises the value, a negative one lowers it. A gap moves by step * weight *
-        variance, over the root of its length in standard errors.
+        A positive step raises the value, a negative one lowers it. A gap moves by step times its
+        covariance with the statistic, over the root of its length in standard errors; the linear
+        part by its variance and by that of the units (`spread`).
         """
-        variance, linear_variance = self.variances
+        along, errors, linear_variance = self.directions
         size = np.abs(self.gaps)
-        length = np.maximum(size / np.sqrt(np.where(variance > 0, variance, 1.0)), 0.01)
-        size = np.maximum(size + step * self.weights * variance / np.sqrt(length), 0.0)
-        linear = self.linear + LINEAR_SHARE * step * linear_variance
+        length = np.maximum(size / np.where(errors > 0, errors, 1.0), 0.01)
+        size = np.maximum(size + step * along / np.sqrt(length), 0.0)
+        linear = self.linear + LINEAR_SHARE * step * (linear_variance + spread)
         measured = np.abs(np.copysign(size, self.gaps) + self.gap_noise) @ self.weights
         return float(self.weights @ size) + linear, measured + linear + self.linear_noise
 
@@ -115,48 +126,54 @@ class Estimate:
         values = [own.value for own in self.units]
         return float(np.var(values, ddof=1)) / len(values) if len(values) > 1 else 0.0
 
+    def truth(self, step: float) -> tuple[float, np.ndarray]:
+        """`Statistic.moved` of the mean."""
+        return self.mean.moved(step, self.spread)
+
     def score(self, step: float) -> tuple[float, float]:
         """How far what was measured lies above another truth: (t score, degrees of freedom).
 
         The skewness of what would be measured is taken out (Cornish and Fisher). Infinite where
         there is no noise at all.
         """
-        _, measured = self.mean.moved(step)
-        expected, questions = measured.mean(), measured.var()
-        variance = float(questions + self.spread)
-        difference = self.value - float(expected)
-        if variance == 0:
-            return (np.sign(difference) * np.inf if difference else 0.0), np.inf
+        _, measured = self.truth(step)
+        expected = float(measured.mean())
+        variance = float(measured.var()) + self.spread
+        difference = self.value - expected
+        if variance < NOTHING**2:
+            return 0.0 if abs(difference) < NOTHING else math.copysign(
+                math.inf, difference
+            ), math.inf
         skew = float(((measured - expected) ** 3).mean()) / variance**1.5 / 6
-        found = difference / np.sqrt(variance)
+        found = difference / math.sqrt(variance)
         if abs(skew) > 1e-6:
-            found = (np.sqrt(max(1 + 4 * skew * (found + skew), 0.0)) - 1) / (2 * skew)
+            found = (math.sqrt(max(1 + 4 * skew * (found + skew), 0.0)) - 1) / (2 * skew)
         if not self.spread:
-            return found, np.inf
+            return found, math.inf
         return found, variance**2 / self.spread**2 * (len(self.units) - 1)
 
     def end(self, level: float) -> float:
         """The truth of which one would measure less than was measured with probability `level`."""
         from scipy.optimize import brentq
-        from scipy.stats import t
+        from scipy.special import stdtrit
 
         def distance(step: float) -> float:
             found, freedom = self.score(step)
-            return found - float(t.ppf(level, freedom)) if np.isfinite(found) else found
+            return found - float(stdtrit(freedom, level)) if math.isfinite(found) else found
 
         near = distance(0.0)
         if not self.noisy or near == 0:
             return self.value
-        far = self.reach(lambda step: distance(step) * near <= 0, np.sign(near))
+        far = self.reach(lambda step: distance(step) * near <= 0, math.copysign(1.0, near))
         if far is None:  # gaps that can only shrink are all 0
-            return self.mean.moved(np.sign(near) * FARTHEST)[0]
-        return self.mean.moved(float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-6)))[0]
+            return self.truth(math.copysign(FARTHEST, near))[0]
+        return self.truth(float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-5)))[0]
 
     @property
     def noisy(self) -> bool:
         """Whether there is anything that moves."""
-        gaps, linear = self.mean.variances
-        return bool(gaps.any() or linear or self.spread)
+        _, errors, linear = self.mean.directions
+        return bool(errors.any() or linear or self.spread)
 
     def reach(self, there, direction: float) -> float | None:
         """The first step of direction * 1, 2, 4, ... at which `there` holds; None if none does."""
@@ -167,33 +184,36 @@ class Estimate:
                 return None
         return step
 
-    def summary(
-        self, lowest: float = -100.0, highest: float = 100.0, level: float = LEVEL
-    ) -> dict[str, float]:
-        """Return value, debiased, low and high; the last three within [lowest, highest]."""
-        ends = self.end(0.5), self.end((1 + level) / 2), self.end((1 - level) / 2)
-        bounded = (min(max(number, lowest), highest) for number in ends)
-        return {"value": self.value, **dict(zip(("debiased", "low", "high"), bounded, strict=True))}
+    def interval(self, lowest: float = -100.0, highest: float = 100.0) -> dict[str, float]:
+        """Return value, low and high; the ends are within [lowest, highest] and hold the value."""
+        low = min(self.end((1 + LEVEL) / 2), self.value)
+        high = max(self.end((1 - LEVEL) / 2), self.value)
+        return {"value": self.value, "low": max(low, lowest), "high": min(high, highest)}
+
+    def summary(self, lowest: float = -100.0, highest: float = 100.0) -> dict[str, float]:
+        """Return value, low, high and debiased, all but the value within [lowest, highest]."""
+        middle = min(max(self.end(0.5), lowest), highest)
+        return {**self.interval(lowest, highest), "debiased": middle}
 
     def p_value(self, threshold: float = 0.0) -> float:
         """Two-sided p-value of the hypothesis that the truth is the threshold."""
         from scipy.optimize import brentq
-        from scipy.stats import t
+        from scipy.special import stdtr
 
         def distance(step: float) -> float:
-            return self.mean.moved(step)[0] - threshold
+            return self.truth(step)[0] - threshold
 
         near = distance(0.0)
         if not self.noisy:
-            return float(near == 0)
+            return float(abs(near) < NOTHING)
         step = 0.0
-        if near:
-            far = self.reach(lambda step: distance(step) * near <= 0, -np.sign(near))
+        if abs(near) > NOTHING:
+            far = self.reach(lambda step: distance(step) * near <= 0, -math.copysign(1.0, near))
             if far is None:  # no truth is the threshold: an ECE below 0
                 return 0.0
             step = float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-9))
         found, freedom = self.score(step)
-        return float(min(1.0, 2 * t.sf(abs(found), freedom)))
+        return float(min(1.0, 2 * stdtr(freedom, -abs(found))))
 
 
 @lru_cache(maxsize=4)

@@ -128,8 +128,8 @@ def candidate_nll(log_probs: np.ndarray, gold: np.ndarray) -> float:
     return float(-np.mean(log_probs[np.arange(gold.size), gold]))
 
 
-def candidate_brier(log_probs: np.ndarray, gold: np.ndarray) -> float:
-    """Mean over questions of sum over outcomes (p - [outcome is gold])^2, in [0, 2].
+def brier_scores(log_probs: np.ndarray, gold: np.ndarray) -> np.ndarray:
+    """Each question's sum over outcomes of (p - [outcome is gold])^2, (n,), in [0, 2].
 
     The outcomes are a question's candidates and "anything else", which takes the probability that
     they leave. Arguments are those of :func:`candidate_nll`.
@@ -137,4 +137,9 @@ def candidate_brier(log_probs: np.ndarray, gold: np.ndarray) -> float:
     residual = np.exp(log_probs)
     outside = np.maximum(1.0 - residual.sum(axis=1), 0.0)
     residual[np.arange(gold.size), gold] -= 1.0
-    return float(((residual**2).sum(axis=1) + outside**2).mean())
+    return (residual**2).sum(axis=1) + outside**2
+
+
+def candidate_brier(log_probs: np.ndarray, gold: np.ndarray) -> float:
+    """Mean of `brier_scores`."""
+    return float(brier_scores(log_probs, gold).mean())

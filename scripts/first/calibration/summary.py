@@ -11,7 +11,7 @@ import numpy as np
 from scipy.special import log_softmax
 
 from scripts.first.calibration import meters, metrics
-from scripts.first.calibration.intervals import question_weights, score
+from scripts.first.calibration.intervals import LOWEST, Estimate, question_weights, score
 
 
 def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
@@ -26,7 +26,10 @@ def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
     correct = table["correct"].to_numpy(zero_copy_only=False)
     sizes = np.isfinite(log_probs).sum(axis=1).tolist()
     scores = score(confidence, correct, question_weights(benchmark, len(gold)), bins)
-    headline = {name: scores.summary(name) for name in ("ece", "accuracy", "trust")}
+    headline = {
+        name: Estimate([scores[name]]).summary(LOWEST.get(name, -100.0))
+        for name in ("ece", "accuracy", "trust")
+    }
     shares = log_softmax(log_probs, axis=1)
     rescaled = every_meter(np.exp(shares.max(axis=1)), correct, shares, gold, bins)
     return {
@@ -35,9 +38,9 @@ def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:
         **every_meter(confidence, correct, log_probs, gold, bins),
         **{name: summary["value"] for name, summary in headline.items()},
         "intervals": {name: [s["low"], s["high"]] for name, s in headline.items()},
-        "confidence": scores.value["confidence"],
+        "confidence": scores["confidence"].value,
         **{f"{name}_candidates": value for name, value in rescaled.items()},
-        "trust_candidates": metrics.trust_score(scores.value["accuracy"], rescaled["ece"]),
+        "trust_candidates": metrics.trust_score(scores["accuracy"].value, rescaled["ece"]),
         "candidate_mass": 100 * float(np.exp(log_probs).sum(axis=1).mean()),
         "chance": float(statistics.mean(Fraction(100, size) for size in sizes)),
         "majority": 100 * max(Counter(table["answer"].to_pylist()).values()) / len(gold),

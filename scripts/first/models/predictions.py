@@ -67,13 +67,14 @@ def tables(benchmark: str, rows: list[dict], log_probs, top, hit, tempered):
     A post-hoc temperature changes no prediction: it has columns of its own for the confidence and
     the candidates' log-probabilities, `confidence_nll` for the temperature `nll`.
     """
-    chosen = log_probs.argmax(axis=1)
+    chosen, gold = log_probs.argmax(axis=1), gold_columns(rows)
     predictions = {
         "benchmark": [benchmark] * len(rows),
         "id": [row["id"] for row in rows],
         "answer": [row["answer"] for row in rows],
         "prediction": [row["candidates"][i] for row, i in zip(rows, chosen, strict=True)],
-        "correct": chosen == gold_columns(rows),
+        "correct": chosen == gold,
+        "gold": gold,
     }
     for suffix, values in {"": log_probs, **{f"_{k}": v for k, v in tempered.items()}}.items():
         own = [p[: len(row["candidates"])] for row, p in zip(rows, values, strict=True)]

@@ -44,7 +44,8 @@ OTHER = tuple(
 )  # a table of their own
 FORMATS = {"gap": "+.1f", "c": ".2f"}  # others .1f
 FORMATS |= {name + end: ".3f" for name in ("brier", "nll") for end in ("", "_candidates")}
-RESAMPLED = (*HEADLINE, "gap")  # with an interval, from intervals.Scores; others: metrics.json
+# With an interval, from runs.score_run; others: metrics.json.
+RESAMPLED = (*HEADLINE, "gap", "nll", "brier", "ece_15", "ece_candidates")
 
 
 def printed(name: str) -> str:

@@ -7,9 +7,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pandas
+from scipy.special import log_softmax
 
-from scripts.first.calibration.intervals import Scores, mean_scores, question_weights, score
+from scripts.first.calibration import metrics
+from scripts.first.calibration.intervals import (
+    Estimate,
+    Statistic,
+    ece_statistic,
+    mean_statistic,
+    question_weights,
+    score,
+)
 from scripts.first.errors import UserError
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
@@ -17,7 +27,7 @@ from scripts.first.reporting.output import read
 
 PREDICTIONS = "predictions.parquet"
 TEMPERED = ["confidence", "candidate_log_probs"]  # what a post-hoc temperature changes
-COLUMNS = ["id", "answer", "prediction", "correct", *TEMPERED]
+COLUMNS = ["id", "answer", "gold", "prediction", "correct", *TEMPERED]
 EVALUATE = "evaluate the model with its validation.json (--posthoc)"
 
 
@@ -106,11 +116,29 @@ def _variant(word: str) -> tuple[str, ...]:
     raise UserError(f"no post-hoc method: --posthoc: {word}: write NAME=OF:FIT")
 
 
-def score_runs(runs: Sequence[Run]) -> Scores:
-    """Return the mean over the seeds of one model; runs of one benchmark share their resamples."""
-    scores = []
-    for run in runs:
-        weights = question_weights(run.key.benchmark, len(run.rows))
-        confidence, correct = run.rows["confidence"].to_numpy(), run.rows["correct"].to_numpy()
-        scores.append(score(confidence, correct, weights, run.metrics["bins"]))
-    return mean_scores(scores)
+def score_run(run: Run) -> dict[str, Statistic]:
+    """Return the metrics that have an interval; runs of one benchmark share their resamples.
+
+    Beside those of intervals.score: ece_15, ece_candidates, nll (nats) and brier.
+    """
+    weights, bins = question_weights(run.key.benchmark, len(run.rows)), run.metrics["bins"]
+    confidence, correct = run.rows["confidence"].to_numpy(), run.rows["correct"].to_numpy()
+    gold = run.rows["gold"].to_numpy()
+    lists = run.rows["candidate_log_probs"]
+    log_probs = np.full((len(lists), lists.str.len().max()), -np.inf)
+    for row, own in zip(log_probs, lists, strict=True):
+        row[: len(own)] = own
+    share = np.exp(log_softmax(log_probs, axis=1).max(axis=1))
+    found = score(confidence, correct, weights, bins)
+    for name, own, count in (("ece_15", confidence, 15), ("ece_candidates", share, bins)):
+        index = metrics.bin_index(own, count)
+        found[name] = ece_statistic(100 * (own - correct), index, count, weights)
+    found["nll"] = mean_statistic(-log_probs[np.arange(len(gold)), gold], weights)
+    found["brier"] = mean_statistic(metrics.brier_scores(log_probs, gold), weights)
+    return found
+
+
+def estimates(runs: Sequence[Run]) -> dict[str, Estimate]:
+    """Return each metric of `score_run`: the mean over a model's seeds, for further seeds."""
+    scores = [score_run(run) for run in runs]
+    return {name: Estimate([own[name] for own in scores]) for name in scores[0]}

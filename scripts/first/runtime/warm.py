@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from scripts.first import ROOT
 from scripts.first.runtime.launch import SOCKET
 
-PRELOAD = "numpy pandas pyarrow.parquet scipy.interpolate tabulate tokenizers torch".split()
-PRELOAD += "transformers.models.llama.modeling_llama transformers.optimization".split()
+PRELOAD = "numpy pandas pyarrow.parquet scipy.interpolate scipy.optimize tabulate".split()
+PRELOAD += (
+    "tokenizers torch transformers.models.llama.modeling_llama transformers.optimization".split()
+)
 PRELOAD += ["transformers.models.auto.tokenization_auto"]
 FINGERPRINT = "scripts.first.provenance.fingerprint"  # jobs inherit the sources that it has parsed
 

@@ -1,20 +1,20 @@
 """The judge of the claims on Table 1, and the rules that all claims share.
 
-A family is one pretraining run: an interval over questions says nothing about the next one. So a
-verdict needs the interval over questions and the same sign in every family; the t interval over
-the family means is reported beside it.
+A family is one pretraining run. Where there are several, they are the units of a claim on the mean
+over columns: its interval is for further families, seeds and questions. With one family the units
+are its training seeds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from scripts.first.calibration.intervals import Scores, mean_scores
+from scripts.first.calibration.intervals import Estimate, Statistic, combine, mean
 from scripts.first.reporting.names import UNTUNED, printed
-from scripts.first.reporting.runs import Key, Run, score_runs
+from scripts.first.reporting.runs import Key, Run, score_run
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
 DIGITS = 6
@@ -41,22 +41,53 @@ class Evidence:
     groups: dict[Key, list[Run]]
     places: list[Place]
     edges: set[tuple[str, str]]
+    found: dict[tuple, dict[str, float]] = field(default_factory=dict)
 
     @cached_property
-    def scores(self) -> dict[Key, Scores]:
-        """The resampled scores of each group of runs."""
-        return {key: score_runs(runs) for key, runs in self.groups.items()}
+    def scores(self) -> dict[Key, dict[int, dict[str, Statistic]]]:
+        """What `score_run` returns for each seed of each group of runs."""
+        return {
+            key: {run.metrics["seed"]: score_run(run) for run in runs}
+            for key, runs in self.groups.items()
+        }
 
     def runs(self, place: Place, method: str) -> list[Run] | None:
         """Return the seeds of a method at a place, None where it was not evaluated."""
         corpus = "none" if method in UNTUNED else place.corpus
         return self.groups.get(Key(place.family, corpus, method, place.benchmark))
 
-    def score(self, place: Place, method: str, *minus: str) -> Scores:
-        """Return the resampled scores of a method at a place, less those of any second one."""
-        if minus:
-            return self.score(place, method).minus(self.score(place, *minus))
-        return self.scores[self.runs(place, method)[0].key]
+    def seeds(self, place: Place, metric: str, method: str, *minus: str) -> dict[int, Statistic]:
+        """Return a metric of a method, less that of any second one, for each training seed.
+
+        A model of which there is one seed, as a teacher, is compared with each of the other's.
+        """
+        own = self.scores[self.runs(place, method)[0].key]
+        if not minus:
+            return {seed: found[metric] for seed, found in own.items()}
+        other = self.scores[self.runs(place, *minus)[0].key]
+        seeds = [seed for seed in own if seed in other]
+        if len(own) == 1 or len(other) == 1:
+            seeds = list(own if len(other) == 1 else other)
+        return {
+            seed: combine([(1.0, _at(own, seed)[metric]), (-1.0, _at(other, seed)[metric])])
+            for seed in seeds
+        }
+
+    def interval(self, places: Sequence[Place], metric: str, *methods: str) -> dict[str, float]:
+        """Return value, low and high of `estimate`, as they stand in claims.json."""
+        key = (tuple(places), metric, *methods)
+        if key not in self.found:
+            self.found[key] = rounded(self.estimate(places, metric, *methods).interval())
+        return self.found[key]
+
+    def estimate(self, places: Sequence[Place], metric: str, *methods: str) -> Estimate:
+        """Return the mean over places of a metric, or of a difference of two methods."""
+        families: dict[str, list[dict[int, Statistic]]] = {}
+        for place in places:
+            families.setdefault(place.family, []).append(self.seeds(place, metric, *methods))
+        if len(families) > 1:
+            return Estimate([mean(_over_seeds(own)) for own in families.values()])
+        return Estimate(_over_seeds(*families.values()))
 
     def obstacle(self, place: Place, methods: Sequence[str]) -> str | None:
         """Return why a place cannot decide a claim on these methods, None when it can."""
@@ -65,11 +96,22 @@ class Evidence:
             floor = max(max(m["chance"], m["majority"]) for m in metrics)
             if any(m["constant_output"] for m in metrics):
                 return f"{printed(method)} gives one answer to every question"
-            if self.score(place, method).summary("accuracy")["low"] <= floor:
+            if self.interval([place], "accuracy", method)["low"] <= floor:
                 return f"{printed(method)} is not above the chance and majority lines"
         if "first_ts" in methods and (place.family, place.corpus) in self.edges:
             return "the chosen c lies at the edge of the grid"
         return None
+
+
+def _at(scores: dict[int, dict], seed: int) -> dict[str, Statistic]:
+    return scores[seed] if seed in scores else next(iter(scores.values()))
+
+
+def _over_seeds(places: list[dict[int, Statistic]]) -> list[Statistic]:
+    """For each seed the mean over places; one mean where the places have not the same seeds."""
+    if len({tuple(own) for own in places}) > 1:
+        return [mean([mean([*own.values()]) for own in places])]
+    return [mean([own[seed] for own in places]) for seed in places[0]]
 
 
 def scope(places: Sequence[Place]) -> str:
@@ -122,30 +164,30 @@ def decide(low: float, high: float, threshold: float, above: bool) -> str:
 def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
     """Return verdict, reason and numbers of a claim on Table 1 over the given places.
 
-    Undecided when the interval straddles the threshold, when a family's mean lies on the other
-    side, and when at least half of the places have an obstacle. Places with an obstacle are left
-    out of the pooled number; `all_cells` includes them.
+    Undecided when the interval contains the threshold, and when at least half of the places have
+    an obstacle. Places with an obstacle are left out of the pooled number; `all_cells` includes
+    them.
     """
     missing = [m for m in claim.methods if any(evidence.runs(p, m) is None for p in places)]
     if missing:
         names = ", ".join(map(printed, missing))
         return {"verdict": UNDECIDED, "reason": f"{names} not evaluated", "numbers": {}}
-    cells, free = [], {}
-    scores = {place: evidence.score(place, *claim.methods) for place in places}
-    for place, own in scores.items():
-        numbers = rounded(own.summary(claim.metric))
+    cells, free = [], []
+    for place in places:
+        numbers = dict(evidence.interval([place], claim.metric, *claim.methods))
         verdict = decide(numbers["low"], numbers["high"], claim.threshold, claim.above)
         if obstacle := evidence.obstacle(place, claim.tested or claim.methods):
             verdict = UNDECIDED
         else:
-            free[place] = own
+            free.append(place)
         if len(claim.methods) == 1:
-            numbers["ece"] = round(own.value["ece"], DIGITS)
-        n = len(evidence.runs(place, claim.methods[0])[0].rows)
+            numbers["ece"] = evidence.interval([place], "ece", *claim.methods)["value"]
+        runs = [evidence.runs(place, method) for method in claim.methods]
+        counts = {"n": len(runs[0][0].rows), "n_seeds": max(map(len, runs))}
         judged = {"verdict": verdict, "obstacle": obstacle}
-        cells.append({**place._asdict(), "n": n, **numbers, **judged})
-    pooled, everything = (_pooled(s, claim.metric) for s in (free or scores, scores))
-    del everything["per_family"]
+        cells.append({**place._asdict(), **counts, **numbers, **judged})
+    pooled = _pooled(claim, evidence, free or places)
+    everything = evidence.interval(places, claim.metric, *claim.methods)
     verdict, reason = _verdict(claim, pooled, [c["obstacle"] for c in cells])
     numbers = {
         **pooled,
@@ -158,20 +200,20 @@ def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
     return {"verdict": verdict, "reason": reason, "numbers": numbers}
 
 
-def _pooled(scores: dict[Place, Scores], metric: str) -> dict:
-    """Mean over places with its interval, means by family and the t interval over them."""
-    import pandas
-    from scipy.stats import t
-
-    cells = pandas.DataFrame([(place.family, own.value[metric]) for place, own in scores.items()])
-    means, ends = cells.groupby(0, sort=False)[1].mean(), None
-    if len(means) > 1:
-        half = t.ppf(0.975, len(means) - 1) * means.sem()
-        ends = [round(float(means.mean() + side * half), DIGITS) for side in (-1, 1)]
+def _pooled(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
+    """Mean over places with its interval and p-value, and means by family."""
+    families = list(dict.fromkeys(place.family for place in places))
+    found = evidence.estimate(places, claim.metric, *claim.methods)
+    by_family = {}
+    for family in families:
+        own = [place for place in places if place.family == family]
+        by_family[family] = evidence.estimate(own, claim.metric, *claim.methods).value
     return {
-        **rounded(mean_scores(list(scores.values())).summary(metric)),
-        "per_family": rounded(means.to_dict()),
-        "t_interval_over_families": ends,
+        **evidence.interval(places, claim.metric, *claim.methods),
+        "p": found.p_value(claim.threshold),
+        "units": "families" if len(families) > 1 else "seeds",
+        "n_units": len(found.units),
+        "per_family": rounded(by_family),
     }
 
 
@@ -188,8 +230,6 @@ def _verdict(claim: Claim, pooled: dict, obstacles: list[str | None]) -> tuple[s
     verdict = decide(pooled["low"], pooled["high"], threshold, claim.above)
     if verdict == UNDECIDED:
         return UNDECIDED, f"the interval contains {threshold:g}; {signs}{note}"
-    if wanted != (len(means) if verdict == HOLDS else 0):
-        return UNDECIDED, f"families disagree: {signs}{note}"
     side = "above" if (verdict == HOLDS) == claim.above else "below"
     return verdict, f"the interval lies {side} {threshold:g}; {signs}{note}"
 

@@ -12,7 +12,15 @@ import argparse
 import numpy as np
 import pandas
 
-from scripts.first.calibration.intervals import interval, question_weights
+from scripts.first.calibration.intervals import (
+    Estimate,
+    Statistic,
+    combine,
+    mean,
+    mean_statistic,
+    noise,
+    question_weights,
+)
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
 from scripts.first.calibration.metrics import bin_index
 from scripts.first.files import read_parquet
@@ -41,8 +49,8 @@ def run(args: argparse.Namespace) -> None:
     style.draw_and_publish("figure3", data, draw, args.output_prefix, args.metrics)
 
 
-def by_rank(ranks: str, benchmark: str) -> np.ndarray:
-    """Return (1 + k, numbers, 1 + resamples) of one model: ranks 1 to k, then 2 to k as one."""
+def by_rank(ranks: str, benchmark: str) -> list[dict[str, Statistic]]:
+    """Return the NUMBERS of one model: of ranks 1 to k, then of 2 to k as one."""
     columns = ["benchmark", "rank", "probability", "correct"]
     table = read_parquet(records.verified(ranks), columns).to_pandas()
     table = table[table["benchmark"] == benchmark].astype({"probability": float, "correct": float})
@@ -53,53 +61,68 @@ def by_rank(ranks: str, benchmark: str) -> np.ndarray:
     n, depth = probability.shape
     parts = [*(slice(rank, rank + 1) for rank in range(depth)), slice(1, depth)]
     weights = question_weights(benchmark, n)
-    return np.stack([_numbers(probability[:, p], correct[:, p], weights) for p in parts])
+    return [_numbers(probability[:, p], correct[:, p], weights) for p in parts]
 
 
-def _numbers(probability: np.ndarray, correct: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """NUMBERS in percent, for the questions and for each resample of them.
+def _numbers(
+    probability: np.ndarray, correct: np.ndarray, weights: np.ndarray
+) -> dict[str, Statistic]:
+    """NUMBERS in percent.
 
-    probability, correct: (questions, ranks), one pool of pairs; weights: (1 + resamples,
-    questions). `over` and `under` split sum_b |B_b|/n |freq - prob| by sign.
+    probability, correct: (questions, ranks), one pool of pairs; weights: (resamples, questions).
+    `over` and `under` split sum_b |B_b|/n |freq - prob| by sign: half of the sum of |gap|, plus or
+    minus half of the sum of the gaps.
     """
-    total = weights.sum(axis=1) * probability.shape[1]
     by_bin = np.zeros((len(probability), BINS))
     rows = np.arange(len(probability))
     for own, right in zip(probability.T, correct.T, strict=True):
-        by_bin[rows, bin_index(own, BINS)] += own - right
-    signed = 100 * (weights @ by_bin) / total[:, None]
-    mean = 100 * (weights @ probability.sum(axis=1)) / total
-    frequency = 100 * (weights @ correct.sum(axis=1)) / total
-    over, under = (np.maximum(sign * signed, 0).sum(axis=1) for sign in (1, -1))
-    return np.stack([mean, frequency, mean - frequency, over, under])
+        by_bin[rows, bin_index(own, BINS)] += 100 * (own - right) / probability.shape[1]
+    moved = noise(by_bin, weights)
+    gaps, still = by_bin.mean(axis=0), np.zeros(len(moved))
+    whole = Statistic(gaps, np.ones(BINS), moved, 0.0, still)
+    level, frequency = (
+        mean_statistic(100 * part.mean(axis=1), weights) for part in (probability, correct)
+    )
+    gap = combine([(1.0, level), (-1.0, frequency)])
+    over, under = (combine([(0.5, whole), (sign, gap)]) for sign in (0.5, -0.5))
+    return dict(zip(NUMBERS, (level, frequency, gap, over, under), strict=True))
 
 
 def rank_rows(models) -> list[dict]:
     """Return a row for each method, family (and their mean `all`) and rank (and `2-5`).
 
-    Seeds are averaged; intervals resample questions.
+    Intervals are for further questions and, where there are several, seeds and families.
     """
     rows: list[dict] = []
     for _, own in models.groupby("method", sort=False):
-        by_family = own.groupby("family", sort=False)["by_rank"]
-        means = {family: np.mean(list(seeds), axis=0) for family, seeds in by_family}
-        means[POOLED] = np.mean(list(means.values()), axis=0)
-        depth = len(means[POOLED]) - 1
-        for family, mean in means.items():
+        seeds = {family: list(found) for family, found in own.groupby("family")["by_rank"]}
+        units = {family: seeds[family] for family in own["family"].unique()}
+        units[POOLED] = [_mean(found) for found in units.values()]
+        if len(units) == 2:  # one family: its seeds are the units
+            units[POOLED] = next(iter(units.values()))
+        depth = len(units[POOLED][0]) - 1
+        for family, found in units.items():
             group = own[own["family"].eq(family) | (family == POOLED)].to_dict("records")
             first = group[0]
-            for rank, values in zip([*range(1, depth + 1), f"2-{depth}"], mean, strict=True):
+            for at, rank in enumerate([*range(1, depth + 1), f"2-{depth}"]):
                 row = {"family": family}
                 row |= {name: first[name] for name in ("corpus", "benchmark", "method")}
                 row |= {"rank": str(rank), "n": first["n"]}
-                numbers = dict(zip(NUMBERS, values, strict=True))
-                row |= {name: number[0] for name, number in numbers.items()}
+                numbers = {name: Estimate([one[at][name] for one in found]) for name in NUMBERS}
+                row |= {name: number.value for name, number in numbers.items()}
                 for name in ("gap", "over", "under"):
-                    low, high = interval(numbers[name][0], numbers[name][1:])
-                    lowest = -100.0 if name == "gap" else 0.0
-                    row |= {f"{name}_low": max(low, lowest), f"{name}_high": high}
+                    summary = numbers[name].summary(-100.0 if name == "gap" else 0.0)
+                    row |= {f"{name}_{end}": summary[end] for end in ("low", "high")}
                 rows.append(row | style.dead_mark(group))
     return rows
+
+
+def _mean(seeds: list[list[dict[str, Statistic]]]) -> list[dict[str, Statistic]]:
+    """The mean over seeds, rank by rank and number by number."""
+    return [
+        {name: mean([one[at][name] for one in seeds]) for name in NUMBERS}
+        for at in range(len(seeds[0]))
+    ]
 
 
 def draw(data):

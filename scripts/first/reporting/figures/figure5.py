@@ -16,7 +16,7 @@ from scripts.first.calibration.metrics import reliability_bins
 from scripts.first.errors import UserError
 from scripts.first.reporting.figures import style
 from scripts.first.reporting.names import printed
-from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
+from scripts.first.reporting.runs import Key, Run, estimates, load_runs
 
 WIDTH = 100 / BINS  # percent
 
@@ -39,15 +39,15 @@ def bin_rows(groups: dict[Key, list[Run]], methods: list[str]):
         runs = groups.get(one._replace(family=family, method=method))
         if not runs:
             raise UserError(f"no predictions: figure5: {method} of {family}: evaluate it first")
-        scores = score_runs(runs)
-        ece = scores.summary("ece")
+        scores = estimates(runs)
+        ece = scores["ece"].summary(lowest=0.0)
         pooled = pandas.concat([run.rows for run in runs])
         bins = reliability_bins(pooled["confidence"], pooled["correct"], BINS)
         table = {"family": family, "corpus": one.corpus, "benchmark": one.benchmark}
         table |= {"method": method, "n_questions": len(runs[0].rows), "n_seeds": len(runs)}
         table |= {name: bins[name] * (1 if name == "count" else 100) for name in bins}
-        table |= {"ece": ece["value"], "ece_low": max(0.0, ece["low"]), "ece_high": ece["high"]}
-        table |= {f"mean_{name}": scores.value[name] for name in ("confidence", "accuracy")}
+        table |= {"ece": ece["value"], "ece_low": ece["low"], "ece_high": ece["high"]}
+        table |= {f"mean_{name}": scores[name].value for name in ("confidence", "accuracy")}
         frames.append(pandas.DataFrame(table | style.dead_mark(run.metrics for run in runs)))
     return pandas.concat(frames)
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from scripts.first.calibration.intervals import LEVEL, RESAMPLES, SEED, mean_scores
+from scripts.first.calibration.intervals import LEVEL, LOWEST, RESAMPLES, SEED
 from scripts.first.calibration.temperature_search import read_temperature
 from scripts.first.errors import UserError
 from scripts.first.provenance import records
 from scripts.first.provenance.made_by import provenance
 from scripts.first.reporting.names import HEADLINE, LABELS, OTHER, RESAMPLED, SECONDARY, UNTUNED
 from scripts.first.reporting.output import read
-from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
+from scripts.first.reporting.runs import Key, Run, estimates, load_runs
 
 
 def run(args: argparse.Namespace) -> None:
@@ -39,7 +39,12 @@ def run(args: argparse.Namespace) -> None:
         "c": selected["c"],
         "c_at_edge": selected["at_edge"],
         "paper": paper.get((args.family, args.method, args.setting, args.benchmark)),
-        "bootstrap": {"unit": "question", "level": LEVEL, "resamples": RESAMPLES, "seed": SEED},
+        "bootstrap": {
+            "units": ["question", "seed"],
+            "level": LEVEL,
+            "resamples": RESAMPLES,
+            "seed": SEED,
+        },
         "provenance": provenance("cell"),
     }
     search = args.c if args.c and args.c.endswith(".json") else None
@@ -51,15 +56,16 @@ def aggregate(runs: list[Run]) -> dict:
     """Return the numbers of a cell from the runs of its seeds.
 
     Each metric is computed seed by seed and averaged (`value`); `sd` is the sample deviation over
-    seeds, null for one seed. The interval resamples questions and keeps all seeds of a question.
+    seeds, null for one seed. The interval is for further questions and, with several seeds,
+    further seeds.
     """
-    scores, first = [score_runs([run]) for run in runs], runs[0].metrics
-    mean = mean_scores(scores)
+    found, first = estimates(runs), runs[0].metrics
     cell: dict = {"n_questions": first["n"], "n_seeds": len(runs), "bins": first["bins"]}
     cell["seeds"] = [run.metrics["seed"] for run in runs]
     for name in (*HEADLINE, *SECONDARY, *OTHER):
         if name in RESAMPLED:
-            numbers, per_seed = mean.summary(name), [own.value[name] for own in scores]
+            numbers = found[name].summary(LOWEST.get(name, -100.0))
+            per_seed = [own.value for own in found[name].units]
         else:
             per_seed = [run.metrics[name] for run in runs]
             # Not over the other seeds where one has none (an AUROC without wrong answers).
@@ -67,7 +73,6 @@ def aggregate(runs: list[Run]) -> dict:
         several = len(per_seed) > 1 and None not in per_seed
         sd = statistics.stdev(per_seed) if several else None
         cell[name] = {**numbers, "sd": sd, "per_seed": per_seed}
-    cell["ece"]["low"] = max(0.0, cell["ece"]["low"])
     cell |= {name: float(first[name]) for name in ("chance", "majority")}
     cell["constant_output"] = any(run.metrics["constant_output"] for run in runs)
     cell["above_chance"] = cell["accuracy"]["low"] > max(cell["chance"], cell["majority"])

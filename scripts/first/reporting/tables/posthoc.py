@@ -10,12 +10,13 @@ import argparse
 
 import pandas
 
-from scripts.first.calibration.intervals import LEVEL, Scores, mean_scores
+from scripts.first.calibration.intervals import LEVEL
 from scripts.first.calibration.temperature_search import FITS
 from scripts.first.errors import UserError
 from scripts.first.reporting import output
+from scripts.first.reporting.claims.verdicts import Evidence, Place
 from scripts.first.reporting.names import printed
-from scripts.first.reporting.runs import Key, Run, load_runs, score_runs
+from scripts.first.reporting.runs import Key, Run, load_runs
 
 NAMES = {"none": "no T", "nll": "T by NLL", "ece": "T by ECE"}
 METRICS = {"ece": ("ECE, %", ".1f"), "nll": ("NLL", ".3f"), "brier": ("Brier", ".3f")}
@@ -28,8 +29,8 @@ EXPLAINED = (
 CHOSEN = (
     "The baseline is the one of the two temperatures on fine-tuning with the lower mean ECE on "
     "these very test questions, which favours it. All columns count, also those in which Table 1 "
-    f"marks a model as no better than chance. In brackets the {LEVEL:.0%} interval (bootstrap over "
-    "questions, the same for all models)."
+    f"marks a model as no better than chance. In brackets the {LEVEL:.0%} interval, for further "
+    "questions and, where there are several, seeds or families."
 )
 
 
@@ -49,7 +50,9 @@ def run(args: argparse.Namespace) -> None:
     rows = rows.reset_index()
     (scale,) = {runs[0].metrics["scale"] for runs in groups.values()}
     csv = rows.assign(scale=scale)[["scale", *rows.columns]]
-    output.publish(args.output_prefix, "posthoc", args.metrics, csv=csv, md=page(rows, groups))
+    labels = dict.fromkeys((key.family, key.corpus, key.benchmark) for key in groups)
+    evidence = Evidence(groups, [Place(family, "", *column) for family, *column in labels], set())
+    output.publish(args.output_prefix, "posthoc", args.metrics, csv=csv, md=page(rows, evidence))
 
 
 def numbers(key: Key, runs: list[Run]) -> dict:
@@ -62,29 +65,30 @@ def numbers(key: Key, runs: list[Run]) -> dict:
     return {**own, "temperature": seeds["temperature"].mean() if fit else 1.0}
 
 
-def answers(rows: pandas.DataFrame, groups: dict[Key, list[Run]]) -> str:
+def answers(rows: pandas.DataFrame, evidence: Evidence) -> str:
     """Return what each student adds to the best post-hoc temperature on fine-tuning, in words.
 
-    A comparison is paired by question, in the mean over the columns of `rows`, and families.
+    A comparison is paired by question and seed, in the mean over the columns of `rows`.
     """
     means = rows.groupby(["method", "fit"], sort=False)[["accuracy", *METRICS]].mean()
     fit = means.loc[BASELINE]["ece"].drop("none").idxmin()
     best, lines = means.loc[BASELINE, fit], []
-    kept: dict[str, list[Scores]] = {}
     columns = {*zip(rows["corpus"], rows["benchmark"], strict=True)}
-    for key, runs in groups.items():
-        if (key.corpus, key.benchmark) in columns:
-            kept.setdefault(key.method, []).append(score_runs(runs))
-    scores = {name: mean_scores(own) for name, own in kept.items()}
+    places = [p for p in evidence.places if (p.corpus, p.benchmark) in columns]
     for method in [name for name in rows["method"].unique() if name not in (BASELINE, "teacher")]:
-        gain = scores[method].minus(scores[f"{BASELINE}+{fit}"])
-        tempered = scores[f"{method}+{fit}"].minus(scores[f"{BASELINE}+{fit}"])
+        gain, tempered = (
+            {
+                metric: evidence.interval(places, metric, name, f"{BASELINE}+{fit}")
+                for metric in ("ece", "accuracy", "nll")
+            }
+            for name in (method, f"{method}+{fit}")
+        )
         own, cooled = means.loc[method, "none"] - best, means.loc[method, fit] - best
         lines.append(
-            f"- **{printed(method)}**: ECE {_change(gain, 'ece')}, accuracy "
-            f"{_change(gain, 'accuracy')}, NLL {own['nll']:+.3f}, Brier {own['brier']:+.3f}; with "
-            f"its own {NAMES[fit]}: ECE {_change(tempered, 'ece')}, NLL {cooled['nll']:+.3f}, "
-            f"Brier {cooled['brier']:+.3f}. {_verdict(gain)}"
+            f"- **{printed(method)}**: ECE {_change(gain['ece'])}, accuracy "
+            f"{_change(gain['accuracy'])}, NLL {_change(gain['nll'], 3)}, Brier "
+            f"{own['brier']:+.3f}; with its own {NAMES[fit]}: ECE {_change(tempered['ece'])}, NLL "
+            f"{_change(tempered['nll'], 3)}, Brier {cooled['brier']:+.3f}. {_verdict(gain)}"
         )
     head = (
         "What did distillation add over the best post-hoc temperature on fine-tuning? That is "
@@ -95,20 +99,21 @@ def answers(rows: pandas.DataFrame, groups: dict[Key, list[Run]]) -> str:
     return output.page(head, "\n".join(lines)).rstrip()
 
 
-def _change(scores: Scores, metric: str) -> str:
-    return "{value:+.1f} [{low:+.1f}, {high:+.1f}]".format(**scores.summary(metric))
+def _change(numbers: dict[str, float], digits: int = 1) -> str:
+    value, low, high = (f"{numbers[name]:+.{digits}f}" for name in ("value", "low", "high"))
+    return f"{value} [{low}, {high}]"
 
 
-def _verdict(gain: Scores) -> str:
+def _verdict(gain: dict[str, dict[str, float]]) -> str:
     """Return in words what a difference in ECE and accuracy amounts to."""
     found = {}
     for metric, sign in (("ece", -1), ("accuracy", 1)):
-        low, high = sorted(sign * gain.summary(metric)[end] for end in ("low", "high"))
+        low, high = sorted(sign * gain[metric][end] for end in ("low", "high"))
         found[metric] = "better" if low > 0 else "worse" if high < 0 else "no clear difference"
     return f"Calibration: {found['ece']}; accuracy: {found['accuracy']}."
 
 
-def page(rows: pandas.DataFrame, groups: dict[Key, list[Run]]) -> str:
+def page(rows: pandas.DataFrame, evidence: Evidence) -> str:
     """Return, in-domain and out-of-domain, the answer, the mean over columns, and each column."""
     own = rows["corpus"] == rows["benchmark"]  # in-domain, whatever the setting's name
     paragraphs = ["# Post-hoc temperatures", EXPLAINED, CHOSEN]
@@ -117,7 +122,7 @@ def page(rows: pandas.DataFrame, groups: dict[Key, list[Run]]) -> str:
         if domain.empty:
             continue
         means = domain.groupby(["method", "fit"], sort=False).mean(numeric_only=True)
-        paragraphs += [f"## {printed(name).capitalize()}", answers(domain, groups)]
+        paragraphs += [f"## {printed(name).capitalize()}", answers(domain, evidence)]
         paragraphs += ["Mean over columns and families:", _table(means.reset_index())]
         for (corpus, benchmark), column in domain.groupby(["corpus", "benchmark"], sort=False):
             trained = "" if name == "in_domain" else f", trained on {printed(str(corpus))}"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas
 
-from scripts.first.calibration.intervals import LEVEL, RESAMPLES
+from scripts.first.calibration.intervals import LEVEL
 from scripts.first.errors import UserError
 from scripts.first.provenance.lineage import ARTIFACTS
 from scripts.first.reporting import output
@@ -31,9 +31,14 @@ MARKS = {
 }
 LINES = "n = {n_questions}, chance {chance:.1f}, majority {majority:.1f}"  # of a column
 CAPTION = (
-    "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in brackets the "
-    f"{LEVEL:.0%} interval (bootstrap over questions, centred on the estimate, {RESAMPLES} "
-    "resamples, all seeds of a question kept together)."
+    "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in parentheses the "
+    f"debiased ECE, in brackets the {LEVEL:.0%} interval (docs/coverage.md)."
+)
+SEEDS = "Intervals are for further questions and training seeds."
+SOME_SEEDS = "Models of one seed (n_seeds): what another seed would change is left out."
+ONE_SEED = (
+    "One training seed: intervals are for further questions, and leave out what another training "
+    "seed would change."
 )
 FIRST = HEADLINE["ece"]  # metric of a column
 CHECKS = ["family", "method", "column", "n_seeds", *SECONDARY, "c"]
@@ -53,6 +58,7 @@ def columns(metric: str) -> tuple[str, ...]:
 COLUMNS = [  # percent, except brier and nll (nats); empty where undefined
     *(*LABELS, "n_questions", "n_seeds"),
     *(column for metric in HEADLINE for column in columns(metric)),
+    *("ece_debiased", "ece_candidates_debiased"),
     *(f"paper_{metric}" for metric in HEADLINE),
     *(f"{metric}_sd" for metric in HEADLINE),
     *(column for metric in (*SECONDARY, *OTHER) for column in columns(metric)),
@@ -71,13 +77,13 @@ def run(args: argparse.Namespace) -> None:
     rows = with_names(table)
     shown = layout(rows, numbers).reset_index()
     below = [f"{name}: {text}" for name, text in notes(rows).items()]
-    title = f"Table 1 at scale {rows[0]['scale']}"
+    title, caption = f"Table 1 at scale {rows[0]['scale']}", f"{CAPTION} {left_out(rows)}"
     checks, meters = below_table(rows, CHECKS), below_table(rows, METERS)
     heads = [f"{group}: {name}" if name == FIRST else name or group for group, name in shown]
     main, bullets = output.pipe_table(shown, heads), "- " + "\n- ".join(below)
-    parts = [f"# {title}", CAPTION, main, bullets, "## Checks", checks]
+    parts = [f"# {title}", caption, main, bullets, "## Checks", checks]
     page = output.page(*parts, "## Other meters", LEGEND, meters)
-    tex = latex(shown, f"{title}. {CAPTION} {'; '.join(below)}.")
+    tex = latex(shown, f"{title}. {caption} {'; '.join(below)}.")
     output.publish(args.output_prefix, "table1", args.cells, csv=table, md=page, tex=tex)
 
 
@@ -108,13 +114,21 @@ def show(args: argparse.Namespace) -> None:
         reach.append(f"{name} ±{half:.1f}")
     print(f"Table 1, scale {rows[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %\n")
     print(f"{layout(rows, brief).to_string()}\n")
-    print(f"95 % intervals (bootstrap over questions) reach at most {', '.join(reach)}.")
+    print(f"95 % intervals reach at most {', '.join(reach)}. {left_out(rows)}")
     print(*(f"{name}: {text}" for name, text in notes(rows).items()), sep="\n")
     print("\nFiles:")
     for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
         # To be read: tables and claims as text.
         there = [file for file in (path.with_suffix(".md"), path) if file.exists()]
         print(f"  {there[0]}" if there else f"  {path}  (missing)")
+
+
+def left_out(rows: list[dict]) -> str:
+    """Return what the intervals are for, and what they leave out."""
+    seeds = {row["n_seeds"] for row in rows}
+    if seeds == {1}:
+        return ONE_SEED
+    return f"{SEEDS} {SOME_SEEDS}" if 1 in seeds else SEEDS
 
 
 def with_names(table: pandas.DataFrame) -> list[dict]:
@@ -155,7 +169,8 @@ def numbers(row: dict) -> dict[tuple[str, str], str]:
     texts = {}
     for key, name in HEADLINE.items():
         value, low, high, paper = (row[part] for part in (*columns(key), f"paper_{key}"))
-        text = f"{value:.1f} [{low:.1f}, {high:.1f}]"
+        beside = f" ({row['ece_debiased']:.1f})" if key == "ece" else ""
+        text = f"{value:.1f}{beside} [{low:.1f}, {high:.1f}]"
         text += f" {row['marks']}" if key == "accuracy" and row["marks"] else ""
         texts[row["column"], name] = text + ("" if paper is None else f" paper {paper:.1f}")
     return texts
