@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from scripts.artifacts import main
-from scripts.first.calibration.intervals import question_weights, score
+from scripts.first.calibration.intervals import Estimate, question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
 from scripts.first.reporting.names import METERS
@@ -74,7 +74,7 @@ def test_one_seed_has_no_deviation_and_its_interval_is_that_of_the_evaluation(tm
     rows = pyarrow.parquet.read_table(run[0]).to_pandas()
     scores = score(rows.confidence, rows.correct, question_weights("csqa", 900))
     for name in ("ece", "accuracy", "trust"):
-        own = scores.summary(name)
+        own = Estimate([scores[name]]).summary()
         assert {key: found[name][key] for key in own} == pytest.approx(own)
 
 
@@ -158,8 +158,9 @@ def test_table1_holds_the_cells_in_their_order_in_every_format(tmp_path, capsys)
         assert float(row["accuracy"]) == pytest.approx(accuracy, abs=1e-6)
         assert float(row["trust"]) == pytest.approx(accuracy - ece, abs=2e-6)
         assert row["paper_ece"] == ""
-        value, low, high = (f"{float(row[name]):.1f}" for name in ("ece", "ece_low", "ece_high"))
-        assert all(f"{value} [{low}, {high}]" in text for text in (page, latex))
+        names = ("ece", "ece_debiased", "ece_low", "ece_high")
+        value, debiased, low, high = (f"{float(row[name]):.1f}" for name in names)
+        assert all(f"{value} ({debiased}) [{low}, {high}]" in text for text in (page, latex))
         assert value in terminal
     for text in (page, latex, terminal):
         assert text.count("FIRST w/ TS") >= 2

@@ -10,7 +10,7 @@ import torch
 from scripts import evaluation
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json
-from scripts.first.reporting.runs import load_runs, score_runs
+from scripts.first.reporting.runs import estimates, load_runs
 from tests import tiny_models as tiny
 
 QUESTIONS = tiny.choice_rows(40)
@@ -147,9 +147,9 @@ def test_metrics_follow_from_the_predictions(evaluated):
         assert low <= high and name in expected
         assert low <= metrics[name] <= high
     (runs,) = load_runs([folder / "out/metrics.json"]).values()
-    whole = score_runs(runs)
+    whole = estimates(runs)
     for name, ends in metrics["intervals"].items():  # Table 1 draws the same questions
-        found = whole.summary(name)
+        found = whole[name].interval()
         assert ends == pytest.approx([found["low"], found["high"]])
     for name, described in metrics["files"].items():
         assert described["sha256"] == sha256_file(folder / "out" / name)

@@ -3,8 +3,6 @@
 import csv
 import json
 import math
-import statistics
-import zlib
 from collections import Counter
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 from transformers import AutoTokenizer
 
 from scripts import evaluation
+from scripts.first.calibration.intervals import Estimate, question_weights, score
 from scripts.first.calibration.summary import measure
 from scripts.first.data import report
 from scripts.first.data.prompts import Row
@@ -148,16 +147,11 @@ def every_meter(pairs) -> dict[str, float]:
 
 
 def intervals(pairs) -> dict[str, list[float]]:
-    """95 % of 2,000 resamples of the questions, one after the other, centred on the estimate."""
-    generator = np.random.default_rng([20240819, zlib.crc32(b"arc"), N])
-    draws = [headline([pairs[i] for i in generator.integers(0, N, N)]) for _ in range(2000)]
-    found = {}
-    for name, value in headline(pairs).items():
-        numbers = [draw[name] for draw in draws]
-        ends = statistics.quantiles(numbers, n=40, method="inclusive")
-        shift = value - statistics.fmean(numbers)
-        found[name] = [ends[0] + shift, ends[-1] + shift]
-    return found
+    """Those of the pairs alone; tests/science/test_intervals.py holds them against others."""
+    columns = map(np.array, zip(*pairs, strict=True))
+    found = score(*columns, question_weights("arc", N))
+    ends = {name: Estimate([found[name]]).interval() for name in headline(pairs)}
+    return {name: [own["low"], own["high"]] for name, own in ends.items()}
 
 
 def scores(own: list[dict[str, float]]) -> tuple[dict[str, float], list[tuple[float, bool]]]:

@@ -1,0 +1,68 @@
+"""The five claims: Holm's correction, what counts, and what simulated tables say of the verdicts."""
+
+import numpy as np
+import pytest
+
+from benchmarks.power import held, table
+from scripts.first.reporting.claims.claims import depends
+from scripts.first.reporting.claims.headline import FIVE, headline, holm, open_choices
+from scripts.first.reporting.claims.methods import CLAIMS, method_claims
+from scripts.first.reporting.claims.verdicts import HOLDS, UNDECIDED
+
+
+def test_holm():
+    # An example of the textbooks: only the two smallest are below .05.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]  # never above 1, never below a smaller one's
+    assert holm([0.2]) == [0.2] and holm([]) == []
+
+
+def test_every_claim_is_judged():
+    ids = {claim.id for claim in CLAIMS}
+    assert {name for names in FIVE.values() for name in names} <= ids and len(FIVE) == 5
+
+
+def entry(name: str, p: float, counted: int = 12, verdict: str = HOLDS) -> dict:
+    numbers = {"p": p, "cells_counted": counted, "cells": [{}] * 12}
+    return {"id": name, "verdict": verdict, "numbers": numbers}
+
+
+def test_the_correction_is_for_the_claims_that_can_be_decided():
+    names = [name for own in FIVE.values() for name in own]
+    claims = [entry(name, 0.004) for name in names]
+    assert {row["verdict"] for row in headline(claims)} == {HOLDS}  # 10 * 0.004 < 0.05
+    claims = [entry(name, 0.006) for name in names]
+    assert {row["verdict"] for row in headline(claims)} == {UNDECIDED}
+    blocked = [entry(name, 0.006, counted=6 if "out" in name else 12) for name in names]
+    found = {row["domain"]: set() for row in headline(blocked)}
+    for row in headline(blocked):
+        found[row["domain"]].add((row["verdict"], row["p_holm"] is None))
+    assert found == {"in_domain": {(HOLDS, False)}, "out_of_domain": {(UNDECIDED, True)}}
+
+
+def test_what_depends_on_open_choices():
+    evidence = table(np.random.default_rng(0), 0.15, 0.0)
+    choices = open_choices(evidence, headline(method_claims(evidence)))
+    by_text = {row["text"]: row["others"] for row in choices}
+    assert by_text["FIRST has a lower ECE than fine-tuning"].keys() == {
+        *("all cells", "15 bins", "between the candidates"),
+    }
+    # The candidates have all of the probability, and all cells can decide: nothing changes.
+    for row in choices:
+        numbers = row["entry"]["numbers"]
+        for name in ("all cells", "between the candidates"):
+            if name in row["others"]:
+                assert row["others"][name][0]["value"] == pytest.approx(numbers["value"])
+    changed = dict(choices[1], others={"15 bins": ({}, UNDECIDED)})
+    assert "1 of 1 verdicts change" in depends([changed])
+    assert "none of 1 verdicts" in depends([dict(choices[1], others={"x": ({}, HOLDS)})])
+
+
+def test_a_planted_effect_is_found_and_none_is_not():
+    # `python -m benchmarks.coverage` has the long form.
+    rng, lower = np.random.default_rng(5), [text for text in FIVE if "lower ECE" in text]
+    planted = [held(table(rng, 0.2, 0.0)) for _ in range(8)]
+    none = [held(table(rng, 0.1, 0.1)) for _ in range(8)]
+    for text in lower:
+        assert sum(found[text] for found in planted) == 8
+        assert sum(found[text] for found in none) == 0
