@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps
 
-.PHONY: help install gguf demo smoke pocket verify publish test slow faults bench gpu-check pretrain-tiny lint format lock clean
+.PHONY: help install gguf demo smoke pocket verify publish test slow faults bench coverage gpu-check pretrain-tiny lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -68,6 +68,9 @@ faults: $(VENV)/test.stamp ## every test of faults in its long form, and a table
 
 bench: $(VENV)/test.stamp ## each stage against alternatives; BENCH='--only student' for a part
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+coverage: $(VENV)/run.stamp ## simulate whether the intervals cover, and write docs/coverage.md
+	@$(BIN)/python -m benchmarks.coverage --output docs/coverage.md
 
 gpu-check: $(VENV)/run.stamp ## is the GPU path right, how fast is it; REDUCED=1 on a CPU
 	@$(BIN)/python -m benchmarks.gpu $(if $(REDUCED),--reduced) $(GPU_CHECK)

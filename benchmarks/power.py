@@ -25,6 +25,12 @@ QUESTIONS = 500
 ACCURACY = 0.65
 FAMILY_DEVIATION, SEED_DEVIATION = 0.02, 0.015  # of over-confidence, as fractions
 
+TEXT = """Share of {count} simulated tables in which a claim holds, in percent, corrected for their
+number. A table has three families with three seeds each and two in-domain columns of 500
+questions. Fine-tuned, distilled and smoothed students are over-confident by the effect, FIRST is
+not; with no effect all are so by 10 points. Over-confidence varies by 2 points between families
+and by 1.5 between seeds. All have the same accuracy, so that "no lower accuracy" is true."""
+
 
 def table(rng: np.random.Generator, effect: float, first: float) -> Evidence:
     """A simulated table: over-confidence `effect` of the rivals and `first` of FIRST, fractions."""

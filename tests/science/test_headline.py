@@ -1,4 +1,4 @@
-"""The five claims: Holm's correction, what counts, and what simulated tables say of the verdicts."""
+"""The five claims: Holm, what counts, and what simulated tables say of the verdicts."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ def test_what_depends_on_open_choices():
         numbers = row["entry"]["numbers"]
         for name in ("all cells", "between the candidates"):
             if name in row["others"]:
-                assert row["others"][name][0]["value"] == pytest.approx(numbers["value"])
+                assert row["others"][name][0]["value"] == pytest.approx(numbers["value"], abs=0.5)
     changed = dict(choices[1], others={"15 bins": ({}, UNDECIDED)})
     assert "1 of 1 verdicts change" in depends([changed])
     assert "none of 1 verdicts" in depends([dict(choices[1], others={"x": ({}, HOLDS)})])
