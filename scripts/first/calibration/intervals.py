@@ -72,6 +72,17 @@ class Statistic:
         along = signs * (part @ self.gap_noise) / len(part)
         return along, self.gap_noise.std(axis=0), float(self.linear_noise.var())
 
+    @cached_property
+    def slope(self) -> float:
+        """How the variance of what is measured changes with the truth, as a mean's of answers does.
+
+        Third moment over variance: the variance of a share is p (1 - p) / n, its slope
+        (1 - 2p) / n, as for all natural exponential families.
+        """
+        whole = self.gap_noise @ (self.weights * np.copysign(1.0, self.gaps)) + self.linear_noise
+        variance = float(whole.var())
+        return float((whole**3).mean()) / variance if variance > NOTHING**2 else 0.0
+
     def moved(self, step: float, spread: float = 0.0) -> tuple[float, np.ndarray]:
         """Another truth: its value, and what would be measured of it, (R,).
 
@@ -136,9 +147,10 @@ class Estimate:
         The skewness of what would be measured is taken out (Cornish and Fisher). Infinite where
         there is no noise at all.
         """
-        _, measured = self.truth(step)
-        expected = float(measured.mean())
-        variance = float(measured.var()) + self.spread
+        truth, measured = self.truth(step)
+        expected, questions = float(measured.mean()), float(measured.var())
+        questions = max(questions + self.mean.slope * (truth - self.value), questions / 4)
+        variance = questions + self.spread
         difference = self.value - expected
         if variance < NOTHING**2:
             return 0.0 if abs(difference) < NOTHING else math.copysign(
