@@ -114,11 +114,12 @@ class TestWeights:
 
 
 class TestLinear:
-    def test_accuracy_is_the_normal_interval(self):
-        correct = answers(2000)[1]
-        p, half = correct.mean(), 1.96 * correct.std() / np.sqrt(2000)
-        found = ends(scored(*answers(2000))["accuracy"])
-        assert found == pytest.approx((100 * (p - half), 100 * (p + half)), abs=0.15)
+    @pytest.mark.parametrize("right", [880, 1940])
+    def test_accuracy_is_wilsons_interval(self, right):
+        confidence, correct = np.full(2000, 0.7), np.arange(2000) < right
+        expected = stats.binomtest(right, 2000).proportion_ci(method="wilson")
+        found = ends(scored(confidence, correct)["accuracy"])
+        assert found == pytest.approx((100 * expected.low, 100 * expected.high), abs=0.2)
 
     def test_difference_is_the_paired_t_test(self):
         a, b = answers(2000, power=1.0), answers(2000, power=1.01)  # correct with the same numbers
