@@ -118,7 +118,7 @@ class Step:
         self.knowledge = KnowledgeLoss(self.store, K, "prob_softmax", {"c": C})
         self.training_model = TrainingModel(self.model)
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=SETTINGS.learning_rate, eps=SETTINGS.adam_eps, foreach=True
+            self.model.parameters(), lr=SETTINGS.learning_rate, eps=SETTINGS.adam_eps, fused=True
         )
 
     def _store(self, folder: Path) -> KnowledgeStore:

@@ -1,9 +1,9 @@
 """Memory of jobs: of the GPU of each process, measured by benchmarks.plan_memory, and of a host.
 
-All in bytes. Training keeps float32 weights, gradients and two AdamW moments (16 a parameter);
-torch's foreach AdamW makes one more float32 copy of the parameters while it steps. With bfloat16
-the layers compute in bfloat16: under autocast in one process (a cached copy of the weights, a
-float32 residual), by FSDP2's mixed precision where the model is sharded (gathered bfloat16 layers).
+All in bytes. Training keeps float32 weights, gradients and two AdamW moments (16 a parameter). With
+bfloat16 the layers compute in bfloat16: under autocast in one process (a cached copy of the
+weights, a float32 residual), by FSDP2's mixed precision where the model is sharded (gathered
+bfloat16 layers).
 What autograd keeps of a layer is counted from its modules (layers.py). The attention stores no
 scores, unless it caps them, and a sliding window saves nothing: both as transformers computes them.
 """
@@ -149,7 +149,7 @@ def training_memory(
         at("head", after_head if before else 0.0, held, at_loss),
         at("head weights", after_head, held, logits),
         at("layer", after_head + layer_gradients, held + working),
-        Memory("step", shard, shard, 3 * shard),  # nothing is gathered or cached any more
+        Memory("step", shard, shard, 2 * shard),  # nothing is gathered or cached any more
     ]
     if training.sharded:  # else every gradient is added in place
         moments.append(at("root", shard + reduced * root, state))

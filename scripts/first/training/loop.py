@@ -54,8 +54,7 @@ def train(
         lr=settings.learning_rate,
         eps=settings.adam_eps,
         weight_decay=settings.weight_decay,
-        # Fewer calls and the same numbers, but a temporary copy of all parameters.
-        foreach=not settings.offload_optimizer,
+        fused=True,  # one call, without temporary copies
     )
     warmup = math.ceil(settings.warmup_ratio * steps)
     schedule = get_cosine_schedule_with_warmup(optimizer, warmup, steps)

@@ -118,7 +118,7 @@ class TrainingState:
             weight, state = parameter.detach(), self.optimizer.state[parameter]
             local(weight).copy_(tensors[f"weight.{name}"])
             if f"step.{name}" in tensors:  # otherwise it had no gradient yet
-                state["step"] = tensors[f"step.{name}"]
+                state["step"] = tensors[f"step.{name}"].to(weight.device)
                 for moment in MOMENTS:
                     state[moment] = torch.zeros_like(weight)
                     local(state[moment]).copy_(tensors[f"{moment}.{name}"])
