@@ -24,7 +24,7 @@ PRELOAD += (
     "tokenizers torch transformers.models.llama.modeling_llama transformers.optimization".split()
 )
 PRELOAD += ["transformers.models.auto.tokenization_auto"]
-FINGERPRINT = "scripts.first.provenance.fingerprint"  # jobs inherit the sources that it has parsed
+FINGERPRINT = "scripts.first.provenance.fingerprint"
 
 
 @contextlib.contextmanager
@@ -51,8 +51,12 @@ def serve(listener: socket.socket) -> None:
     """Fork a job for each request until standard input ends."""
     for name in PRELOAD:
         importlib.import_module(name)
+    # Jobs inherit what these keep: parsed sources, and patterns of transformers' tensor names.
     for stage in (sources := importlib.import_module(FINGERPRINT)).STAGES:
         sources.fingerprint(stage)
+        sources.third_party(stage)
+    conversions = importlib.import_module("transformers.conversion_mapping")
+    conversions.get_checkpoint_conversion_mapping("llama")
     gc.freeze()  # a job's collector must not copy the server's pages
     fork = multiprocessing.get_context("fork")
     while sys.stdin not in select.select([listener, sys.stdin], [], [])[0]:
