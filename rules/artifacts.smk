@@ -179,7 +179,9 @@ rule data_report:
     input:
         reports=collect(
             "results/{{scale}}/data/{dataset}/report.json",
-            dataset=lambda w: list(used(scale_of(w))),
+            dataset=lambda w: dict.fromkeys(
+                [b for _, b, _ in COLUMNS[w.scale]] + [c for _, _, c in COLUMNS[w.scale]]
+            ),
         ),
         records=collect("results/{{scale}}/teacher/{of}/record.json", of=teachers_of),
         tests=lambda w: [f"results/{w.scale}/data/{b}/test.parquet" for b, _ in foreign_pairs(w)],

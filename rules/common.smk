@@ -11,7 +11,7 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from scripts.first.config.datasets import entry_for, used
+from scripts.first.config.datasets import entry_for
 from scripts.first.data.readers import describes, files_below, is_table
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
