@@ -77,7 +77,7 @@ def test_world_rows_have_the_columns_of_the_official_ones():
     ("change", "message"),
     [
         ({"seed": 3, "entities": None}, ""),
-        ({"train_pairs": 0}, "train_pairs: 0: must lie"),
+        ({"train_pairs": 0}, "train_pairs, test_pairs: 0, 100: must"),
     ],
 )
 def test_world_settings_that_make_no_world(change, message):

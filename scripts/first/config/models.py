@@ -41,7 +41,13 @@ class Pretraining(Model):
     memo: Number = key("Lettered lists with picks.", ge=0, le=1000)
     sheet: Number = key("Facts of an entity.", ge=0, le=1000)
     report: Number = key("Claims with witnesses.", ge=0, le=1000)
+    quiz: Number = key("Lettered exam questions.", ge=0, le=1000)
+    reading: Number = key("Passages with a question of yes or no.", ge=0, le=1000)
+    task: Number = key("Instructions with responses.", ge=0, le=1000)
     facts: Size = key("Facts in a sheet.")
+    care: Positive = key("Sharpness of answers in exams, relative to the benchmarks' annotators.")
+    favour_first: Weight = key("Log odds of an exam's first choice against its last.")
+    favour_yes: Weight = key("Log odds added to Yes in exams.")
 
 
 class World(Model):
@@ -54,7 +60,8 @@ class World(Model):
     claim_weight: Weight = key("Weight of a claim's plausibility in BoolQ-like answers.")
     verb_weight: Weight = key("Weight of the witnesses' verbs in BoolQ-like answers.")
     claim_bias: Weight = key("Log odds added to every claim.")
-    train_pairs: Rows = key("(entity, relation) pairs of training rows; the rest are for tests.")
+    train_pairs: Rows = key("(entity, relation) pairs of training and validation rows.")
+    test_pairs: Rows = key("Pairs of test rows; exams of the pretraining text have the rest.")
     letter_share: Share = key("Share of Alpaca-like rows with lettered choices.")
     sizes: dict[Official, dict[Split, Rows]] = key("Rows of each official split.")
     pretraining: Pretraining = key("Shares of the kinds of pretraining text.")

@@ -2,7 +2,7 @@
 
 The plausibility of a value for an entity in a relation is known exactly (`World.scores`), and every
 gold answer is a *draw* from it, so that no model can always be right. `render` writes the official
-schemas, `pretraining_rows` text in other formats, and one word-level tokenizer covers both.
+schemas, `pretraining_rows` text on the same facts, and one word-level tokenizer covers both.
 """
 
 from scripts.first.world.facts import World, build_world, settings_of

@@ -1,14 +1,18 @@
-"""Text of the world for pretraining, never in the formats of the four datasets.
+"""Text of the world for pretraining: rows of a prompt and a response that holds the information.
 
-Three kinds of rows, each a prompt and a response that holds the information:
 memo    a lettered list, an entity's pick from it (a draw), the letter of what it likes best and
         that of the value most popular over all entities (teaches to bind letter and choice)
 sheet   an entity and one drawn value of several relations (teaches the facts)
 report  a claim, two witnesses and a verdict, `true` or `false` (teaches to weigh a passage)
+quiz, reading, task    see exams.py (teach the forms of questions)
+
+Facts are draws of their own for every (entity, relation) pair, those of test questions too, and
+independent of the draws that are the questions' answers.
 """
 
 import numpy as np
 
+from scripts.first.world.exams import quizzes, readings, tasks
 from scripts.first.world.facts import World, draw_choices, draw_verdicts
 from scripts.first.world.words import LETTERS, RELATIONS, VALUES, VERBS
 
@@ -16,15 +20,23 @@ from scripts.first.world.words import LETTERS, RELATIONS, VALUES, VERBS
 def pretraining_rows(world: World, n: int, seed: int) -> list[tuple[str, str]]:
     """Return n rows (prompt, response), in an order that is random but fixed by `seed`.
 
-    The shares come from `world.settings["pretraining"]`: {memo, sheet, report, facts}.
+    The shares come from `world.settings["pretraining"]`.
     """
     rng = np.random.default_rng([world.settings["seed"], 99, seed])
     shares = world.settings["pretraining"]
-    weights = np.array([shares["memo"], shares["sheet"], shares["report"]], dtype=float)
-    memo, sheet, report = rng.multinomial(n, weights / weights.sum())
-    rows = _memos(world, int(memo), rng)
-    rows += _sheets(world, int(sheet), shares["facts"], rng)
-    rows += _reports(world, int(report), rng)
+    kinds = {
+        "memo": _memos,
+        "sheet": _sheets,
+        "report": _reports,
+        "quiz": quizzes,
+        "reading": readings,
+        "task": tasks,
+    }
+    weights = np.array([shares[kind] for kind in kinds], dtype=float)
+    counts = rng.multinomial(n, weights / weights.sum()).tolist()
+    rows = []
+    for make, count in zip(kinds.values(), counts, strict=True):
+        rows += make(world, count, rng)
     return [rows[i] for i in rng.permutation(len(rows))]
 
 
@@ -47,8 +59,6 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
             letters = LETTERS.upper() if upper[i] else LETTERS
             who, kind = world.entities[entity[i]], RELATIONS[relation[i]]
             first, second = (world.names[m] for m in names[i])
-            # No parentheses: the character before an answer in the benchmarks must be new to the
-            # base, so that fine-tuning has something to teach.
             lines = [
                 f"{letter} - {VALUES[relation[i]][v]}"
                 for letter, v in zip(letters, offered, strict=False)
@@ -64,7 +74,8 @@ def _memos(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, st
     return rows
 
 
-def _sheets(world: World, n: int, facts: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+def _sheets(world: World, n: int, rng: np.random.Generator) -> list[tuple[str, str]]:
+    facts = world.settings["pretraining"]["facts"]
     entity = rng.integers(len(world.entities), size=n)
     relations = rng.random((n, len(RELATIONS))).argsort(axis=1)[:, :facts]
     width = len(VALUES[0])

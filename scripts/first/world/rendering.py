@@ -67,8 +67,8 @@ def render(world: World, dataset: str) -> dict[str, list[dict[str, Any]]]:
     return out
 
 
-def _details(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict[str, str]]:
-    """Return for each pair the words that fill a template: entity, relation, names, event."""
+def details(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict[str, str]]:
+    """For each (entity, relation) pair the words of a template: entity, relation, names, event."""
     drawn = rng.integers(len(world.names), size=(len(pairs), 2)).tolist()
     events = rng.integers(len(EVENTS), size=len(pairs)).tolist()
     names = world.names
@@ -78,7 +78,8 @@ def _details(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[
     ]
 
 
-def _fill(templates: tuple[str, ...], words: dict[str, str], rng: np.random.Generator) -> str:
+def fill(templates: tuple[str, ...], words: dict[str, str], rng: np.random.Generator) -> str:
+    """One of the templates, drawn at random, filled with the words."""
     return templates[int(rng.integers(len(templates)))].format(**words)
 
 
@@ -97,12 +98,12 @@ def _choice_rows(
     world: World, dataset: str, split: str, pairs: np.ndarray, rng: np.random.Generator
 ) -> list[dict]:
     column, letters = {"csqa": ("question", "ABCDE"), "obqa": ("question_stem", "ABCD")}[dataset]
-    words = _details(world, pairs, rng)
+    words = details(world, pairs, rng)
     texts, gold = _choices(world, pairs, len(letters), rng)
     return [
         {
             "id": f"{dataset}-{split}-{i:05d}",
-            column: _fill(_QUESTIONS[dataset], words[i], rng),
+            column: fill(_QUESTIONS[dataset], words[i], rng),
             "choices": {"label": list(letters), "text": texts[i]},
             "answerKey": letters[gold[i]],
         }
@@ -111,7 +112,7 @@ def _choice_rows(
 
 
 def _boolq(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
-    words = _details(world, pairs, rng)
+    words = details(world, pairs, rng)
     count = len(pairs)
     value = rng.integers(len(VALUES[0]), size=count)
     verbs = rng.integers(len(VERBS), size=(count, 2))
@@ -129,7 +130,7 @@ def _boolq(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[di
 
 
 def _alpaca(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[dict]:
-    words = _details(world, pairs, rng)
+    words = details(world, pairs, rng)
     kind = rng.random(len(pairs))
     share = world.settings["letter_share"]
     five, four = _choices(world, pairs, 5, rng), _choices(world, pairs, 4, rng)
@@ -141,11 +142,11 @@ def _alpaca(world: World, pairs: np.ndarray, rng: np.random.Generator) -> list[d
         given = ""
         if kind[i] < share:
             letters, (texts, gold) = ("abcde", five) if kind[i] < share / 2 else ("ABCD", four)
-            instruction = _fill(_CHOOSE, w, rng)
+            instruction = fill(_CHOOSE, w, rng)
             given = "\n".join(f"({x}) {t}" for x, t in zip(letters, texts[i], strict=True))
             output = f"The answer is ({letters[gold[i]]})."
         else:
-            instruction = _fill(_LIST, w, rng)
+            instruction = fill(_LIST, w, rng)
             output = " ".join(VALUES[free[i, j]][drawn[j][0][i, drawn[j][1][i]]] for j in range(3))
         rows.append({"instruction": instruction, "input": given, "output": output})
     return rows

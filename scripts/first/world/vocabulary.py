@@ -35,7 +35,8 @@ PHRASES = (
 )
 WORDS = (
     "What When If then Which Choose Select Name Describe what want use wants the a is that it of "
-    "when Yes No true false memo sheet report verdict pick most"
+    "when Yes No true false memo sheet report verdict pick most Quiz Question Options Answer Text "
+    "It"
 )
 MARKS = ("\n", "?", ".", ",", "(", ")", ").", ":", "=", "-")
 
