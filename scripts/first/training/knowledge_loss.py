@@ -77,17 +77,16 @@ class KnowledgeLoss:
 
     def _recalibrated(self, known: Arrays, name: str, **settings) -> list[np.ndarray]:
         """q (N, k) and, where the student's side is `tail_bucket`, the head's mass (N,)."""
-        log_probs = known["log_probs"].astype(np.float64)
-        q = recalibrate(np.exp(log_probs[:, : self.k]), name, **settings)
+        stored = self.store.k if self.student_side == "tail_bucket" else self.k
+        p = np.exp(known["log_probs"][:, :stored].astype(np.float64))
+        q = recalibrate(p[:, : self.k], name, **settings)
         if self.student_side != "tail_bucket":
             return [q]
         if name == "logit_temperature":  # all that is stored shares what the tail at T leaves
-            stored = recalibrate(np.exp(log_probs), name, **settings)
-            share = stored[:, : self.k].sum(axis=1)
+            share = recalibrate(p, name, **settings)[:, : self.k].sum(axis=1)
             return [q, -np.expm1(known["log_tail_t"].astype(np.float64)) * share]
-        beyond = np.exp(log_probs[:, self.k :]).sum(axis=1)
-        mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0)) - beyond
-        return [q, np.clip(mass, 0.0, 1.0)]
+        mass = -np.expm1(np.minimum(known["log_tail"].astype(np.float64), 0.0))
+        return [q, np.clip(mass - p[:, self.k :].sum(axis=1), 0.0, 1.0)]
 
     def _stored_rows(self, rows: list[EncodedRow]) -> np.ndarray:
         """Indices of rows in the store, by content hash: never by order.
