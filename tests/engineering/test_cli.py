@@ -18,7 +18,8 @@ TOKENIZER = "models tokenizer --kind world --output-dir OUT --world-settings"
 PRETRAIN = "models pretrain --text ROWS --tokenizer MODEL --output-dir OUT --block-length 64"
 PRETRAIN += " --epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 1 --architecture"
 PROGRAMS = "scripts.artifacts scripts.recover scripts.first.config.reference benchmarks.plan_memory"
-WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs":9,"sizes":'
+WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs":9,'
+WORLD += '"test_pairs":9,"sizes":'
 
 
 @pytest.mark.parametrize(

@@ -123,7 +123,7 @@ def test_another_model_in_a_family(tiny_run, role, kept, remade):
 
 
 def test_cell_builds_only_its_ancestors(tmp_path):
-    """One cell of FIRST in-domain: one teacher, one corpus, and no other method."""
+    """One cell of FIRST in-domain: one teacher, one corpus, three seeds, and no other method."""
     clone = copy_repository(tmp_path / "clone")
     cell = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
     counts = job_counts(snakemake(clone, "-n", "-c1", "--quiet", "host", "--", cell))
@@ -134,8 +134,8 @@ def test_cell_builds_only_its_ancestors(tmp_path):
         "teacher": 1,
         "knowledge": 2,
         "temperature": 1,
-        "student_knowledge": 1,
-        "evaluation": 1,
+        "student_knowledge": 3,
+        "evaluation": 3,
         "table1_cell": 1,
     }
 
