@@ -45,12 +45,12 @@ def test_what_depends_on_open_choices():
     choices = open_choices(evidence, headline(method_claims(evidence)))
     by_text = {row["text"]: row["others"] for row in choices}
     assert by_text["FIRST has a lower ECE than fine-tuning"].keys() == {
-        *("all cells", "15 bins", "between the candidates"),
+        *("all cells", "15 bins", "confidence among the candidates"),
     }
     # The candidates have all of the probability, and all cells can decide: nothing changes.
     for row in choices:
         numbers = row["entry"]["numbers"]
-        for name in ("all cells", "between the candidates"):
+        for name in ("all cells", "confidence among the candidates"):
             if name in row["others"]:
                 assert row["others"][name][0]["value"] == pytest.approx(numbers["value"], abs=0.5)
     changed = dict(choices[1], others={"15 bins": ({}, UNDECIDED)})

@@ -17,6 +17,8 @@ from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evi
 from scripts.first.reporting.names import printed
 from scripts.first.reporting.runs import load_runs
 
+CORRECTED = "; not decided once corrected for the number of claims"
+
 
 def run(args: argparse.Namespace) -> None:
     """Write prefix.json, prefix.md and their record."""
@@ -108,7 +110,7 @@ def _five(row: dict) -> dict[str, str]:
         "Effect": _number(entry["numbers"]),
         "p": "" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001",
         "Verdict": f"**{row['verdict']}**",
-        "Reason": entry["reason"],
+        "Reason": entry["reason"] + ("" if row["verdict"] == entry["verdict"] else CORRECTED),
     }
 
 

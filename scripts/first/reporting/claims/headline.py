@@ -29,7 +29,7 @@ FIVE = {  # claim: its entries in-domain and out-of-domain
         )
     },
 }
-VARIANTS = {"15 bins": "ece_15", "between the candidates": "ece_candidates"}  # of the ECE
+VARIANTS = {"15 bins": "ece_15", "confidence among the candidates": "ece_candidates"}  # of the ECE
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
