@@ -17,7 +17,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps
 
-.PHONY: help install gguf demo smoke pocket verify publish test slow faults bench coverage gpu-check pretrain-tiny lint format lock clean
+.PHONY: help install gguf demo smoke pocket ablations verify publish test slow faults bench coverage gpu-check pretrain-tiny lint format lock clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | expand -t 15
@@ -39,6 +39,10 @@ pocket: $(VENV)/run.stamp ## movie reviews, SmolLM2: real language on a CPU
 	@$(BIN)/python -m scripts.artifacts show --table1 results/pocket/tables/table1.csv
 
 SCALE ?= tiny
+ablations: $(VENV)/run.stamp ## what changes if one choice does; SCALE=small for another scale
+	@$(RUN) --quiet host reason rules --config scale=$(SCALE) -- ablations
+	@echo results/$(SCALE)/ablations.md
+
 verify: $(VENV)/run.stamp ## check finished results down to the data; SCALE=smoke for another scale
 	@$(BIN)/python -m scripts.verify results/$(SCALE)
 
@@ -56,6 +60,9 @@ SHOWN := claims.md $(foreach t,table1 posthoc data_report,tables/$(t).md) $(fore
 publish: $(VENV)/run.stamp ## copy a finished scale's tables and figures to docs/results/SCALE
 	@mkdir -p docs/results/$(SCALE)
 	@cp $(SHOWN:%=results/$(SCALE)/%) docs/results/$(SCALE)/
+	@if [ -e results/$(SCALE)/ablations.md ]; then mkdir -p docs/results/$(SCALE)/ablations; \
+	  cp results/$(SCALE)/ablations.md docs/results/$(SCALE)/; \
+	  cp results/$(SCALE)/ablations/*.png docs/results/$(SCALE)/ablations/; fi
 	@$(BIN)/python -m scripts.artifacts costs --benchmarks benchmarks/$(SCALE) \
 	  --output docs/results/$(SCALE)/costs.md
 
@@ -119,4 +126,4 @@ lock: $(VENV)/test.stamp ## resolve envs/*.in into the lock; UPGRADE=--upgrade f
 	@$(BIN)/python envs/lock.py $(UPGRADE)
 
 clean: ## remove results and logs, keep the environment
-	rm -rf results/tiny results/smoke logs benchmarks/tiny benchmarks/smoke .snakemake
+	rm -rf $(foreach s,tiny smoke,$(foreach d,results benchmarks,$(d)/$(s) $(d)/$(s)-*)) logs .snakemake

@@ -7,7 +7,7 @@ offline, minutes). A file target names its own scale. See README.md.
 from snakemake.logging import logger
 from snakemake.utils import min_version
 
-from scripts.first.config.load import load, own_files
+from scripts.first.config.load import load, own_files, with_variants
 from scripts.first.errors import UserError
 from scripts.first.runtime.failures import FailedJobs
 
@@ -16,7 +16,8 @@ min_version("9.25")
 # Not by `configfile:`, which looks below --directory, takes the last of two equal keys and leaves
 # numbers of a nested --config as text. `config` has the content of --configfile and --config here.
 try:
-    content = load([*own_files(), *workflow.overwrite_configfiles], overrides=config)
+    files = [*own_files(), *workflow.overwrite_configfiles]
+    content = with_variants(load(files, overrides=config))
 except UserError as error:
     exit(f"error: {error}")
 config.clear()
@@ -42,6 +43,7 @@ include: "rules/student.smk"
 include: "rules/evaluation.smk"
 include: "rules/artifacts.smk"
 include: "rules/figures.smk"
+include: "rules/ablations.smk"
 
 
 failed_jobs = FailedJobs()
@@ -75,6 +77,13 @@ rule figures:
             scale=config["scale"],
             name=["figure2", "figure3", "figure5", "figure6", "meters"],
         ),
+    localrule: True
+
+
+rule ablations:
+    """Every ablation of the configured scale, on one page."""
+    input:
+        expand("results/{scale}/ablations.md", scale=config["scale"]),
     localrule: True
 
 

@@ -28,7 +28,7 @@ rule table1_cell:
         selected=branch(
             lambda w: METHODS[w.method].get("c") == "selected",
             then=lambda w: f"results/{w.scale}/temperature/"
-            f"{taught(w.family, corpus_of(w), w.method)}/selected.json",
+            f"{searched(w.family, corpus_of(w), w.method)}/selected.json",
         ),
     output:
         "results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json",

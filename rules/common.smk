@@ -12,6 +12,7 @@ from itertools import product
 from pathlib import Path
 
 from scripts.first.config.datasets import entry_for
+from scripts.first.config.types import VARIANT
 from scripts.first.data.readers import describes, files_below, is_table
 from scripts.first.errors import UserError
 from scripts.first.files import sha256_file
@@ -112,6 +113,16 @@ def options(**settings):
     return words
 
 
+def method_options(w):
+    """Options of a method's own keys; those that are files are given apart."""
+    method, stored = METHODS[w.method], scale_of(w)["knowledge"]["stored_k"]
+    if method.get("k", 1) > stored:
+        where = f"methods.{w.method}.k: {method['k']}: scale {w.scale} stores {stored}"
+        sys.exit(f"error: config: {where}: raise knowledge.stored_k")
+    paths = ("teacher", "draws", "c_from")
+    return options(**{k: v for k, v in method.items() if k not in paths and v != "selected"})
+
+
 def training_options(w, stage, seed):
     """Options of one training run: encoding, optimizer (a corpus may have its own), validation."""
     scale = scale_of(w)
@@ -123,13 +134,16 @@ def training_options(w, stage, seed):
 
 
 def copied_of(w):
-    """Folder that a base checkpoint is copied from: shipped, or pretrained or pruned here."""
+    """Folder that a base checkpoint is copied from: shipped, or pretrained or pruned here.
+
+    A variant has the models of its scale.
+    """
     model = scale_of(w)["models"][w.model]
     if "hub" in model or "folder" in model:
         return []
     made = "pruned" if "prune" in model else "pretrained"
-    bundled = model.get("bundled")
-    return here(bundled) if bundled else f"results/{w.scale}/models/{made}/{w.model}"
+    bundled, base = model.get("bundled"), w.scale.partition(VARIANT)[0]
+    return here(bundled) if bundled else f"results/{base}/models/{made}/{w.model}"
 
 
 def source_of(w):

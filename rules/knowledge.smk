@@ -6,6 +6,7 @@ SHARED = {name for name, scale in SCALES.items() if scale["knowledge"].get("jobs
 wildcard_constraints:
     split="train|validation",
     part="[1-9][0-9]*-of-[1-9][0-9]*",
+    draws="[1-9][0-9]*",
 
 
 rule knowledge:
@@ -93,6 +94,42 @@ use rule knowledge as knowledge_of_student with:
         scale=one_of(SCALES),
     params:
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{teacher}/{split}",
+
+
+use rule knowledge as knowledge_sampled with:
+    output:
+        store="results/{scale}/knowledge/{family}/{corpus}/sampled-{draws}/{split}/knowledge.safetensors",
+        manifest="results/{scale}/knowledge/{family}/{corpus}/sampled-{draws}/{split}/manifest.json",
+    log:
+        "logs/{scale}/knowledge/{family}/{corpus}/sampled-{draws}/{split}.log",
+    benchmark:
+        "benchmarks/{scale}/knowledge/{family}/{corpus}/sampled-{draws}/{split}.tsv"
+    wildcard_constraints:
+        scale=one_of(SCALES),
+    params:
+        share=["--draws", "{draws}"],
+        state="results/{scale}/.state/knowledge/{family}/{corpus}/sampled-{draws}/{split}",
+
+
+use rule knowledge as knowledge_of_task with:
+    # On the validation split of a dataset that the teacher is not trained on: for `c_from`.
+    input:
+        teacher="results/{scale}/teacher/{family}/{corpus}/record.json",
+        model="results/{scale}/teacher/{family}/{corpus}/model.safetensors",
+        posthoc="results/{scale}/teacher/{family}/{corpus}/validation.json",
+        data="results/{scale}/data/{dataset}/{split}.parquet",
+        student=lambda w: f"results/{w.scale}/models/{family_of(w)['student']}/record.json",
+    output:
+        store="results/{scale}/knowledge/{family}/{corpus}/on-{dataset}/{split}/knowledge.safetensors",
+        manifest="results/{scale}/knowledge/{family}/{corpus}/on-{dataset}/{split}/manifest.json",
+    log:
+        "logs/{scale}/knowledge/{family}/{corpus}/on-{dataset}/{split}.log",
+    benchmark:
+        "benchmarks/{scale}/knowledge/{family}/{corpus}/on-{dataset}/{split}.tsv"
+    wildcard_constraints:
+        scale=one_of(SCALES),
+    params:
+        state="results/{scale}/.state/knowledge/{family}/{corpus}/on-{dataset}/{split}",
 
 
 # It has the extraction's options too, so that a changed one is noticed once the parts are deleted.

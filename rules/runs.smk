@@ -1,5 +1,9 @@
 """No rules: the models and searches behind an artifact, as folders below those of their stages."""
 
+from types import SimpleNamespace
+
+ABLATIONS = config["ablations"]
+
 
 def shown_benchmark(w):
     """The benchmark of Figures 3, 5 and 6 and of Table 2."""
@@ -18,9 +22,16 @@ def teachers_of(w):
 
 
 def taught(family, corpus, method):
-    """{family}/{corpus} of the knowledge and the search behind a method, and any own teacher."""
-    own = METHODS[method].get("teacher")
-    return f"{family}/{corpus}/{own}" if own else f"{family}/{corpus}"
+    """{family}/{corpus} of the knowledge behind a method, then its own teacher or its draws."""
+    own, draws = METHODS[method].get("teacher"), METHODS[method].get("draws")
+    last = own or (f"sampled-{draws}" if draws else "")
+    return f"{family}/{corpus}/{last}" if last else f"{family}/{corpus}"
+
+
+def searched(family, corpus, method):
+    """{family}/{corpus} of the search for a method's c: on another dataset with `c_from`."""
+    dataset, folder = METHODS[method].get("c_from"), taught(family, corpus, method)
+    return f"{folder}/on-{dataset}" if dataset else folder
 
 
 def models_of(w, methods, corpora, families=None):
@@ -62,7 +73,7 @@ def figure6_students(w):
     Students of the first seed.
     """
     family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
-    search = lambda method: f"results/{w.scale}/temperature/{taught(family, corpus, method)}"
+    search = lambda method: f"results/{w.scale}/temperature/{searched(family, corpus, method)}"
     return {
         model: (
             f"{search(method)}/selected.json"
@@ -72,3 +83,52 @@ def figure6_students(w):
         for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
         for model in models_of(w, [method], [corpus], [family])[:1]
     }
+
+
+def ablation_columns(scale, name):
+    """(setting, benchmark, corpus) of an ablation's columns; [] if the scale has no such."""
+    own = [column for column in COLUMNS[scale] if column[1] == column[2]]
+    foreign = [column for column in COLUMNS[scale] if column[1] != column[2]]
+    chosen = {"first": own[:1], "in_domain": own, "out_of_domain": foreign, "all": COLUMNS[scale]}
+    return chosen[ABLATIONS[name].get("columns", "first")]
+
+
+def ablations_of(w):
+    """Names of the ablations for which a scale has columns."""
+    return [name for name in ABLATIONS if ablation_columns(w.scale, name)]
+
+
+def compared(w):
+    """Points and lines of an ablation, each with the scale or variant that it is of.
+
+    leakage: its c comes from the validation split of another dataset.
+    """
+    lines = [{"method": name, "line": True} for name in ABLATIONS[w.ablation].get("lines", ())]
+    return [
+        {
+            **point,
+            "scale": VARIANT.join(filter(None, [w.scale, point.get("variant")])),
+            "leakage": "c_from" in METHODS[point["method"]],
+        }
+        for point in [*ABLATIONS[w.ablation]["points"], *lines]
+    ]
+
+
+def ablation_runs(w):
+    """Folder of each evaluation of an ablation, once."""
+    corpora = [corpus for _, _, corpus in ablation_columns(w.scale, w.ablation)]
+    everywhere = ABLATIONS[w.ablation].get("families") == "all"
+    families = None if everywhere else [scale_of(w)["figures"]["family"]]
+    found = {}
+    for point in compared(w):
+        scale = point["scale"]
+        for run in models_of(SimpleNamespace(scale=scale), [point["method"]], corpora, families):
+            found[f"results/{scale}/evaluation/{run}"] = None
+    return list(found)
+
+
+def ablation_entry(w):
+    """What is compared, as JSON."""
+    entry = {"name": w.ablation, **ABLATIONS[w.ablation], "points": compared(w)}
+    entry["columns"] = ablation_columns(w.scale, w.ablation)
+    return json.dumps(entry, sort_keys=True)

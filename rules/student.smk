@@ -63,7 +63,7 @@ rule student_knowledge:
         store=lambda w: f"results/{w.scale}/knowledge/{teacher_of(w)}/train/knowledge.safetensors",
         selected=branch(
             lambda w: METHODS[w.method].get("c") == "selected",
-            then=lambda w: f"results/{w.scale}/temperature/{teacher_of(w)}/selected.json",
+            then=lambda w: f"results/{w.scale}/temperature/{searched(w.family, w.corpus, w.method)}/selected.json",
         ),
     output:
         model="results/{scale}/student/{family}/{corpus}/{method}/seed{seed}/model.safetensors",
@@ -90,10 +90,8 @@ rule student_knowledge:
         student_side=lookup("{scale}/student/student_side", within=SCALES),
         ts_positions=lookup("{scale}/student/ts_positions", within=SCALES),
         # Keys of the method: --objective, --recalibration with its --c, --delta or --ls-space; its
-        # own --student-side and --ts-positions take precedence over the scale's.
-        method=lambda w: options(
-            **{k: v for k, v in METHODS[w.method].items() if k != "teacher" and v != "selected"}
-        ),
+        # own --k, --student-side and --ts-positions take precedence over the scale's.
+        method=method_options,
         c=branch(lambda w: METHODS[w.method].get("c") == "selected", then="--c"),
         # --epochs --batch-size --micro-batch-size --learning-rate --warmup-ratio --weight-decay
         # --adam-eps --max-grad-norm --length-pool --gradient-checkpointing --offload-optimizer

@@ -45,3 +45,17 @@ use rule temperature as temperature_of_student with:
         "logs/{scale}/temperature/{family}/{corpus}/{teacher}.log",
     benchmark:
         "benchmarks/{scale}/temperature/{family}/{corpus}/{teacher}.tsv"
+
+
+use rule temperature as temperature_on_task with:
+    input:
+        manifest="results/{scale}/knowledge/{family}/{corpus}/on-{dataset}/validation/manifest.json",
+        store="results/{scale}/knowledge/{family}/{corpus}/on-{dataset}/validation/knowledge.safetensors",
+    output:
+        coarse="results/{scale}/temperature/{family}/{corpus}/on-{dataset}/coarse.csv",
+        refined="results/{scale}/temperature/{family}/{corpus}/on-{dataset}/refined.csv",
+        selected="results/{scale}/temperature/{family}/{corpus}/on-{dataset}/selected.json",
+    log:
+        "logs/{scale}/temperature/{family}/{corpus}/on-{dataset}.log",
+    benchmark:
+        "benchmarks/{scale}/temperature/{family}/{corpus}/on-{dataset}.tsv"

@@ -1,4 +1,4 @@
-"""Stage artifacts: Tables 1, 2 and of post-hoc temperatures, Figures, claims, the data report.
+"""Stage artifacts: Tables 1, 2, of post-hoc temperatures; Figures, claims, ablations, data report.
 
 Each subcommand reads the files named in its options (--metrics are metrics.json files, with what
 lies beside them, --coarse coarse.csv files, and so on; lists that belong together are in the same
@@ -10,6 +10,7 @@ from scripts.first.runtime.launch import launch
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
 HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
 HELP |= {"posthoc": "methods that are a temperature on another's logits: NAME=OF:FIT"}
+HELP |= {"entry": "what is compared, JSON", "pages": "files (md)"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
 LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
@@ -20,6 +21,7 @@ def commands() -> dict:
     Imported here: a served job does not need them in the process that asks for it.
     """
     from scripts.first.reporting import costs
+    from scripts.first.reporting.ablations import page
     from scripts.first.reporting.claims import claims
     from scripts.first.reporting.figures import figure2, figure3, figure5, figure6, meters
     from scripts.first.reporting.tables import cells, data_report, posthoc, table1, table2
@@ -44,6 +46,11 @@ def commands() -> dict:
             "table1.csv figure2.csv figure3.csv metrics.json+ posthoc* selected.json+ coarse.csv+ "
             "refined.csv+ families+ corpora+ output-prefix",
         ),
+        "ablation": (
+            page.run,
+            "entry metrics.json+ posthoc* paper-table.csv? output-prefix",
+        ),
+        "ablations": (page.join, "pages+ output-prefix"),
         "costs": (costs.run, "benchmarks output.md"),
         "data-report": (
             data_report.run,

@@ -3,7 +3,8 @@
 Reads a fine-tuned teacher and one split of its corpus; writes a knowledge store
 (knowledge/store.py) or one part of it, or merges parts (knowledge/extraction.py). Top-k and softmax
 are over the full vocabulary, in float32. One extraction with the largest k serves every smaller k.
-With --posthoc, the tail is stored at the teacher's own T by NLL too, for `logit_temperature`.
+With --draws, ids are sampled instead (knowledge/sampling.py). With --posthoc, the tail is stored at
+the teacher's own T by NLL too, for `logit_temperature`.
 """
 
 from pathlib import Path
@@ -22,6 +23,7 @@ def main(argv: list[str] | None = None) -> int:
     options.add_argument("--posthoc", type=Path, help="the teacher's validation.json, for T")
     options.add_argument("--student", type=Path, help="base checkpoint: ids it lacks are left out")
     options.add_argument("--k", type=positive, required=True, help="tokens stored at each position")
+    options.add_argument("--draws", type=positive, help="sample so many ids instead of the top k")
     options.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     options.add_argument("--output-dir", type=Path, required=True, help="store folder to write")
     options.add_argument("--state-dir", type=Path, help="where a killed run's batches are kept")
@@ -65,13 +67,16 @@ def main(argv: list[str] | None = None) -> int:
         shared = output_size(skeleton(student))
         sources.append(arguments.student / checkpoints.RECORD)
     temperature = None
-    if arguments.posthoc:
+    if arguments.posthoc and not arguments.draws:
         temperature = read_posthoc(arguments.posthoc)["nll"]
         sources.append(arguments.posthoc)
     padding = padding_ids(tokenizer, outputs, shared)
     limit = min(NO_RANK, outputs - len(padding))
-    if not 1 <= arguments.k <= limit:
-        raise UserError(f"k = {arguments.k}: --k: must lie between 1 and {limit}")
+    k, max_tokens = arguments.draws or arguments.k, arguments.max_tokens
+    if not 1 <= k <= limit:
+        raise UserError(f"{k} ids a position: --k or --draws: must lie between 1 and {limit}")
+    if arguments.draws and (arguments.part or arguments.merge):
+        raise UserError("--draws: a sampled store has no parts: leave out --part and --merge")
     manifest = {
         "format": FORMAT,
         "vocabulary_size": outputs,
@@ -91,7 +96,7 @@ def main(argv: list[str] | None = None) -> int:
         "encoding": asdict(report),
         "provenance": provenance("knowledge"),
     }
-    k, max_tokens = arguments.k, arguments.max_tokens
+    manifest |= {"draws": arguments.draws} if arguments.draws else {}
     # The manifest of a store describes it; that of a part, and a state, all that decided its bits.
     facts = {**manifest, "k": k, "max_tokens": max_tokens}
     facts["teacher_config"] = record["files"]["config.json"]["sha256"]
@@ -102,8 +107,9 @@ def main(argv: list[str] | None = None) -> int:
         model = checkpoints.load_model(arguments.model, arguments.dtype)
         facts |= {"part": arguments.part, "device": device_kind()}
         state = open_state(arguments.state_dir, facts) if arguments.state_dir else None
-        eos = tokenizer.eos_id
-        arrays = extract(model, encoded, k, eos, max_tokens, part, state, padding, temperature)
+        how = {"state": state, "padding": padding, "temperature": temperature}
+        how["draws"] = arguments.draws
+        arrays = extract(model, encoded, k, tokenizer.eos_id, max_tokens, part, **how)
     content = facts if arguments.part else manifest
     mass = arrays.get("padding", np.zeros(1, np.float32)).astype(np.float64)
     content["padding"] = {"share": float(mass.mean()), "largest": float(mass.max())}

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from scripts.first import cli
 from scripts.first.config.datasets import entry_for, used
-from scripts.first.config.load import load, own_files
+from scripts.first.config.load import load, own_files, with_variants
+from scripts.first.config.types import VARIANT
 from scripts.first.errors import UserError, number, run_cli
 from scripts.first.files import write_json
 
@@ -25,9 +26,9 @@ def build_parser():
 def main(argv: list[str] | None = None) -> int:
     """Print a plan."""
     arguments = build_parser().parse_args(argv)
-    config = load([*own_files(), *arguments.configfile])
+    config = with_variants(load([*own_files(), *arguments.configfile]))
     if arguments.scale not in config["scales"]:
-        known = ", ".join(config["scales"])
+        known = ", ".join(name for name in config["scales"] if VARIANT not in name)
         raise UserError(f"--scale {arguments.scale}: one of {known}, or give --configfile")
 
     from scripts.first.plan.planning import make_plan, print_plan

@@ -30,7 +30,7 @@ def build_parser():
         "--recalibration",
         choices=RECALIBRATIONS,
         default="none",
-        help="A.1, Eq. 3, Eq. 4, or softmax(z / T)",
+        help="A.1, Eq. 3, Eq. 4, softmax(z / T), or shares of draws",
     )
     add("--delta", type=float, default=0.1, help="Eq. 3's shift")
     add("--ls-space", choices=("prob", "log"), default="prob", help="Eq. 3's space")
@@ -45,7 +45,7 @@ def build_parser():
 def recalibration_settings(arguments) -> dict:
     """Settings of the recalibration: {}, delta and space, or c, the temperature of Eq. 4.
 
-    The T of `logit_temperature` is the store's.
+    The T of `logit_temperature` and the draws of `sampled` are the store's.
     """
     from scripts.first.calibration.temperature_search import read_temperature
 
@@ -74,10 +74,14 @@ def knowledge_loss(arguments):
         # Without a temperature of Eq. 4 the authors' two sides are both A.1, that is `renorm`.
         side = "renorm"
     store = KnowledgeStore.open(arguments.knowledge)
-    name, positions = arguments.recalibration, arguments.ts_positions
+    name, positions, k = arguments.recalibration, arguments.ts_positions, arguments.k
     if name == "logit_temperature":
         settings = {"t": store.logit_temperature}
-    return KnowledgeLoss(store, arguments.k, name, settings, side, positions)
+    if name == "sampled":
+        settings, k = {"draws": store.draws}, store.k
+    elif "draws" in store.manifest:
+        raise UserError(f"--recalibration {name}: a sampled store: --knowledge: use `sampled`")
+    return KnowledgeLoss(store, k, name, settings, side, positions)
 
 
 def main(argv: list[str] | None = None) -> int:

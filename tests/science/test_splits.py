@@ -162,3 +162,25 @@ def test_duplicates_and_subsets_are_counted():
     counted = sum(part["duplicate_prompts"] for part in of_whole["splits"].values())
     assert counted + of_whole["shared_prompts"]["train and validation"] == 1
     assert set(part["train"]["id"].to_pylist()) < set(whole["train"]["id"].to_pylist())
+
+
+def test_a_share_of_the_training_rows_is_nested_and_leaves_the_others_alone():
+    """Of what the split would have: after the division, and after a limit of its own."""
+    tables = {share: build(official(), train_share=share)[0] for share in (0.5, 0.25)}
+    tables[1], of_all = build(official())
+    ids = {share: {*own["train"]["id"].to_pylist()} for share, own in tables.items()}
+    assert [len(ids[share]) for share in (1, 0.5, 0.25)] == [36, 18, 9]
+    assert ids[0.25] < ids[0.5] < ids[1]
+    for split in ("validation", "test"):
+        assert tables[0.25][split].equals(tables[1][split])
+    limited = {"rows": {"train": 20}}
+    few, report = build(official(), train_share=0.25, **limited)
+    assert few["train"].num_rows == 5
+    assert {*few["train"]["id"].to_pylist()} < {
+        *build(official(), **limited)[0]["train"]["id"].to_pylist()
+    }
+    left = [own for own in report["left_out"] if own not in of_all["left_out"]]
+    assert [(own["rows"], own["reason"]) for own in left] == [
+        (31, "random subset asked for: train 5")
+    ]
+    assert build(official(), train_share=0.001)[0]["train"].num_rows == 1

@@ -64,11 +64,21 @@ def logit_temperature(p: ArrayLike, t: float) -> np.ndarray:
     return weights / weights.sum(axis=-1, keepdims=True)
 
 
+def sampled(p: ArrayLike, draws: int) -> np.ndarray:
+    """Shares of `draws` draws, from these rounded to float16: exact multiples of 1 / draws.
+
+    No EPS: the expected share of an id is the teacher's probability, and so is the target.
+    """
+    counts = np.rint(_checked_probabilities(p) * draws)
+    return counts / counts.sum(axis=-1, keepdims=True)
+
+
 RECALIBRATIONS = {
     "none": normalise,
     "label_smoothing": label_smoothing,
     "prob_softmax": prob_softmax,
     "logit_temperature": logit_temperature,
+    "sampled": sampled,
 }
 
 
@@ -76,8 +86,8 @@ def recalibrate(p: ArrayLike, name: str, **settings: float | str) -> np.ndarray:
     """Return the training target of the re-calibration ``name`` for probabilities p (..., k).
 
     Settings: delta and space of ``label_smoothing``, c of ``prob_softmax``, t of
-    ``logit_temperature``. Raises KeyError for an unknown name, TypeError for a setting that is
-    missing or not used.
+    ``logit_temperature``, draws of ``sampled``. Raises KeyError for an unknown name, TypeError for
+    a setting that is missing or not used.
     """
     return RECALIBRATIONS[name](p, **settings)
 

@@ -132,12 +132,12 @@ def used(scale: dict) -> dict[str, set[str]]:
 
 def entry_for(name: str, config: dict, data: dict) -> dict:
     """An entry as stage data gets it: its prompt's templates in place of their name, and what the
-    key `data` of a scale says of its rows and of its validation share."""
+    key `data` of a scale says of its rows and of its validation and training shares."""
     entry = config["datasets"][name]
     prompt = config["prompts"].get(str(entry["prompt"]), entry["prompt"])
     rows = {**entry.get("rows", {}), **data.get("rows", {}).get(name, {})}
-    share = {"validation_share": data["validation_share"]}
-    return {**share, **entry, "prompt": prompt, "rows": rows}
+    shares = {name: data[name] for name in ("validation_share", "train_share") if name in data}
+    return {**shares, **entry, "prompt": prompt, "rows": rows}
 
 
 def dataset_checks(datasets: dict, prompts: dict) -> Checks:

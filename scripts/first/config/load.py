@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from scripts.first import ROOT
 from scripts.first.config.datasets import hint
-from scripts.first.config.models import Config
+from scripts.first.config.models import Config, Scale
 from scripts.first.config.reference import alternatives, children, schema
-from scripts.first.config.references import check_references
+from scripts.first.config.references import check_references, check_scale
+from scripts.first.config.types import VARIANT
+from scripts.first.config.variants import merge, merged_variants, multiplied
 from scripts.first.errors import UserError
 
 FOLDER = ROOT / "config"
@@ -21,10 +23,11 @@ GUIDE = "see config/README.md"
 
 
 def own_files() -> list[Path]:
-    """config.yaml, datasets.yaml and every scale, in the order in which they are merged."""
+    """Methods, datasets, ablations and every scale, in the order in which they are merged."""
     return [
         FOLDER / "config.yaml",
         FOLDER / "datasets.yaml",
+        FOLDER / "ablations.yaml",
         *sorted((FOLDER / "scales").glob("*.yaml")),
     ]
 
@@ -73,15 +76,6 @@ def _check_node(node: yaml.Node, done: set, above: frozenset = frozenset()) -> N
             _check_node(child, done, above | {node})
 
 
-def merge(below: dict, above: dict) -> dict:
-    """`above` laid over `below`, mapping by mapping, as snakemake.utils.update_config does."""
-    merged = dict(below)
-    for key, value in above.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
-
-
 def validated(content: dict) -> dict:
     """The content with the types of the models, the given keys only; UserError names a key."""
     try:
@@ -92,7 +86,30 @@ def validated(content: dict) -> dict:
         first = min(_of_best_forms(found), key=lambda e: e["type"] == "missing")
         raise UserError(_one_line(first)) from None
     check_references(config)
+    with_variants(config)
     return config
+
+
+def with_variants(config: dict) -> dict:
+    """A validated configuration, with the variants of its scales among them, validated too.
+
+    A factor in a scale is multiplied out. Raises UserError, one line that names the variant's key.
+    """
+    scales = {**config["scales"]}
+    for scale, variant, settings in merged_variants(config):
+        where = f"variants.{variant}"
+        try:
+            own = Scale.model_validate(settings).model_dump(exclude_unset=True, by_alias=True)
+        except ValidationError as error:
+            first = _of_best_forms(_below(("scales", scale), error))[0]
+            raise UserError(_one_line(first).replace(f"scales.{scale}", where, 1)) from None
+        check_scale(own, f"{where} of scale {scale}")
+        scales[f"{scale}{VARIANT}{variant}"] = own
+    return {**config, "scales": {name: multiplied(own) for name, own in scales.items()}}
+
+
+def _below(place: tuple[str, ...], error: ValidationError) -> list[dict]:
+    return [{**e, "loc": (*place, *e["loc"])} for e in error.errors(include_url=False)]
 
 
 def _of_best_forms(errors: list[dict]) -> list[dict]:

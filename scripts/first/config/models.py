@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+from scripts.first.config.ablations import Ablation, Variant
 from scripts.first.config.datasets import Dataset, Prompt
 from scripts.first.config.types import (
     Bundled,
@@ -22,7 +23,9 @@ from scripts.first.config.types import (
     Positions,
     Positive,
     Questions,
+    Recalibration,
     Rows,
+    ScaleName,
     Seed,
     Share,
     Size,
@@ -75,6 +78,7 @@ class Hub(Model):
 class Data(Model):
     split_seed: Seed = key("Seed of the split of official training rows.")
     validation_share: Fraction = key("Share of the training rows held out for the temperature.")
+    train_share: Fraction = key("Train on this share of each training split; default all.", None)
     world: World = key("The world (scripts/first/world) that generates all datasets.", None)
     rows: dict[Name, dict[Split, Rows]] = key("Draw so many rows of a dataset's splits.", None)
 
@@ -167,6 +171,7 @@ class Training(Tuning):
 
 class TeacherStage(Model):
     seed: Seed = key("Seed of the order of rows.")
+    epochs_factor: Positive = key("Multiplies the epochs of every corpus; default 1.", None)
     training: Training = key("Training of every teacher.")
 
 
@@ -245,14 +250,16 @@ class Method(Model):
     model: Literal["student", "teacher"] = key("none: which base model; default student.", None)
     of: Name = key("posthoc: the method that trained the model; `teacher` for the teacher.", None)
     fit: Literal["nll", "ece"] = key("posthoc: what T minimises on the validation split.", None)
-    recalibration: Literal["none", "label_smoothing", "prob_softmax", "logit_temperature"] = key(
-        "knowledge: A.1's normalisation, Eq. 3, Eq. 4, or softmax(z / T), T the teacher's by NLL.",
-        None,
+    recalibration: Recalibration = key(
+        "knowledge: A.1's normalisation, Eq. 3, Eq. 4, softmax(z / T), or shares of draws.", None
     )
+    draws: Whole = key("sampled: ids drawn at each position, arXiv 2503.16870.", None, ge=1, le=255)
     teacher: Name = key("knowledge: a hard-label method of the student's, as its teacher.", None)
     delta: Fraction = key("label_smoothing: shift of Eq. 3, in (0, 1).", None)
+    k: Whole = key("knowledge: replaces the scale's; at most its stored_k.", None, ge=1, le=255)
     ls_space: Literal["prob", "log"] = key("label_smoothing: Eq. 3 on (log-)probabilities.", None)
     c: C | Literal["selected"] = key("prob_softmax: c of Eq. 4, in (0, 1], or `selected`.", None)
+    c_from: Name = key("prob_softmax: search c on this dataset's validation split: leakage.", None)
     student_side: StudentSide = key("knowledge: replaces the scale's, for an ablation.", None)
     ts_positions: Positions = key("knowledge: replaces the scale's, for an ablation.", None)
 
@@ -262,12 +269,14 @@ class Table1(Model):
 
 
 class Config(Model):
-    scale: Name = key("Scale of targets such as `all` and `table1`; a path names its own.")
+    scale: ScaleName = key("Scale of targets such as `all`; `scale-variant` for a variant of it.")
     data: Mirror = key("Local datasets.")
     models: Mirror = key("Local models.")
     fetch: Fetch = key("Downloads.")
     methods: dict[Name, Method] = key("Methods by name.", min_length=1)
     table1: Table1 = key("Table 1.")
+    variants: dict[Name, Variant] = key("Settings laid over those of every scale, by name.")
+    ablations: dict[Name, Ablation] = key("Ablations by name.")
     datasets: dict[Name, Dataset] = key("Benchmarks and corpora.", min_length=1)
     prompts: dict[Name, Prompt] = key("Prompts by name.", min_length=1)
     scales: dict[Name, Scale] = key("Scales by name, one file each in config/scales.", min_length=1)

@@ -7,14 +7,18 @@ from typing import get_args
 from scripts.first.config.datasets import Checks, dataset_checks, hint, used_checks
 from scripts.first.config.models import Stage
 from scripts.first.config.types import Split
+from scripts.first.config.variants import names as names_of_scales
 from scripts.first.errors import UserError
 
 # Where a name stands, and the mapping or list that must have it; `*` is any key or entry.
 NAMES = {
-    "scale": "scales",
     "table1.methods.*": "methods",
+    "ablations.*.points.*.method": "methods",
+    "ablations.*.points.*.variant": "variants",
+    "ablations.*.lines.*": "methods",
     "methods.*.of": "methods",
     "methods.*.teacher": "methods",
+    "methods.*.c_from": "datasets",
     "scales.*.figures.figure6_methods.*": "methods",
     "scales.*.figures.family": "scales.*.families",
     "scales.*.settings.*.*": "datasets",
@@ -31,9 +35,13 @@ KEYS = {
     ("methods.*", "objective"): {
         "none": "model?",
         "posthoc": "of fit",
-        "knowledge": "recalibration teacher? student_side? ts_positions?",
+        "knowledge": "recalibration teacher? k? student_side? ts_positions?",
     },
-    ("methods.*", "recalibration"): {"prob_softmax": "c", "label_smoothing": "delta? ls_space?"},
+    ("methods.*", "recalibration"): {
+        "prob_softmax": "c c_from?",
+        "sampled": "draws",
+        "label_smoothing": "delta? ls_space?",
+    },
     ("scales.*.tokenizers.*", "kind"): {"bpe": "text vocabulary_size?"},
 }
 KEYS_OF_STAGE = {"teacher": "processes? nodes?", "student": "processes? nodes?"}
@@ -55,6 +63,8 @@ def check_references(config: dict) -> None:
 
 def _checks(config: dict) -> Checks:
     """Checks in order; later ones may rely on earlier ones, as the first failure ends the run."""
+    name, scales = config["scale"], names_of_scales(config)
+    yield name not in scales, "scale", f"{name!r} is not in scales: {hint(name, scales)}"
     for pattern, target in NAMES.items():
         for path, name in _find(config, pattern):
             entries = config
@@ -75,12 +85,50 @@ def _checks(config: dict) -> Checks:
     for path, name in _find(config, "methods.*.teacher"):
         trained = methods[name]["objective"] == "hard_labels"
         yield not trained, path, f"{name} trains no student with hard labels"
+    for path, entry in _find(config, "ablations.*"):
+        yield from _ablation(path, entry)
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
     yield from dataset_checks(config["datasets"], config["prompts"])
+    for path, method in _find(config, "methods.*"):
+        yield from _method(path, method, config["datasets"])
     for name, scale in config["scales"].items():
         for wrong, path, what in chain(used_checks(scale, config["datasets"]), _scale(scale)):
             yield wrong, f"scales.{name}.{path}", what
+
+
+def check_scale(scale: dict, where: str) -> None:
+    """Raise UserError, one line, for the first key of a scale that does not fit the others."""
+    for wrong, path, what in _scale(scale):
+        if wrong:
+            raise UserError(f"config: {where}: {path}: {what}: see config/README.md")
+
+
+def _method(path: str, method: dict, datasets: dict) -> Checks:
+    what = f"{method.get('k')}: c is searched at the scale's k, so give c a number"
+    yield "k" in method and method.get("c") == "selected", f"{path}.k", what
+    what = "has no effect with recalibration sampled"
+    yield "k" in method and "draws" in method, f"{path}.k", what
+    alone = {"teacher", "draws", "c_from"} & {*method}
+    yield len(alone) > 1, path, f"has only one of {' and '.join(sorted(alone))}"
+    if task := method.get("c_from"):
+        what = f"has no effect with c {method['c']}"
+        yield method["c"] != "selected", f"{path}.c_from", what
+        what = f"{task} has no validation split"
+        yield "validation" not in datasets[task]["splits"], f"{path}.c_from", what
+
+
+def _ablation(path: str, entry: dict) -> Checks:
+    labels = [point["label"] for point in entry["points"]]
+    yield len({*labels}) < len(labels), f"{path}.points", "two points have the same label"
+    series = {point.get("series") for point in entry["points"]}
+    yield len(series) == len(labels), f"{path}.points", "no series has two points to compare"
+    marked = [point.get("series") for point in entry["points"] if point.get("reference")]
+    yield len({*marked}) < len(marked), f"{path}.points", "a series has two references"
+    placed = sum("x" in point for point in entry["points"])
+    yield placed not in (0, len(labels)), f"{path}.points", "all need an x, or none"
+    for name in ("axis", "log"):
+        yield name in entry and not placed, f"{path}.{name}", "has no effect without x"
 
 
 def _scale(scale: dict) -> Checks:

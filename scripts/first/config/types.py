@@ -36,6 +36,10 @@ C = Annotated[float, Field(gt=0, le=1), NoBool]
 
 HUB_NAME = "[A-Za-z0-9_][A-Za-z0-9._-]{0,95}"
 Name = Annotated[str, Field(pattern="^[a-z][a-z0-9_]{0,47}$")]
+VARIANT = "-"  # between the names of a scale and of its variant
+ScaleName = Annotated[
+    str, Field(pattern=f"^[a-z][a-z0-9_]{{0,47}}({VARIANT}[a-z][a-z0-9_]{{0,47}})?$")
+]
 ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
 HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
@@ -54,6 +58,7 @@ Names = Annotated[list[Name], Unique]
 Stage = Literal[
     "data", "models", "teacher", "knowledge", "temperature", "student", "evaluation", "artifacts"
 ]
+Recalibration = Literal["none", "label_smoothing", "prob_softmax", "logit_temperature", "sampled"]
 StudentSide = Literal["full_vocab", "renorm", "softmax_same_c", "tail_bucket"]
 Positions = Literal["all", "answer_only"]
 

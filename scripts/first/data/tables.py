@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
+from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -37,13 +39,14 @@ def build(
     """Return ({split: uniform table}, report) of official rows.
 
     entry: of `datasets`, with `rows`, {split: how many are drawn}, `validation_share` and
-    `test_share` where one official split is divided. Raises UserError for missing splits, repeated
-    official ids, unusable rows unless `unusable` is `drop`, and questions (prompts) that stand in
-    two splits unless `duplicates` is `drop`.
+    `test_share` where one official split is divided, and `train_share`, of the training rows left;
+    a smaller one draws a subset. Raises UserError for missing splits, repeated official ids,
+    unusable rows unless `unusable` is `drop`, and questions (prompts) that stand in two splits
+    unless `duplicates` is `drop`.
     """
     import pyarrow as pa
 
-    origins, limits = entry["splits"], entry.get("rows", {})
+    origins, limits = entry["splits"], {**entry.get("rows", {})}
     if empty := sorted({origin for origin in origins.values() if not official.splits.get(origin)}):
         found = [split if rows else f"{split} (empty)" for split, rows in official.splits.items()]
         raise UserError(
@@ -74,6 +77,9 @@ def build(
             f"no rows left in split {', '.join(empty)}: {dataset}: none has the values of `where`, "
             "or all are dropped as unusable or duplicates: correct the entry"
         )
+    if "train_share" in entry and "train" in parts:
+        whole = limits.get("train", len(parts["train"]))
+        limits["train"] = max(1, math.floor(Fraction(str(entry["train_share"])) * whole))
     chosen = {
         split: splits.subset(
             parts[split], limits.get(split), seed, stream, what=f" of {dataset}, split {split}"
@@ -101,7 +107,9 @@ def build(
             }
             for split, part in rows.items()
         },
-        "left_out": report.left_out(official, entry, admitted, unusable, dropped, rows),
+        "left_out": report.left_out(
+            official, {**entry, "rows": limits}, admitted, unusable, dropped, rows
+        ),
         "official_splits": {
             split: {"rows": len(part), "rows_sha256": sources.rows_sha256(part)}
             for split, part in official.splits.items()

@@ -17,6 +17,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from scripts.first.errors import UserError
+from scripts.first.knowledge.sampling import sampled, uniforms, without_fill
 from scripts.first.knowledge.store import (
     NO_RANK,
     Arrays,
@@ -106,11 +107,13 @@ def extract(
     state: Path | None = None,
     padding: np.ndarray | None = None,
     temperature: float | None = None,
+    draws: int | None = None,
 ) -> Arrays:
     """All arrays of a store for the encoded rows of one part, in the order of the rows.
 
     padding: ids of the outputs that are no tokens, None for none; they are never stored.
-    temperature: T of the logits at which the tail is stored too.
+    temperature: T of the logits at which the tail is stored too. draws: take so many samples of
+    each position (sampling.py) in the place of the top k.
     With a state folder, what is extracted is saved every FIRST_CHECKPOINT_MINUTES and on a signal,
     and a stopped run resumes from it. UserError on SIGTERM and SIGINT.
     """
@@ -119,7 +122,7 @@ def extract(
     padded = padding is not None and len(padding) > 0
     chosen_rows = [encoded[row] for row in rows]
     tempered = temperature is not None
-    arrays = empty_arrays(chosen_rows, k, output_size(model), padded, tempered)
+    arrays = empty_arrays(chosen_rows, draws or k, output_size(model), padded, tempered)
     device = next(model.parameters()).device
     unused = torch.from_numpy(padding).to(device) if padded else None
     finished = restore(state, arrays) if state else 0
@@ -134,7 +137,8 @@ def extract(
     ):
         for done, chosen in enumerate(todo, 1 + finished):
             batch = collate(encoded, chosen, pad_id)
-            values = _top_k_of(model, batch, encoded, k, unused, temperature, rooms)
+            numbers = uniforms([encoded[row] for row in chosen], draws) if draws else None
+            values = _top_k_of(model, batch, encoded, k, unused, temperature, rooms, numbers)
             fill(arrays, np.searchsorted(rows, chosen), values)
             advance(len(chosen))
             stop = asked.stop  # read once, so that a stop is never reported before its save
@@ -148,16 +152,26 @@ def extract(
                     f"stopped after batch {done} of {len(batches)}: extraction: {saved}: "
                     "run it again"
                 )
-    return arrays
+    return without_fill(arrays) if draws else arrays
 
 
 def _top_k_of(
-    model, batch: Batch, encoded: list[EncodedRow], k: int, padding, temperature, rooms: dict
+    model,
+    batch: Batch,
+    encoded: list[EncodedRow],
+    k: int,
+    padding,
+    temperature,
+    rooms: dict,
+    numbers: np.ndarray | None,
 ) -> Arrays:
-    """Arrays by position of one batch."""
+    """Arrays by position of one batch; numbers: (N, draws) of `uniforms` if it is sampled."""
     pieces, masses = [], {}
-    for _, logits in logit_chunks(model, batch, rooms):
-        pieces.append(top_k(logits, k, padding))
+    for rows, logits in logit_chunks(model, batch, rooms):
+        if numbers is None:
+            pieces.append(top_k(logits, k, padding))
+        else:
+            pieces.append(sampled(logits, numbers[rows], padding))
         if padding is not None:
             masses.setdefault("padding", []).append(mass_of(logits, padding))
         if temperature is not None:

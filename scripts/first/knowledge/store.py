@@ -17,6 +17,9 @@ last and names the sha256 of the file and of what it was made from. The first po
 its last prompt token (it predicts the first response token), the last position is its last token
 read (it predicts EOS).
 
+Where the manifest has `draws`, the ids are those that so many draws from the teacher fell on, and
+log_probs the logs of their shares; -60 is a share of 0 (sampling.py).
+
 The k probabilities at T follow from those at T = 1, up to a factor: they are p^(1/T), as log p is z
 less a constant. The factor is what log_tail_t is for: the other V - k logits are gone.
 """
@@ -104,6 +107,16 @@ class KnowledgeStore:
                 "with the teacher's validation.json (--posthoc)"
             )
         return t
+
+    @property
+    def draws(self) -> int:
+        """Draws at each position of a sampled store; UserError for a store of the top k."""
+        draws = self.manifest.get("draws")
+        if not (isinstance(draws, int) and draws > 0):
+            raise UserError(
+                "no samples: the knowledge store has the top k: extract it again with --draws"
+            )
+        return draws
 
     def check_k(self, k: int) -> None:
         """UserError unless k tokens are stored at each position."""

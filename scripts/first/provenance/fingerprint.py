@@ -35,6 +35,8 @@ STAGES = {
     **{f"table{n}": [f"{REPORTING}.tables.table{n}.run"] for n in (1, 2)},
     **{name: [f"{REPORTING}.tables.{name}.run"] for name in ("posthoc", "data_report")},
     **{f"figure{n}": [f"{REPORTING}.figures.figure{n}.run"] for n in (2, 3, 5, 6)},
+    "ablation": [f"{REPORTING}.ablations.page.run"],
+    "ablations": [f"{REPORTING}.ablations.page.join"],
     "meters": [f"{REPORTING}.figures.meters.run"],
 }
 # Packages that report, store, fetch and run: no number is computed in them.

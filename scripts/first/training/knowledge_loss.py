@@ -20,11 +20,11 @@ class KnowledgeLoss:
     """Eq. 5 against the re-calibrated teacher (paper, section 4.2), averaged over a step's rows.
 
     k: tokens of a position that are matched. recalibration: `none` (A.1), `label_smoothing`
-    (Eq. 3), `prob_softmax` (Eq. 4) or `logit_temperature` (softmax(z / T)), with its `settings`:
-    delta and space, c, or t, the store's own T. student_side: see `losses.KnowledgeTargets`; what
-    `tail_bucket` leaves for the tail is the teacher's, at T with `logit_temperature`. ts_positions
-    `answer_only` re-calibrates the first position of each row and gives all others the A.1
-    normalisation.
+    (Eq. 3), `prob_softmax` (Eq. 4), `logit_temperature` (softmax(z / T)) or `sampled`, with its
+    `settings`: delta and space, c, or the store's own t or draws. student_side: see
+    `losses.KnowledgeTargets`; what `tail_bucket` leaves for the tail is the teacher's, at T with
+    `logit_temperature`. ts_positions `answer_only` re-calibrates the first position of each row and
+    gives all others the A.1 normalisation.
     """
 
     store: KnowledgeStore

@@ -23,8 +23,9 @@ from tests.system.faults.mutations import KINDS, NAMES, at, merged, mutated, pla
 SAFE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.,/-]*")  # a word of any shell, below any folder
 # Read by Python and quoted in shells: a person's own folders and files, and text for people.
 FREE = ("description", "mirror", "table2_questions")
-# Of datasets and prompts all but their names and the hub's: columns, values, templates, as JSON.
+# Of these all but their names and the hub's: columns, values, templates, labels, as JSON.
 HUB = ("repo", "revision", "name")
+QUOTED = ("datasets", "prompts", "ablations")
 
 
 def one_line(message: str) -> None:
@@ -37,7 +38,7 @@ def safe(config: dict) -> None:
     for path in places(config):
         value = at(config, path)
         words = [word for word in (path[-1], value) if isinstance(word, str)]
-        quoted = path[0] in ("datasets", "prompts") and path[2:] and path[2] not in HUB
+        quoted = path[0] in QUOTED and path[2:] and path[2] not in HUB
         if not {*path} & {*FREE} and not quoted:
             for word in words:
                 assert SAFE.fullmatch(word) and ".." not in word.split("/"), (path, value)
@@ -99,7 +100,7 @@ def test_every_number_has_two_bounds_and_every_text_a_pattern():
         if node.get("type") == "string" and name not in ("description", "text", "response"):
             assert {"pattern", "enum", "const"} & {*node}, name
         below = [node.get("items"), node.get("additionalProperties"), *node.get("anyOf", ())]
-        values += [(name, child) for child in below if child]
+        values += [(name, child) for child in below if isinstance(child, dict)]
 
 
 TEXTS = {

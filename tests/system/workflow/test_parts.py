@@ -52,7 +52,7 @@ def test_three_jobs_make_the_store_of_one(tiny_run, shared):
     ("jobs", "change", "remade"),
     [
         (1, ("", ""), {"knowledge": 1}),
-        (3, ("stored_k: 20", "stored_k: 21"), {"knowledge_part": 3, "knowledge_merge": 1}),
+        (3, ("stored_k: 100", "stored_k: 101"), {"knowledge_part": 3, "knowledge_merge": 1}),
         (3, ("dtype: float32", "dtype: bfloat16"), {"knowledge_part": 3, "knowledge_merge": 1}),
     ],
 )

@@ -6,13 +6,14 @@ import pytest
 
 from tests.system.workflow.copies import ROOT, SMOKE, output, shell
 
-# Not run here: the first two run this test, faults take half an hour, the others need the hub, a
-# cluster or a quiet machine.
+# Not run here: the first two run this test, faults and ablations take half an hour, the others need
+# the hub, a cluster or a quiet machine.
 ONLY_PLANNED = {
     "make test": "make -n test",
     "make slow": "make -n slow",
     "make faults": "make -n faults",
     "make smoke": "make -n smoke",
+    "make ablations": "make -n ablations",
     "make bench": "make -n bench",
     'make bench BENCH="--only student"': "make -n bench",
     "snakemake --profile slurm": "snakemake --profile slurm -n",

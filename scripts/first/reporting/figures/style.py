@@ -62,7 +62,12 @@ def draw_and_publish(
     name: str, data: pandas.DataFrame, draw: Callable, prefix: str, sources: Iterable[str | Path]
 ) -> None:
     """Write prefix.csv, .pdf and .png of a figure, each whole or not at all, and their record."""
-    figure, pdf, png = draw(data), io.BytesIO(), io.BytesIO()
+    publish(prefix, name, sources, csv=data, **drawn(draw(data)))
+
+
+def drawn(figure) -> dict[str, bytes]:
+    """Return a figure as pdf and png, the same bytes each time."""
+    pdf, png = io.BytesIO(), io.BytesIO()
     figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
     figure.savefig(png, format="png", metadata={"Software": None})
-    publish(prefix, name, sources, csv=data, pdf=pdf.getvalue(), png=png.getvalue())
+    return {"pdf": pdf.getvalue(), "png": png.getvalue()}

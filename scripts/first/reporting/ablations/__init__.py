@@ -1,0 +1,1 @@
+"""Ablations: what changes if one choice does?"""

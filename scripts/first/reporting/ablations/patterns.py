@@ -1,0 +1,83 @@
+"""Which patterns of the paper's printed Table 1 do points of an ablation show?"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable
+
+from scripts.first.reporting import output
+from scripts.first.reporting.ablations.points import Comparison
+from scripts.first.reporting.output import read
+
+Cell = dict[str, float]  # ECE of each method of the printed table, percent
+NEAR = 1.0  # points
+PATTERNS: dict[str, Callable[[Cell], bool]] = {
+    "Label smoothing changes the ECE by at most 1 point": lambda cell: (
+        round(abs(cell["distill_ls"] - cell["distill"]), 6) <= NEAR
+    ),
+    "Label smoothing lowers the ECE by more than 1 point": lambda cell: (
+        round(cell["distill"] - cell["distill_ls"], 6) > NEAR
+    ),
+    "FIRST is better than both": lambda cell: (
+        cell["first_ts"] < min(cell["distill"], cell["distill_ls"])
+    ),
+    "Direct distillation is better than fine-tuning": lambda cell: (
+        cell["distill"] < cell["finetune"]
+    ),
+}
+
+
+def section(comparison: Comparison, paper_table: str) -> str:
+    """Return a table of how many cells show each pattern: printed, and by each series of points.
+
+    A series shows a pattern if more than half of its cells do where more than half of the paper's
+    do, or neither.
+    """
+    columns = ("family", "setting", "benchmark", "method", "ece")
+    table = read("paper_table1.csv", paper_table, *columns)
+    paper = [
+        dict(zip(cell["method"], cell["ece"], strict=True))
+        for _, cell in table.groupby(["family", "setting", "benchmark"], sort=False)
+    ]
+    ours = {series: cells_of(comparison, series) for series in series_of(comparison)}
+    lines = []
+    for name, holds in PATTERNS.items():
+        printed = sum(map(holds, paper))
+        line = {"Pattern of the ECE": name, "printed": f"{printed} of {len(paper)}"}
+        for series, cells in ours.items():
+            count = sum(map(holds, cells))
+            same = (2 * count > len(cells)) == (2 * printed > len(paper))
+            line[series] = f"{count} of {len(cells)}, {'as printed' if same else 'not so'}"
+        lines.append(line)
+    means = {"printed": mean_change(paper)}
+    means |= {series: mean_change(cells) for series, cells in ours.items()}
+    changes = {series: f"{value:+.1f} points" for series, value in means.items()}
+    lines.append({"Pattern of the ECE": "Mean change by label smoothing", **changes})
+    text = "Cells (a family on a column of Table 1) that show a pattern, by their values alone:"
+    return output.page("## Patterns of the printed table", text, output.pipe_table(lines)).strip()
+
+
+def mean_change(cells: list[Cell]) -> float:
+    """Mean over cells of the ECE with label smoothing, less that of direct distillation."""
+    return statistics.fmean(cell["distill_ls"] - cell["distill"] for cell in cells)
+
+
+def series_of(comparison: Comparison) -> dict[str, list[dict]]:
+    """{series: its points} of those that stand for methods of the printed table."""
+    found: dict[str, list[dict]] = {}
+    for point in comparison.points:
+        if "printed" in point:
+            found.setdefault(point.get("series", "here"), []).append(point)
+    return found
+
+
+def cells_of(comparison: Comparison, series: str) -> list[Cell]:
+    """ECE of a series' points in each family and column."""
+    points = series_of(comparison)[series]
+    return [
+        {
+            point["printed"]: comparison.evidence.estimate([place], "ece", point["label"]).value
+            for point in points
+        }
+        for place in comparison.evidence.places
+    ]
