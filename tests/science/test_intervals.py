@@ -149,13 +149,12 @@ class TestUnits:
         assert ends(*estimate.units) == pytest.approx((interval.low, interval.high), abs=1e-3)
         assert estimate.p_value(1.0) == pytest.approx(expected.pvalue, rel=1e-4)
 
-    def test_degrees_of_freedom_of_welch_and_satterthwaite(self):
+    def test_errors_of_questions_and_units_add_in_squares(self):
         values, error = np.array([10.0, 12.0, 17.0]), 1.5
         estimate = Estimate([normal(value, error) for value in values])  # the same noise
-        spread = values.var(ddof=1) / 3
-        variance = error**2 + spread
-        half = stats.t.ppf(0.975, variance**2 / (spread**2 / 2)) * np.sqrt(variance)
+        half = np.hypot(1.959964 * error, stats.t.ppf(0.975, 2) * values.std(ddof=1) / np.sqrt(3))
         assert ends(*estimate.units) == pytest.approx((13 - half, 13 + half), abs=1e-3)
+        assert estimate.p_value(13 + half) == pytest.approx(0.05, abs=1e-3)
 
     def test_one_unit_has_no_spread(self):
         found = ends(normal(5.0, 1.0))

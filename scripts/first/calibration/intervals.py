@@ -12,10 +12,11 @@ comes out. Gaps move the more, the less they stand out of their noise: a value b
 measured is tested where noise pushes most, one above it where noise pushes least. `debiased` is the
 value under which one would measure more or less with equal probability.
 
-Several units (training seeds of one model, families) are a sample of further ones: the variance of
-their mean adds to that of the questions, and the test is a t test with the degrees of freedom of
-the sum (Welch and Satterthwaite). What the questions add to the spread of the units is counted
-twice, so that intervals are wide rather than narrow. docs/coverage.md shows that all this covers.
+Several units (training seeds of one model, families) are a sample of further ones: the error of
+their mean, times the quantile of t, adds in squares to that of the questions. (With the degrees of
+freedom of Welch and Satterthwaite two seeds that happen to agree would count as certain.) What the
+questions add to the spread of the units is counted twice, so that intervals are wide rather than
+narrow. docs/coverage.md shows that all this covers.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
 import numpy as np
+from scipy.optimize import brentq
+from scipy.special import ndtr, ndtri, stdtrit
 
 from scripts.first.calibration import metrics
 from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
@@ -38,6 +41,7 @@ DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
 LOWEST = dict.fromkeys(  # of metrics in percent; others have -100
     ("ece", "ece_15", "ece_candidates", "accuracy", "confidence", "nll", "brier"), 0.0
 )
+SURE = 7.0  # standard errors; p-values below 1e-11 are 0
 NOTHING = 1e-9  # points; rounding of equal numbers
 FARTHEST = 2.0**40  # a step at which nothing is left to shrink
 LINEAR_SHARE = 0.5  # of the linear part in a move; by simulation, as is the root in `moved`
@@ -141,45 +145,32 @@ class Estimate:
         """`Statistic.moved` of the mean."""
         return self.mean.moved(step, self.spread)
 
-    def score(self, step: float) -> tuple[float, float]:
-        """How far what was measured lies above another truth: (t score, degrees of freedom).
+    def distance(self, step: float, z: float) -> float:
+        """How far what was measured lies above the quantile of another truth's measurements.
 
-        The skewness of what would be measured is taken out (Cornish and Fisher). Infinite where
-        there is no noise at all.
+        z: that quantile's of the normal distribution. The units' part of the error has the quantile
+        of t instead, and the skewness of what would be measured adds Cornish and Fisher's term.
         """
         truth, measured = self.truth(step)
         expected, questions = float(measured.mean()), float(measured.var())
+        third = float(((measured - expected) ** 3).mean())
+        skew = (z**2 - 1) * third / (6 * questions) if questions > NOTHING**2 else 0.0
         questions = max(questions + self.mean.slope * (truth - self.value), questions / 4)
-        variance = questions + self.spread
-        difference = self.value - expected
-        if variance < NOTHING**2:
-            return 0.0 if abs(difference) < NOTHING else math.copysign(
-                math.inf, difference
-            ), math.inf
-        skew = float(((measured - expected) ** 3).mean()) / variance**1.5 / 6
-        found = difference / math.sqrt(variance)
-        if abs(skew) > 1e-6:
-            found = (math.sqrt(max(1 + 4 * skew * (found + skew), 0.0)) - 1) / (2 * skew)
-        if not self.spread:
-            return found, math.inf
-        return found, variance**2 / self.spread**2 * (len(self.units) - 1)
+        units = self.spread * (stdtrit(len(self.units) - 1, ndtr(z)) ** 2 if self.spread else 0.0)
+        quantile = math.copysign(math.sqrt(questions * z**2 + units), z) + skew
+        return self.value - expected - quantile
 
     def end(self, level: float) -> float:
         """The truth of which one would measure less than was measured with probability `level`."""
-        from scipy.optimize import brentq
-        from scipy.special import stdtrit
-
-        def distance(step: float) -> float:
-            found, freedom = self.score(step)
-            return found - float(stdtrit(freedom, level)) if math.isfinite(found) else found
-
-        near = distance(0.0)
-        if not self.noisy or near == 0:
+        z = float(ndtri(level))
+        near = self.distance(0.0, z)
+        if not self.noisy or abs(near) < NOTHING:
             return self.value
-        far = self.reach(lambda step: distance(step) * near <= 0, math.copysign(1.0, near))
+        far = self.reach(lambda step: self.distance(step, z) * near <= 0, math.copysign(1.0, near))
         if far is None:  # gaps that can only shrink are all 0
             return self.truth(math.copysign(FARTHEST, near))[0]
-        return self.truth(float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-5)))[0]
+        step = brentq(self.distance, 0.0, far, args=(z,), xtol=1e-9, rtol=1e-5)
+        return self.truth(float(step))[0]
 
     @property
     def noisy(self) -> bool:
@@ -209,23 +200,25 @@ class Estimate:
 
     def p_value(self, threshold: float = 0.0) -> float:
         """Two-sided p-value of the hypothesis that the truth is the threshold."""
-        from scipy.optimize import brentq
-        from scipy.special import stdtr
 
-        def distance(step: float) -> float:
+        def above(step: float) -> float:
             return self.truth(step)[0] - threshold
 
-        near = distance(0.0)
+        near, step = above(0.0), 0.0
         if not self.noisy:
             return float(abs(near) < NOTHING)
-        step = 0.0
         if abs(near) > NOTHING:
-            far = self.reach(lambda step: distance(step) * near <= 0, -math.copysign(1.0, near))
+            far = self.reach(lambda step: above(step) * near <= 0, -math.copysign(1.0, near))
             if far is None:  # no truth is the threshold: an ECE below 0
                 return 0.0
-            step = float(brentq(distance, 0.0, far, xtol=1e-9, rtol=1e-9))
-        found, freedom = self.score(step)
-        return float(min(1.0, 2 * stdtr(freedom, -abs(found))))
+            step = float(brentq(above, 0.0, far, xtol=1e-9, rtol=1e-9))
+        if abs(self.distance(step, 0.0)) < NOTHING:
+            return 1.0
+        ends = [self.distance(step, z) for z in (-SURE, SURE)]
+        if min(ends) > 0 or max(ends) < 0:
+            return 0.0
+        z = brentq(lambda z: self.distance(step, z), -SURE, SURE, xtol=1e-6)
+        return float(2 * ndtr(-abs(z)))
 
 
 @lru_cache(maxsize=4)
