@@ -77,7 +77,7 @@ def test_values_are_means_over_seeds(own, tree):
     for row in rows.to_dict("records"):
         scale = "tiny-no_eos" if row["variant"] == "no_eos" else "tiny"
         seeds = [read_json(tree[scale, row["method"], row["corpus"], s]) for s in SEEDS]
-        for metric in ("ece", "accuracy"):
+        for metric in ("ece", "accuracy", "ece_candidates"):
             expected = np.mean([s["benchmarks"][row["benchmark"]][metric] for s in seeds])
             assert row[metric] == pytest.approx(expected, abs=1e-5)
             assert row[f"{metric}_low"] <= row[metric] <= row[f"{metric}_high"]

@@ -136,6 +136,7 @@ def table(comparison: Comparison) -> str:
             line[name] = f"{value:.1f} [{low:.1f}, {high:.1f}]"
             less = {end or "value": row[f"{metric}_minus{end and '_' + end}"] for end in ENDS}
             line[f"{name.split(',')[0]} difference"] = output.MISSING if alone else _change(less)
+        line["ECE between candidates, %"] = f"{row['ece_candidates']:.1f}"
         marks = {"leakage": "leakage", "constant_output": ONE_ANSWER}
         said = [text for name, text in marks.items() if row[name]]
         if not row["above_chance"] and not row["constant_output"]:

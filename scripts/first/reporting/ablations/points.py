@@ -15,7 +15,7 @@ from scripts.first.reporting.names import UNTUNED, printed
 from scripts.first.reporting.output import read
 from scripts.first.reporting.runs import Key, Run, load_runs
 
-METRICS = ("ece", "accuracy")
+METRICS = ("ece", "accuracy", "ece_candidates")
 
 
 @dataclass
@@ -90,7 +90,7 @@ class Comparison:
         return pandas.DataFrame(rows)
 
     def numbers(self, places: Sequence[Place], label: str) -> dict[str, float | None]:
-        """ECE and accuracy of a point (percent) and, `_minus`, less its reference's, with ends."""
+        """METRICS of a point (percent) and, `_minus`, less its reference's, with ends."""
         found = {}
         for metric in METRICS:
             own = self.evidence.estimate(places, metric, label).interval(LOWEST[metric])
