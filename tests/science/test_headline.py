@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.power import held, table
-from scripts.first.reporting.claims.claims import depends
+from scripts.first.reporting.claims.claims import depends, markdown
 from scripts.first.reporting.claims.headline import FIVE, headline, holm, open_choices
 from scripts.first.reporting.claims.methods import CLAIMS, method_claims
 from scripts.first.reporting.claims.verdicts import HOLDS, UNDECIDED
@@ -56,6 +56,18 @@ def test_what_depends_on_open_choices():
     changed = dict(choices[1], others={"15 bins": ({}, UNDECIDED)})
     assert "1 of 1 verdicts change" in depends([changed])
     assert "none of 1 verdicts" in depends([dict(choices[1], others={"x": ({}, HOLDS)})])
+
+
+def test_a_method_that_was_not_evaluated_leaves_its_claims_open():
+    evidence = table(np.random.default_rng(0), 0.15, 0.0)
+    places = [key for key in evidence.groups if key.method == "distill"]
+    evidence.groups = {k: runs for k, runs in evidence.groups.items() if k not in places}
+    claims = method_claims(evidence)
+    five = {row["text"]: row for row in headline(claims)}
+    missing = five["FIRST has a lower ECE than direct distillation"]
+    assert (missing["verdict"], missing["p_holm"]) == (UNDECIDED, None)
+    page = markdown(claims, [*five.values()], open_choices(evidence, [*five.values()]), "x", "x")
+    assert "not evaluated" in page
 
 
 def test_a_planted_effect_is_found_and_none_is_not():

@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     claims = [{**claim, "scope": f"scale {scale}: {claim['scope']}"} for claim in claims]
     five = headline(claims)
     for row in five:
-        row["entry"]["numbers"] |= {"p_holm": row["p_holm"], "verdict_holm": row["verdict"]}
+        row["entry"] |= {"p_holm": row["p_holm"], "verdict_holm": row["verdict"]}
     sources = [args.table1, args.figure2, args.figure3, *args.metrics, *args.selected]
     page = markdown(claims, five, open_choices(evidence, five), scale, scope(places))
     output.publish(args.output_prefix, "claims", sources, json=claims, md=page)
