@@ -28,12 +28,12 @@ def test_a_clone_and_a_run_may_lie_anywhere(tmp_path):
 
 
 def test_slurm_profile_picks_the_paper():
-    """`--profile slurm -n`: nine teachers, and for Table 1 54 students a seed."""
+    """`--profile slurm -n`: nine teachers, and for Table 1 45 students a seed."""
     process = snakemake(ROOT, "--profile", "slurm", "-n", *QUIET, "--", "table1")
     counts = job_counts(process)
     assert process.returncode == 0, output(process)[-3000:]
-    assert (counts["teacher"], counts["table1_cell"]) == (9, 132)
-    assert (counts["student_labels"], counts["student_knowledge"]) == (9, 45)
+    assert (counts["teacher"], counts["table1_cell"]) == (9, 120)
+    assert (counts["student_labels"], counts["student_knowledge"]) == (9, 36)
     assert "results/tiny" not in output(process)
 
 
