@@ -235,6 +235,28 @@ def test_models_at_chance_decide_nothing(tmp_path, tree):
     assert page.count("no better than chance") == 4 and "1 training seed a student" in page
 
 
+def test_cells_at_chance_do_not_count(tmp_path, tree):
+    """Here in the second column; the mean over both would be another number."""
+    metrics = [path for key, path in tree.items() if key[2] == "csqa"]
+    columns = [*COLUMNS[:1], ["in_domain", "boolq", "boolq"], ["out_of_domain", "obqa", "alpaca"]]
+    metrics += [path for key, path in tree.items() if key[2] == "alpaca"]
+    for method, gap in (("distill", 0.3), ("distill_ls", 0.1), ("first_ts", 0.2)):
+        for seed in SEEDS:
+            labels = {"scale": "tiny", "family": "alder", "corpus": "boolq", "method": method}
+            labels |= {"seed": seed, "benchmark": "boolq"}
+            rng = np.random.default_rng([*map(ord, method), seed])
+            folder = tmp_path / method / str(seed)
+            metrics.append(write_run(folder, labels, N, 0.5, gap, rng)[1])
+    names = ("distill", "distill_ls", "first_ts")
+    points = [{"label": name, "method": name, "scale": "tiny"} for name in names]
+    entry = {**ENTRY, "columns": columns, "points": points}
+    artifact("ablation", entry=json.dumps(entry), metrics=metrics, output_prefix=tmp_path / "own")
+    rows, page = pandas.read_csv(tmp_path / "own.csv"), (tmp_path / "own.md").read_text()
+    own = rows[(rows["label"] == "first_ts") & (rows["benchmark"] != "boolq")]
+    assert f"that of “first_ts”: {own['ece_minus'].mean():+.1f} [" in page
+    assert " points in 2 of 3 cells, with " in page and "Its sign is decided (p = " in page
+
+
 def test_families_are_units_where_there_are_several(tmp_path):
     """The value is the mean over families; and an untuned model has no corpus."""
     metrics, found = [], {}

@@ -82,38 +82,49 @@ def sentences(comparison: Comparison) -> list[str]:
     )
     leaking = [point["label"] for point in comparison.points if point.get("leakage")]
     text += f"; {_listed(leaking)}: {LEAKAGE}" if leaking else ""
-    found = {
-        metric: [
-            evidence.estimate(evidence.places, metric, label, references[label]) for label in others
-        ]
-        for metric in ("ece", "accuracy")
-    }
-    at = max(range(len(others)), key=lambda i: abs(found["ece"][i].value))
-    effect = {metric: _change(own[at].interval()) for metric, own in found.items()}
-    label = others[at]
-    against = f" against “{references[label]}”" if len({*references.values()}) > 1 else ""
-    p = holm([own.p_value() for own in found["ece"]])[at]
-    return [
-        f"{text}.",
-        f"The largest effect on the ECE is that of “{label}”{against}: {effect['ece']} points, "
-        f"with {effect['accuracy']} in accuracy.",
-        decision(comparison, label, p, len(others)),
-    ]
+    return [f"{text}.", *largest(comparison, others)]
 
 
-def decision(comparison: Comparison, label: str, p: float, count: int) -> str:
-    """Return in words whether the sign of a point's effect on the ECE is decided.
+def largest(comparison: Comparison, others: list[str]) -> tuple[str, str]:
+    """Return the largest effect on the ECE, and whether its sign is decided.
 
-    p: corrected for so many comparisons. Nothing is where in half of the cells or more one of the
-    two models is no better than chance.
+    Cells count in which both models are better than chance, and points that have more than half of
+    their cells left; if there is none, all of them, and then nothing is decided.
     """
-    pair, places = (label, comparison.references[label]), comparison.evidence.places
-    blocked = [why for place in places if (why := comparison.evidence.obstacle(place, pair))]
-    if 2 * len(blocked) >= len(places):
-        return f"It decides nothing: {max(dict.fromkeys(blocked), key=blocked.count)}."
-    among = f"{count} comparisons" if count > 1 else "one comparison"
+    evidence, references = comparison.evidence, comparison.references
+    pairs = {label: (label, references[label]) for label in others}
+    reasons = {
+        label: [evidence.obstacle(place, pair) for place in evidence.places]
+        for label, pair in pairs.items()
+    }
+    counting = [label for label, own in reasons.items() if 2 * own.count(None) > len(own)]
+    places = {
+        label: [
+            place
+            for place, why in zip(evidence.places, reasons[label], strict=True)
+            if why is None or not counting
+        ]
+        for label in counting or others
+    }
+    found = {label: evidence.estimate(own, "ece", *pairs[label]) for label, own in places.items()}
+    top = max(found, key=lambda label: abs(found[label].value))
+    accuracy = evidence.estimate(places[top], "accuracy", *pairs[top])
+    against = f" against “{references[top]}”" if len({*references.values()}) > 1 else ""
+    some = len(places[top]) < len(evidence.places)
+    within = f" in {len(places[top])} of {len(evidence.places)} cells" if some else ""
+    effect = (
+        f"The largest effect on the ECE is that of “{top}”{against}: "
+        f"{_change(found[top].interval())} points{within}, with {_change(accuracy.interval())} in "
+        "accuracy."
+    )
+    if not counting:
+        why = [reason for reason in reasons[top] if reason]
+        return effect, f"It decides nothing: {max(dict.fromkeys(why), key=why.count)}."
+    corrected = holm([own.p_value() for own in found.values()])
+    p = dict(zip(found, corrected, strict=True))[top]
+    among = f"{len(found)} comparisons" if len(found) > 1 else "one comparison"
     verdict = "decided" if p < 1 - LEVEL else "not decided"
-    return f"Its sign is {verdict} (p = {p:.2g} among {among})."
+    return effect, f"Its sign is {verdict} (p = {p:.2g} among {among})."
 
 
 def _listed(labels: Iterable[str]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable
 
@@ -59,12 +60,17 @@ def section(comparison: Comparison, paper_table: str) -> str:
     means |= {series: mean_change(cells) for series, cells in ours.items()}
     changes = {series: f"{value:+.1f} points" for series, value in means.items()}
     lines.append({"Pattern of the ECE": "Mean change by label smoothing", **changes})
-    text = "Cells (a family on a column of Table 1) that show a pattern, by their values alone:"
+    text = (
+        "Cells (a family on a column of Table 1) that show a pattern, by their values alone; of "
+        "ours those in which all models are better than chance:"
+    )
     return output.page("## Patterns of the printed table", text, output.pipe_table(lines)).strip()
 
 
 def mean_change(cells: list[Cell]) -> float:
     """Mean over cells of the ECE with label smoothing, less that of direct distillation."""
+    if not cells:
+        return math.nan
     return statistics.fmean(cell["distill_ls"] - cell["distill"] for cell in cells)
 
 
@@ -78,12 +84,14 @@ def series_of(comparison: Comparison) -> dict[str, list[dict]]:
 
 
 def cells_of(comparison: Comparison, series: str, metric: str) -> list[Cell]:
-    """An ECE of a series' points in each family and column."""
-    points = series_of(comparison)[series]
+    """An ECE of a series' points in each family and column where all are better than chance."""
+    points, evidence = series_of(comparison)[series], comparison.evidence
+    labels = [point["label"] for point in points]
     return [
         {
-            point["printed"]: comparison.evidence.estimate([place], metric, point["label"]).value
+            point["printed"]: evidence.estimate([place], metric, point["label"]).value
             for point in points
         }
-        for place in comparison.evidence.places
+        for place in evidence.places
+        if not evidence.obstacle(place, labels)
     ]
