@@ -72,7 +72,7 @@ def markdown(claims, five: list[dict], choices: list[dict], scale: str, covered:
         f"# Claims of the paper at scale `{scale}`",
         f"Judged on {covered}. Intervals are {LEVEL:.0%} (docs/coverage.md), {_units(five)}.",
         "## The paper's five claims",
-        output.pipe_table([_five(row) for row in five]),
+        output.pipe_table([_five(row) for row in five], numbers=".3f"),
         "Effects in points, means over the cells that can decide. p is two-sided and corrected "
         "for the number of claims that can be decided (Holm); a verdict needs p below "
         f"{1 - LEVEL:.2g}.",
