@@ -171,11 +171,11 @@ its ten bins. The second model of a difference has half of the first one's bias;
 of an answer is the question's. With several seeds, over-confidence varies between them with a
 deviation of {deviation:g} points. `old` is the centred percentile interval over questions that
 was printed before; `of the old` compares widths; `error` and `debiased` are the mean errors of the
-measured and of the debiased value.
+measured and of the debiased value. The lowest of many points is low by chance too: the points of a
+line below share their luck, and their mean says more.
 
 Chosen by simulation among: centred percentiles; a bootstrap around shrunken gaps; and test
-inversion with gaps that move alike, by their length, its root, or not at all. Test inversion covers
-at every size of the ECE, and widens intervals only where noise is as large as the gaps.
+inversion with gaps that move alike, by their length, its root, or not at all.
 """
 
 
@@ -190,7 +190,8 @@ def main() -> None:
     by_point = ["seeds", "confidences", "bias", "ECE"]
     summary = table.groupby(["seeds", "statistic"], sort=False).agg(
         points=("covered", "size"),
-        **{"lowest coverage": ("covered", "min"), "lowest, old": ("old", "min")},
+        **{"mean coverage": ("covered", "mean"), "lowest": ("covered", "min")},
+        **{"mean, old": ("old", "mean"), "lowest, old": ("old", "min")},
         **{"widest of the old": ("of the old", "max")},
     )
     large = table[table["ECE"] >= 10].groupby(["seeds", "statistic"], sort=False)
