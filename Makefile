@@ -56,7 +56,7 @@ slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slur
 
 # Computed tables and figures as evidence in the repository, beside docs/results.md; not Table 2, which
 # quotes rows of the datasets.
-SHOWN := claims.md $(foreach t,table1 posthoc data_report,tables/$(t).md) $(foreach n,figure2 figure3 figure5 figure6 meters,figures/$(n).png)
+SHOWN := claims.md $(foreach t,table1 posthoc data_report,tables/$(t).md) $(foreach n,2 3 5 6,figures/figure$(n).png)
 publish: $(VENV)/run.stamp ## copy a finished scale's tables and figures to docs/results/SCALE
 	@mkdir -p docs/results/$(SCALE)
 	@cp $(SHOWN:%=results/$(SCALE)/%) docs/results/$(SCALE)/

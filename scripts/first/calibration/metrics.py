@@ -50,20 +50,15 @@ def expected_calibration_error(
     Returns a fraction in [0, 1].
     """
     confidence, correct = checked_scores(confidence, correct)
-    return float(weighted_gaps(confidence - correct, bin_index(confidence, bins), bins)[0])
+    return _sum_of_gaps(confidence - correct, bin_index(confidence, bins), bins)
 
 
-def weighted_gaps(
-    gaps: np.ndarray, index: np.ndarray, bins: int, weights: np.ndarray | None = None
-) -> np.ndarray:
-    """Eq. 1 for each row of question weights (draws, n), as fractions (draws,); by default of ones.
+def _sum_of_gaps(gaps: np.ndarray, index: np.ndarray, bins: int) -> float:
+    """Eq. 1 as a fraction: (count / n) |accuracy - confidence| = |sum of the bin's gaps| / n.
 
-    gaps: (n,) confidence - correct; index: (n,) the bin of each. The count of a bin and its means
-    are weighted: (count / n) |accuracy - confidence| = |sum of w_i gap_i in the bin| / sum of w_i.
+    gaps: (n,) confidence - correct; index: (n,) the bin of each.
     """
-    weights = np.ones((1, gaps.size)) if weights is None else weights
-    sums = np.array([np.bincount(index, row * gaps, minlength=bins) for row in weights])
-    return np.abs(sums / weights.sum(axis=1, keepdims=True)).sum(axis=1)
+    return float(np.abs(np.bincount(index, gaps, minlength=bins)).sum()) / gaps.size
 
 
 def adaptive_calibration_error(
@@ -79,7 +74,7 @@ def adaptive_calibration_error(
     # Twice the middle rank of each distinct value: integers, so that no rounding moves a bin.
     double_rank = 2 * np.cumsum(counts) - counts
     index = np.minimum(double_rank * bins // (2 * confidence.size), bins - 1)[inverse]
-    return float(weighted_gaps(confidence - correct, index, bins)[0])
+    return _sum_of_gaps(confidence - correct, index, bins)
 
 
 def reliability_bins(

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from scripts.first.calibration.intervals import LEVEL
 from scripts.first.reporting.claims.methods import CLAIMS
-from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evidence, judge
+from scripts.first.reporting.claims.verdicts import UNDECIDED, Evidence, decide, judge
 
 DOMAINS = ("in_domain", "out_of_domain")
 FIVE = {  # claim: its entries in-domain and out-of-domain
@@ -84,7 +84,8 @@ def open_choices(evidence: Evidence, rows: Sequence[dict]) -> list[dict]:
         if not entry["numbers"]:
             continue
         every = entry["numbers"]["all_cells"]
-        others = {"all cells": (every, decided(every, claim))}
+        verdict = decide(every["low"], every["high"], claim.threshold, claim.above)
+        others = {"all cells": (every, verdict)}
         if claim.metric == "ece":
             places = [p for p in evidence.places if claim.setting in ("", p.domain)]
             for name, metric in VARIANTS.items():
@@ -92,11 +93,3 @@ def open_choices(evidence: Evidence, rows: Sequence[dict]) -> list[dict]:
                 others[name] = (again["numbers"], again["verdict"])
         found.append({**row, "others": others})
     return found
-
-
-def decided(numbers: dict, claim) -> str:
-    """The verdict of an interval."""
-    low, high = numbers["low"], numbers["high"]
-    if low <= claim.threshold <= high:
-        return UNDECIDED
-    return HOLDS if (low > claim.threshold) == claim.above else FAILS
