@@ -121,6 +121,13 @@ class TestLinear:
         found = ends(scored(confidence, correct)["accuracy"])
         assert found == pytest.approx((100 * expected.low, 100 * expected.high), abs=0.2)
 
+    def test_few_errors_leave_more_room_below_than_above(self):
+        # As Wilson's interval does; the normal one is symmetric.
+        confidence, correct = np.full(300, 0.9), np.arange(300) < 291
+        low, high = ends(scored(confidence, correct)["accuracy"])
+        half = 196 * np.sqrt(0.97 * 0.03 / 300)
+        assert low < 97 - half and high < 97 + half
+
     def test_difference_is_the_paired_t_test(self):
         a, b = answers(2000, power=1.0), answers(2000, power=1.01)  # correct with the same numbers
         expected = stats.ttest_rel(100.0 * a[1], 100.0 * b[1])

@@ -16,7 +16,7 @@ Several units (training seeds of one model, families) are a sample of further on
 their mean, times the quantile of t, adds in squares to that of the questions. (With the degrees of
 freedom of Welch and Satterthwaite two seeds that happen to agree would count as certain.) What the
 questions add to the spread of the units is counted twice, so that intervals are wide rather than
-narrow. docs/coverage.md shows that all this covers.
+narrow. docs/coverage.md has the coverage in simulations.
 """
 
 from __future__ import annotations
