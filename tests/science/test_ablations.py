@@ -189,6 +189,14 @@ def test_a_pattern_may_differ_from_the_printed_one():
     assert [holds(own) for holds in patterns.PATTERNS.values()] == [False, True, False, True]
 
 
+def test_patterns_in_words():
+    shown = {"as run": ["one", "two"], "default": ["two"]}
+    assert patterns.in_words(shown) == (
+        "As the printed table, “as run” shows 2 of 4, “default” shows 1 of 4. "
+        "Only “as run” shows: one."
+    )
+
+
 def test_pages_are_joined(tmp_path, own, tree):
     made(tmp_path, ENTRY, tree)
     made(tmp_path, {**ENTRY, "name": "second", "title": "Another choice"}, tree)

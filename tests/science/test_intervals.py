@@ -229,6 +229,19 @@ class TestEnds:
         assert found["low"] == 0 and found["debiased"] < 0.6 * found["value"]
         assert Estimate([scored(confidence, rng.random(500) < confidence)["ece"]]).p_value() > 0.05
 
+    def test_seeds_whose_gaps_are_of_opposite_sign(self):
+        # They answer alike: what moves one gap up moves the other down.
+        rng = np.random.default_rng(0)
+        confidence, luck = rng.uniform(0.25, 0.95, 500), rng.random(500)
+        correct = luck < confidence
+        own = [scored(c, correct)["ece"] for c in (confidence + 0.02, confidence - 0.02)]
+        for units in (own, [mean(own)], [less(*own)]):
+            estimate = Estimate(units)
+            truths = [estimate.truth(step)[0] for step in (-(2.0**30), -100, -1, 0, 1, 100)]
+            assert truths == sorted(truths)
+        assert Estimate(own).summary(0.0)["low"] == 0
+        assert Estimate(own).summary(0.0)["debiased"] < Estimate(own).value
+
 
 @pytest.mark.parametrize(
     ("confidences", "bias", "ece", "seeds"),

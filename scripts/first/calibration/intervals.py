@@ -44,7 +44,9 @@ LOWEST = dict.fromkeys(  # of metrics in percent; others have -100
 SURE = 7.0  # standard errors; p-values below 1e-11 are 0
 NOTHING = 1e-9  # points; rounding of equal numbers
 FARTHEST = 2.0**40  # a step at which nothing is left to shrink
-LINEAR_SHARE = 0.5  # of the linear part in a move; by simulation, as is the root in `moved`
+# By simulation, as is the root in `moved`: the linear part's share of a move, a gap's least share.
+LINEAR_SHARE = 0.5
+LEAST_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,15 @@ class Statistic:
     def directions(self) -> tuple[np.ndarray, np.ndarray, float]:
         """How lengths of gaps move with the statistic, their errors (J,), variance of the rest.
 
-        The first are covariances of the resampled gaps with their part of the statistic.
+        The first are covariances of the resampled gaps with their part of the statistic, and at
+        least a share of what they are without the other gaps: so each raises the statistic.
         """
-        signs = np.copysign(1.0, self.gaps)
+        signs, errors = np.copysign(1.0, self.gaps), self.gap_noise.std(axis=0)
         part = self.gap_noise @ (self.weights * signs)
         along = signs * (part @ self.gap_noise) / len(part)
-        return along, self.gap_noise.std(axis=0), float(self.linear_noise.var())
+        sides, alone = np.sign(self.weights), np.abs(self.weights) * errors**2
+        along = sides * np.maximum(sides * along, LEAST_SHARE * alone)
+        return along, errors, float(self.linear_noise.var())
 
     @cached_property
     def slope(self) -> float:

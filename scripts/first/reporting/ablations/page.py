@@ -124,7 +124,8 @@ def largest(comparison: Comparison, others: list[str]) -> tuple[str, str]:
     p = dict(zip(found, corrected, strict=True))[top]
     among = f"{len(found)} comparisons" if len(found) > 1 else "one comparison"
     verdict = "decided" if p < 1 - LEVEL else "not decided"
-    return effect, f"Its sign is {verdict} (p = {p:.2g} among {among})."
+    chance = f"= {p:.3f}" if p >= 0.001 else "< 0.001"
+    return effect, f"Its sign is {verdict} (p {chance} among {among})."
 
 
 def _listed(labels: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ def section(comparison: Comparison, paper_table: str) -> str:
         for series in series_of(comparison)
         for metric, text in CONFIDENCES.items()
     }
-    lines = []
+    lines, shown = [], {series: [] for series in series_of(comparison)}
     for name, holds in PATTERNS.items():
         printed = sum(map(holds, paper))
         line = {"Pattern of the ECE": name, "printed": f"{printed} of {len(paper)}"}
@@ -55,6 +55,8 @@ def section(comparison: Comparison, paper_table: str) -> str:
             count = sum(map(holds, cells))
             same = (2 * count > len(cells)) == (2 * printed > len(paper))
             line[series] = f"{count} of {len(cells)}, {'as printed' if same else 'not so'}"
+            if same and series in shown:
+                shown[series].append(name)
         lines.append(line)
     means = {"printed": mean_change(paper)}
     means |= {series: mean_change(cells) for series, cells in ours.items()}
@@ -62,9 +64,20 @@ def section(comparison: Comparison, paper_table: str) -> str:
     lines.append({"Pattern of the ECE": "Mean change by label smoothing", **changes})
     text = (
         "Cells (a family on a column of Table 1) that show a pattern, by their values alone; of "
-        "ours those in which all models are better than chance:"
-    )
+        "ours those in which all models are better than chance. "
+    ) + in_words(shown)
     return output.page("## Patterns of the printed table", text, output.pipe_table(lines)).strip()
+
+
+def in_words(shown: dict[str, list[str]]) -> str:
+    """Return how many patterns each series shows as printed, and which it alone shows."""
+    counts = [f"“{series}” shows {len(own)} of {len(PATTERNS)}" for series, own in shown.items()]
+    text = f"As the printed table, {', '.join(counts)}."
+    for series, own in shown.items():
+        others = [name for other, names in shown.items() if other != series for name in names]
+        if alone := [name for name in own if name not in others]:
+            text += f" Only “{series}” shows: {'; '.join(alone)}."
+    return text
 
 
 def mean_change(cells: list[Cell]) -> float:
