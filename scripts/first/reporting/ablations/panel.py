@@ -15,6 +15,7 @@ def draw(entry: dict, rows):
     columns = list(rows.groupby(["corpus", "benchmark"], sort=False))
     points = rows[~rows["line"]]
     placed, labels = points["x"].notna().all(), points["label"].unique()
+    places = sorted(points["x"].unique())
     height = 2.0 if placed else 0.75 + 0.2 * len(labels)
     size = (style.TEXT, 0.55 + height * len(columns))
     figure, axes = style.start().subplots(len(columns), 2, figsize=size, squeeze=False)
@@ -25,8 +26,9 @@ def draw(entry: dict, rows):
             _lines(axis.axhline if placed else axis.axvline, own[own["line"]], metric)
             if placed:
                 axis.set(ylabel=name, xlabel=entry.get("axis", ""))
-                if entry.get("log"):
-                    _logarithmic(axis, points["x"].unique())
+                axis.set_xscale("log" if entry.get("log") else "linear")
+                axis.set_xticks(places, [f"{place:g}" for place in places])
+                axis.minorticks_off()
             else:
                 axis.set_xlabel(name)
         pair[0].set_title(
@@ -82,9 +84,3 @@ def _lines(draw_line, lines, metric: str) -> None:
     for i, row in enumerate(lines.to_dict("records")):
         look = {**style.DASHED, "linestyle": style.LINES[(i + 1) % len(style.LINES)]}
         draw_line(row[metric], label=row["label"], **look)
-
-
-def _logarithmic(axis, places) -> None:
-    axis.set_xscale("log")
-    axis.set_xticks(sorted(places), [f"{place:g}" for place in sorted(places)])
-    axis.minorticks_off()
