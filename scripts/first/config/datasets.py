@@ -23,6 +23,8 @@ from scripts.first.config.types import (
 )
 from scripts.first.errors import reason
 
+LISTED = 20  # known names in a hint
+
 
 def fields_of(template: str) -> set[str]:
     """Names that a template takes from the row."""
@@ -264,5 +266,8 @@ def used_checks(scale: dict, datasets: dict) -> Checks:
 
 def hint(name: str, known: Iterable[str]) -> str:
     """A suggestion for an unknown name."""
-    close = difflib.get_close_matches(name[:80], known, 1)
-    return f"did you mean {close[0]!r}?" if close else f"one of {', '.join(known) or 'none'}"
+    known = list(known)
+    if close := difflib.get_close_matches(name[:80], known, 1):
+        return f"did you mean {close[0]!r}?"
+    more = f" and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"one of {', '.join(known[:LISTED]) or 'none'}{more}"
