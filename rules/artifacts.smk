@@ -161,6 +161,7 @@ rule claims_files:
         families=lambda w: [of.split("/")[0] for of in teachers_of(w)],
         corpora=lambda w: [of.split("/")[1] for of in teachers_of(w)],
         posthoc=posthoc_of(config["table1"]["methods"]),
+        by_design=lambda w: scale_of(w).get("claims", {}).get("by_design", []),
         code=fingerprint("claims"),
     shell:
         """
@@ -170,6 +171,7 @@ rule claims_files:
             --selected {input.selected:q} --coarse {input.coarse:q} --refined {input.refined:q} \
             --families {params.families:q} --corpora {params.corpora:q} \
             --figure2 {input.figure2:q} --figure3 {input.figure3:q} \
+            --by-design {params.by_design:q} \
             --output-prefix results/{wildcards.scale}/claims >{log:q} 2>&1
         """
 

@@ -11,6 +11,7 @@ HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path wit
 HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
 HELP |= {"posthoc": "methods that are a temperature on another's logits: NAME=OF:FIT"}
 HELP |= {"entry": "what is compared, JSON", "pages": "files (md)"}
+HELP |= {"design": "ids of claims that hold by the scale's design"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
 LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
@@ -44,7 +45,7 @@ def commands() -> dict:
         "claims": (
             claims.run,
             "table1.csv figure2.csv figure3.csv metrics.json+ posthoc* selected.json+ coarse.csv+ "
-            "refined.csv+ families+ corpora+ output-prefix",
+            "refined.csv+ families+ corpora+ by-design* output-prefix",
         ),
         "ablation": (
             page.run,

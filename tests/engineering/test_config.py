@@ -11,10 +11,13 @@ from snakemake.utils import update_config
 
 from scripts.first.calibration.recalibration import RECALIBRATIONS
 from scripts.first.calibration.temperature_search import FITS
+from scripts.first.config.claims import CLAIMS
 from scripts.first.config.datasets import used
 from scripts.first.config.load import FOLDER, load, merge, own_files, read, validated
 from scripts.first.config.reference import generated, schema
 from scripts.first.errors import UserError
+from scripts.first.reporting.claims.methods import CLAIMS as method_claims
+from scripts.first.reporting.claims.teacher import CLAIMS as teacher_claims
 from scripts.first.training.losses import STUDENT_SIDES
 from tests.system.faults.mutations import at, merged, places, rule_for
 
@@ -172,6 +175,14 @@ MISTAKES = [
     (f"{TINY}.figures.figure6_methods", ["first_c10"] * 2, "figure6_methods: ['first_c10', 'fi"),
     (f"{TINY}.figures.figure6_methods", ["first_ts"], "figure6_methods.0: first_ts has no fixed c"),
     (f"{TINY}.knowledge.k", 200, "knowledge.stored_k: should be at least k"),
+    (f"{TINY}.claims.by_design", ["headline_ecce"], "'headline_ecce' is no claim: did you mean 'h"),
+    (
+        f"{TINY}.claims.by_design",
+        ["top5_mass"] * 2,
+        "by_design: ['top5_mass', 'top5_mass']: should",
+    ),
+    (f"{TINY}.claims.by_design", [5], "claims.by_design.0: 5: Input should be a valid string"),
+    (f"{TINY}.claims", {}, "scales.tiny.claims: missing key by_design: see"),
     (f"{TINY}.student.seeds", [1, "1"], "student.seeds: [1, '1']: should not list an entry twice"),
     (f"{TINY}.student.seeds", [True], "student.seeds.0: True: should be a number"),
     (f"{TINY}.resources.teacher", None, "tiny.resources: missing key teacher"),
@@ -246,6 +257,7 @@ def test_choices_are_those_of_the_code():
     assert method["fit"]["enum"] == [*FITS]
     assert method["recalibration"]["enum"] == [*RECALIBRATIONS]
     assert method["student_side"]["enum"] == [*STUDENT_SIDES]
+    assert {*CLAIMS} == {claim.id for claim in method_claims} | teacher_claims.keys()
 
 
 def test_every_key_is_described_and_every_mapping_is_closed():

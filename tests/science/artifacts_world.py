@@ -161,10 +161,10 @@ def write_tree(root: Path, n: int = 600, seeds=(1,), methods: dict | None = None
     return tree
 
 
-def make_claims(folder: Path, runs: dict) -> list[dict]:
+def make_claims(folder: Path, runs: dict, by_design: list[str]) -> list[dict]:
     """Make cells, Table 1, Figure 3 and claims of one family's runs; return claims.json.
 
-    runs: {(family, corpus, method, benchmark): files of one seed}.
+    runs: {(family, corpus, method, benchmark): files of one seed}; by_design: ids of claims.
     """
     cells = []
     for corpus, benchmark in COLUMNS:
@@ -186,5 +186,5 @@ def make_claims(folder: Path, runs: dict) -> list[dict]:
     options |= {"metrics": [run[1] for run in runs.values()]}
     options |= write_search(folder / "search", 0.85, seed=1)
     options |= {"families": "alder", "corpora": "csqa", "output_prefix": folder / "claims"}
-    artifact("claims", **options)
+    artifact("claims", **options, by_design=by_design)
     return read_json(folder / "claims.json")

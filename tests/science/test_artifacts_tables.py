@@ -13,7 +13,7 @@ from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
 from scripts.first.reporting.names import METERS
 from scripts.first.reporting.runs import load_runs
-from scripts.first.reporting.tables.table1 import marks
+from scripts.first.reporting.tables.table1 import left_out, marks
 from scripts.first.reporting.tables.table2 import confident_errors
 from tests.science.artifacts_world import artifact, questions, write_run
 from tests.sealed import reseal
@@ -251,6 +251,22 @@ def test_equally_confident_errors_keep_the_order_of_the_table(tmp_path):
     run = write_run(tmp_path, labels, 20, 0, 0, np.random.default_rng(0), confidence, correct)
     ((own,),) = load_runs([run[1]]).values()
     assert confident_errors(own) == list(range(1, 20, 2))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "ece_high", "said"),
+    [
+        ((1, 1), 5.0, ["leave out what another training of a model or of its teacher"]),
+        ((3, 1), 5.0, ["questions and training seeds. Each", "teacher is trained once (n_seeds"]),
+        ((3, 3), 5.0, ["questions and training seeds. Each", "in its students too, is left out"]),
+        ((3, 1), 4.04, ["teacher is trained once", "upper end of an ECE equals its value"]),
+    ],
+)
+def test_what_intervals_leave_out(seeds, ece_high, said):
+    """Printed with one decimal, 4.04 equals 4.0."""
+    note = left_out([{"n_seeds": n, "ece": 4.0, "ece_high": ece_high} for n in seeds])
+    assert all(part in note for part in said)
+    assert ("equals" in note) == (ece_high < 5)
 
 
 @pytest.mark.parametrize(

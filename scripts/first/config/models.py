@@ -203,6 +203,12 @@ class Figures(Model):
     table2_questions: Questions = key('JSON list of {"id": ..} or {"text": ..} for Table 2.', None)
 
 
+class Claims(Model):
+    by_design: Annotated[list[str], Unique] = key(
+        "Ids of claims that the scale was designed to fulfil; claims.md marks them."
+    )
+
+
 class Needs(Model):
     threads: Whole = key("CPU threads.", ge=1, le=4096)
     gpu: Whole = key("GPUs per machine.", ge=0, le=64)
@@ -230,6 +236,7 @@ class Scale(Model):
     student: StudentStage = key("Training of students.")
     evaluation: EvaluationStage = key("Tests.")
     figures: Figures = key("What the figures show.")
+    claims: Claims = key("What claims.md has to say of the scale.", None)
     resources: dict[Stage, Needs] = key("Needs of one job of each stage.")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import get_args
 
+from scripts.first.config.claims import CLAIMS
 from scripts.first.config.datasets import Checks, dataset_checks, hint, used_checks
 from scripts.first.config.models import Stage
 from scripts.first.config.types import Split
@@ -146,6 +147,8 @@ def _scale(scale: dict) -> Checks:
         yield stage not in scale["resources"], "resources", f"missing key {stage}"
         needs = scale["resources"][stage]
         yield from _keys(f"resources.{stage}", needs, f"stage {stage}", KEYS_OF_STAGE)
+    for path, name in _find(scale, "claims.by_design.*"):
+        yield name not in CLAIMS, path, f"{name!r:.80} is no claim: {hint(name, CLAIMS)}"
     for name, model in models.items():
         yield name in RESERVED, f"models.{name}", "reserved name; choose another"
         sources = {*model} - {"weights"}

@@ -1,7 +1,8 @@
 """A verdict on each claim of the paper: holds, does not hold or undecided.
 
 Reads Table 1, the predictions behind it, the temperature searches and the data of Figures 2 and 3;
-writes claims.json (a list) and claims.md.
+writes claims.json (a list) and claims.md. `verdict` of an entry is what claims.md says; the paper's
+five claims have the one without Holm's correction, too, as `verdict_by_interval`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,46 @@ from __future__ import annotations
 import argparse
 
 from scripts.first.calibration.intervals import LEVEL
+from scripts.first.errors import UserError
 from scripts.first.reporting import output
 from scripts.first.reporting.claims import teacher
-from scripts.first.reporting.claims.headline import headline, open_choices
-from scripts.first.reporting.claims.methods import method_claims
-from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evidence, Place, scope
+from scripts.first.reporting.claims.headline import corrected, headline, open_choices
+from scripts.first.reporting.claims.methods import CLAIMS, method_claims
+from scripts.first.reporting.claims.verdicts import Evidence, Place, counted, scope
 from scripts.first.reporting.names import printed
 from scripts.first.reporting.runs import load_runs
 
-CORRECTED = "; not decided once corrected for the number of claims"
+WORDS = """- **Holds**: the interval lies on the claimed side of a threshold (0 if the test \
+names no other). **Does not hold**: it lies on the other side: the opposite is shown. \
+**Undecided**: it contains the threshold, or at least half of the cells cannot decide.
+- A cell is one family (one pretraining run) in one column of Table 1. It can decide if the models \
+compared are above the chance and majority lines, none gives one answer to all questions, and \
+FIRST's c, where it counts, is not at the edge of its grid. A family is on the claimed side if its \
+own mean is.
+- Claims on c, on the top five tokens and on ranks are judged cell by cell (a family and corpus, \
+or a model and rank): they hold if all cells do, and do not hold if one does not."""
+POWER = (
+    "How large an effect must be to be found with three families of three seeds was simulated: "
+    "docs/coverage.md."
+)
+MARK = "†"
+DESIGNED = (
+    f"{MARK} By the scale's design: its settings were chosen so that this holds, which is then no "
+    "evidence for the claim."
+)
+RANGES = {  # unit: least to greatest of the cells
+    "c": "c = {:.2f} to {:.2f}",
+    "percent": "{:.1f} to {:.1f} %",
+    "points": "{:.1f} to {:.1f} points",
+}
 
 
 def run(args: argparse.Namespace) -> None:
     """Write prefix.json, prefix.md and their record."""
+    known = {claim.id for claim in CLAIMS} | teacher.CLAIMS.keys()
+    for name in args.by_design:
+        if name not in known:
+            raise UserError(f"no claim {name!r}: claims: --by-design: give ids of claims.json")
     options = ("families", "corpora", "selected", "coarse", "refined")
     searches = [
         {
@@ -46,48 +74,80 @@ def run(args: argparse.Namespace) -> None:
         *teacher.rank_claims(output.read("figure3.csv", args.figure3, "method", "gap"), evidence),
     ]
     scale = str(table["scale"].iloc[0])
-    claims = [{**claim, "scope": f"scale {scale}: {claim['scope']}"} for claim in claims]
+    for claim in claims:
+        claim["scope"] = f"scale {scale}: {claim['scope']}"
+        if claim["id"] in args.by_design:
+            claim["by_design"] = True
     five = headline(claims)
-    for row in five:
-        row["entry"] |= {"p_holm": row["p_holm"], "verdict_holm": row["verdict"]}
+    claims, choices = corrected(claims, five), open_choices(evidence, five)
     sources = [args.table1, args.figure2, args.figure3, *args.metrics, *args.selected]
-    page = markdown(claims, five, open_choices(evidence, five), scale, scope(places))
+    page = markdown(claims, five, choices, scale, scope(places))
     output.publish(args.output_prefix, "claims", sources, json=claims, md=page)
 
 
 def markdown(claims, five: list[dict], choices: list[dict], scale: str, covered: str) -> str:
-    """Return the five claims, what depends on open choices, then all others and their tests."""
-    shown = {row["entry"]["id"] for row in five}
-    others = [claim for claim in claims if claim["id"] not in shown]
-    verdicts = [claim["verdict"] for claim in others]
-    head, rows, tests = ["Claim", "Verdict", "Deciding cells", "All cells", "Reason"], [], []
-    for claim in others:
-        numbers = (_number(claim["numbers"]), _number(claim["numbers"].get("all_cells", {})))
-        rows.append([claim["claim"], f"**{claim['verdict']}**", *numbers, claim["reason"]])
+    """Return the five claims, what depends on open choices, then all others and their tests.
+
+    claims: as `corrected` returns them.
+    """
+    by_id = {claim["id"]: claim for claim in claims}
+    shown = [by_id[row["entry"]["id"]] for row in five]
+    five_ids = {claim["id"] for claim in shown}
+    others, tests = [claim for claim in claims if claim["id"] not in five_ids], []
     for claim in claims:
         note = f" {claim['note']}" if "note" in claim else ""
         text = f"- {claim['claim']} `{claim['id']}` ({claim['scope']}): {claim['test']}.{note}"
         tests.append(text)
     return output.page(
         f"# Claims of the paper at scale `{scale}`",
-        f"Judged on {covered}. Intervals are {LEVEL:.0%} (docs/coverage.md), {_units(five)}.",
+        WORDS,
+        f"Judged on {covered}. Intervals are {LEVEL:.0%} (docs/coverage.md), {_units(five)}. "
+        + POWER,
         "## The paper's five claims",
-        output.pipe_table([_five(row) for row in five], numbers=".3f"),
-        "Effects in points, means over the cells that can decide. p is two-sided and corrected "
-        "for the number of claims that can be decided (Holm); a verdict needs p below "
-        f"{1 - LEVEL:.2g}.",
+        _table([_five(row, claim) for row, claim in zip(five, shown, strict=True)]),
+        "Effects in points, means over the cells that can decide. p is two-sided; beside it, "
+        "corrected for the number of claims that can be decided (Holm). The verdicts of this table "
+        f"need a corrected p below {1 - LEVEL:.2g}, so an interval that excludes the threshold is "
+        "not enough.",
         "## What depends on open choices",
         depends(choices),
-        output.pipe_table([_choices(row) for row in choices]),
+        _table([_choices(row) for row in choices]),
         "## All other claims",
-        ", ".join(f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED)) + ". Undecided: "
-        "the interval contains the threshold, or at least half of the cells are at the chance or "
-        "majority level or have a c at the edge of the grid. Cells that cannot decide count only "
-        "in the column of all cells; every cell is in claims.json. Not corrected for their number.",
-        output.pipe_table(rows, head),
+        _others(others),
         "## Tests",
         "\n".join(tests),
     )
+
+
+def _table(rows: list[dict]) -> str:
+    """A table, with a line below that explains any mark."""
+    table = output.pipe_table(rows, numbers=".3f")
+    return f"{table}\n\n{DESIGNED}" if MARK in table else table
+
+
+def _marked(text: str, entry: dict) -> str:
+    return f"{text} {MARK}" if "by_design" in entry else text
+
+
+def _others(claims: list[dict]) -> str:
+    """The claims that are not corrected for their number: how many hold, and their table."""
+    pooled = [claim["numbers"] for claim in claims if "all_cells" in claim["numbers"]]
+    apart = any(_number(own) != _number(own["all_cells"]) for own in pooled)
+    every = "The column of all cells has also those that cannot decide. " if apart else ""
+    rows = []
+    for claim in claims:
+        row = {"Claim": _marked(claim["claim"], claim), "Verdict": f"**{claim['verdict']}**"}
+        row["Effect"] = _number(claim["numbers"])
+        if apart:
+            row["Effect, all cells"] = _number(claim["numbers"].get("all_cells", {}))
+        rows.append(row | {"Reason": claim["reason"]})
+    return output.page(
+        f"{counted([claim['verdict'] for claim in claims])}: by the interval alone, not corrected "
+        "for the number of claims. Effects in points, means over the cells that can decide; those "
+        f"of claims that are judged cell by cell are from the least to the greatest. {every}Every "
+        "cell is in claims.json.",
+        _table(rows),
+    ).rstrip()
 
 
 def _units(five: list[dict]) -> str:
@@ -98,20 +158,26 @@ def _units(five: list[dict]) -> str:
     unit, count = numbers[0]["units"], max(own["n_units"] for own in numbers)
     if count == 1:
         return "for further questions: one family and one training seed leave out all else"
-    kinds = "families, training seeds" if unit == "families" else "training seeds"
-    return f"for further {kinds} and questions (units: {count} {unit})"
+    if unit == "families":
+        return f"for further families (here {count}), training seeds and questions"
+    return f"for further training seeds (here {count}) and questions, within this family"
 
 
-def _five(row: dict) -> dict[str, str]:
-    entry, p = row["entry"], row["p_holm"]
+def _five(row: dict, claim: dict) -> dict[str, str]:
+    tested = claim["p_holm"] is not None
     return {
-        "Claim": row["text"],
+        "Claim": _marked(row["text"], claim),
         "": printed(row["domain"]),
-        "Effect": _number(entry["numbers"]),
-        "p": "" if p is None else f"{p:.3f}" if p >= 0.001 else "< 0.001",
-        "Verdict": f"**{row['verdict']}**",
-        "Reason": entry["reason"] + ("" if row["verdict"] == entry["verdict"] else CORRECTED),
+        "Effect": _number(claim["numbers"]),
+        "p": _p(claim["numbers"]["p"]) if tested else "",
+        "p, Holm": _p(claim["p_holm"]) if tested else "",
+        "Verdict": f"**{claim['verdict']}**",
+        "Reason": claim["reason"],
     }
+
+
+def _p(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else "< 0.001"
 
 
 def depends(choices: list[dict]) -> str:
@@ -126,21 +192,27 @@ def depends(choices: list[dict]) -> str:
         ]
         if others:
             where = f"{row['text']}, {printed(row['domain'])}"
-            changed.append(f"{where} ({entry['verdict']}): {', '.join(others)}")
-    names = ", ".join(dict.fromkeys(name for row in choices for name in row["others"]))
-    head = f"Judged again with {names}, by the interval alone, "
-    if not changed:
-        return head + f"none of {len(choices)} verdicts changes."
-    return head + f"{len(changed)} of {len(choices)} verdicts change. " + ". ".join(changed) + "."
+            changed.append(f"{where}: {entry['verdict']}, but {', '.join(others)}.")
+    names = "; ".join(dict.fromkeys(name for row in choices for name in row["others"]))
+    if not names:
+        return "Nothing to judge again."
+    head = (
+        f"Judged again with each of these: {names}. All verdicts of this table are by the "
+        "interval alone, not corrected for the number of claims: they can differ from those above. "
+        "A dash: the choice does not bear on the claim. Verdicts that change: "
+        f"{len(changed)} of {len(choices)}."
+    )
+    return " ".join([head, *changed])
 
 
 def _choices(row: dict) -> dict[str, str]:
-    shown = {"as above": (row["entry"]["numbers"], row["entry"]["verdict"]), **row["others"]}
+    entry = row["entry"]
+    shown = {"interval alone": (entry["numbers"], entry["verdict"]), **row["others"]}
     texts = {name: f"{_number(numbers)} {verdict}" for name, (numbers, verdict) in shown.items()}
-    return {"Claim": f"{row['text']}, {printed(row['domain'])}", **texts}
+    return {"Claim": _marked(f"{row['text']}, {printed(row['domain'])}", entry), **texts}
 
 
 def _number(numbers: dict) -> str:
     if "range" in numbers:
-        return f"{numbers['range'][0]:.4g} to {numbers['range'][1]:.4g}"
+        return RANGES[numbers["unit"]].format(*numbers["range"])
     return "{value:.1f} [{low:.1f}, {high:.1f}]".format(**numbers) if "low" in numbers else ""

@@ -30,6 +30,7 @@ FIVE = {  # claim: its entries in-domain and out-of-domain
     },
 }
 VARIANTS = {"15 bins": "ece_15", "confidence among the candidates": "ece_candidates"}  # of the ECE
+CORRECTED = "; not decided once corrected for the number of claims"
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -46,10 +47,10 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def headline(claims: Sequence[dict]) -> list[dict]:
-    """Return the five claims' entries in each domain, as `text`, `domain`, `p_holm`, `verdict`.
+    """Return the five claims in each domain: `text`, `domain`, `entry`, `p_holm`, `verdict`.
 
-    claims: all entries of claims.json. Claims that cannot be decided do not count. An entry keeps
-    the verdict that its interval alone gives.
+    claims: all entries, as they are judged. Claims that cannot be decided do not count. `entry`
+    has the verdict by the interval alone.
     """
     by_id = {claim["id"]: claim for claim in claims}
     rows = [
@@ -67,6 +68,23 @@ def headline(claims: Sequence[dict]) -> list[dict]:
     return [{"p_holm": None, "verdict": UNDECIDED, **row} for row in rows]
 
 
+def corrected(claims: Sequence[dict], five: Sequence[dict]) -> list[dict]:
+    """Return the claims as they stand in claims.json: `verdict` is what counts.
+
+    For the five claims of `headline` that is the corrected one; `verdict_by_interval` is not.
+    """
+    own = {}
+    for row in five:
+        entry, verdict = row["entry"], row["verdict"]
+        own[entry["id"]] = {
+            "verdict": verdict,
+            "reason": entry["reason"] + ("" if verdict == entry["verdict"] else CORRECTED),
+            "verdict_by_interval": entry["verdict"],
+            "p_holm": row["p_holm"],
+        }
+    return [claim | own.get(claim["id"], {}) for claim in claims]
+
+
 def decidable(entry: dict) -> bool:
     """Whether more than half of the cells of a claim can decide it."""
     numbers = entry["numbers"]
@@ -76,16 +94,18 @@ def decidable(entry: dict) -> bool:
 def open_choices(evidence: Evidence, rows: Sequence[dict]) -> list[dict]:
     """Return how each headline claim on the ECE ends with other bins and other confidences.
 
-    `others`: {choice: (numbers, verdict)}, by the interval alone; beside VARIANTS, all cells.
+    `others`: {choice: (numbers, verdict)}, by the interval alone; beside VARIANTS, all cells,
+    where some cannot decide.
     """
     by_id, found = {claim.id: claim for claim in CLAIMS}, []
     for row in rows:
         entry, claim = row["entry"], by_id[row["entry"]["id"]]
         if not entry["numbers"]:
             continue
-        every = entry["numbers"]["all_cells"]
-        verdict = decide(every["low"], every["high"], claim.threshold, claim.above)
-        others = {"all cells": (every, verdict)}
+        every, others = entry["numbers"]["all_cells"], {}
+        if entry["numbers"]["cells_counted"] < len(entry["numbers"]["cells"]):
+            verdict = decide(every["low"], every["high"], claim.threshold, claim.above)
+            others["all cells"] = (every, verdict)
         if claim.metric == "ece":
             places = [p for p in evidence.places if claim.setting in ("", p.domain)]
             for name, metric in VARIANTS.items():

@@ -68,6 +68,8 @@ CLAIMS = (
         for rival in RIVALS
         for setting in ("", "in_domain")
         for metric in DIFFERENCES
+        # A temperature changes no prediction: its accuracy is that of fine-tuning.
+        if metric != "accuracy" or not rival.startswith("finetune_ts")
     ),
     _against("teacher", "ece"),
     *(_against("finetune", metric, "out_of_domain") for metric in DIFFERENCES),
@@ -110,10 +112,14 @@ def method_claims(evidence: Evidence) -> list[dict]:
     """Return the claims in the paper's order, as they stand in claims.json.
 
     A claim on columns that this scale does not have, or on an untuned model that it does not
-    evaluate, is left out.
+    evaluate, is left out; so is one on all columns that is made for their only domain as well.
     """
-    entries = []
+    entries, domains = [], {place.domain for place in evidence.places}
+    only = domains.pop() if len(domains) == 1 else None
+    made = {(claim.methods, claim.metric, claim.threshold, claim.setting) for claim in CLAIMS}
     for claim in CLAIMS:
+        if not claim.setting and (claim.methods, claim.metric, claim.threshold, only) in made:
+            continue
         places = [p for p in evidence.places if claim.setting in ("", p.domain)]
         last = claim.methods[-1]
         optional = last in UNTUNED and not any(evidence.runs(place, last) for place in places)

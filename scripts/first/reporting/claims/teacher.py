@@ -10,6 +10,7 @@ from scripts.first.reporting.claims.verdicts import (
     HOLDS,
     UNDECIDED,
     Evidence,
+    counted,
     decide,
     entry,
     rounded,
@@ -27,22 +28,22 @@ COVERAGE_NOTE = (
     "A question with at most five candidates fits into five tokens almost by construction: "
     "only the instruction corpus tests the claim."
 )
-CLAIMS = {  # id: (claim, test, number of a cell whose range is reported, note)
+CLAIMS = {  # id: (claim, test, number of a cell whose range is reported, its unit, note)
     "c_around_0.3": (
         "The lowest validation ECE of the coarse search (steps of 0.1) is at c = 0.3 "
         "(the paper's example).",
         CHOICE_TEST.format("is 0.3"),
-        *("c", ""),
+        *("c", "c", ""),
     ),
     "c_between_0.2_and_0.4": (
         "The chosen c lies between 0.2 and 0.4 for every teacher and corpus.",
         CHOICE_TEST.format("lies in [0.2, 0.4]"),
-        *("c", ""),
+        *("c", "c", ""),
     ),
     "c_1_compresses": (
         "c = 1 dramatically compresses the top-1 probability.",
         "mean top-1 probability on validation at c = 1 is less than half of the teacher's own",
-        "c = 1",
+        *("c = 1", "percent"),
         "Arithmetic: with five tokens Eq. 4 at c = 1 gives at most 0.4046, whatever the "
         "teacher says.",
     ),
@@ -50,25 +51,25 @@ CLAIMS = {  # id: (claim, test, number of a cell whose range is reported, note)
         "The fine-tuned teacher is over-confident on the validation split, so that there is "
         "something to recalibrate.",
         "mean top-1 probability minus accuracy (points), binomial 95 % interval: above 0 holds",
-        *("value", ""),
+        *("value", "points", ""),
     ),
     "top5_mass": (
         "The top five tokens hold more than 95 % of the probability on average.",
         "mean top-5 mass over supervised training positions (%), normal 95 % interval "
         "(positions taken as independent): above 95 holds",
-        *("value", COVERAGE_NOTE),
+        *("value", "percent", COVERAGE_NOTE),
     ),
     "short_tail": (
         "Little is left for the tail: what lies beyond the top five tokens is negligible.",
         "share of positions (%) whose top-5 mass is at least 95 %: above 95 holds",
-        *("value", COVERAGE_NOTE),
+        *("value", "percent", COVERAGE_NOTE),
     ),
     "concentrated_knowledge": (
         "The top-1 token is over-confident while ranks 2 to 5 are under-confident, in the "
         "teacher, the fine-tuned and the distilled student.",
         "mean probability minus frequency (points), interval over questions: rank 1 above 0 "
         "and each of ranks 2 to 5 below 0, for each model",
-        *("", ""),
+        *("", "", ""),
     ),
 }
 
@@ -79,19 +80,19 @@ def _claim(name: str, cells: list[dict], covered: list[dict] | None = None) -> d
     It holds when all cells hold, and fails when one fails; undecided otherwise, and when at least
     half of the cells have an `obstacle`.
     """
-    text, test, ranged, note = CLAIMS[name]
+    text, test, ranged, unit, note = CLAIMS[name]
     verdicts = [cell["verdict"] for cell in cells]
     stopped = [cell["obstacle"] for cell in cells if cell.get("obstacle")]
-    counts = [f"{verdicts.count(v)} {v}" for v in (HOLDS, FAILS, UNDECIDED) if v in verdicts]
     verdict = FAILS if FAILS in verdicts else HOLDS if set(verdicts) == {HOLDS} else UNDECIDED
     found = {
         "verdict": UNDECIDED if stopped and 2 * len(stopped) >= len(cells) else verdict,
-        "reason": "; ".join([", ".join(counts) or "no data", *sorted(set(stopped))]),
+        "reason": "; ".join([f"cells: {counted(verdicts) or 'no data'}", *sorted(set(stopped))]),
         "numbers": {"cells": cells},
     }
     if cells and ranged:
         numbers = [round(float((cell | cell.get("shown", {}))[ranged]), DIGITS) for cell in cells]
-        found["numbers"] = {"range": [min(numbers), max(numbers)], "cells": cells}
+        ends = [min(numbers), max(numbers)]
+        found["numbers"] = {"range": ends, "unit": unit, "cells": cells}
     families, corpora = (
         ", ".join(dict.fromkeys(printed(row[label]) for row in covered or cells))
         for label in ("family", "corpus")

@@ -17,6 +17,11 @@ from scripts.first.reporting.names import UNTUNED, printed
 from scripts.first.reporting.runs import Key, Run, score_run
 
 HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+COUNTED = {  # of one, of several
+    HOLDS: ("holds", "hold"),
+    FAILS: ("does not hold", "do not hold"),
+    UNDECIDED: ("is undecided", "are undecided"),
+}
 DIGITS = 6
 
 
@@ -159,6 +164,12 @@ def decide(low: float, high: float, threshold: float, above: bool) -> str:
     if high < threshold:
         return FAILS if above else HOLDS
     return UNDECIDED
+
+
+def counted(verdicts: Sequence[str]) -> str:
+    """Return how many of each verdict there are, in words: `1 holds, 2 are undecided`."""
+    counts = {verdict: verdicts.count(verdict) for verdict in COUNTED if verdict in verdicts}
+    return ", ".join(f"{n} {COUNTED[verdict][n > 1]}" for verdict, n in counts.items())
 
 
 def judge(claim: Claim, evidence: Evidence, places: Sequence[Place]) -> dict:
