@@ -7,6 +7,7 @@ from scripts.first.config.datasets import Dataset, Prompt
 from scripts.first.config.types import (
     Bundled,
     C,
+    ClaimId,
     Columns,
     Commit,
     Folder,
@@ -204,7 +205,7 @@ class Figures(Model):
 
 
 class Claims(Model):
-    by_design: Annotated[list[str], Unique] = key(
+    by_design: Annotated[list[ClaimId], Unique] = key(
         "Ids of claims that the scale was designed to fulfil; claims.md marks them."
     )
 

@@ -148,7 +148,7 @@ def _scale(scale: dict) -> Checks:
         needs = scale["resources"][stage]
         yield from _keys(f"resources.{stage}", needs, f"stage {stage}", KEYS_OF_STAGE)
     for path, name in _find(scale, "claims.by_design.*"):
-        yield name not in CLAIMS, path, f"{name!r:.80} is no claim: {hint(name, CLAIMS)}"
+        yield name not in CLAIMS, path, f"{name!r} is no claim: {hint(name, CLAIMS)}"
     for name, model in models.items():
         yield name in RESERVED, f"models.{name}", "reserved name; choose another"
         sources = {*model} - {"weights"}

@@ -41,6 +41,7 @@ ScaleName = Annotated[
     str, Field(pattern=f"^[a-z][a-z0-9_]{{0,47}}({VARIANT}[a-z][a-z0-9_]{{0,47}})?$")
 ]
 ModelName = Annotated[str, Field(pattern="^[a-z][a-z0-9-]{0,47}$")]
+ClaimId = Annotated[str, Field(pattern="^[a-z][a-z0-9_.]{0,79}$")]
 HubId = Annotated[str, Field(pattern=f"^{HUB_NAME}/{HUB_NAME}$")]
 Commit = Annotated[str, Field(pattern="^[0-9a-f]{40}$")]
 Partition = Annotated[str, Field(pattern="^[A-Za-z0-9_][A-Za-z0-9_.,-]*$")]
