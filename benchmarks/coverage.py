@@ -25,15 +25,9 @@ from scipy.stats import binom
 
 from benchmarks.power import EFFECTS, row_of
 from benchmarks.power import TEXT as POWER
-from scripts.first.calibration.intervals import (
-    LEVEL,
-    Estimate,
-    Statistic,
-    combine,
-    question_weights,
-    score,
-)
+from scripts.first.calibration.intervals import LEVEL, Estimate
 from scripts.first.calibration.metrics import bin_index
+from scripts.first.calibration.statistic import Statistic, combine, question_weights, score
 from scripts.first.files import write_text
 from scripts.first.reporting.output import page, pipe_table
 

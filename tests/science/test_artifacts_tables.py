@@ -8,7 +8,8 @@ import pyarrow.parquet
 import pytest
 
 from scripts.artifacts import main
-from scripts.first.calibration.intervals import Estimate, question_weights, score
+from scripts.first.calibration.intervals import Estimate
+from scripts.first.calibration.statistic import question_weights, score
 from scripts.first.errors import UserError
 from scripts.first.files import read_json, sha256_file, write_json, write_parquet
 from scripts.first.reporting.names import METERS

@@ -5,15 +5,9 @@ import pytest
 from scipy import special, stats
 
 from benchmarks.coverage import tables, world_of
-from scripts.first.calibration.intervals import (
-    Estimate,
-    Statistic,
-    combine,
-    mean,
-    question_weights,
-    score,
-)
+from scripts.first.calibration.intervals import Estimate
 from scripts.first.calibration.metrics import expected_calibration_error
+from scripts.first.calibration.statistic import Statistic, combine, mean, question_weights, score
 
 HEADLINE = ("ece", "accuracy", "trust")
 
@@ -85,11 +79,19 @@ class TestNoise:
         ece = 100 * expected_calibration_error(confidence, correct)
         assert found["ece"].value == pytest.approx(ece)
         assert found["trust"].value == pytest.approx(100 * correct.mean() - ece)
-        first = np.repeat(np.arange(50), weights[0].astype(int))
-        one = found["ece"].gap_noise + found["ece"].gaps  # less the mean of all resamples
-        moved = one - one.mean(axis=0) + (weights @ _by_bin(confidence, correct) / 50).mean(axis=0)
-        own = 100 * expected_calibration_error(confidence[first], correct[first])
-        assert np.abs(moved[0]).sum() == pytest.approx(own)
+
+    def test_noise_of_a_bin_is_at_least_that_of_calibrated_answers(self):
+        confidence, correct = answers(200)
+        weights = question_weights("csqa", 200)
+        found = score(confidence, correct, weights)["ece"].gap_noise
+        by_bin = _by_bin(confidence, correct)
+        moved = weights @ by_bin / 200
+        moved -= moved.mean(axis=0)
+        for at in range(10):
+            own = confidence[by_bin[:, at] != 0]
+            least = 100 * sum(c * (1 - c) for c in own) ** 0.5 / 200
+            factor = max(1.0, least / moved[:, at].std()) if len(own) else 1.0
+            assert found[:, at] == pytest.approx(factor * moved[:, at], abs=1e-9)
 
 
 def _by_bin(confidence, correct) -> np.ndarray:
@@ -229,6 +231,16 @@ class TestEnds:
         assert found["low"] == 0 and found["debiased"] < 0.6 * found["value"]
         assert Estimate([scored(confidence, rng.random(500) < confidence)["ece"]]).p_value() > 0.05
 
+    def test_p_value_of_an_end(self):
+        rng = np.random.default_rng(3)
+        confidence = 1 - 0.5 * rng.beta(0.5, 6, 500)
+        found = scored(confidence, rng.random(500) < confidence + 0.002)
+        for name, lowest in (("ece", 0.0), ("trust", -100.0), ("accuracy", 0.0)):
+            estimate = Estimate([found[name]])
+            own = estimate.interval(lowest)
+            ends = [own[end] for end in ("low", "high") if lowest < own[end] < 100]
+            assert [estimate.p_value(end) for end in ends] == pytest.approx([0.05] * len(ends), 0.2)
+
     def test_seeds_whose_gaps_are_of_opposite_sign(self):
         # They answer alike: what moves one gap up moves the other down.
         rng = np.random.default_rng(0)
@@ -248,7 +260,8 @@ class TestEnds:
     [
         ("spread", "over", 0.0, 1),
         ("spread", "both", 3.0, 1),
-        ("near 1", "over", 0.0, 1),
+        ("near 1", "both", 0.0, 1),
+        ("near 1", "both", 1.0, 1),
         ("near 1", "over", 10.0, 1),
         ("spread", "over", 10.0, 3),
     ],

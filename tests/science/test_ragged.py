@@ -13,7 +13,8 @@ import torch
 from transformers import AutoTokenizer
 
 from scripts import evaluation
-from scripts.first.calibration.intervals import Estimate, question_weights, score
+from scripts.first.calibration.intervals import Estimate
+from scripts.first.calibration.statistic import question_weights, score
 from scripts.first.calibration.summary import measure
 from scripts.first.data import report
 from scripts.first.data.prompts import Row

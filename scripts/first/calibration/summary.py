@@ -11,7 +11,8 @@ import numpy as np
 from scipy.special import log_softmax
 
 from scripts.first.calibration import meters, metrics
-from scripts.first.calibration.intervals import LOWEST, Estimate, question_weights, score
+from scripts.first.calibration.intervals import LOWEST, Estimate
+from scripts.first.calibration.statistic import question_weights, score
 
 
 def measure(benchmark: str, table, log_probs, gold, bins: int) -> dict:

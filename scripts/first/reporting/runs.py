@@ -12,8 +12,8 @@ import pandas
 from scipy.special import log_softmax
 
 from scripts.first.calibration import metrics
-from scripts.first.calibration.intervals import (
-    Estimate,
+from scripts.first.calibration.intervals import Estimate
+from scripts.first.calibration.statistic import (
     Statistic,
     ece_statistic,
     mean_statistic,
@@ -131,8 +131,7 @@ def score_run(run: Run) -> dict[str, Statistic]:
     share = np.exp(log_softmax(log_probs, axis=1).max(axis=1))
     found = score(confidence, correct, weights, bins)
     for name, own, count in (("ece_15", confidence, 15), ("ece_candidates", share, bins)):
-        index = metrics.bin_index(own, count)
-        found[name] = ece_statistic(100 * (own - correct), index, count, weights)
+        found[name] = ece_statistic(own, correct, count, weights)
     found["nll"] = mean_statistic(-log_probs[np.arange(len(gold)), gold], weights)
     found["brier"] = mean_statistic(metrics.brier_scores(log_probs, gold), weights)
     return found

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from scripts.first.calibration.intervals import Estimate, Statistic, combine, mean
+from scripts.first.calibration.intervals import Estimate
+from scripts.first.calibration.statistic import Statistic, combine, mean
 from scripts.first.reporting.names import UNTUNED, printed
 from scripts.first.reporting.runs import Key, Run, score_run
 

@@ -12,8 +12,10 @@ import argparse
 import numpy as np
 import pandas
 
-from scripts.first.calibration.intervals import (
-    Estimate,
+from scripts.first.calibration.intervals import Estimate
+from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
+from scripts.first.calibration.metrics import bin_index
+from scripts.first.calibration.statistic import (
     Statistic,
     combine,
     mean,
@@ -21,8 +23,6 @@ from scripts.first.calibration.intervals import (
     noise,
     question_weights,
 )
-from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
-from scripts.first.calibration.metrics import bin_index
 from scripts.first.files import read_parquet
 from scripts.first.provenance import records
 from scripts.first.reporting.figures import style

@@ -9,7 +9,8 @@ from __future__ import annotations
 import argparse
 import statistics
 
-from scripts.first.calibration.intervals import LEVEL, LOWEST, RESAMPLES, SEED
+from scripts.first.calibration.intervals import LEVEL, LOWEST
+from scripts.first.calibration.statistic import RESAMPLES, SEED
 from scripts.first.calibration.temperature_search import read_temperature
 from scripts.first.errors import UserError
 from scripts.first.provenance import records

@@ -1,0 +1,179 @@
+"""Accuracy, ECE, trust, their means and differences, and how resampled questions move them.
+
+All of these are a `Statistic`: sum_j weight_j |gap_j| + linear, where a gap is one bin's signed
+part of Eq. 1. Resampling questions gives the noise of its parts; every model that answers a
+benchmark is resampled with the *same* questions, so that a difference keeps the pairing.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from scripts.first.calibration import metrics
+from scripts.first.calibration.metrics import DEFAULT_BINS as BINS
+
+RESAMPLES = 1000
+SEED = 20240819
+DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
+NOTHING = 1e-9  # points; rounding of equal numbers
+# By simulation, as is the root in `moved`: the linear part's share of a move, a gap's least share,
+# and below how many standard errors the sign of a gap is not known.
+LINEAR_SHARE = 0.5
+LEAST_SHARE = 0.1
+UNSIGNED = 1.0
+
+
+@dataclass(frozen=True)
+class Statistic:
+    """sum_j weight_j |gap_j| + linear, in percent, and how resampled questions move its parts.
+
+    gaps, weights: (J,); gap_noise: (R, J); linear_noise: (R,).
+    """
+
+    gaps: np.ndarray
+    weights: np.ndarray
+    gap_noise: np.ndarray
+    linear: float
+    linear_noise: np.ndarray
+
+    @cached_property
+    def value(self) -> float:
+        """The statistic on the questions themselves."""
+        return float(self.weights @ np.abs(self.gaps)) + self.linear
+
+    @cached_property
+    def directions(self) -> tuple[np.ndarray, np.ndarray, float]:
+        """How lengths of gaps move with the statistic, their errors (J,), variance of the rest.
+
+        The first are covariances of the resampled gaps with their part of the statistic, and at
+        least a share of what they are without the other gaps: so each raises the statistic.
+        """
+        signs, errors = np.copysign(1.0, self.gaps), self.gap_noise.std(axis=0)
+        part = self.gap_noise @ (self.weights * signs)
+        along = signs * (part @ self.gap_noise) / len(part)
+        sides, alone = np.sign(self.weights), np.abs(self.weights) * errors**2
+        along = sides * np.maximum(sides * along, LEAST_SHARE * alone)
+        return along, errors, float(self.linear_noise.var())
+
+    @cached_property
+    def slope(self) -> float:
+        """How the variance of what is measured changes with the truth, as a mean's of answers does.
+
+        Third moment over variance: the variance of a share is p (1 - p) / n, its slope
+        (1 - 2p) / n, as for all natural exponential families.
+        """
+        whole = self.gap_noise @ (self.weights * np.copysign(1.0, self.gaps)) + self.linear_noise
+        variance = float(whole.var())
+        return float((whole**3).mean()) / variance if variance > NOTHING**2 else 0.0
+
+    def mirrored(self) -> Statistic:
+        """The same with gaps of unknown sign on the side where noise adds up with the linear's."""
+        together = self.weights * (self.linear_noise @ self.gap_noise) * self.gaps
+        turn = (together < 0) & (np.abs(self.gaps) < UNSIGNED * self.gap_noise.std(axis=0))
+        return replace(self, gaps=np.where(turn, -self.gaps, self.gaps))
+
+    def moved(self, step: float, spread: float = 0.0) -> tuple[float, np.ndarray]:
+        """Another truth: its value, and what would be measured of it, (R,).
+
+        A positive step raises the value, a negative one lowers it. A gap moves by step times its
+        covariance with the statistic, over the root of its length in standard errors; the linear
+        part by its variance and by that of the units (`spread`).
+        """
+        along, errors, linear_variance = self.directions
+        size = np.abs(self.gaps)
+        length = np.maximum(size / np.where(errors > 0, errors, 1.0), 0.01)
+        size = np.maximum(size + step * along / np.sqrt(length), 0.0)
+        linear = self.linear + LINEAR_SHARE * step * (linear_variance + spread)
+        measured = np.abs(np.copysign(size, self.gaps) + self.gap_noise) @ self.weights
+        return float(self.weights @ size) + linear, measured + linear + self.linear_noise
+
+
+def combine(parts: Sequence[tuple[float, Statistic]]) -> Statistic:
+    """Return the sum of factor * statistic."""
+    return Statistic(
+        np.concatenate([own.gaps for _, own in parts]),
+        np.concatenate([factor * own.weights for factor, own in parts]),
+        np.concatenate([own.gap_noise for _, own in parts], axis=1),
+        sum(factor * own.linear for factor, own in parts),
+        np.sum([factor * own.linear_noise for factor, own in parts], axis=0),
+    )
+
+
+def mean(parts: Sequence[Statistic]) -> Statistic:
+    """Return the mean of statistics."""
+    return combine([(1 / len(parts), own) for own in parts])
+
+
+@lru_cache(maxsize=4)
+def question_weights(benchmark: str, questions: int, resamples: int = RESAMPLES) -> np.ndarray:
+    """Return how often each question is drawn: (resamples, questions).
+
+    Draws come one after the other from default_rng([SEED, crc32 of the name, questions]): one
+    benchmark always gets the same weights, two benchmarks get independent ones.
+    """
+    generator = np.random.default_rng([SEED, zlib.crc32(benchmark.encode()), questions])
+    weights = np.empty((resamples, questions))
+    for start in range(0, resamples, DRAWS_AT_ONCE):
+        part = weights[start : start + DRAWS_AT_ONCE]
+        drawn = generator.integers(0, questions, size=part.shape)
+        drawn += questions * np.arange(len(part))[:, None]
+        part[:] = np.bincount(drawn.ravel(), minlength=part.size).reshape(part.shape)
+    return weights
+
+
+def noise(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return how the means of parts (n, ...) move when questions are resampled, (R, ...)."""
+    moved = weights @ parts / len(parts)
+    return moved - moved.mean(axis=0)
+
+
+def mean_statistic(parts: np.ndarray, weights: np.ndarray) -> Statistic:
+    """Return the mean of parts (n,); weights: those of the questions, (R, n)."""
+    none = np.zeros(0)
+    return Statistic(
+        none, none, np.zeros((len(weights), 0)), float(parts.mean()), noise(parts, weights)
+    )
+
+
+def ece_statistic(
+    confidence: np.ndarray, correct: np.ndarray, bins: int, weights: np.ndarray
+) -> Statistic:
+    """Return the ECE of confidence and correct (n,), in [0, 1]; weights: (R, n).
+
+    A gap's noise is at least that of calibrated answers of the same confidences: a bin that
+    happens to have no error would have none.
+    """
+    n, index = len(confidence), metrics.bin_index(confidence, bins)
+    parts = np.zeros((n, bins))
+    parts[np.arange(n), index] = 100 * (confidence - correct)
+    moved = noise(parts, weights)
+    errors = moved.std(axis=0)
+    least = 100 * np.sqrt(np.bincount(index, confidence * (1 - confidence), bins)) / n
+    moved *= np.maximum(least / np.where(errors > 0, errors, np.inf), 1.0)
+    return Statistic(parts.mean(axis=0), np.ones(bins), moved, 0.0, np.zeros(len(weights)))
+
+
+def score(
+    confidence: np.ndarray, correct: np.ndarray, weights: np.ndarray, bins: int = BINS
+) -> dict[str, Statistic]:
+    """Return ece, accuracy, trust, confidence (mean) and gap = confidence - accuracy of a model.
+
+    gap is positive for an over-confident model. confidence, correct: (n,); weights: those of the
+    questions, (R, n). Raises ValueError for what the metrics refuse.
+    """
+    confidence, correct = metrics.checked_scores(confidence, correct)
+    ece = ece_statistic(confidence, correct, bins, weights)
+    confidence, correct = 100 * confidence, 100 * correct
+    accuracy = mean_statistic(correct, weights)
+    return {
+        "ece": ece,
+        "accuracy": accuracy,
+        "trust": combine([(1.0, accuracy), (-1.0, ece)]),
+        "confidence": mean_statistic(confidence, weights),
+        "gap": mean_statistic(confidence - correct, weights),
+    }
