@@ -40,9 +40,11 @@ METRICS = ("ece", "trust")
 CONFIDENCES: dict[str, Callable] = {
     "spread": lambda rng, n: rng.uniform(0.2, 1.0, n),
     "near 1": lambda rng, n: 1.0 - 0.5 * rng.beta(0.5, 6.0, n),
+    "one bin": lambda rng, n: rng.uniform(0.93, 0.97, n),
 }
 BIASES: dict[str, Callable] = {
     "over": lambda confidence, middle: np.ones_like(confidence),
+    "under": lambda confidence, middle: -np.ones_like(confidence),
     "both": lambda confidence, middle: np.where(confidence > middle, 1.0, -1.0),
 }
 
@@ -67,7 +69,7 @@ class World(NamedTuple):
         """ECE and trust of infinitely many answers, in percent."""
         confidence = _many(self.confidences)
         right = self.right(confidence, factor)
-        sums = np.bincount(bin_index(confidence), confidence - right)
+        sums = np.bincount(_bins(self.confidences), confidence - right)
         ece = 100 * float(np.abs(sums).sum()) / INFINITE
         return {"ece": ece, "trust": 100 * float(right.mean()) - ece}
 
@@ -77,6 +79,12 @@ def _many(kind: str) -> np.ndarray:
     return CONFIDENCES[kind](np.random.default_rng(1), INFINITE)
 
 
+@lru_cache
+def _bins(kind: str) -> np.ndarray:
+    return bin_index(_many(kind))
+
+
+@lru_cache
 def _middle(kind: str) -> float:
     return float(np.median(_many(kind)))
 
@@ -130,10 +138,12 @@ def tables(world: World, n: int, seeds: int, count: int) -> Iterator[tuple[dict,
 
 def points() -> list[tuple]:
     """(questions, seeds, confidences, bias, ECE) of the simulation."""
-    single = [(n, 1, c, b, e) for n in QUESTIONS for c in CONFIDENCES for b in BIASES for e in ECES]
-    return single + [
-        (1250, s, c, "over", e) for s in (2, 3, 5) for c in CONFIDENCES for e in (0.0, 3.0, 10.0)
-    ]
+    kinds, biases = ("spread", "near 1"), ("over", "both")
+    found = [(n, 1, c, b, e) for n in QUESTIONS for c in kinds for b in biases for e in ECES]
+    # Confidences near 1 leave little room for less of it than right answers.
+    others = [("one bin", "over"), *((c, "under") for c in CONFIDENCES)]
+    found += [(n, 1, *other, e) for n in QUESTIONS[:2] for other in others for e in (1.0, 2.0)]
+    return found + [(1250, s, c, "over", e) for s in (2, 3, 5) for c in kinds for e in (0, 3, 10)]
 
 
 def rows_at(point: tuple, count: int) -> list[dict]:
@@ -187,11 +197,12 @@ luck of its own; of {points} points that cover 95 % the lowest is expected at {l
 `old` is the percentile interval over questions, centred on the measured value, that was printed
 before; widths are relative to it.
 
-Confidences are uniform on [0.2, 1] ("spread", eight bins of like size) or crowded near 1. A model
-is over-confident ("over"), or over-confident above the median confidence and under-confident below
-("both"). The truth is Eq. 1 of infinitely many answers, with its ten bins. The second model of a
-difference has half of the first one's bias; half of the luck of an answer is the question's. With
-several seeds, over-confidence varies between them with a deviation of {deviation:g} points."""
+Confidences are uniform on [0.2, 1] ("spread", eight bins of like size), crowded near 1, or uniform
+on [0.93, 0.97] ("one bin"). A model is over-confident ("over"), under-confident ("under"), or
+over-confident above the median confidence and under-confident below ("both"). The truth is Eq. 1 of
+infinitely many answers, with its ten bins. The second model of a difference has half of the first
+one's bias; half of the luck of an answer is the question's. With several seeds, over-confidence
+varies between them with a deviation of {deviation:g} points."""
 LEAST = 94.0  # percent
 
 

@@ -238,8 +238,11 @@ class TestEnds:
         for name, lowest in (("ece", 0.0), ("trust", -100.0), ("accuracy", 0.0)):
             estimate = Estimate([found[name]])
             own = estimate.interval(lowest)
-            ends = [own[end] for end in ("low", "high") if lowest < own[end] < 100]
-            assert [estimate.p_value(end) for end in ends] == pytest.approx([0.05] * len(ends), 0.2)
+            if own["low"] > lowest:
+                assert estimate.p_value(own["low"]) == pytest.approx(0.05, rel=0.1)
+            high = estimate.p_value(own["high"])
+            # Trust is at most the confidence, which ends its interval first.
+            assert high > 0.05 if name == "trust" else high == pytest.approx(0.05, rel=0.1)
 
     def test_seeds_whose_gaps_are_of_opposite_sign(self):
         # They answer alike: what moves one gap up moves the other down.

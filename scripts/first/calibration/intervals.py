@@ -34,7 +34,6 @@ LEVEL = 0.95
 LOWEST = dict.fromkeys(  # of metrics in percent; others have -100
     ("ece", "ece_15", "ece_candidates", "accuracy", "confidence", "nll", "brier"), 0.0
 )
-SKEWEST = 1.4  # below where quantiles turn round, with z**2 up to 4 in Cornish and Fisher's term
 SURE = 7.0  # standard errors; p-values below 1e-11 are 0
 FARTHEST = 2.0**40  # a step at which nothing is left to shrink
 
@@ -51,10 +50,11 @@ class Estimate:
         """The mean over the units."""
         return mean(self.units).mirrored() if self.mirrored else mean(self.units)
 
-    @property
-    def sides(self) -> tuple[Estimate, Estimate]:
-        """Both choices of the signs that are not known."""
-        return self, replace(self, mirrored=True)
+    @cached_property
+    def sides(self) -> Sequence[Estimate]:
+        """Both choices of the signs that are not known, where that makes a difference."""
+        other = replace(self, mirrored=True)
+        return (self, other) if (other.mean.gaps != self.mean.gaps).any() else (self,)
 
     @property
     def value(self) -> float:
@@ -80,12 +80,11 @@ class Estimate:
         """
         truth, measured = self.truth(step)
         expected, questions = float(measured.mean()), float(measured.var())
-        skewness = 0.0
-        if questions > NOTHING**2:
-            skewness = float(((measured - expected) ** 3).mean()) / questions**1.5
-        skewness = max(-SKEWEST, min(skewness, SKEWEST))
-        skew = (min(z**2, 4.0) - 1) * skewness * math.sqrt(questions) / 6
+        third = float((measured - expected) @ (measured - expected) ** 2) / len(measured)
+        shape = third / (6 * questions) if questions > NOTHING**2 else 0.0
         questions = max(questions + self.mean.slope * (truth - self.value), questions / 4)
+        limit = math.sqrt(questions) / 4
+        skew = (min(z**2, 4.0) - 1) * min(max(shape, -limit), limit)
         units = self.spread * (stdtrit(len(self.units) - 1, ndtr(z)) ** 2 if self.spread else 0.0)
         quantile = math.copysign(math.sqrt(questions * z**2 + units), z) + skew
         return self.value - expected - quantile
@@ -118,15 +117,20 @@ class Estimate:
         return step
 
     def interval(self, lowest: float = -100.0, highest: float = 100.0) -> dict[str, float]:
-        """Return value, low and high; the ends are within [lowest, highest] and hold the value."""
+        """Return value, low and high; the ends are within [lowest, highest] and hold the value.
+
+        Trust is at most the confidence, and its upper end at most that of the confidence.
+        """
         low = min(self.value, *(own.end((1 + LEVEL) / 2) for own in self.sides))
         high = max(self.value, *(own.end((1 - LEVEL) / 2) for own in self.sides))
+        if all(alone := [own.without_gaps() for own in self.units]) and self.mean.gaps.size:
+            highest = min(highest, max(self.value, Estimate(alone).end((1 - LEVEL) / 2)))
         return {"value": self.value, "low": max(low, lowest), "high": min(high, highest)}
 
     def summary(self, lowest: float = -100.0, highest: float = 100.0) -> dict[str, float]:
         """Return value, low, high and debiased, all but the value within [lowest, highest]."""
-        middle = min(max(self.end(0.5), lowest), highest)
-        return {**self.interval(lowest, highest), "debiased": middle}
+        own = self.interval(lowest, highest)
+        return {**own, "debiased": min(max(self.end(0.5), own["low"]), own["high"])}
 
     def p_value(self, threshold: float = 0.0) -> float:
         """Two-sided p-value of the hypothesis that the truth is the threshold."""

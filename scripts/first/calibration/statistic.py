@@ -1,8 +1,10 @@
 """Accuracy, ECE, trust, their means and differences, and how resampled questions move them.
 
-All of these are a `Statistic`: sum_j weight_j |gap_j| + linear, where a gap is one bin's signed
-part of Eq. 1. Resampling questions gives the noise of its parts; every model that answers a
-benchmark is resampled with the *same* questions, so that a difference keeps the pairing.
+All of these are a `Statistic`: sum_j (weight_j |gap_j| + signed_j gap_j) + linear, where a gap is
+one bin's signed part of Eq. 1. The gaps of a model add up to its confidence less its accuracy, so
+trust is confidence - sum_j (|gap_j| + gap_j): only over-confident bins cost any. Resampling
+questions gives the noise of the parts; every model that answers a benchmark is resampled with the
+*same* questions, so that a difference keeps the pairing.
 """
 
 from __future__ import annotations
@@ -30,9 +32,10 @@ UNSIGNED = 1.0
 
 @dataclass(frozen=True)
 class Statistic:
-    """sum_j weight_j |gap_j| + linear, in percent, and how resampled questions move its parts.
+    """sum_j (weight_j |gap_j| + signed_j gap_j) + linear, in percent, and its parts' noise.
 
-    gaps, weights: (J,); gap_noise: (R, J); linear_noise: (R,).
+    gaps, weights, signed: (J,); gap_noise: (R, J); linear_noise: (R,): how resampled questions move
+    gaps and linear. share: whether it is a mean of one model's answers, as an accuracy is.
     """
 
     gaps: np.ndarray
@@ -40,11 +43,29 @@ class Statistic:
     gap_noise: np.ndarray
     linear: float
     linear_noise: np.ndarray
+    signed: np.ndarray | float = 0.0
+    share: bool = False
 
     @cached_property
     def value(self) -> float:
         """The statistic on the questions themselves."""
-        return float(self.weights @ np.abs(self.gaps)) + self.linear
+        return float(self.of(self.gaps)) + self.linear
+
+    def of(self, gaps: np.ndarray) -> np.ndarray:
+        """The part of gaps (..., J)."""
+        return np.abs(gaps) @ self.weights + gaps @ (self.signed + np.zeros_like(self.weights))
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """What a gap's length weighs, (J,): with the sign that the gap has."""
+        return self.weights + np.copysign(1.0, self.gaps) * self.signed
+
+    def without_gaps(self) -> Statistic | None:
+        """The linear part alone, where gaps can only lower the statistic; else None."""
+        if (self.weights + np.abs(self.signed) > 0).any():
+            return None
+        none = np.zeros(0)
+        return replace(self, gaps=none, weights=none, gap_noise=self.gap_noise[:, :0], signed=0.0)
 
     @cached_property
     def directions(self) -> tuple[np.ndarray, np.ndarray, float]:
@@ -54,27 +75,28 @@ class Statistic:
         least a share of what they are without the other gaps: so each raises the statistic.
         """
         signs, errors = np.copysign(1.0, self.gaps), self.gap_noise.std(axis=0)
-        part = self.gap_noise @ (self.weights * signs)
+        part = self.gap_noise @ (self.lengths * signs)
         along = signs * (part @ self.gap_noise) / len(part)
-        sides, alone = np.sign(self.weights), np.abs(self.weights) * errors**2
+        sides, alone = np.sign(self.lengths), np.abs(self.lengths) * errors**2
         along = sides * np.maximum(sides * along, LEAST_SHARE * alone)
         return along, errors, float(self.linear_noise.var())
 
     @cached_property
     def slope(self) -> float:
-        """How the variance of what is measured changes with the truth, as a mean's of answers does.
+        """How the variance of a share changes with the truth: third moment over variance.
 
-        Third moment over variance: the variance of a share is p (1 - p) / n, its slope
-        (1 - 2p) / n, as for all natural exponential families.
+        The variance of a share is p (1 - p) / n, its slope (1 - 2p) / n, as for all natural
+        exponential families. That of a difference does not follow from it.
         """
-        whole = self.gap_noise @ (self.weights * np.copysign(1.0, self.gaps)) + self.linear_noise
-        variance = float(whole.var())
-        return float((whole**3).mean()) / variance if variance > NOTHING**2 else 0.0
+        variance = float(self.linear_noise.var())
+        if not self.share or variance < NOTHING**2:
+            return 0.0
+        return float((self.linear_noise**3).mean()) / variance
 
     def mirrored(self) -> Statistic:
-        """The same with gaps of unknown sign on the side where noise adds up with the linear's."""
-        together = self.weights * (self.linear_noise @ self.gap_noise) * self.gaps
-        turn = (together < 0) & (np.abs(self.gaps) < UNSIGNED * self.gap_noise.std(axis=0))
+        """The same with gaps of unknown sign on the side where their length weighs more."""
+        unknown = np.abs(self.gaps) < UNSIGNED * self.gap_noise.std(axis=0)
+        turn = unknown & (self.weights * self.signed * self.gaps < 0)
         return replace(self, gaps=np.where(turn, -self.gaps, self.gaps))
 
     def moved(self, step: float, spread: float = 0.0) -> tuple[float, np.ndarray]:
@@ -88,9 +110,10 @@ class Statistic:
         size = np.abs(self.gaps)
         length = np.maximum(size / np.where(errors > 0, errors, 1.0), 0.01)
         size = np.maximum(size + step * along / np.sqrt(length), 0.0)
+        gaps = np.copysign(size, self.gaps)
         linear = self.linear + LINEAR_SHARE * step * (linear_variance + spread)
-        measured = np.abs(np.copysign(size, self.gaps) + self.gap_noise) @ self.weights
-        return float(self.weights @ size) + linear, measured + linear + self.linear_noise
+        measured = self.of(gaps + self.gap_noise) + linear + self.linear_noise
+        return float(self.of(gaps)) + linear, measured
 
 
 def combine(parts: Sequence[tuple[float, Statistic]]) -> Statistic:
@@ -101,6 +124,8 @@ def combine(parts: Sequence[tuple[float, Statistic]]) -> Statistic:
         np.concatenate([own.gap_noise for _, own in parts], axis=1),
         sum(factor * own.linear for factor, own in parts),
         np.sum([factor * own.linear_noise for factor, own in parts], axis=0),
+        np.concatenate([factor * own.signed + np.zeros_like(own.weights) for factor, own in parts]),
+        all(factor > 0 and own.share for factor, own in parts),
     )
 
 
@@ -135,9 +160,9 @@ def noise(parts: np.ndarray, weights: np.ndarray) -> np.ndarray:
 def mean_statistic(parts: np.ndarray, weights: np.ndarray) -> Statistic:
     """Return the mean of parts (n,); weights: those of the questions, (R, n)."""
     none = np.zeros(0)
-    return Statistic(
-        none, none, np.zeros((len(weights), 0)), float(parts.mean()), noise(parts, weights)
-    )
+    still = np.zeros((len(weights), 0))
+    moved = noise(parts, weights)
+    return Statistic(none, none, still, float(parts.mean()), moved, share=True)
 
 
 def ece_statistic(
@@ -169,11 +194,11 @@ def score(
     confidence, correct = metrics.checked_scores(confidence, correct)
     ece = ece_statistic(confidence, correct, bins, weights)
     confidence, correct = 100 * confidence, 100 * correct
-    accuracy = mean_statistic(correct, weights)
+    level, less = mean_statistic(confidence, weights), -np.ones(bins)
     return {
         "ece": ece,
-        "accuracy": accuracy,
-        "trust": combine([(1.0, accuracy), (-1.0, ece)]),
-        "confidence": mean_statistic(confidence, weights),
+        "accuracy": mean_statistic(correct, weights),
+        "trust": combine([(1.0, level), (1.0, replace(ece, weights=less, signed=less))]),
+        "confidence": level,
         "gap": mean_statistic(confidence - correct, weights),
     }
