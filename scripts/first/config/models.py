@@ -132,7 +132,10 @@ class Checkpoint(Model):
     prune: Prune = key("A smaller model from another one, instead of the others.", None)
     folder: Folder = key("Your own folder in Hugging Face layout.", None, min_length=1)
     weights: Literal["pickle"] = key("Allow pickles of hub or folder: converted once.", None)
-    bundled: Bundled = key("Folder in this repository; `pretrain` may record its recipe.", None)
+    bundled: Bundled | None = key(
+        "Folder in this repository; `pretrain` may record its recipe; null: made by that recipe.",
+        None,
+    )
     pretrain: Recipe = key("Pretraining from this scale's own text.", None)
 
 

@@ -151,7 +151,7 @@ def _scale(scale: dict) -> Checks:
         yield name not in CLAIMS, path, f"{name!r} is no claim: {hint(name, CLAIMS)}"
     for name, model in models.items():
         yield name in RESERVED, f"models.{name}", "reserved name; choose another"
-        sources = {*model} - {"weights"}
+        sources = {key for key, own in model.items() if own is not None} - {"weights"}
         what = "needs one of hub, folder and prune, or bundled, pretrain or both of these"
         alone = len(sources) == 1 or sources == {"bundled", "pretrain"}
         yield not alone, f"models.{name}", what
