@@ -2,7 +2,7 @@
 
 
 wildcard_constraints:
-    ablation=one_of(ABLATIONS),
+    ablation="[a-z][a-z0-9_]*",  # `compared` says which there are
 
 
 rule ablation:
@@ -10,6 +10,7 @@ rule ablation:
     input:
         predictions=collect("{run}/predictions.parquet", run=ablation_runs),
         metrics=collect("{run}/metrics.json", run=ablation_runs),
+        selected=ablation_searches,
     output:
         multiext(
             "results/{scale}/ablations/{ablation}", ".csv", ".md", ".pdf", ".png", ".record.json"
@@ -24,9 +25,10 @@ rule ablation:
     params:
         entry=ablation_entry,
         posthoc=lambda w: posthoc_of([point["method"] for point in compared(w)]),
-        paper=lambda w: [
-            here("config/paper_table1.csv") for point in compared(w)[:1] if "printed" in point
-        ],
+        paper=branch(
+            lambda w: any("printed" in point for point in compared(w)),
+            then=here("config/paper_table1.csv"),
+        ),
         code=fingerprint("ablation"),
     shell:
         """

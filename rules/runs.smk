@@ -2,6 +2,9 @@
 
 from types import SimpleNamespace
 
+from scripts.first.config.datasets import hint
+from scripts.first.config.variants import with_same_teacher
+
 ABLATIONS = config["ablations"]
 
 
@@ -67,19 +70,21 @@ def table2_runs(w):
     return [models_of(w, [method], [shown_corpus(w)], [family])[0] for method in methods]
 
 
+def c_of(scale, family, corpus, method):
+    """A method's c: a number, or the selected.json that holds it."""
+    if METHODS[method]["c"] != "selected":
+        return str(METHODS[method]["c"])
+    return f"results/{scale}/temperature/{searched(family, corpus, method)}/selected.json"
+
+
 def figure6_students(w):
     """{model: its temperature, a number or the selected.json that holds it} of Figure 6, right.
 
     Students of the first seed.
     """
     family, corpus = scale_of(w)["figures"]["family"], shown_corpus(w)
-    search = lambda method: f"results/{w.scale}/temperature/{searched(family, corpus, method)}"
     return {
-        model: (
-            f"{search(method)}/selected.json"
-            if METHODS[method]["c"] == "selected"
-            else str(METHODS[method]["c"])
-        )
+        model: c_of(w.scale, family, corpus, method)
         for method in [*scale_of(w)["figures"]["figure6_methods"], "first_ts"]
         for model in models_of(w, [method], [corpus], [family])[:1]
     }
@@ -98,33 +103,57 @@ def ablations_of(w):
     return [name for name in ABLATIONS if ablation_columns(w.scale, name)]
 
 
+def ablation_models(w):
+    """(families, corpora) of the models of an ablation."""
+    everywhere = ABLATIONS[w.ablation].get("families") == "all"
+    families = scale_of(w)["families"] if everywhere else [scale_of(w)["figures"]["family"]]
+    columns = ablation_columns(w.scale, w.ablation)
+    return list(families), list(dict.fromkeys(corpus for _, _, corpus in columns))
+
+
 def compared(w):
     """Points and lines of an ablation, each with the scale or variant that it is of.
 
-    leakage: its c comes from the validation split of another dataset.
+    leakage: its c comes from the validation split of another dataset. The other keys:
+    scripts/first/reporting/ablations/points.py.
     """
+    if w.ablation not in ABLATIONS:
+        sys.exit(f"error: no ablation {w.ablation!r}: {hint(w.ablation, ABLATIONS)}")
+    families, corpora = ablation_models(w)
+    if not corpora:
+        sys.exit(f"error: ablation {w.ablation}: scale {w.scale} has none of its columns")
     lines = [{"method": name, "line": True} for name in ABLATIONS[w.ablation].get("lines", ())]
-    return [
-        {
-            **point,
-            "scale": VARIANT.join(filter(None, [w.scale, point.get("variant")])),
-            "leakage": "c_from" in METHODS[point["method"]],
-        }
-        for point in [*ABLATIONS[w.ablation]["points"], *lines]
-    ]
+    found = []
+    for point in [*ABLATIONS[w.ablation]["points"], *lines]:
+        name, scale = point["method"], VARIANT.join(filter(None, [w.scale, point.get("variant")]))
+        point = {**point, "scale": scale, "leakage": "c_from" in METHODS[name]}
+        if METHODS[METHODS[name].get("of", name)]["objective"] in ("teacher", "knowledge"):
+            point["teacher"] = with_same_teacher(SCALES, scale)
+            point["recipe"] = with_same_teacher(SCALES, scale, seed=False)
+        if "c" in METHODS[name]:
+            point["c"] = {
+                corpus: [c_of(scale, family, corpus, name) for family in families]
+                for corpus in corpora
+            }
+        found.append(point)
+    return found
 
 
 def ablation_runs(w):
     """Folder of each evaluation of an ablation, once."""
-    corpora = [corpus for _, _, corpus in ablation_columns(w.scale, w.ablation)]
-    everywhere = ABLATIONS[w.ablation].get("families") == "all"
-    families = None if everywhere else [scale_of(w)["figures"]["family"]]
     found = {}
     for point in compared(w):
-        scale = point["scale"]
-        for run in models_of(SimpleNamespace(scale=scale), [point["method"]], corpora, families):
-            found[f"results/{scale}/evaluation/{run}"] = None
+        scale = SimpleNamespace(scale=point["scale"])
+        families, corpora = ablation_models(w)
+        for run in models_of(scale, [point["method"]], corpora, families):
+            found[f"results/{scale.scale}/evaluation/{run}"] = None
     return list(found)
+
+
+def ablation_searches(w):
+    """The selected.json behind each c of an ablation that was searched, once."""
+    words = [c for point in compared(w) for own in point.get("c", {}).values() for c in own]
+    return [c for c in dict.fromkeys(words) if c.endswith(".json")]
 
 
 def ablation_entry(w):

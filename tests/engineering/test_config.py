@@ -174,7 +174,7 @@ MISTAKES = [
     (f"{TINY}.figures.family", "oak", "tiny.figures.family: 'oak' is not in families"),
     (f"{TINY}.figures.figure6_methods", ["first_c10"] * 2, "figure6_methods: ['first_c10', 'fi"),
     (f"{TINY}.figures.figure6_methods", ["first_ts"], "figure6_methods.0: first_ts has no fixed c"),
-    (f"{TINY}.knowledge.k", 200, "knowledge.stored_k: should be at least k"),
+    (f"{TINY}.knowledge.k", 200, "knowledge.stored_k: 100: should be at least k, 200"),
     (f"{TINY}.claims.by_design", ["headline_ecce"], "'headline_ecce' is no claim: did you mean 'h"),
     (
         f"{TINY}.claims.by_design",

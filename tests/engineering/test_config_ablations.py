@@ -7,16 +7,24 @@ import yaml
 
 from scripts.first.config.datasets import entry_for
 from scripts.first.config.load import FOLDER, load, own_files, validated, with_variants
+from scripts.first.config.variants import with_same_teacher
 from scripts.first.errors import UserError
 from tests.engineering.test_config import TINY, merged, refused
 
-NO_EOS, K = "variants.no_eos", "ablations.k"
+NO_EOS, K, SHARE, RUN = "variants.no_eos", "ablations.k", "ablations.data_share", "ablations.as_run"
 MISTAKES = [
     (f"{NO_EOS}.encoding.append_eos", 3, "variants.no_eos.encoding.append_eos: 3: Input should be"),
     (f"{NO_EOS}.encoding.append_eoss", True, "no_eos.encoding: unknown key 'append_eoss': did you"),
     (f"{NO_EOS}.models", {}, "variants.no_eos: unknown key 'models': one of data, encoding"),
     (f"{NO_EOS}.encoding", [], "variants.no_eos.encoding: []: Input should be a valid dictionary"),
-    (f"{NO_EOS}.knowledge", {"stored_k": 2}, "no_eos of scale paper: knowledge.stored_k: should b"),
+    (f"{NO_EOS}.knowledge", {"stored_k": 2}, "knowledge.stored_k: 2: should be at least k, 5"),
+    (
+        f"{NO_EOS}.knowledge",
+        {"k": 101},
+        "knowledge.stored_k: 100: should be at least k, 101",
+    ),
+    ("variants.mine", {}, "variants.mine: {}: changes no setting of any scale: see"),
+    ("variants.teacher_x2.teacher.epochs_factor", 1, "teacher_x2: {'teacher': {'epochs_factor': 1"),
     ("variants.no-eos", {}, "variants: name 'no-eos': names have the form [a-z][a-z0-9_]{0,47}"),
     ("variants.teacher_x2.teacher.epochs_factor", 0, "teacher_x2.teacher.epochs_factor: 0: Input"),
     (f"{TINY}.data.train_share", 1.0, "tiny.data.train_share: 1.0: Input should be less than 1"),
@@ -31,9 +39,20 @@ MISTAKES = [
         [{"label": s, "series": s, "method": "distill"} for s in "ab"],
         "ablations.k.points: no series has two points to compare",
     ),
-    (f"{K}.points.0.reference", True, "ablations.k.points: a series has two references"),
+    (f"{K}.points.0.reference", True, "points: two references among points without a series"),
+    (f"{SHARE}.points.0.reference", True, "two references among points of series 'fine-tuned'"),
     (f"{K}.reference", "5", "ablations.k: unknown key 'reference': one of title, points"),
-    (f"{K}.points.1.label", "1", "ablations.k.points: two points have the same label"),
+    (f"{K}.points.1.label", "1", "ablations.k.points: two points have the label '1'"),
+    (f"{K}.points.1.method", "distill_k1", "the same method and variant: distill_k1, none"),
+    (f"{SHARE}.points.0.variant", "share_50", "same method and variant: finetune, share_50: see"),
+    (f"{RUN}.points.0.printed", "teacher", "as_run.points.0.printed: 'teacher': Input should be"),
+    (
+        f"{RUN}.points.0.printed",
+        "distill",
+        "points: table 'default': needs a point printed as e",
+    ),
+    (f"{RUN}.points.2.table", "as run", "as_run.points: table 'default': needs a point printed as"),
+    (f"{RUN}.points.1.printed", None, "ablations.as_run.points.1.table: has no effect without pri"),
     (f"{K}.points.1.x", None, "ablations.k.points: all need an x, or none"),
     (f"{K}.points", [{"label": "1", "method": "distill"}], "k.points: [{'label': '1', 'method'"),
     ("ablations.eos.axis", "EOS", "ablations.eos.axis: has no effect without x"),
@@ -97,11 +116,35 @@ def test_a_share_of_the_training_rows_reaches_the_data():
     assert entries[1] == {**entries[0], "train_share": 0.5} and "train_share" not in entries[0]
 
 
+SAME = {  # the scale with the same teacher, and that with the same but for the seed
+    "tiny": ("tiny", "tiny"),
+    "tiny-no_eos": ("tiny-no_eos", "tiny-no_eos"),
+    "tiny-share_25": ("tiny-share_25", "tiny-share_25"),
+    "tiny-teacher_seed_2001": ("tiny-teacher_seed_2001", "tiny"),
+    "tiny-student": ("tiny", "tiny"),
+    "tiny-both": ("tiny-teacher_x2", "tiny-teacher_x2"),
+}
+
+
+def test_which_variants_have_another_teacher():
+    """Not one that changes only students; the seed alone makes another of the same kind."""
+    config = merged()
+    config["variants"]["student"] = {"student": {"training": {"weight_decay": 0.5}}}
+    config["variants"]["both"] = {"teacher": {"epochs_factor": 2}, "knowledge": {"k": 4}}
+    scales = with_variants(validated(config))["scales"]
+    for name, expected in SAME.items():
+        found = [with_same_teacher(scales, name), with_same_teacher(scales, name, seed=False)]
+        assert found == [*expected], name
+
+
 def test_text_of_the_command_line_in_a_variant():
-    changes = {"variants": {"no_eos": {"encoding": {"append_eos": "true"}}}, "scale": "tiny-no_eos"}
+    changes = {
+        "variants": {"no_eos": {"encoding": {"append_eos": "false"}}},
+        "scale": "tiny-no_eos",
+    }
     config = with_variants(load(own_files(), changes))
     assert config["scale"] in config["scales"]
-    assert config["scales"]["tiny-no_eos"]["encoding"]["append_eos"] is True
+    assert config["scales"]["tiny-no_eos"]["encoding"]["append_eos"] is False
 
 
 def test_methods_of_ablations_stand_in_one_file_and_each_is_named():

@@ -13,56 +13,16 @@ from scripts.first.errors import UserError
 from scripts.first.files import read_json
 from scripts.first.reporting.ablations import patterns
 from scripts.first.reporting.ablations.points import compare
+from tests.science.ablations_world import COLUMNS, ENTRY, SEEDS, N, made, write_points
 from tests.science.artifacts_world import artifact, write_run
 
-# (accuracy, confidence - accuracy) of a method of a scale; the variant's distillation is the best.
-POINTS = {
-    ("tiny", "distill"): (0.70, 0.15),
-    ("tiny", "distill_ls"): (0.70, 0.14),
-    ("tiny", "first_ts"): (0.70, 0.05),
-    ("tiny-no_eos", "distill"): (0.72, 0.0),
-    ("tiny", "finetune"): (0.66, 0.2),
-}
-SEEDS, N = (1, 2, 3), 400
-COLUMNS = [["in_domain", "csqa", "csqa"], ["out_of_domain", "obqa", "alpaca"]]
-ENTRY = {
-    "name": "own",
-    "title": "A choice",
-    "columns": COLUMNS,
-    "points": [
-        {"label": "as it is", "method": "distill", "scale": "tiny"},
-        {"label": "smoothed", "method": "distill_ls", "scale": "tiny"},
-        {"label": "no EOS", "method": "distill", "scale": "tiny-no_eos", "variant": "no_eos"},
-        {"method": "finetune", "scale": "tiny", "line": True},
-    ],
-}
 PAPER = ROOT / "config/paper_table1.csv"
 
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory) -> dict:
     """{(scale, method, corpus, seed): metrics.json}."""
-    root, found = tmp_path_factory.mktemp("runs"), {}
-    for scale, method in POINTS:
-        for _, benchmark, corpus in COLUMNS:
-            for seed in SEEDS:
-                labels = {"scale": scale, "family": "alder", "corpus": corpus, "method": method}
-                labels |= {"seed": seed, "benchmark": benchmark}
-                folder = root.joinpath(*map(str, labels.values()))
-                rng = np.random.default_rng([*map(ord, scale + method + benchmark), seed])
-                key = (scale, method, corpus, seed)
-                found[key] = write_run(folder, labels, N, *POINTS[scale, method], rng)[1]
-    return found
-
-
-def made(folder, entry: dict, tree: dict, **options) -> tuple[pandas.DataFrame, str]:
-    """CSV and page of an ablation."""
-    used = {(point["scale"], point["method"]) for point in entry["points"]}
-    metrics = [path for key, path in tree.items() if key[:2] in used]
-    prefix = folder / entry["name"]
-    artifact("ablation", entry=json.dumps(entry), metrics=metrics, output_prefix=prefix, **options)
-    assert all(prefix.with_suffix(f".{kind}").stat().st_size > 1000 for kind in ("pdf", "png"))
-    return pandas.read_csv(f"{prefix}.csv"), prefix.with_suffix(".md").read_text()
+    return write_points(tmp_path_factory.mktemp("runs"))
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +69,7 @@ def test_three_sentences(own):
     rows, page = own
     text = page.split("\n\n")[1]
     assert len(re.findall(r"\.(?= |$)", text)) == 3
-    assert text.startswith("Compared with “as it is”: 2 points, on 800 questions (CSQA, OBQA from")
+    assert text.startswith("Compared with “as it is”: 2 settings, on 800 questions (CSQA, OBQA ")
     assert "3 training seeds a student" in text
     mean = rows[rows["label"] == "no EOS"]["ece_minus"].mean()
     assert f"The largest effect on the ECE is that of “no EOS”: {mean:+.1f} [" in text
@@ -121,7 +81,7 @@ def test_what_is_alike_is_not_decided(tmp_path, tree):
     entry = {**ENTRY, "points": ENTRY["points"][:2]}
     _, page = made(tmp_path, entry, tree)
     assert "that of “smoothed”" in page and "not decided (p = " in page
-    assert "one comparison" in page
+    assert re.search(r"\(p = 0\.\d{4}, one comparison\)\.$", page.split("\n\n")[1])
 
 
 def test_leakage_and_dead_models_are_marked(tmp_path, tree):
@@ -192,8 +152,7 @@ def test_a_pattern_may_differ_from_the_printed_one():
 def test_patterns_in_words():
     shown = {"as run": ["one", "two"], "default": ["two"]}
     assert patterns.in_words(shown) == (
-        "As the printed table, “as run” shows 2 of 4, “default” shows 1 of 4. "
-        "Only “as run” shows: one."
+        "As printed, “as run” shows 2 of 4, “default” shows 1 of 4. Only “as run” shows: one."
     )
 
 
@@ -223,7 +182,7 @@ def test_each_series_has_its_reference(tmp_path, tree):
         own.loc["distill_ls", "ece"] - own.loc["finetune", "ece"], abs=2e-5
     )
     assert own["ece_minus"].isna().tolist() == [True, False, False, True, True]
-    assert "Compared with “distill”, “finetune”: 2 points, on" in page
+    assert "Compared with “distill”, “finetune”: 2 settings, on" in page
     assert "that of “first_ts” against “distill”: " in page
 
 

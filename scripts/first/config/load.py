@@ -95,7 +95,7 @@ def with_variants(config: dict) -> dict:
 
     A factor in a scale is multiplied out. Raises UserError, one line that names the variant's key.
     """
-    scales = {**config["scales"]}
+    scales, changing = {**config["scales"]}, set()
     for scale, variant, settings in merged_variants(config):
         where = f"variants.{variant}"
         try:
@@ -105,6 +105,12 @@ def with_variants(config: dict) -> dict:
             raise UserError(_one_line(first).replace(f"scales.{scale}", where, 1)) from None
         check_scale(own, f"{where} of scale {scale}")
         scales[f"{scale}{VARIANT}{variant}"] = own
+        if multiplied(own) != multiplied(scales[scale]):
+            changing.add(variant)
+    for variant, changes in config["variants"].items():
+        if variant not in changing:
+            what = f"variants.{variant}: {reprlib.repr(changes)}: changes no setting of any scale"
+            raise UserError(f"config: {what}: {GUIDE}")
     return {**config, "scales": {name: multiplied(own) for name, own in scales.items()}}
 
 

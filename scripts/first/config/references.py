@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import get_args
 
+from scripts.first.config.ablations import ablation_checks
 from scripts.first.config.claims import CLAIMS
 from scripts.first.config.datasets import Checks, dataset_checks, hint, used_checks
 from scripts.first.config.models import Stage
@@ -87,7 +88,7 @@ def _checks(config: dict) -> Checks:
         trained = methods[name]["objective"] == "hard_labels"
         yield not trained, path, f"{name} trains no student with hard labels"
     for path, entry in _find(config, "ablations.*"):
-        yield from _ablation(path, entry)
+        yield from ablation_checks(path, entry)
     for path, name in _find(config, "scales.*.figures.figure6_methods.*"):
         yield not isinstance(methods[name].get("c"), float), path, f"{name} has no fixed c"
     yield from dataset_checks(config["datasets"], config["prompts"])
@@ -119,19 +120,6 @@ def _method(path: str, method: dict, datasets: dict) -> Checks:
         yield "validation" not in datasets[task]["splits"], f"{path}.c_from", what
 
 
-def _ablation(path: str, entry: dict) -> Checks:
-    labels = [point["label"] for point in entry["points"]]
-    yield len({*labels}) < len(labels), f"{path}.points", "two points have the same label"
-    series = {point.get("series") for point in entry["points"]}
-    yield len(series) == len(labels), f"{path}.points", "no series has two points to compare"
-    marked = [point.get("series") for point in entry["points"] if point.get("reference")]
-    yield len({*marked}) < len(marked), f"{path}.points", "a series has two references"
-    placed = sum("x" in point for point in entry["points"])
-    yield placed not in (0, len(labels)), f"{path}.points", "all need an x, or none"
-    for name in ("axis", "log"):
-        yield name in entry and not placed, f"{path}.{name}", "has no effect without x"
-
-
 def _scale(scale: dict) -> Checks:
     data, knowledge, models = scale["data"], scale["knowledge"], scale["models"]
     world = data.get("world")
@@ -141,8 +129,8 @@ def _scale(scale: dict) -> Checks:
         yield found != {*splits}, f"data.world.sizes.{name}", f"needs {splits}"
     for path, kind in _find(scale, "tokenizers.*.kind"):
         yield kind == "world" and not world, path, "kind world needs data.world"
-    short = knowledge["stored_k"] < knowledge["k"]
-    yield short, "knowledge.stored_k", "should be at least k"
+    stored, k = knowledge["stored_k"], knowledge["k"]
+    yield stored < k, "knowledge.stored_k", f"{stored}: should be at least k, {k}"
     for stage in get_args(Stage):
         yield stage not in scale["resources"], "resources", f"missing key {stage}"
         needs = scale["resources"][stage]

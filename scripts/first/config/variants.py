@@ -29,6 +29,23 @@ def merged_variants(config: dict) -> Iterator[tuple[str, str, dict]]:
             yield scale, variant, merge(settings, changes)
 
 
+def with_same_teacher(scales: dict, name: str, seed: bool = True) -> str:
+    """The first scale whose teachers see the data and are trained as those of `name`.
+
+    Among the scale itself and its variants, which have the same models. seed: whether the seed of
+    the training counts.
+    """
+
+    def settings(scale: str) -> tuple:
+        own = scales[scale]
+        teacher = {k: v for k, v in own["teacher"].items() if seed or k != "seed"}
+        return own["data"], own["encoding"], teacher
+
+    base = name.partition(VARIANT)[0]
+    own = [other for other in scales if other.partition(VARIANT)[0] == base]
+    return next(other for other in own if settings(other) == settings(name))
+
+
 def multiplied(scale: dict) -> dict:
     """A scale whose teachers' epochs are multiplied by `epochs_factor`, which it then lacks."""
     teacher = {**scale["teacher"]}

@@ -1,4 +1,4 @@
-"""The page of an ablation: three sentences, computed, and a table; and the page of all of them.
+"""The page of an ablation: computed sentences and a table; and the page of all of them.
 
 Reads metrics.json and predictions.parquet of its points; writes {ablation}.csv, .md, .pdf, .png.
 """
@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from scripts.first.calibration.intervals import LEVEL
+from scripts.first.calibration.intervals import LEVEL, NOTHING
 from scripts.first.provenance import records
 from scripts.first.reporting import output
 from scripts.first.reporting.ablations import panel, patterns
@@ -18,15 +18,23 @@ from scripts.first.reporting.ablations.points import Comparison, compare
 from scripts.first.reporting.claims.headline import holm
 from scripts.first.reporting.claims.verdicts import scope
 from scripts.first.reporting.figures import style
-from scripts.first.reporting.names import ONE_ANSWER, printed
+from scripts.first.reporting.names import FORMATS, ONE_ANSWER, printed
 
 LEAKAGE = "leakage, the validation split of a test task was seen"
+LUCK = (
+    "Not taught by the teacher of what they are compared with: {}. Their differences contain the "
+    "luck of one teacher's training against another's, which intervals and p-values leave out; "
+    "the ablation `teacher_seed` shows how large it is."
+)
 
 
 def run(args: argparse.Namespace) -> None:
     """Make one ablation: panel, data and page."""
     comparison = compare(json.loads(args.entry), args.metrics, args.posthoc)
-    explained, sources = "", list(args.metrics)
+    points = comparison.entry["points"]
+    words = [c for point in points for own in point.get("c", {}).values() for c in own]
+    searches = [c for c in dict.fromkeys(words) if c.endswith(".json")]
+    explained, sources = "", [*args.metrics, *searches]
     if args.paper_table:
         explained = patterns.section(comparison, args.paper_table)
         sources.append(args.paper_table)
@@ -49,18 +57,19 @@ def join(args: argparse.Namespace) -> None:
         "Each asks what changes if one choice does. Bars and brackets: "
         f"{LEVEL:.0%} intervals for further questions and training seeds (with several families: "
         "further families). Largest effects are picked from what was measured; the p-values are "
-        "corrected for the number of points (Holm), not for the number of ablations."
+        "corrected for the number of settings (Holm), not for the number of ablations."
     )
     page = output.page("# Ablations", head, *parts)
     output.publish(args.output_prefix, "ablations", args.pages, md=page)
 
 
 def page(comparison: Comparison, explained: str = "") -> str:
-    """Return the page of an ablation: its title, three sentences, a table, patterns."""
+    """Return the page of an ablation: its title, sentences, a table, patterns."""
     entry = comparison.entry
     return output.page(
         f"# {entry['title']}",
         " ".join(sentences(comparison)),
+        luck(comparison),
         entry.get("note", ""),
         table(comparison),
         explained,
@@ -74,7 +83,7 @@ def sentences(comparison: Comparison) -> list[str]:
     others = [label for label in labels if references[label] != label]
     rows = comparison.rows.drop_duplicates("benchmark")
     questions, seeds = rows["n_questions"].sum(), comparison.rows["n_seeds"].max()
-    count = f"{len(others)} points" if len(others) > 1 else "one point"
+    count = f"{len(others)} settings" if len(others) > 1 else "one setting"
     text = (
         f"Compared with {_listed(dict.fromkeys(references[label] for label in labels))}: {count}, "
         f"on {questions:,} questions ({scope(evidence.places)}), "
@@ -85,7 +94,16 @@ def sentences(comparison: Comparison) -> list[str]:
     return [f"{text}.", *largest(comparison, others)]
 
 
-def largest(comparison: Comparison, others: list[str]) -> tuple[str, str]:
+def luck(comparison: Comparison) -> str:
+    """Return which points have teachers trained in another way, and what that means; '' if none.
+
+    Where only the seed differs the luck is what is compared.
+    """
+    labels = [label for label in comparison.references if comparison.differs(label, "recipe")]
+    return LUCK.format(_listed(labels)) if labels else ""
+
+
+def largest(comparison: Comparison, others: list[str]) -> tuple[str, ...]:
     """Return the largest effect on the ECE, and whether its sign is decided.
 
     Cells count in which both models are better than chance, and points that have more than half of
@@ -108,33 +126,45 @@ def largest(comparison: Comparison, others: list[str]) -> tuple[str, str]:
     }
     found = {label: evidence.estimate(own, "ece", *pairs[label]) for label, own in places.items()}
     top = max(found, key=lambda label: abs(found[label].value))
-    accuracy = evidence.estimate(places[top], "accuracy", *pairs[top])
+    if change(found[top].interval()) == SAME:
+        return ("None of them changes the ECE.",)
+    accuracy = change(evidence.estimate(places[top], "accuracy", *pairs[top]).interval())
     against = f" against “{references[top]}”" if len({*references.values()}) > 1 else ""
     some = len(places[top]) < len(evidence.places)
     within = f" in {len(places[top])} of {len(evidence.places)} cells" if some else ""
     effect = (
         f"The largest effect on the ECE is that of “{top}”{against}: "
-        f"{_change(found[top].interval())} points{within}, with {_change(accuracy.interval())} in "
-        "accuracy."
+        f"{change(found[top].interval())} points{within}, with "
+        f"{'the same' if accuracy == SAME else f'{accuracy} in'} accuracy."
     )
     if not counting:
         why = [reason for reason in reasons[top] if reason]
         return effect, f"It decides nothing: {max(dict.fromkeys(why), key=why.count)}."
     corrected = holm([own.p_value() for own in found.values()])
     p = dict(zip(found, corrected, strict=True))[top]
-    among = f"{len(found)} comparisons" if len(found) > 1 else "one comparison"
-    verdict = "decided" if p < 1 - LEVEL else "not decided"
-    chance = f"= {p:.3f}" if p >= 0.001 else "< 0.001"
-    return effect, f"Its sign is {verdict} (p {chance} among {among})."
+    among = f" among {len(found)} comparisons" if len(found) > 1 else ", one comparison"
+    decided = "decided for these teachers" if comparison.differs(top, "teacher") else "decided"
+    chance = f"= {p:.4f}" if p >= 0.0001 else "< 0.0001"
+    return effect, f"Its sign is {decided if p < 1 - LEVEL else 'not decided'} (p {chance}{among})."
 
 
 def _listed(labels: Iterable[str]) -> str:
     return ", ".join(f"“{label}”" for label in labels)
 
 
-def _change(numbers: dict[str, float]) -> str:
-    value, low, high = (f"{numbers[name]:+.1f}" for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
+SAME = "same"
+
+
+def change(numbers: dict[str, float]) -> str:
+    """Return a difference and its ends, `same` where all are 0: the same models or answers."""
+    ends = [numbers[name] for name in ("value", "low", "high")]
+    value, low, high = map(_signed, ends)
+    return f"{value} [{low}, {high}]" if any(abs(end) > NOTHING for end in ends) else SAME
+
+
+def _signed(value: float) -> str:
+    text = f"{value:+.1f}"
+    return text if float(text) else "0.0"
 
 
 def table(comparison: Comparison) -> str:
@@ -142,24 +172,25 @@ def table(comparison: Comparison) -> str:
     lines = []
     for row in comparison.rows.to_dict("records"):
         alone = comparison.references.get(row["label"]) in (None, row["label"])
-        line = {"Setting": row["label"], "Column": column_of(row)}
+        line = {"Setting": row["label"], "Column": column_of(row), "c": row["c"] or None}
         for metric, name in (("ece", "ECE, %"), ("accuracy", "Acc, %")):
             value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
             line[name] = f"{value:.1f} [{low:.1f}, {high:.1f}]"
             less = {end or "value": row[f"{metric}_minus{end and '_' + end}"] for end in ENDS}
-            line[f"{name.split(',')[0]} difference"] = output.MISSING if alone else _change(less)
+            line[f"{name.split(',')[0]} difference"] = output.MISSING if alone else change(less)
         line["ECE between candidates, %"] = f"{row['ece_candidates']:.1f}"
         marks = {"leakage": "leakage", "constant_output": ONE_ANSWER}
         said = [text for name, text in marks.items() if row[name]]
         if not row["above_chance"] and not row["constant_output"]:
             said.append("no better than chance")
         lines.append(line | {"Marks": ", ".join(said)})
-    if not any(line["Marks"] for line in lines):
-        lines = [{k: v for k, v in line.items() if k != "Marks"} for line in lines]
-    return output.pipe_table(lines)
+    empty = [name for name in ("c", "Marks") if not any(line[name] for line in lines)]
+    lines = [{k: v for k, v in line.items() if k not in empty} for line in lines]
+    return output.pipe_table(lines, numbers=[NUMBERS.get(name, ".1f") for name in lines[0]])
 
 
 ENDS = ("", "low", "high")
+NUMBERS = {"Setting": "g", "c": FORMATS["c"]}
 
 
 def column_of(row: dict) -> str:

@@ -31,10 +31,9 @@ PATTERNS: dict[str, Callable[[Cell], bool]] = {
 
 
 def section(comparison: Comparison, paper_table: str) -> str:
-    """Return a table of how many cells show each pattern: printed, and by each series of points.
+    """Return how many cells show each pattern: of the printed table, and of each table of points.
 
-    A series shows a pattern if more than half of its cells do where more than half of the paper's
-    do, or neither.
+    It is as printed if more than half of the cells show it both here and there, or neither.
     """
     columns = ("family", "setting", "benchmark", "method", "ece")
     table = read("paper_table1.csv", paper_table, *columns)
@@ -43,40 +42,41 @@ def section(comparison: Comparison, paper_table: str) -> str:
         for _, cell in table.groupby(["family", "setting", "benchmark"], sort=False)
     ]
     ours = {
-        series + text: cells_of(comparison, series, metric)
-        for series in series_of(comparison)
+        name + text: cells_of(comparison, name, metric)
+        for name in tables_of(comparison)
         for metric, text in CONFIDENCES.items()
     }
-    lines, shown = [], {series: [] for series in series_of(comparison)}
+    lines, shown = [], {name: [] for name in tables_of(comparison)}
     for name, holds in PATTERNS.items():
         printed = sum(map(holds, paper))
         line = {"Pattern of the ECE": name, "printed": f"{printed} of {len(paper)}"}
-        for series, cells in ours.items():
+        for own, cells in ours.items():
             count = sum(map(holds, cells))
             same = (2 * count > len(cells)) == (2 * printed > len(paper))
-            line[series] = f"{count} of {len(cells)}, {'as printed' if same else 'not so'}"
-            if same and series in shown:
-                shown[series].append(name)
+            line[own] = f"{count} of {len(cells)}, {'as printed' if same else 'not so'}"
+            if same and own in shown:
+                shown[own].append(name)
         lines.append(line)
     means = {"printed": mean_change(paper)}
-    means |= {series: mean_change(cells) for series, cells in ours.items()}
-    changes = {series: f"{value:+.1f} points" for series, value in means.items()}
+    means |= {own: mean_change(cells) for own, cells in ours.items()}
+    changes = {own: f"{value:+.1f} points" for own, value in means.items()}
     lines.append({"Pattern of the ECE": "Mean change by label smoothing", **changes})
     text = (
         "Cells (a family on a column of Table 1) that show a pattern, by their values alone; of "
-        "ours those in which all models are better than chance. "
+        "ours those in which all models are better than chance. A pattern is “as printed” if more "
+        "than half of the cells show it both in the printed table and in ours, or in neither. "
     ) + in_words(shown)
     return output.page("## Patterns of the printed table", text, output.pipe_table(lines)).strip()
 
 
 def in_words(shown: dict[str, list[str]]) -> str:
-    """Return how many patterns each series shows as printed, and which it alone shows."""
-    counts = [f"“{series}” shows {len(own)} of {len(PATTERNS)}" for series, own in shown.items()]
-    text = f"As the printed table, {', '.join(counts)}."
-    for series, own in shown.items():
-        others = [name for other, names in shown.items() if other != series for name in names]
+    """Return how many patterns each table shows as printed, and which it alone shows."""
+    counts = [f"“{table}” shows {len(own)} of {len(PATTERNS)}" for table, own in shown.items()]
+    text = f"As printed, {', '.join(counts)}."
+    for table, own in shown.items():
+        others = [name for other, names in shown.items() if other != table for name in names]
         if alone := [name for name in own if name not in others]:
-            text += f" Only “{series}” shows: {'; '.join(alone)}."
+            text += f" Only “{table}” shows: {'; '.join(alone)}."
     return text
 
 
@@ -87,18 +87,18 @@ def mean_change(cells: list[Cell]) -> float:
     return statistics.fmean(cell["distill_ls"] - cell["distill"] for cell in cells)
 
 
-def series_of(comparison: Comparison) -> dict[str, list[dict]]:
-    """{series: its points} of those that stand for methods of the printed table."""
+def tables_of(comparison: Comparison) -> dict[str, list[dict]]:
+    """{table: its points} of those that stand for methods of the printed table."""
     found: dict[str, list[dict]] = {}
     for point in comparison.points:
         if "printed" in point:
-            found.setdefault(point.get("series", "here"), []).append(point)
+            found.setdefault(point.get("table", "here"), []).append(point)
     return found
 
 
-def cells_of(comparison: Comparison, series: str, metric: str) -> list[Cell]:
-    """An ECE of a series' points in each family and column where all are better than chance."""
-    points, evidence = series_of(comparison)[series], comparison.evidence
+def cells_of(comparison: Comparison, table: str, metric: str) -> list[Cell]:
+    """An ECE of a table's points in each family and column where all are better than chance."""
+    points, evidence = tables_of(comparison)[table], comparison.evidence
     labels = [point["label"] for point in points]
     return [
         {

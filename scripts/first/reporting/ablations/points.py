@@ -9,6 +9,7 @@ from functools import cached_property
 import pandas
 
 from scripts.first.calibration.intervals import LOWEST
+from scripts.first.calibration.temperature_search import read_temperature
 from scripts.first.errors import UserError
 from scripts.first.reporting.claims.verdicts import Evidence, Place
 from scripts.first.reporting.names import UNTUNED, printed
@@ -23,7 +24,10 @@ class Comparison:
     """An entry of `ablations` as the rules complete it, and the evaluations of its points.
 
     entry: name, title, `columns` (setting, benchmark, corpus), `points` with method and scale, or
-    with `line: true` and no label. groups: runs by family, corpus, label and benchmark.
+    with `line: true` and no label; what is taught has a `teacher` and a `recipe` (the scales that
+    its teacher and, but for the seed, its teacher's training are of), what has a c has `c`:
+    {corpus: a number or a selected.json for each family}. groups: runs by family, corpus, label and
+    benchmark.
     """
 
     entry: dict
@@ -49,6 +53,17 @@ class Comparison:
             compared = own if len(series) > 1 else self.entry["points"]
             found |= {label_of(point): reference["label"] for point in compared}
         return found
+
+    def differs(self, label: str, name: str) -> bool:
+        """Whether a point and its reference have unequal `teacher` or `recipe`.
+
+        Not where there are several families: then intervals are for further families, and thereby
+        teachers.
+        """
+        points = {label_of(point): point for point in self.entry["points"]}
+        pair = [points[own].get(name) for own in (label, self.references[label])]
+        one_family = len({key.family for key in self.groups}) == 1
+        return one_family and None not in pair and pair[0] != pair[1]
 
     @cached_property
     def evidence(self) -> Evidence:
@@ -76,6 +91,7 @@ class Comparison:
                 runs = [run for place in places for run in self.evidence.runs(place, label)]
                 row = {"scale": scale, "ablation": self.entry["name"], "label": label}
                 row |= {name: point.get(name) for name in ("method", "variant", "series", "x")}
+                row["c"] = c_of(point, corpus)
                 row["reference"] = self.references.get(label)
                 row["line"] = bool(point.get("line"))
                 row |= {"setting": setting, "corpus": corpus, "benchmark": benchmark}
@@ -108,6 +124,13 @@ ENDS = {"value": "", "low": "_low", "high": "_high"}
 def label_of(point: dict) -> str:
     """The printed name of a point or line."""
     return point.get("label") or printed(point["method"])
+
+
+def c_of(point: dict, corpus: str) -> str | None:
+    """The c of Eq. 4 of a point's students of a corpus: in each family, where they differ."""
+    words = point.get("c", {}).get(corpus, [])
+    found = [read_temperature(word, what=f"c of {label_of(point)}")["c"] for word in words]
+    return ", ".join(f"{c:g}" for c in dict.fromkeys(found)) or None
 
 
 def compare(entry: dict, metrics: Sequence[str], posthoc: Sequence[str]) -> Comparison:
