@@ -5,6 +5,7 @@ import copy
 import pytest
 import yaml
 
+from scripts.first import ROOT
 from scripts.first.config.datasets import entry_for
 from scripts.first.config.load import FOLDER, load, own_files, validated, with_variants
 from scripts.first.config.variants import with_same_teacher
@@ -153,6 +154,16 @@ def test_methods_of_ablations_stand_in_one_file_and_each_is_named():
     points = [point for entry in content["ablations"].values() for point in entry["points"]]
     assert {*content["methods"]} <= {point["method"] for point in points}
     assert {*content["variants"]} == {point.get("variant") for point in points} - {None}
+
+
+def test_the_page_has_a_whole_example(tmp_path):
+    """It is valid beside the files of the project, and its teacher is equal to the scale's."""
+    text = (ROOT / "docs/ablations.md").read_text(encoding="utf-8")
+    example = text.partition("`own.yaml`")[2].partition("```yaml\n")[2].partition("```")[0]
+    (tmp_path / "own.yaml").write_text(example)
+    config = with_variants(load([*own_files(), tmp_path / "own.yaml"]))
+    assert len(config["ablations"]["own"]["points"]) == 3
+    assert with_same_teacher(config["scales"], "tiny-decay") == "tiny"
 
 
 def test_a_variants_mistake_is_one_line():

@@ -1,5 +1,8 @@
 """Ablations through the workflow: what one needs is built, and nothing else."""
 
+import json
+import shlex
+
 import pytest
 
 from scripts.first.config.load import load, own_files
@@ -65,6 +68,33 @@ def test_a_variant_has_the_pretrained_models_of_its_scale():
     _, text = planned("--", f"results/smoke-share_25/models/{model}/record.json")
     assert f"results/smoke/models/pretrained/{model}/record.json" in text
     assert "results/smoke-share_25/models/pretrained" not in text
+
+
+def test_a_page_is_told_what_it_compares():
+    """Searches of c of the scale and its variant, and of which scale each teacher is."""
+    _, text = planned("-p", "--", "results/tiny/ablations/teacher_seed.md")
+    own = text.partition("scripts.artifacts ablation")[2].partition("--entry")[2]
+    entry = json.loads(shlex.split(own.partition("--metrics")[0])[0])
+    found = [(p.get("teacher"), p.get("recipe"), p.get("c")) for p in entry["points"]]
+    for scale in ("tiny", "tiny-teacher_seed_2001", "tiny-teacher_seed_2002"):
+        folder = f"results/{scale}/temperature/alder"
+        c = {corpus: [f"{folder}/{corpus}/selected.json"] for corpus in ("csqa", "boolq", "alpaca")}
+        assert (scale, "tiny", None) in found and (scale, "tiny", c) in found
+    assert found[-1] == (None, None, None)  # the line of fine-tuned students
+
+
+@pytest.mark.parametrize(
+    ("target", "said"),
+    [
+        ("results/tiny/ablations/kk.md", "no ablation 'kk': did you mean 'k'?"),
+        ("results/tiny/ablations/zzz.md", "no ablation 'zzz': one of student_side, label_smoot"),
+        ("results/pocket/ablations/alpaca_c.md", "alpaca_c: scale pocket has none of its columns"),
+    ],
+)
+def test_another_ablation_is_one_line(target, said):
+    process = snakemake(ROOT, *DRY, "--", target)
+    (line,) = [line for line in output(process).splitlines() if line.startswith("error: ")]
+    assert process.returncode != 0 and said in line and "Traceback" not in output(process)
 
 
 @pytest.mark.parametrize("scale", ["tiny", "paper"])
