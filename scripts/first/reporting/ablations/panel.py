@@ -57,8 +57,8 @@ def draw(entry: dict, rows):
 def looks(entry: dict) -> dict[tuple, dict]:
     """{(whether a line, its name or that of a series): look}.
 
-    A series whose points have one method looks as that method does, others by their order. Series
-    have solid lines; the dashes are those of lines.
+    A series whose points have one method looks as that method does, others by their order; points
+    of several methods that have no series are dark. Series have solid lines, lines have dashes.
     """
     methods: dict[tuple, set[str]] = {}
     for point in entry["points"]:
@@ -68,6 +68,9 @@ def looks(entry: dict) -> dict[tuple, dict]:
     others, found = cycle(range(len(METHODS), len(style.MARKERS))), {}
     for (line, name), (method, *more) in methods.items():
         known = method in METHODS and not more
+        if not (known or name):
+            found[line, name] = {"color": "0.25", "marker": "o", "linestyle": "-"}
+            continue
         i = METHODS.index(method) if known else next(others)
         look = {**style.look(i), "linestyle": "-"}
         if line:
