@@ -152,7 +152,9 @@ def test_a_pattern_may_differ_from_the_printed_one():
 def test_patterns_in_words():
     shown = {"as run": ["one", "two"], "default": ["two"]}
     assert patterns.in_words(shown) == (
-        "As printed, “as run” shows 2 of 4, “default” shows 1 of 4. Only “as run” shows: one."
+        "“as run” agrees with the printed table on 2 of 4 patterns. "
+        "“default” agrees with the printed table on 1 of 4 patterns. "
+        "“as run” alone agrees on: one."
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Callable
 
@@ -46,44 +45,47 @@ def section(comparison: Comparison, paper_table: str) -> str:
         for name in tables_of(comparison)
         for metric, text in CONFIDENCES.items()
     }
-    lines, shown = [], {name: [] for name in tables_of(comparison)}
+    lines, agreed = [], {name: [] for name in tables_of(comparison) if ours[name]}
     for name, holds in PATTERNS.items():
         printed = sum(map(holds, paper))
         line = {"Pattern of the ECE": name, "printed": f"{printed} of {len(paper)}"}
         for own, cells in ours.items():
+            if not cells:
+                line[own] = output.MISSING
+                continue
             count = sum(map(holds, cells))
             same = (2 * count > len(cells)) == (2 * printed > len(paper))
             line[own] = f"{count} of {len(cells)}, {'as printed' if same else 'not so'}"
-            if same and own in shown:
-                shown[own].append(name)
+            if same and own in agreed:
+                agreed[own].append(name)
         lines.append(line)
     means = {"printed": mean_change(paper)}
-    means |= {own: mean_change(cells) for own, cells in ours.items()}
+    means |= {own: mean_change(cells) for own, cells in ours.items() if cells}
     changes = {own: f"{value:+.1f} points" for own, value in means.items()}
     lines.append({"Pattern of the ECE": "Mean change by label smoothing", **changes})
     text = (
         "Cells (a family on a column of Table 1) that show a pattern, by their values alone; of "
         "ours those in which all models are better than chance. A pattern is “as printed” if more "
         "than half of the cells show it both in the printed table and in ours, or in neither. "
-    ) + in_words(shown)
+    ) + in_words(agreed)
     return output.page("## Patterns of the printed table", text, output.pipe_table(lines)).strip()
 
 
-def in_words(shown: dict[str, list[str]]) -> str:
-    """Return how many patterns each table shows as printed, and which it alone shows."""
-    counts = [f"“{table}” shows {len(own)} of {len(PATTERNS)}" for table, own in shown.items()]
-    text = f"As printed, {', '.join(counts)}."
-    for table, own in shown.items():
-        others = [name for other, names in shown.items() if other != table for name in names]
+def in_words(agreed: dict[str, list[str]]) -> str:
+    """Return on how many patterns each table agrees with the printed one, and on which it alone."""
+    text = "".join(
+        f"“{table}” agrees with the printed table on {len(own)} of {len(PATTERNS)} patterns. "
+        for table, own in agreed.items()
+    )
+    for table, own in agreed.items():
+        others = [name for other, names in agreed.items() if other != table for name in names]
         if alone := [name for name in own if name not in others]:
-            text += f" Only “{table}” shows: {'; '.join(alone)}."
-    return text
+            text += f"“{table}” alone agrees on: {'; '.join(alone)}. "
+    return text.strip()
 
 
 def mean_change(cells: list[Cell]) -> float:
     """Mean over cells of the ECE with label smoothing, less that of direct distillation."""
-    if not cells:
-        return math.nan
     return statistics.fmean(cell["distill_ls"] - cell["distill"] for cell in cells)
 
 
