@@ -24,9 +24,11 @@ SEED = 20240819
 DRAWS_AT_ONCE = 100  # as many as stay in a processor's cache
 NOTHING = 1e-9  # points; rounding of equal numbers
 # By simulation, as is the root in `moved`: the linear part's share of a move, a gap's least share,
-# and below how many standard errors the sign of a gap is not known.
+# that of a gap which weighs nothing with its sign, and below how many standard errors the sign of a
+# gap is not known.
 LINEAR_SHARE = 0.5
 LEAST_SHARE = 0.1
+FREE_SHARE = 0.4
 UNSIGNED = 1.0
 
 
@@ -72,13 +74,16 @@ class Statistic:
         """How lengths of gaps move with the statistic, their errors (J,), variance of the rest.
 
         The first are covariances of the resampled gaps with their part of the statistic, and at
-        least a share of what they are without the other gaps: so each raises the statistic.
+        least a share of what they are without the other gaps: so each raises the statistic. A gap
+        that weighs nothing, as an under-confident bin's in trust, moves to where its noise would
+        push the less, the lower the tested value is.
         """
         signs, errors = np.copysign(1.0, self.gaps), self.gap_noise.std(axis=0)
         part = self.gap_noise @ (self.lengths * signs)
         along = signs * (part @ self.gap_noise) / len(part)
         sides, alone = np.sign(self.lengths), np.abs(self.lengths) * errors**2
         along = sides * np.maximum(sides * along, LEAST_SHARE * alone)
+        along = np.where(sides == 0, FREE_SHARE * self.weights * errors**2, along)
         return along, errors, float(self.linear_noise.var())
 
     @cached_property
