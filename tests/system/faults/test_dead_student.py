@@ -43,7 +43,7 @@ def tree(tmp_path_factory):
         own = (folder / method, {**LABELS, "method": method})
         alive = (N, 0.7, 0.1, np.random.default_rng(i))
         found[method] = dead_run(*own) if method == "first_ts" else write_run(*own, *alive)
-    make_claims(folder, {("alder", "csqa", m, "csqa"): run for m, run in found.items()})
+    make_claims(folder, {("alder", "csqa", m, "csqa"): run for m, run in found.items()}, [])
     return folder, found
 
 

@@ -40,7 +40,7 @@ def test_slurm_profile_picks_the_paper():
 def test_slurm_profile_asks_for_site_and_warning():
     """Account, partition and constraint where they are set; a signal for jobs of hours alone."""
     record = "results/{}/teacher/{}/csqa/record.json"
-    command = ("--profile", "slurm", "-n", *QUIET, "--")
+    command = ("--profile", "slurm", "-n", "--forceall", *QUIET, "--")  # also after `make demo`
     site = {"SLURM_ACCOUNT": "me", "SLURM_PARTITION": "gpu", "SLURM_CONSTRAINT": "a100|h100"}
     asked = output(snakemake(ROOT, *command, record.format("paper", "llama1"), **site))
     for words in ("slurm_account=me", "slurm_partition=gpu", "constraint=a100|h100"):
