@@ -244,6 +244,16 @@ class TestEnds:
             # Trust is at most the confidence, which ends its interval first.
             assert high > 0.05 if name == "trust" else high == pytest.approx(0.05, rel=0.1)
 
+    def test_trust_is_tested_where_noise_pushes_it_down_or_not(self):
+        # One bin, by one standard error under- or over-confident: with less of an under-confident
+        # gap noise costs more trust, and a gap of unknown sign costs more on the other side.
+        confidence = np.full(400, 0.9)
+        for right, mirrored in ((368, False), (364, True)):
+            trust = scored(confidence, np.arange(400) < right)["trust"]
+            assert (trust.mirrored().gaps.max() > 0) == mirrored
+            lost = [value - seen.mean() for value, seen in map(trust.moved, (-0.5, 0.0, 0.5))]
+            assert lost == sorted(lost) and lost[0] < lost[2]
+
     def test_seeds_whose_gaps_are_of_opposite_sign(self):
         # They answer alike: what moves one gap up moves the other down.
         rng = np.random.default_rng(0)

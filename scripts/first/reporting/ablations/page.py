@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from scripts.first.calibration.intervals import LEVEL, NOTHING
+from scripts.first.calibration.intervals import LEVEL
+from scripts.first.calibration.statistic import NOTHING
 from scripts.first.provenance import records
 from scripts.first.reporting import output
 from scripts.first.reporting.ablations import panel, patterns
