@@ -12,7 +12,7 @@ export OMP_NUM_THREADS := 1
 unexport PYTHONDONTWRITEBYTECODE
 # Snakemake with profiles/default; after a kill the same command continues. GPU jobs run one by one:
 # not in the profile, which `--profile slurm` reads too, where it would cut what a job requests.
-RUN := $(BIN)/python -m scripts.first.runtime.run --cores $(CORES) --resources gpu=1
+RUN := $(BIN)/python -m first_distill.runtime.run --cores $(CORES) --resources gpu=1
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 # Only packages that the lock names, and only files whose hashes it lists.
 LOCKED := $(PIP) --require-hashes --no-deps

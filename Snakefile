@@ -7,9 +7,9 @@ offline, minutes). A file target names its own scale. See README.md.
 from snakemake.logging import logger
 from snakemake.utils import min_version
 
-from scripts.first.config.load import load, own_files, with_variants
-from scripts.first.errors import UserError
-from scripts.first.runtime.failures import FailedJobs
+from first_distill.config.load import load, own_files, with_variants
+from first_distill.errors import UserError
+from first_distill.runtime.failures import FailedJobs
 
 min_version("9.25")
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 from benchmarks.harness import HERE, load_results, save_results, table
 from benchmarks.points import Bench, commit, machine, machine_name
-from scripts.first.errors import UserError, run_cli
+from first_distill.errors import UserError, run_cli
 
 # In the order of the table's numbers.
 TOPICS = (
@@ -38,7 +38,7 @@ def main(argv: list[str]) -> int:
     options.add_argument("--no-demo", action="store_true", help="leave the demo out (6 minutes)")
     options.add_argument("--show", action="store_true", help="print the kept table, run nothing")
     arguments = options.parse_args(argv)
-    from scripts.first.models.determinism import seed_everything
+    from first_distill.models.determinism import seed_everything
 
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     seed_everything(0)  # the threads and kernels of jobs, whichever benchmark runs first

@@ -26,11 +26,11 @@ from scipy.stats import binom
 
 from benchmarks.power import EFFECTS, row_of
 from benchmarks.power import TEXT as POWER
-from scripts.first.calibration.intervals import LEVEL, Estimate
-from scripts.first.calibration.metrics import bin_index
-from scripts.first.calibration.statistic import Statistic, combine, question_weights, score
-from scripts.first.files import write_text
-from scripts.first.reporting.output import page, pipe_table
+from first_distill.calibration.intervals import LEVEL, Estimate
+from first_distill.calibration.metrics import bin_index
+from first_distill.calibration.statistic import Statistic, combine, question_weights, score
+from first_distill.files import write_text
+from first_distill.reporting.output import page, pipe_table
 
 QUESTIONS = (500, 1250, 3270)
 ECES = (0.0, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0)
@@ -176,7 +176,7 @@ measures about 2 points, and an interval around what was measured leaves the tru
 here is the set of truths that a test does not reject: a truth is made from the data by moving the
 bins' gaps until the ECE, the trust or the difference has the value in question, noise of resampled
 questions is added, and what was measured must lie within the middle 95 % of what then comes out
-(`scripts/first/calibration/intervals.py`). **Debiased** is the truth of which one would measure
+(`first_distill/calibration/intervals.py`). **Debiased** is the truth of which one would measure
 more or less with equal probability. Several training seeds (over families: families) are a sample
 of further ones: the error of their mean, times the quantile of t, is added in squares. With two
 seeds that quantile is 12.7, and intervals say next to nothing.

@@ -43,9 +43,9 @@ def rows(bench) -> Iterator[Row]:
     """A row for each benchmark: questions a second."""
     import torch
 
-    from scripts.first.models.checkpoints import load_model
-    from scripts.first.models.determinism import seed_everything
-    from scripts.first.models.tokenizer import load_tokenizer
+    from first_distill.models.checkpoints import load_model
+    from first_distill.models.determinism import seed_everything
+    from first_distill.models.tokenizer import load_tokenizer
 
     seed_everything(0)
     folder = bench.model(32_000, "trained")
@@ -81,19 +81,19 @@ class Ours:
     """The stage's own work on one benchmark."""
 
     def __init__(self, model, tokenizer, table: Path):
-        from scripts.first.data.rows import read_rows
+        from first_distill.data.rows import read_rows
 
         self.model, self.tokenizer, self.rows = model, tokenizer, read_rows(table)
         self.gold = np.asarray([list(r["candidates"]).index(r["answer"]) for r in self.rows])
         self.max_tokens = MAX_TOKENS[-1]
 
     def predict(self):
-        from scripts.first.models.predictions import predict
+        from first_distill.models.predictions import predict
 
         return predict(self.model, self.rows, self.tokenizer, self.max_tokens)
 
     def predictions(self):
-        from scripts.first.models.predictions import tables
+        from first_distill.models.predictions import tables
 
         return tables("csqa", self.rows, *self.predict())
 

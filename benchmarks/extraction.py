@@ -42,7 +42,7 @@ def rows(bench: Bench) -> Iterator[Row]:
 
 def ours(bench: Bench, model, encoded) -> dict[str, np.ndarray]:
     """The arrays of a store by the project's own extraction."""
-    from scripts.first.knowledge.extraction import extract
+    from first_distill.knowledge.extraction import extract
 
     return extract(model, encoded, K, tokenizer_of(bench).eos_id, bench.max_tokens)
 
@@ -133,8 +133,8 @@ def bare_forward(model, encoded, pad_id: int, max_tokens: int) -> None:
     """Body, then the output head at supervised positions into memory that is kept; nothing else."""
     import torch
 
-    from scripts.first.models.batching import collate, inference_batches
-    from scripts.first.models.inference import logit_chunks
+    from first_distill.models.batching import collate, inference_batches
+    from first_distill.models.inference import logit_chunks
 
     lengths, rooms = np.asarray([len(row.input_ids) for row in encoded]), {}
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scripts.first.errors import UserError
+from first_distill.errors import UserError
 
 REPETITIONS = 5
 HERE = Path(__file__).resolve().parent

@@ -51,15 +51,15 @@ class Ours:
     """Training of the student stage: encoded rows joined to a store of the teacher's top-k."""
 
     def __init__(self, bench, corpus: str):
-        from scripts.first.data.rows import read_rows
-        from scripts.first.knowledge.store import KnowledgeStore
-        from scripts.first.models.batching import training_batches
-        from scripts.first.models.checkpoints import load_model
-        from scripts.first.models.determinism import seed_everything
-        from scripts.first.models.encoding import encode_rows
-        from scripts.first.models.tokenizer import load_tokenizer
-        from scripts.first.training.knowledge_loss import KnowledgeLoss
-        from scripts.first.training.settings import Settings
+        from first_distill.data.rows import read_rows
+        from first_distill.knowledge.store import KnowledgeStore
+        from first_distill.models.batching import training_batches
+        from first_distill.models.checkpoints import load_model
+        from first_distill.models.determinism import seed_everything
+        from first_distill.models.encoding import encode_rows
+        from first_distill.models.tokenizer import load_tokenizer
+        from first_distill.training.knowledge_loss import KnowledgeLoss
+        from first_distill.training.settings import Settings
 
         seed_everything(SEED)
         table, folder = _table(bench, corpus), bench.model(32_000, "student")
@@ -75,7 +75,7 @@ class Ours:
 
     def steps(self) -> None:
         """One epoch over the rows: a step for each batch."""
-        from scripts.first.training.loop import train
+        from first_distill.training.loop import train
 
         eos = self.tokenizer.eos_id
         train(self.model, self.encoded, self.loss, self.settings, eos, "ours")
@@ -87,7 +87,7 @@ class Gkd:
     NAME = "trl GKDTrainer"
 
     def __init__(self, bench, ours: Ours):
-        from scripts.first.models.checkpoints import load_model
+        from first_distill.models.checkpoints import load_model
 
         self.encoded, self.batches = ours.encoded, ours.batches
         self.eos = ours.tokenizer.eos_id
@@ -146,8 +146,8 @@ class Gkd:
         """Relative difference of the first batch's loss and the KL of all V at our positions."""
         import torch
 
-        from scripts.first.models.batching import collate
-        from scripts.first.models.inference import supervised_logits
+        from first_distill.models.batching import collate
+        from first_distill.models.inference import supervised_logits
 
         chosen = self.batches[0]
         with torch.no_grad():

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from benchmarks.harness import Row
 from benchmarks.points import Bench, TinyBench
 from benchmarks.work import encoded_rows, lengths_of
-from scripts.first.models.batching import inference_batches, training_batches
-from scripts.first.training.loop import micro_batches
-from scripts.first.training.settings import Settings
+from first_distill.models.batching import inference_batches, training_batches
+from first_distill.training.loop import micro_batches
+from first_distill.training.settings import Settings
 
 BLOCK = 2048  # the paper's: almost nothing is cut, so that lengths vary as in the real data
 BAR = 0.05

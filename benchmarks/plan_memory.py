@@ -16,8 +16,8 @@ import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from scripts.first import ROOT, cli
-from scripts.first.errors import UserError, run_cli
+from first_distill import ROOT, cli
+from first_distill.errors import UserError, run_cli
 
 BLOCK = "65536"  # bytes: allocations above it are mapped and unmapped one by one
 
@@ -61,9 +61,9 @@ CONFIGURATIONS = (
 
 def formula(configuration: Configuration):
     """Memory of a configuration by the formula."""
-    from scripts.first.models.batching import LOGITS
-    from scripts.first.plan.architecture import from_config
-    from scripts.first.plan.memory import Batch, Training, training_memory
+    from first_distill.models.batching import LOGITS
+    from first_distill.plan.architecture import from_config
+    from first_distill.plan.memory import Batch, Training, training_memory
 
     c = configuration
     training = Training(
@@ -118,10 +118,10 @@ def _train(configuration: Configuration) -> None:
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
 
-    from scripts.first.models.encoding import EncodedRow
-    from scripts.first.training.loop import train
-    from scripts.first.training.losses import CrossEntropy
-    from scripts.first.training.settings import Settings
+    from first_distill.models.encoding import EncodedRow
+    from first_distill.training.loop import train
+    from first_distill.training.losses import CrossEntropy
+    from first_distill.training.settings import Settings
 
     c, draw = configuration, np.random.default_rng(0)
     torch.manual_seed(0)

@@ -19,9 +19,9 @@ from functools import cached_property
 from pathlib import Path
 
 from benchmarks.harness import HERE
-from scripts.first.config.datasets import entry_for
-from scripts.first.config.load import load, own_files
-from scripts.first.errors import UserError
+from first_distill.config.datasets import entry_for
+from first_distill.config.load import load, own_files
+from first_distill.errors import UserError
 
 ROOT = HERE.parent
 DATASETS = ("csqa", "boolq", "obqa", "alpaca")
@@ -111,7 +111,7 @@ class Bench:
         import torch
         from transformers import LlamaConfig, LlamaForCausalLM
 
-        from scripts.first.models.checkpoints import save_checkpoint
+        from first_distill.models.checkpoints import save_checkpoint
 
         torch.manual_seed(1)
         config = LlamaConfig(vocab_size=vocabulary, pad_token_id=None, **architecture)

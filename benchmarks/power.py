@@ -11,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 import pandas
 
-from scripts.first.reporting.claims.headline import FIVE, headline
-from scripts.first.reporting.claims.methods import CLAIMS
-from scripts.first.reporting.claims.verdicts import HOLDS, Evidence, Place, entry, judge
-from scripts.first.reporting.runs import Key, Run
+from first_distill.reporting.claims.headline import FIVE, headline
+from first_distill.reporting.claims.methods import CLAIMS
+from first_distill.reporting.claims.verdicts import HOLDS, Evidence, Place, entry, judge
+from first_distill.reporting.runs import Key, Run
 
 FAMILIES, SEEDS = ("a", "b", "c"), (1, 2, 3)
 COLUMNS = (("csqa", 5), ("boolq", 2))  # (benchmark, candidates)

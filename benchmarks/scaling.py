@@ -10,10 +10,10 @@ from benchmarks.harness import REPETITIONS, Row, costs, isolated, median
 from benchmarks.isolated import Peak, anonymous_bytes
 from benchmarks.points import Bench
 from benchmarks.work import encoded_rows, tokenizer_of
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.training import loop
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.settings import Settings
+from first_distill.models.encoding import EncodedRow
+from first_distill.training import loop
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.settings import Settings
 
 ROWS = (1000, 4000, 16000)
 # Small enough that 16k rows take seconds: growth with the rows does not depend on the model's size.
@@ -88,7 +88,7 @@ def measured(before: int, work) -> dict:
 
 def extraction(scratch: str, rows: int) -> dict:
     """Extraction of so many rows."""
-    from scripts.first.knowledge.extraction import extract
+    from first_distill.knowledge.extraction import extract
 
     model, encoded, pad, before = prepared(scratch, rows)
     extract(model, encoded[:64], 5, pad, 2048)

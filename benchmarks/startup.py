@@ -91,7 +91,7 @@ def timed(jobs: dict[str, list[str]]) -> dict[str, list[float]]:
 
 def timed_warm(jobs: dict[str, list[str]]) -> dict[str, list[float]]:
     """The same under a warm server; its own start is in the turn that is not counted."""
-    from scripts.first.runtime.warm import warm_server
+    from first_distill.runtime.warm import warm_server
 
     line = [sys.executable, "-m", "benchmarks.startup", "timed"]
     options = {"input": json.dumps(jobs), "cwd": Path(__file__).parents[1], "text": True}
@@ -143,6 +143,6 @@ def main(words: list[str]) -> int:
 if __name__ == "__main__":
     if sys.argv[1] == "timed":
         sys.exit(main(sys.argv[1:]))
-    from scripts.first.runtime.launch import launch
+    from first_distill.runtime.launch import launch
 
     launch("benchmarks.startup", main)

@@ -18,9 +18,9 @@ import numpy as np
 
 from benchmarks.harness import REPETITIONS, Row, costs, isolated, median, rates
 from benchmarks.points import VOCABULARIES, TinyBench
-from scripts.first.knowledge.store import BY_POSITION, KnowledgeStore, write_store
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.training.knowledge_loss import (
+from first_distill.knowledge.store import BY_POSITION, KnowledgeStore, write_store
+from first_distill.models.encoding import EncodedRow
+from first_distill.training.knowledge_loss import (
     KnowledgeLoss,  # brings torch, which is not the store's memory
 )
 
@@ -54,8 +54,8 @@ def extraction(bench) -> Path:
     """The store of the first 2,000 rows, made once."""
     import pyarrow.parquet as parquet
 
+    from first_distill.errors import UserError
     from scripts import knowledge
-    from scripts.first.errors import UserError
 
     model = bench.model(role="trained")
     folder = bench.scratch / "stores" / f"extracted-{model.name}"

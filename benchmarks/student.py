@@ -12,15 +12,15 @@ import torch
 from benchmarks.harness import Row, costs, interleave, isolated, rates
 from benchmarks.points import VOCABULARIES, Bench, TinyBench
 from benchmarks.work import encoded_rows, loaded, synchronise, tokenizer_of, tokens_of
-from scripts.first.knowledge.store import KnowledgeStore, write_store
-from scripts.first.models.batching import collate
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.models.inference import supervised_hidden, supervised_logits
-from scripts.first.training.knowledge_loss import KnowledgeLoss
-from scripts.first.training.loop import backward
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.model import TrainingModel
-from scripts.first.training.settings import Settings
+from first_distill.knowledge.store import KnowledgeStore, write_store
+from first_distill.models.batching import collate
+from first_distill.models.encoding import EncodedRow
+from first_distill.models.inference import supervised_hidden, supervised_logits
+from first_distill.training.knowledge_loss import KnowledgeLoss
+from first_distill.training.loop import backward
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.model import TrainingModel
+from first_distill.training.settings import Settings
 
 K, C = 5, 0.3
 SETTINGS = Settings(epochs=1, batch_size=32, learning_rate=2e-5, seed=1)
@@ -123,7 +123,7 @@ class Step:
 
     def _store(self, folder: Path) -> KnowledgeStore:
         """The model's own top-k of the rows: a step's time does not depend on the teacher."""
-        from scripts.first.knowledge.extraction import extract
+        from first_distill.knowledge.extraction import extract
 
         rows = b"".join(row.row_hash for row in self.batch)
         folder /= hashlib.sha256(rows).hexdigest()[:16]

@@ -6,14 +6,14 @@ import argparse
 from dataclasses import asdict
 from pathlib import Path
 
-from scripts.first import cli
-from scripts.first.config.datasets import entry_for, used
-from scripts.first.config.load import load, own_files
-from scripts.first.data import prepare
-from scripts.first.errors import run_cli
-from scripts.first.files import read_json, write_json
-from scripts.first.models.tokenizer import load_tokenizer
-from scripts.first.plan.corpora import SHIPPED, count, encoded_split
+from first_distill import cli
+from first_distill.config.datasets import entry_for, used
+from first_distill.config.load import load, own_files
+from first_distill.data import prepare
+from first_distill.errors import run_cli
+from first_distill.files import read_json, write_json
+from first_distill.models.tokenizer import load_tokenizer
+from first_distill.plan.corpora import SHIPPED, count, encoded_split
 
 
 def prepared_rows(config: dict, scale: str, datasets: list[str], mirror: str | None = None) -> dict:

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.points import Bench
-from scripts.first.data.rows import read_rows
-from scripts.first.models.encoding import EncodedRow, encode_rows
-from scripts.first.models.tokenizer import TextTokenizer, load_tokenizer
+from first_distill.data.rows import read_rows
+from first_distill.models.encoding import EncodedRow, encode_rows
+from first_distill.models.tokenizer import TextTokenizer, load_tokenizer
 
 
 @cache
@@ -40,7 +40,7 @@ def positions_of(rows: list[EncodedRow]) -> int:
 
 def loaded(folder: Path, dtype: str = "float32"):
     """A model ready to run, on the GPU where there is one."""
-    from scripts.first.models.checkpoints import load_model
+    from first_distill.models.checkpoints import load_model
 
     return load_model(folder, dtype)
 

@@ -23,7 +23,7 @@ from pathlib import Path
 
 from benchmarks.harness import Row, interleave, median, paired, spread
 from benchmarks.points import ROOT
-from scripts.first.runtime.warm import warm_server
+from first_distill.runtime.warm import warm_server
 
 CODE = "Snakefile rules scripts config profiles resources envs slurm".split()
 ACCOUNT = "account.json"
@@ -144,7 +144,7 @@ class Watch(threading.Thread):
 
 def demo_line() -> list[str]:
     """What `make demo` runs."""
-    runner = [sys.executable, "-m", "scripts.first.runtime.run", "--cores", str(os.cpu_count())]
+    runner = [sys.executable, "-m", "first_distill.runtime.run", "--cores", str(os.cpu_count())]
     return [*runner, "--config", "scale=tiny", "--", "all"]
 
 

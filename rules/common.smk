@@ -11,13 +11,13 @@ import sys
 from itertools import product
 from pathlib import Path
 
-from scripts.first.config.datasets import entry_for
-from scripts.first.config.types import VARIANT
-from scripts.first.data.readers import describes, files_below, is_table
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.provenance.fingerprint import fingerprint
-from scripts.first.provenance.lineage import ARTIFACTS
+from first_distill.config.datasets import entry_for
+from first_distill.config.types import VARIANT
+from first_distill.data.readers import describes, files_below, is_table
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.provenance.fingerprint import fingerprint
+from first_distill.provenance.lineage import ARTIFACTS
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:
@@ -27,7 +27,7 @@ for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MI
 places = [str(workflow.basedir), os.getenv("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, places)))
 # Not in `params`, where another place of the module would retrain.
-os.environ.update(FIRST_LAUNCHER="scripts.first.distributed.launcher")
+os.environ.update(FIRST_LAUNCHER="first_distill.distributed.launcher")
 
 # Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
 # trap bash would exit at once and end the job before training has saved its state.

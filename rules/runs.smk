@@ -2,8 +2,8 @@
 
 from types import SimpleNamespace
 
-from scripts.first.config.datasets import hint
-from scripts.first.config.variants import with_same_teacher
+from first_distill.config.datasets import hint
+from first_distill.config.variants import with_same_teacher
 
 ABLATIONS = config["ablations"]
 
@@ -115,7 +115,7 @@ def compared(w):
     """Points and lines of an ablation, each with the scale or variant that it is of.
 
     leakage: its c comes from the validation split of another dataset. The other keys:
-    scripts/first/reporting/ablations/points.py.
+    first_distill/reporting/ablations/points.py.
     """
     if w.ablation not in ABLATIONS:
         sys.exit(f"error: no ablation {w.ablation!r}: {hint(w.ablation, ABLATIONS)}")

@@ -5,7 +5,7 @@ lies beside them, --coarse coarse.csv files, and so on; lists that belong togeth
 order) and writes one artifact: `python -m scripts.artifacts SUBCOMMAND --help`.
 """
 
-from scripts.first.runtime.launch import launch
+from first_distill.runtime.launch import launch
 
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
 HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
@@ -21,11 +21,11 @@ def commands() -> dict:
 
     Imported here: a served job does not need them in the process that asks for it.
     """
-    from scripts.first.reporting import costs
-    from scripts.first.reporting.ablations import page
-    from scripts.first.reporting.claims import claims
-    from scripts.first.reporting.figures import figure2, figure3, figure5, figure6, meters
-    from scripts.first.reporting.tables import cells, data_report, posthoc, table1, table2
+    from first_distill.reporting import costs
+    from first_distill.reporting.ablations import page
+    from first_distill.reporting.claims import claims
+    from first_distill.reporting.figures import figure2, figure3, figure5, figure6, meters
+    from first_distill.reporting.tables import cells, data_report, posthoc, table1, table2
 
     return {
         "cell": (cells.run, f"metrics.json+ {LABELS} posthoc* c? paper-table.csv? output.json"),
@@ -62,7 +62,7 @@ def commands() -> dict:
 
 def main(argv: list[str] | None = None) -> int:
     """Parse the command line and make one artifact."""
-    from scripts.first import cli
+    from first_distill import cli
 
     parser = cli.parser("scripts.artifacts", __doc__)
     subparsers = parser.add_subparsers(dest="command", required=True, metavar="SUBCOMMAND")

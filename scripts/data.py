@@ -11,9 +11,9 @@ JSON: where rows lie, and how one becomes a prompt, a response and candidates.
 
 from pathlib import Path
 
-from scripts.first import cli
-from scripts.first.data.prepare import prepare
-from scripts.first.errors import run_cli, whole
+from first_distill import cli
+from first_distill.data.prepare import prepare
+from first_distill.errors import run_cli, whole
 
 
 def build_parser():

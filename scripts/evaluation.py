@@ -11,17 +11,17 @@ benchmark. They change no prediction.
 
 from pathlib import Path
 
-from scripts.first.errors import UserError, positive, whole
-from scripts.first.files import write_parquet
-from scripts.first.provenance import records
-from scripts.first.runtime.launch import launch
+from first_distill.errors import UserError, positive, whole
+from first_distill.files import write_parquet
+from first_distill.provenance import records
+from first_distill.runtime.launch import launch
 
 LABELS = ("scale", "family", "corpus", "method", "seed")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Evaluate one model on its benchmarks."""
-    from scripts.first import cli
+    from first_distill import cli
 
     options = cli.parser("scripts.evaluation", __doc__)
     options.add_argument("--model", type=Path, required=True, help="checkpoint folder")
@@ -43,14 +43,14 @@ def main(argv: list[str] | None = None) -> int:
 
     import pyarrow as pa
 
-    from scripts.first.calibration.summary import measure
-    from scripts.first.calibration.temperature_search import read_posthoc
-    from scripts.first.data.rows import read_rows
-    from scripts.first.models import checkpoints
-    from scripts.first.models.determinism import seed_everything
-    from scripts.first.models.predictions import gold_columns, predict, tables
-    from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.provenance.made_by import provenance
+    from first_distill.calibration.summary import measure
+    from first_distill.calibration.temperature_search import read_posthoc
+    from first_distill.data.rows import read_rows
+    from first_distill.models import checkpoints
+    from first_distill.models.determinism import seed_everything
+    from first_distill.models.predictions import gold_columns, predict, tables
+    from first_distill.models.tokenizer import load_tokenizer
+    from first_distill.provenance.made_by import provenance
 
     location, record = checkpoints.verify_checkpoint(arguments.model)
     tokenizer = load_tokenizer(location, arguments.bos)

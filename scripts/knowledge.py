@@ -9,13 +9,13 @@ the teacher's own T by NLL too, for `logit_temperature`.
 
 from pathlib import Path
 
-from scripts.first.errors import UserError, positive
-from scripts.first.runtime.launch import launch
+from first_distill.errors import UserError, positive
+from first_distill.runtime.launch import launch
 
 
 def main(argv: list[str] | None = None) -> int:
     """Extract the knowledge of one teacher on one split, or one part of it, or merge parts."""
-    from scripts.first import cli
+    from first_distill import cli
 
     options = cli.parser("scripts.knowledge", __doc__)
     options.add_argument("--model", type=Path, required=True, help="fine-tuned teacher's folder")
@@ -38,20 +38,20 @@ def main(argv: list[str] | None = None) -> int:
 
     import numpy as np
 
-    from scripts.first.calibration.temperature_search import read_posthoc
-    from scripts.first.data.rows import read_rows, scored_kind
-    from scripts.first.files import sha256_file
-    from scripts.first.knowledge.extraction import device_kind, extract, merge, parse_part
-    from scripts.first.knowledge.store import FORMAT, NO_RANK, write_store
-    from scripts.first.models import checkpoints
-    from scripts.first.models.checks import padding_ids
-    from scripts.first.models.determinism import seed_everything
-    from scripts.first.models.encoding import encode_rows
-    from scripts.first.models.loading import skeleton
-    from scripts.first.models.structure import output_size
-    from scripts.first.models.tokenizer import load_tokenizer
-    from scripts.first.provenance.made_by import provenance
-    from scripts.first.runtime.state import open_state, remove_state
+    from first_distill.calibration.temperature_search import read_posthoc
+    from first_distill.data.rows import read_rows, scored_kind
+    from first_distill.files import sha256_file
+    from first_distill.knowledge.extraction import device_kind, extract, merge, parse_part
+    from first_distill.knowledge.store import FORMAT, NO_RANK, write_store
+    from first_distill.models import checkpoints
+    from first_distill.models.checks import padding_ids
+    from first_distill.models.determinism import seed_everything
+    from first_distill.models.encoding import encode_rows
+    from first_distill.models.loading import skeleton
+    from first_distill.models.structure import output_size
+    from first_distill.models.tokenizer import load_tokenizer
+    from first_distill.provenance.made_by import provenance
+    from first_distill.runtime.state import open_state, remove_state
 
     part = parse_part(arguments.part or "1-of-1")
     location, record = checkpoints.verify_checkpoint(arguments.model)

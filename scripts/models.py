@@ -4,9 +4,9 @@ import argparse
 from functools import partial
 from pathlib import Path
 
-from scripts.first import cli
-from scripts.first.errors import positive, whole
-from scripts.first.runtime.launch import launch
+from first_distill import cli
+from first_distill.errors import positive, whole
+from first_distill.runtime.launch import launch
 
 
 def tokenizer(options, words: list[str]) -> None:
@@ -17,7 +17,7 @@ def tokenizer(options, words: list[str]) -> None:
     options.add_argument("--vocabulary-size", type=positive, default=8192, help="of the BPE")
     chosen = options.parse_args(words)
 
-    from scripts.first.training.tokenizers import make_tokenizer
+    from first_distill.training.tokenizers import make_tokenizer
 
     settings, size = chosen.world_settings, chosen.vocabulary_size
     make_tokenizer(chosen.kind, chosen.output_dir, settings, chosen.text, size)
@@ -25,7 +25,7 @@ def tokenizer(options, words: list[str]) -> None:
 
 def pretrain(options, words: list[str]) -> None:
     """Train a checkpoint on prepared text, from nothing or from another one."""
-    from scripts.first.training.settings import add_training_options
+    from first_distill.training.settings import add_training_options
 
     options.add_argument("--text", type=Path, nargs="+", required=True, help="training splits")
     options.add_argument("--tokenizer", type=Path, required=True, help="tokenizer folder")
@@ -36,7 +36,7 @@ def pretrain(options, words: list[str]) -> None:
     add_training_options(options)
     chosen = options.parse_args(words)
 
-    from scripts.first.training import finetune
+    from first_distill.training import finetune
 
     finetune.pretrain(chosen)
 
@@ -46,7 +46,7 @@ def copy(options, words: list[str]) -> None:
     options.add_argument("--source", type=Path, required=True, help="checkpoint folder to copy")
     chosen = options.parse_args(words)
 
-    from scripts.first.models.checkpoints import copy_checkpoint
+    from first_distill.models.checkpoints import copy_checkpoint
 
     copy_checkpoint(chosen.source, chosen.output_dir)
 
@@ -58,7 +58,7 @@ def prune(options, words: list[str]) -> None:
     options.add_argument("--layers", type=two, required=True, help="layers to keep, 2 or more")
     chosen = options.parse_args(words)
 
-    from scripts.first.models.sources.pruning import prune_checkpoint
+    from first_distill.models.sources.pruning import prune_checkpoint
 
     prune_checkpoint(chosen.source, chosen.layers, chosen.output_dir)
 
@@ -71,10 +71,10 @@ def hub(options, words: list[str]) -> None:
     options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
     chosen = options.parse_args(words)
 
-    from scripts.first.hub.models import locate, make_room, model_record
-    from scripts.first.models.checkpoints import RECORD
-    from scripts.first.models.checks import check_base
-    from scripts.first.provenance import made_by, records
+    from first_distill.hub.models import locate, make_room, model_record
+    from first_distill.models.checkpoints import RECORD
+    from first_distill.models.checks import check_base
+    from first_distill.provenance import made_by, records
 
     pickles = chosen.weights == "pickle"
     (chosen.output_dir / RECORD).unlink(missing_ok=True)
@@ -91,10 +91,10 @@ def folder(options, words: list[str]) -> None:
     options.add_argument("--weights", choices=("pickle",), help="allow pickles: converted once")
     chosen = options.parse_args(words)
 
-    from scripts.first.hub.models import link_folder
-    from scripts.first.models.checkpoints import RECORD
-    from scripts.first.models.checks import check_base
-    from scripts.first.provenance import made_by, records
+    from first_distill.hub.models import link_folder
+    from first_distill.models.checkpoints import RECORD
+    from first_distill.models.checks import check_base
+    from first_distill.provenance import made_by, records
 
     (chosen.output_dir / RECORD).unlink(missing_ok=True)
     root, record = link_folder(chosen.source, chosen.output_dir, chosen.weights == "pickle")
@@ -110,7 +110,7 @@ def gguf(options, words: list[str]) -> None:
     options.add_argument("--dtype", choices=dtypes, default="float32", help="of the weights")
     chosen = options.parse_args(words)
 
-    from scripts.first.models.sources.gguf import convert
+    from first_distill.models.sources.gguf import convert
 
     found = convert(chosen.file, chosen.output_dir, chosen.dtype)
     repo = "/".join(chosen.output_dir.resolve().parts[-2:])
@@ -129,7 +129,7 @@ def pair(options, words: list[str]) -> None:
     cli.add_encoding_options(options)
     chosen = options.parse_args(words)
 
-    from scripts.first.models.checks import check_pair
+    from first_distill.models.checks import check_pair
 
     check_pair(
         *(chosen.teacher, chosen.student, chosen.corpus, chosen.tests, chosen.output),

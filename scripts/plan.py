@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from scripts.first import cli
-from scripts.first.config.datasets import entry_for, used
-from scripts.first.config.load import load, own_files, with_variants
-from scripts.first.config.types import VARIANT
-from scripts.first.errors import UserError, number, run_cli
-from scripts.first.files import write_json
+from first_distill import cli
+from first_distill.config.datasets import entry_for, used
+from first_distill.config.load import load, own_files, with_variants
+from first_distill.config.types import VARIANT
+from first_distill.errors import UserError, number, run_cli
+from first_distill.files import write_json
 
 
 def build_parser():
@@ -31,8 +31,8 @@ def main(argv: list[str] | None = None) -> int:
         known = ", ".join(name for name in config["scales"] if VARIANT not in name)
         raise UserError(f"--scale {arguments.scale}: one of {known}, or give --configfile")
 
-    from scripts.first.plan.planning import make_plan, print_plan
-    from scripts.first.plan.scale import Scale
+    from first_distill.plan.planning import make_plan, print_plan
+    from first_distill.plan.scale import Scale
 
     settings = config["scales"][arguments.scale]
     gpu = {"memory_gb": arguments.gpu_memory_gb, "tflops": arguments.gpu_tflops}

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import psutil
 
-from scripts.first import cli
-from scripts.first.errors import UserError, run_cli
-from scripts.first.runtime.run import SNAKEMAKE, acquire
+from first_distill import cli
+from first_distill.errors import UserError, run_cli
+from first_distill.runtime.run import SNAKEMAKE, acquire
 
 PREFIX = "first_"  # profiles/slurm, slurm-jobname-prefix
 SECONDS_BETWEEN_LOOKS = 2

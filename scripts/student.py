@@ -7,16 +7,16 @@ Face layout and validation.json.
 
 from pathlib import Path
 
-from scripts.first.errors import UserError, positive
-from scripts.first.runtime.launch import launch
+from first_distill.errors import UserError, positive
+from first_distill.runtime.launch import launch
 
 
 def build_parser():
     """Options of one student's training."""
-    from scripts.first import cli
-    from scripts.first.calibration.recalibration import RECALIBRATIONS
-    from scripts.first.training.losses import STUDENT_SIDES
-    from scripts.first.training.settings import add_finetuning_options
+    from first_distill import cli
+    from first_distill.calibration.recalibration import RECALIBRATIONS
+    from first_distill.training.losses import STUDENT_SIDES
+    from first_distill.training.settings import add_finetuning_options
 
     options = cli.parser("scripts.student", __doc__)
     add_finetuning_options(options)
@@ -47,7 +47,7 @@ def recalibration_settings(arguments) -> dict:
 
     The T of `logit_temperature` and the draws of `sampled` are the store's.
     """
-    from scripts.first.calibration.temperature_search import read_temperature
+    from first_distill.calibration.temperature_search import read_temperature
 
     name, k, delta = arguments.recalibration, arguments.k, arguments.delta
     if (arguments.c is None) is (name == "prob_softmax"):
@@ -64,8 +64,8 @@ def recalibration_settings(arguments) -> dict:
 
 def knowledge_loss(arguments):
     """Eq. 5 against the teacher's stored knowledge, re-calibrated."""
-    from scripts.first.knowledge.store import KnowledgeStore
-    from scripts.first.training.knowledge_loss import KnowledgeLoss
+    from first_distill.knowledge.store import KnowledgeStore
+    from first_distill.training.knowledge_loss import KnowledgeLoss
 
     if arguments.knowledge is None:
         raise UserError("objective knowledge needs a store: give --knowledge")
@@ -88,11 +88,11 @@ def main(argv: list[str] | None = None) -> int:
     """Train one student."""
     arguments = build_parser().parse_args(argv)
 
-    from scripts.first.distributed.comm import process_group
-    from scripts.first.knowledge.store import MANIFEST
-    from scripts.first.provenance import records
-    from scripts.first.training.finetune import finetune
-    from scripts.first.training.losses import CrossEntropy
+    from first_distill.distributed.comm import process_group
+    from first_distill.knowledge.store import MANIFEST
+    from first_distill.provenance import records
+    from first_distill.training.finetune import finetune
+    from first_distill.training.losses import CrossEntropy
 
     with process_group():
         loss, made_from = CrossEntropy(), []

@@ -6,13 +6,13 @@ and selected.json. Never reads a test split or a model.
 
 from pathlib import Path
 
-from scripts.first.errors import positive
-from scripts.first.runtime.launch import launch
+from first_distill.errors import positive
+from first_distill.runtime.launch import launch
 
 
 def main(argv: list[str] | None = None) -> int:
     """Search the temperature of one teacher on one corpus."""
-    from scripts.first import cli
+    from first_distill import cli
 
     options = cli.parser("scripts.temperature", __doc__)
     add = options.add_argument
@@ -25,14 +25,14 @@ def main(argv: list[str] | None = None) -> int:
     import numpy as np
     import pandas
 
-    from scripts.first.calibration.metrics import expected_calibration_error
-    from scripts.first.calibration.temperature_search import search_temperature
-    from scripts.first.errors import UserError
-    from scripts.first.files import write_csv
-    from scripts.first.knowledge.store import MANIFEST, KnowledgeStore
-    from scripts.first.models.batching import scored_positions
-    from scripts.first.provenance import records
-    from scripts.first.provenance.made_by import provenance
+    from first_distill.calibration.metrics import expected_calibration_error
+    from first_distill.calibration.temperature_search import search_temperature
+    from first_distill.errors import UserError
+    from first_distill.files import write_csv
+    from first_distill.knowledge.store import MANIFEST, KnowledgeStore
+    from first_distill.models.batching import scored_positions
+    from first_distill.provenance import records
+    from first_distill.provenance.made_by import provenance
 
     store = KnowledgeStore.open(arguments.knowledge)
     scored = store.manifest["scored"]

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from scripts.first import cli
-from scripts.first.errors import UserError, run_cli
-from scripts.first.provenance.lineage import ARTIFACTS, Lineage, Problem, Record
-from scripts.first.provenance.records import RESULTS, command
+from first_distill import cli
+from first_distill.errors import UserError, run_cli
+from first_distill.provenance.lineage import ARTIFACTS, Lineage, Problem, Record
+from first_distill.provenance.records import RESULTS, command
 
 
 def main(argv: Sequence[str] | None = None) -> int:

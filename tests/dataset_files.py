@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import yaml
 from datasets import ClassLabel, List, Value
 
-from scripts.first.config.datasets import entry_for
-from scripts.first.config.load import load, own_files
+from first_distill.config.datasets import entry_for
+from first_distill.config.load import load, own_files
 
 PAGE = Path(__file__).resolve().parents[1] / "docs/datasets.md"
 WORDS = "ash elm oak fir yew bay fig hop ivy rye tea nut pea leek kale corn moss fern reed rush"

@@ -7,9 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scripts.first.config.datasets import entry_for
-from scripts.first.config.load import load, own_files
-from scripts.first.data import sources, tables
+from first_distill.config.datasets import entry_for
+from first_distill.config.load import load, own_files
+from first_distill.data import sources, tables
 
 REPO, FILE = "tau/commonsense_qa", "{}-00000-of-00001.parquet"
 

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-from scripts.first.files import describe_files, write_sealed
-from scripts.first.provenance import records
+from first_distill.files import describe_files, write_sealed
+from first_distill.provenance import records
 
 
 def reseal(path: str | Path, content: dict | None = None, rehash: bool = False, **changes) -> None:

@@ -63,7 +63,7 @@ def tokenizer_folder() -> Path:
 @cache
 def tokenizer():
     """The tokenizer, loaded by the code under test."""
-    from scripts.first.models.tokenizer import load_tokenizer
+    from first_distill.models.tokenizer import load_tokenizer
 
     return load_tokenizer(tokenizer_folder())
 
@@ -94,7 +94,7 @@ def random_llama(seed: int = 0, vocabulary: int = 263, layers: int = 2):
 @cache
 def checkpoint(name: str = "student", seed: int = 0) -> Path:
     """A checkpoint folder written by the code under test."""
-    from scripts.first.models.checkpoints import save_checkpoint
+    from first_distill.models.checkpoints import save_checkpoint
 
     folder = root() / "models" / f"{name}-{seed}"
     save_checkpoint(random_llama(seed), folder, tokenizer_folder(), {"kind": "test"})
@@ -104,7 +104,7 @@ def checkpoint(name: str = "student", seed: int = 0) -> Path:
 @cache
 def padded_checkpoint() -> Path:
     """A teacher whose head has 300 outputs for 263 tokens; 290 or 291 leads at every position."""
-    from scripts.first.models.checkpoints import save_checkpoint
+    from first_distill.models.checkpoints import save_checkpoint
 
     model = random_llama(7, vocabulary=300)
     weight = model.lm_head.weight.data
@@ -188,7 +188,7 @@ def write_table(path: Path, rows: list[dict]) -> Path:
 
 def encode(rows: list[dict], block_length: int = 1000, append_eos: bool = True):
     """Encoded rows, by the code under test."""
-    from scripts.first.models.encoding import encode_rows
+    from first_distill.models.encoding import encode_rows
 
     return encode_rows(rows, tokenizer(), block_length, append_eos)[0]
 

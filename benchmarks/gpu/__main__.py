@@ -19,9 +19,9 @@ from pathlib import Path
 from benchmarks.gpu.rows import FAIL, FLAG, SKIPPED, Clock, Row, figure, skipped, table
 from benchmarks.harness import HERE
 from benchmarks.points import commit, machine, machine_name
-from scripts.first import ROOT, cli
-from scripts.first.errors import UserError, number, run_cli
-from scripts.first.files import write_json
+from first_distill import ROOT, cli
+from first_distill.errors import UserError, number, run_cli
+from first_distill.files import write_json
 
 # Each with the seconds that the clock must have left, to begin.
 TOPICS = {"precision": 0, "trainings": 60, "speed": 20}
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
     import torch
 
     from benchmarks.gpu.models import REDUCED, WHOLE, Place, cores
-    from scripts.first.models.determinism import seed_everything
+    from first_distill.models.determinism import seed_everything
 
     if not (arguments.reduced or torch.cuda.is_available()):
         raise UserError(

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from benchmarks.gpu.rows import Clock
-from scripts.first.models.encoding import EncodedRow, row_hash
-from scripts.first.plan.architecture import Architecture, from_config
+from first_distill.models.encoding import EncodedRow, row_hash
+from first_distill.plan.architecture import Architecture, from_config
 
 # The two published shapes whose speed is measured: content of their config.json.
 SMOLLM2_135M = {

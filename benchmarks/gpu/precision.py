@@ -14,16 +14,16 @@ import torch
 from benchmarks.gpu.models import Numbers, Place, random_model, random_questions, random_rows
 from benchmarks.gpu.rows import Row, equal, skipped, within
 from benchmarks.gpu.tolerances import FLOAT32, Tolerance, tolerance
-from scripts.first.distributed.fsdp import whole_model
-from scripts.first.knowledge.extraction import extract
-from scripts.first.knowledge.store import KnowledgeStore, positions_of
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.models.inference import iterate_logits
-from scripts.first.models.predictions import predict
-from scripts.first.training.knowledge_loss import KnowledgeLoss
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.settings import Settings
+from first_distill.distributed.fsdp import whole_model
+from first_distill.knowledge.extraction import extract
+from first_distill.knowledge.store import KnowledgeStore, positions_of
+from first_distill.models.encoding import EncodedRow
+from first_distill.models.inference import iterate_logits
+from first_distill.models.predictions import predict
+from first_distill.training.knowledge_loss import KnowledgeLoss
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.settings import Settings
 
 DTYPES = ("float32", "bfloat16")
 K, C, MAX_TOKENS, PAD, RATE = 5, 0.3, 1024, 0, 1e-3

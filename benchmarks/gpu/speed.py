@@ -19,20 +19,20 @@ from benchmarks.gpu.models import (
     random_rows,
 )
 from benchmarks.gpu.rows import FAIL, FLAG, PASS, Row, reported, skipped
-from scripts.first.distributed import comm
-from scripts.first.distributed.fsdp import sharded_model, whole_model
-from scripts.first.knowledge.extraction import extract
-from scripts.first.models.encoding import encode_prompts
-from scripts.first.models.predictions import predict
-from scripts.first.plan.architecture import Architecture
-from scripts.first.plan.corpora import count
-from scripts.first.plan.memory import Batch, Training, reading_memory, training_memory
-from scripts.first.plan.planning import RESERVE
-from scripts.first.plan.work import forward_flops, training_flops
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.model import TrainingModel
-from scripts.first.training.settings import Settings
+from first_distill.distributed import comm
+from first_distill.distributed.fsdp import sharded_model, whole_model
+from first_distill.knowledge.extraction import extract
+from first_distill.models.encoding import encode_prompts
+from first_distill.models.predictions import predict
+from first_distill.plan.architecture import Architecture
+from first_distill.plan.corpora import count
+from first_distill.plan.memory import Batch, Training, reading_memory, training_memory
+from first_distill.plan.planning import RESERVE
+from first_distill.plan.work import forward_flops, training_flops
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.model import TrainingModel
+from first_distill.training.settings import Settings
 
 DTYPE, K, PAD, MAX_TOKENS = "bfloat16", 5, 0, 8192
 MICRO_BATCHES = 2

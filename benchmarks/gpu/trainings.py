@@ -14,16 +14,16 @@ import torch
 from benchmarks.gpu.models import Place, random_model, random_rows
 from benchmarks.gpu.rows import Row, equal, within
 from benchmarks.gpu.tolerances import tolerance
-from scripts.first.distributed import comm
-from scripts.first.distributed.fsdp import sharded_model, whole_model
-from scripts.first.errors import UserError
-from scripts.first.knowledge.extraction import extract
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.models.inference import iterate_logits
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.model import TrainingModel
-from scripts.first.training.settings import Settings
+from first_distill.distributed import comm
+from first_distill.distributed.fsdp import sharded_model, whole_model
+from first_distill.errors import UserError
+from first_distill.knowledge.extraction import extract
+from first_distill.models.encoding import EncodedRow
+from first_distill.models.inference import iterate_logits
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.model import TrainingModel
+from first_distill.training.settings import Settings
 
 STEPS, STOP, PAD, RATE = 6, 3, 0, 3e-5
 KINDS = ("plain", "offloaded")

@@ -50,7 +50,7 @@ def hold(megabytes: int) -> dict:
 
 def test_the_released_loop_finds_what_extraction_finds():
     """Left padding, full logits and JSON lines of single rows, against the project's own."""
-    from scripts.first.knowledge.extraction import extract
+    from first_distill.knowledge.extraction import extract
 
     model, encoded = tiny.random_llama(3), tiny.encode(tiny.instruction_rows(3))
     arrays = extract(model, encoded, K, tiny.EOS, 512)

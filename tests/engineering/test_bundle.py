@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from scripts.first.config.load import FOLDER
-from scripts.first.models.checkpoints import load_model, verify_checkpoint, weights_digest
-from scripts.first.models.tokenizer import load_tokenizer
+from first_distill.config.load import FOLDER
+from first_distill.models.checkpoints import load_model, verify_checkpoint, weights_digest
+from first_distill.models.tokenizer import load_tokenizer
 
 ROOT = FOLDER.parent
 SCALE = yaml.safe_load((FOLDER / "scales/tiny.yaml").read_text(encoding="utf-8"))["scales"]["tiny"]

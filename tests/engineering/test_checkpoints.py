@@ -5,9 +5,9 @@ import shutil
 import pytest
 import torch
 
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.models.checkpoints import (
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.models.checkpoints import (
     RECORD,
     WEIGHTS,
     copy_checkpoint,
@@ -105,7 +105,7 @@ def test_interrupted_rewrite_leaves_no_record(folder, monkeypatch, moment):
             "tokenizer": "models.checkpoints.copy_files",
             "record": "provenance.records.write",
         }[moment]
-        monkeypatch.setattr(f"scripts.first.{name}", interrupt)
+        monkeypatch.setattr(f"first_distill.{name}", interrupt)
     with pytest.raises(KeyboardInterrupt):
         save_checkpoint(model, folder, tiny.tokenizer_folder(), {})
     with pytest.raises(UserError, match="never finished"):
@@ -161,7 +161,7 @@ def test_copy_is_verified_and_drops_the_curve(folder, tmp_path):
 
 def test_weights_digest_names_shards_too():
     """One file: its own hash; several: another for each change of one, whatever their order."""
-    from scripts.first.models.checkpoints import weights_digest
+    from first_distill.models.checkpoints import weights_digest
 
     def record(**files):
         return {"files": {name: {"bytes": 1, "sha256": sha} for name, sha in files.items()}}

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from scripts.first import cli
-from scripts.first.errors import UserError
-from scripts.first.training.finetune import random_model
+from first_distill import cli
+from first_distill.errors import UserError
+from first_distill.training.finetune import random_model
 from tests import tiny_models as tiny
 from tests.questions import entry
 
@@ -17,7 +17,7 @@ DATA = "data --dataset csqa --output-dir OUT --entry"
 TOKENIZER = "models tokenizer --kind world --output-dir OUT --world-settings"
 PRETRAIN = "models pretrain --text ROWS --tokenizer MODEL --output-dir OUT --block-length 64"
 PRETRAIN += " --epochs 1 --batch-size 2 --learning-rate 1e-3 --seed 1 --architecture"
-PROGRAMS = "scripts.artifacts scripts.recover scripts.first.config.reference benchmarks.plan_memory"
+PROGRAMS = "scripts.artifacts scripts.recover first_distill.config.reference benchmarks.plan_memory"
 WORLD = '{"seed":1,"entities":9,"names":9,"rank":2,"popularity":0.5,"train_pairs":9,'
 WORLD += '"test_pairs":9,"sizes":'
 

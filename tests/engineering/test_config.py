@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 from snakemake.utils import update_config
 
-from scripts.first.calibration.recalibration import RECALIBRATIONS
-from scripts.first.calibration.temperature_search import FITS
-from scripts.first.config.claims import CLAIMS
-from scripts.first.config.datasets import used
-from scripts.first.config.load import FOLDER, load, merge, own_files, read, validated
-from scripts.first.config.reference import generated, schema
-from scripts.first.errors import UserError
-from scripts.first.reporting.claims.methods import CLAIMS as method_claims
-from scripts.first.reporting.claims.teacher import CLAIMS as teacher_claims
-from scripts.first.training.losses import STUDENT_SIDES
+from first_distill.calibration.recalibration import RECALIBRATIONS
+from first_distill.calibration.temperature_search import FITS
+from first_distill.config.claims import CLAIMS
+from first_distill.config.datasets import used
+from first_distill.config.load import FOLDER, load, merge, own_files, read, validated
+from first_distill.config.reference import generated, schema
+from first_distill.errors import UserError
+from first_distill.reporting.claims.methods import CLAIMS as method_claims
+from first_distill.reporting.claims.teacher import CLAIMS as teacher_claims
+from first_distill.training.losses import STUDENT_SIDES
 from tests.system.faults.mutations import at, merged, places, rule_for
 
 SCALES = sorted(path.stem for path in (FOLDER / "scales").glob("*.yaml"))
@@ -247,7 +247,7 @@ def test_a_misspelt_key_is_named_as_it_stands():
 
 
 def test_the_reference_is_up_to_date():
-    assert (FOLDER / "README.md").read_text() == generated(), "run scripts.first.config.reference"
+    assert (FOLDER / "README.md").read_text() == generated(), "run first_distill.config.reference"
     for key in ("`methods.<name>.c`", "`scales.<name>.student.seeds`"):
         assert key in generated()
 

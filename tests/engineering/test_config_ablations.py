@@ -5,11 +5,11 @@ import copy
 import pytest
 import yaml
 
-from scripts.first import ROOT
-from scripts.first.config.datasets import entry_for
-from scripts.first.config.load import FOLDER, load, own_files, validated, with_variants
-from scripts.first.config.variants import with_same_teacher
-from scripts.first.errors import UserError
+from first_distill import ROOT
+from first_distill.config.datasets import entry_for
+from first_distill.config.load import FOLDER, load, own_files, validated, with_variants
+from first_distill.config.variants import with_same_teacher
+from first_distill.errors import UserError
 from tests.engineering.test_config import TINY, merged, refused
 
 NO_EOS, K, SHARE, RUN = "variants.no_eos", "ablations.k", "ablations.data_share", "ablations.as_run"

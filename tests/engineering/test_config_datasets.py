@@ -4,9 +4,9 @@ from datetime import date
 
 import pytest
 
-from scripts.first.config.datasets import entry_for, used
-from scripts.first.config.load import load, own_files, validated
-from scripts.first.errors import UserError
+from first_distill.config.datasets import entry_for, used
+from first_distill.config.load import load, own_files, validated
+from first_distill.errors import UserError
 from tests.engineering.test_config import PAPER, SMOKE, TINY, changed, refused
 from tests.engineering.test_config_prompts import ALPACA, BOOLQ, CSQA, OBQA, TEXT, prompt
 from tests.system.faults.mutations import merged

@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from first_distill import files
+from first_distill.data import prepare, tables
+from first_distill.errors import UserError
 from scripts import data
-from scripts.first import files
-from scripts.first.data import prepare, tables
-from scripts.first.errors import UserError
 from tests.questions import entry, make_mirror
 from tests.system.workflow.copies import REDUCED
 

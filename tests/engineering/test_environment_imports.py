@@ -7,7 +7,7 @@ from importlib.metadata import packages_distributions
 
 import pytest
 
-from scripts.first.provenance import fingerprint
+from first_distill.provenance import fingerprint
 from tests import tiny_models as tiny
 from tests.engineering.test_environments import NEEDED, named
 from tests.engineering.test_environments import canonicalize_name as canonical
@@ -83,7 +83,7 @@ def test_data_and_tables_do_without_the_training_stack():
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
     """A copy of what these tests read, to break."""
-    for name in ("scripts", "rules", "envs"):
+    for name in ("first_distill", "scripts", "rules", "envs"):
         skip = shutil.ignore_patterns("__pycache__")
         shutil.copytree(tiny.REPOSITORY / name, tmp_path / name, ignore=skip)
     monkeypatch.setattr(fingerprint, "ROOT", tmp_path)
@@ -94,7 +94,7 @@ def repository(tmp_path, monkeypatch):
 
 def test_new_imports_are_noticed(repository):
     """In a function of a module that scripts import indirectly, but not for types alone."""
-    path = repository / "scripts/first/errors.py"
+    path = repository / "first_distill/errors.py"
     lines = "from sklearn import isotonic", "from yaml import safe_load"
     text = "\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import scipy\n"
     text += "else:\n    import torch.nn as nn\ndef f():\n    {}\n    {}\n".format(*lines)

@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from rattler import MatchSpec
 
-from scripts.first import ROOT
+from first_distill import ROOT
 
 FOLDER = ROOT / "envs"
 YAML = sorted(path.name for path in FOLDER.glob("*.yaml"))
@@ -110,9 +110,10 @@ def imported(node: ast.AST) -> list[str]:
 def test_every_import_is_named():
     """What code imports must not come and go with what some other package needs."""
     owners = packages_distributions()
-    trees = [ast.walk(ast.parse(path.read_text())) for path in (ROOT / "scripts").rglob("*.py")]
+    files = [p for d in ("first_distill", "scripts") for p in (ROOT / d).rglob("*.py")]
+    trees = [ast.walk(ast.parse(path.read_text())) for path in files]
     found = {m.split(".")[0] for nodes in trees for node in nodes for m in imported(node)}
-    ours = {"scripts", *sys.stdlib_module_names}
+    ours = {"first_distill", "scripts", *sys.stdlib_module_names}
     packages = {canonicalize_name(owners.get(name, [name])[0]) for name in found - ours}
     assert packages - named("gguf.in") <= named("run.in") and {"torch", "datasets"} <= packages
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import (
+from first_distill.errors import (
     CHECK_PATH,
     MAKE_ROOM,
     UserError,
@@ -104,7 +104,7 @@ def test_other_errors_pass_as_they_are(error):
 
 def test_a_line_that_cannot_be_written_is_no_traceback():
     """The log on a full disk: only the status is left."""
-    code = "from scripts.first.errors import *; run_cli(lambda argv: open('absent'))"
+    code = "from first_distill.errors import *; run_cli(lambda argv: open('absent'))"
     with open("/dev/full", "w") as full:
         process = subprocess.run([sys.executable, "-c", code], stderr=full, check=False)
     assert process.returncode == 2

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from first_distill.errors import UserError
+from first_distill.knowledge.store import FILE, MANIFEST
+from first_distill.models.checkpoints import save_checkpoint
+from first_distill.runtime.state import MINUTES_VARIABLE
 from scripts import knowledge
-from scripts.first.errors import UserError
-from scripts.first.knowledge.store import FILE, MANIFEST
-from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.runtime.state import MINUTES_VARIABLE
 from tests import tiny_models as tiny
 
 ROWS = tiny.choice_rows(30)
@@ -47,7 +47,7 @@ class Interrupted(Exception):
 @pytest.fixture
 def forwards(monkeypatch):
     """Counts forward passes, and raises instead of the one after `limit`."""
-    from scripts.first.models import inference
+    from first_distill.models import inference
 
     counts, plain = {"passes": 0, "limit": None}, inference.supervised_hidden
 
@@ -89,7 +89,7 @@ def test_goes_on_and_leaves_nothing(root, tmp_path, forwards, monkeypatch, capsy
 
 def test_sigterm_saves_and_ends(root, tmp_path, monkeypatch):
     """What Slurm sends before it kills: the batch is finished, kept, and resumed from."""
-    from scripts.first.models import inference
+    from first_distill.models import inference
 
     plain, passes, state = inference.supervised_hidden, [], tmp_path / ".state/csqa"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from scripts.first.runtime.failures import FailedJobs
+from first_distill.runtime.failures import FailedJobs
 
 
 def event(jobs, kind, **extra):

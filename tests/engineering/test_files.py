@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from scripts.first import files
-from scripts.first.errors import UserError
+from first_distill import files
+from first_distill.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,7 +46,7 @@ def test_what_a_killed_writer_leaves_is_removed_by_the_next(tmp_path):
     """And until then nothing looks finished; safetensors has temporary files of its own."""
     code = (
         "import sys, time\n"
-        "from scripts.first.files import atomic_path\n"
+        "from first_distill.files import atomic_path\n"
         "with atomic_path(sys.argv[1]) as temporary:\n"
         "    temporary.with_name('.tmp123').write_text('of a library')\n"
         "    print('ready', flush=True)\n"

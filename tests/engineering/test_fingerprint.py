@@ -7,10 +7,11 @@ import sys
 
 import pytest
 
-from scripts.first.provenance import fingerprint as module
+from first_distill.provenance import fingerprint as module
 from tests import tiny_models as tiny
 
-ROOMS = "scripts/first"
+ROOMS = "first_distill"
+CODE = (f"{ROOMS}/**/*.py", "scripts/*.py")
 
 
 def prints() -> dict[str, str]:
@@ -19,10 +20,15 @@ def prints() -> dict[str, str]:
     return {stage: module.fingerprint(stage) for stage in module.STAGES}
 
 
-def edit(repository, pattern: str, replacement: str, where: str = f"{ROOMS}/**/*.py") -> None:
+def code(repository, *where: str) -> list:
+    """Files of a copy's code."""
+    return [path for pattern in where or CODE for path in repository.glob(pattern)]
+
+
+def edit(repository, pattern: str, replacement: str, *where: str) -> None:
     """Replace a regular expression in the files of a copy; it must be there."""
     found = 0
-    for path in repository.glob(where):
+    for path in code(repository, *where):
         text, count = re.subn(pattern, replacement, path.read_text())
         path.write_text(text)
         found += count
@@ -36,12 +42,12 @@ def rename(repository, old: str, new: str) -> None:
     target.parent.mkdir(exist_ok=True)
     first.joinpath(*old.split(".")).with_suffix(".py").rename(target)
     (base, name), (package, other) = old.rsplit(".", 1), new.rsplit(".", 1)
-    alone = rf"from scripts\.first\.{base} import {name}( as \w+)?\n"
-    for path in repository.glob("scripts/**/*.py"):
-        text = path.read_text().replace(f"first.{old} import", f"first.{new} import")
+    alone = rf"from first_distill\.{base} import {name}( as \w+)?\n"
+    for path in code(repository):
+        text = path.read_text().replace(f"distill.{old} import", f"distill.{new} import")
         found = re.search(alone, text)
         alias = found[1] or f" as {name}" if found else ""
-        line = f"from scripts.first.{package} import {other}{alias}\n"
+        line = f"from first_distill.{package} import {other}{alias}\n"
         path.write_text(re.sub(alone, line, text))
 
 
@@ -50,7 +56,7 @@ def test_sixteen_digits_of_the_real_tree():
     assert all(re.fullmatch("[0-9a-f]{16}", one) for one in own.values())
     assert len(set(own.values())) == len(own)
     assert all(module._definitions(path) for paths in module.STAGES.values() for path in paths)
-    code = "from scripts.first.provenance.fingerprint import fingerprint as f; print(f('student'))"
+    code = "from first_distill.provenance.fingerprint import fingerprint as f; print(f('student'))"
     environment = {**os.environ, "PYTHONHASHSEED": "5"}
     other = subprocess.check_output(
         [sys.executable, "-OO", "-c", code], cwd=tiny.REPOSITORY, env=environment, text=True
@@ -197,7 +203,7 @@ def test_moves_change_nothing(repository):
     rename(repository, "calibration.recalibration", "knowledge.recalibrated")
     path = repository / ROOMS / "models/batching.py"
     head, found, tail = re.split(r"(?ms)^(def collate\(.*?\n)(?=def |class |\Z)", path.read_text())
-    path.write_text("from scripts.first.models.collating import collate\n" + head + tail)
+    path.write_text("from first_distill.models.collating import collate\n" + head + tail)
     (path.parent / "collating.py").write_text(head + found + "\n\nLIMIT = 5\n")
     assert prints() == before
     for name in module.SERVICE:
@@ -213,7 +219,7 @@ def test_each_stage_has_its_own_code(repository):
     known = [prints()]
 
     def changed(pattern: str, replacement: str) -> set[str]:
-        edit(repository, pattern, replacement, "scripts/**/*.py")
+        edit(repository, pattern, replacement, *CODE)
         known.append(prints())
         return {stage for stage, code in known[-1].items() if code != known[-2][stage]}
 
@@ -243,11 +249,11 @@ def test_everything_that_is_imported_is_looked_at(stage):
     """Import the stage with Python itself; compare what was loaded."""
     code = f"""
 import sys, importlib
-from scripts.first.provenance import fingerprint
+from first_distill.provenance import fingerprint
 names = {{m.name for m in fingerprint._imported(fingerprint.STAGES["{stage}"])}}
 own = set(sys.modules)
 importlib.import_module(fingerprint.STAGES["{stage}"][0].rpartition(".")[0])
-loaded = {{n for n in set(sys.modules) - own if n.startswith("scripts.") and n not in names}}
+loaded = {{n for n in set(sys.modules) - own - names if n.startswith(fingerprint.PACKAGES)}}
 print(*(n for n in loaded if not hasattr(sys.modules[n], "__path__")))
 """
     printed = subprocess.check_output([sys.executable, "-c", code], cwd=tiny.REPOSITORY, text=True)

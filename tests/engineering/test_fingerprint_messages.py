@@ -2,8 +2,8 @@
 
 import ast
 
-from scripts.first.provenance import fingerprint as module
-from tests.engineering.test_fingerprint import prints
+from first_distill.provenance import fingerprint as module
+from tests.engineering.test_fingerprint import code, prints
 
 CALLS = {"print", "warn", "fail", "exit", "progress", "advance"}
 PARTS = {"JoinedStr": ["values"], "IfExp": ["body", "orelse"], "BinOp": ["left"], "Dict": ["keys"]}
@@ -52,7 +52,7 @@ def messages(function: ast.AST, known: dict, modules: set[str]) -> tuple[list[as
 def test_rewording_all_messages_changes_nothing(repository):
     """Texts that are raised, printed or shown as help, through variables and parameters too."""
     before, known, new = prints(), {}, None
-    trees = {path: ast.parse(path.read_text()) for path in repository.glob("scripts/**/*.py")}
+    trees = {path: ast.parse(path.read_text()) for path in code(repository)}
     for path in [p for p in trees if {*p.parts, p.stem} & {*module.SERVICE}]:
         del trees[path]  # no text in it counts
     modules = {path.stem for path in trees}

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from first_distill.errors import UserError
+from first_distill.files import read_json, sha256_file, write_json
+from first_distill.models.checkpoints import load_model, verify_checkpoint
 from scripts import models
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file, write_json
-from scripts.first.models.checkpoints import load_model, verify_checkpoint
 from tests import families
 from tests import tiny_models as tiny
 

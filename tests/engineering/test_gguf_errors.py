@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
 from scripts import models
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
 from tests import families, gguf_files
 from tests import tiny_models as tiny
 

@@ -15,7 +15,7 @@ from benchmarks.gpu import __main__ as check
 from benchmarks.gpu import precision, speed, trainings
 from benchmarks.gpu.models import REDUCED, Place
 from benchmarks.gpu.rows import Clock, Row, within
-from scripts.first.runtime.state import read_seal, seal_part
+from first_distill.runtime.state import read_seal, seal_part
 from tests import tiny_models as tiny
 
 
@@ -92,7 +92,7 @@ def test_one_changed_weight_is_seen(place):
 
 def test_a_wrong_optimizer_step_is_seen():
     """AdamW's first step by hand passes; another rate, and no clipping where |g| is small, fail."""
-    from scripts.first.training.settings import Settings
+    from first_distill.training.settings import Settings
 
     settings = Settings(epochs=1, batch_size=1, learning_rate=1e-3, seed=0, weight_decay=0.01)
     gradients = {"w": torch.linspace(-3, 3, 64)}

@@ -26,7 +26,8 @@ PUBLIC = "_asdict _fields _replace __version__ __cause__ __doc__ __getitem__ __i
 @cache
 def sources() -> dict[str, str]:
     """{file: Python} of all scripts, benchmarks and rules."""
-    globs = ("scripts/**/*.py", "benchmarks/**/*.py", "Snakefile", "rules/*.smk")
+    folders = ("first_distill", "scripts", "benchmarks")
+    globs = [*(f"{name}/**/*.py" for name in folders), "Snakefile", "rules/*.smk"]
     paths = [path for pattern in globs for path in sorted(tiny.REPOSITORY.glob(pattern))]
     names = {path.relative_to(tiny.REPOSITORY).as_posix(): path.read_text() for path in paths}
     return {name: text if name[-3:] == ".py" else python_of(text) for name, text in names.items()}

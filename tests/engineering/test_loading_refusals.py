@@ -6,9 +6,9 @@ import pytest
 import torch
 import transformers
 
+from first_distill.errors import UserError
+from first_distill.models.loading import check_model, load_weights
 from scripts import models
-from scripts.first.errors import UserError
-from scripts.first.models.loading import check_model, load_weights
 from tests import families
 from tests.variants import variant
 
@@ -185,7 +185,7 @@ def test_refused_when_it_is_recorded(tmp_path):
     words[2] = "me/llama"
     assert models.main([*words, "--output-dir", f"{tmp_path}/out"]) == 0
     assert (tmp_path / "out/record.json").is_file()
-    from scripts.first.provenance import records
+    from first_distill.provenance import records
 
     bad = variant(tmp_path / "bad", "llama", {"vocab_size": 599})
     names = [path.name for path in families.model("llama").iterdir()]

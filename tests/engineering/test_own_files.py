@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.first.data import sources
-from scripts.first.data.readers import describes, files_below
-from scripts.first.errors import UserError
+from first_distill.data import sources
+from first_distill.data.readers import describes, files_below
+from first_distill.errors import UserError
 
 ENTRY = {"splits": {"train": "train", "test": "test"}, "fields": {"text": "text"}}
 PLAIN = {"train.csv": "text\na\n", "test.csv": "text\nb\n"}

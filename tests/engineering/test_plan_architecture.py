@@ -6,10 +6,10 @@ import math
 import pytest
 from safetensors import safe_open
 
-from scripts.first.errors import UserError
-from scripts.first.files import write_json
-from scripts.first.plan.architecture import SHIPPED, architecture_of, from_config
-from scripts.first.plan.scale import Scale
+from first_distill.errors import UserError
+from first_distill.files import write_json
+from first_distill.plan.architecture import SHIPPED, architecture_of, from_config
+from first_distill.plan.scale import Scale
 from tests import families
 from tests import tiny_models as tiny
 

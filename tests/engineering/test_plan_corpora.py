@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.token_counts import counted, prepared_rows
-from scripts.first.config.load import load, own_files
-from scripts.first.errors import UserError
-from scripts.first.files import read_json
-from scripts.first.plan.corpora import SHIPPED, count, counts_of, encoded_split
-from scripts.first.plan.scale import Scale
-from scripts.first.provenance import records
+from first_distill.config.load import load, own_files
+from first_distill.errors import UserError
+from first_distill.files import read_json
+from first_distill.plan.corpora import SHIPPED, count, counts_of, encoded_split
+from first_distill.plan.scale import Scale
+from first_distill.provenance import records
 from tests import tiny_models as tiny
 from tests.science.test_tokenizer import LLAMA, SHARED, needs_llama
 
@@ -47,7 +47,7 @@ def test_shipped_counts_agree_with_what_is_known_of_the_datasets():
 @needs_llama
 def test_shipped_counts_can_be_made_again():
     """One corpus with the real tokenizer: the same numbers, to the digit."""
-    from scripts.first.models.tokenizer import load_tokenizer
+    from first_distill.models.tokenizer import load_tokenizer
 
     tables = prepared_rows(load(own_files()), "paper", ["csqa"], str(SHARED / "hub"))
     shipped = read_json(SHIPPED)["llama"]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from benchmarks.plan_memory import CONFIGURATIONS, formula, measured
-from scripts.first.models.batching import CACHED, inference_batches
-from scripts.first.models.encoding import encode_prompts
-from scripts.first.plan.architecture import SHIPPED, from_config
-from scripts.first.plan.memory import (
+from first_distill.models.batching import CACHED, inference_batches
+from first_distill.models.encoding import encode_prompts
+from first_distill.plan.architecture import SHIPPED, from_config
+from first_distill.plan.memory import (
     LOSS_COPIES,
     READING_COPIES,
     Batch,
@@ -116,7 +116,7 @@ def head():
 def test_copies_of_the_logits_at_the_loss(head, loss):
     import torch
 
-    from scripts.first.training.losses import KnowledgeTargets
+    from first_distill.training.losses import KnowledgeTargets
 
     logits, copy, n, vocabulary = head
     labels = torch.randint(0, vocabulary, (n,))
@@ -149,7 +149,7 @@ def most(encoded: list, max_tokens: int) -> list[int]:
 
 
 def extraction():
-    from scripts.first.knowledge.extraction import extract
+    from first_distill.knowledge.extraction import extract
 
     encoded = tiny.encode(tiny.choice_rows(300))
     model, copy = wide(most(encoded, 6000))
@@ -159,7 +159,7 @@ def extraction():
 
 
 def evaluation():
-    from scripts.first.models.predictions import predict
+    from first_distill.models.predictions import predict
 
     rows = tiny.choice_rows(600)
     model, copy = wide(most(encode_prompts(rows, tiny.tokenizer()), 12000))
@@ -167,7 +167,7 @@ def evaluation():
 
 
 def validation():
-    from scripts.first.training.validation import validate
+    from first_distill.training.validation import validate
 
     encoded = tiny.encode(tiny.instruction_rows(40))
     model, copy = wide(most(encoded, 600))

@@ -7,11 +7,11 @@ from functools import cache
 
 import pytest
 
-from scripts.first.config.datasets import entry_for, used
-from scripts.first.config.load import load, own_files
-from scripts.first.errors import UserError
-from scripts.first.plan.planning import make_plan, print_plan
-from scripts.first.plan.scale import Scale
+from first_distill.config.datasets import entry_for, used
+from first_distill.config.load import load, own_files
+from first_distill.errors import UserError
+from first_distill.plan.planning import make_plan, print_plan
+from first_distill.plan.scale import Scale
 from scripts.plan import main
 
 

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.plan import work
-from scripts.first.plan.architecture import from_config
-from scripts.first.plan.corpora import count
+from first_distill.models.encoding import EncodedRow
+from first_distill.plan import work
+from first_distill.plan.architecture import from_config
+from first_distill.plan.corpora import count
 from tests import families
 
 

@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scripts.first.data import prepare, readers, sources
-from scripts.first.errors import UserError
+from first_distill.data import prepare, readers, sources
+from first_distill.errors import UserError
 
 ENTRY = {
     "splits": {"train": "train", "validation": "validation", "test": "test"},

@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.provenance import records
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.provenance import records
 from tests.sealed import reseal
 
 

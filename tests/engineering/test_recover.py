@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from scripts.first import ROOT
+from first_distill import ROOT
 
 SQUEUE = '#!/bin/sh\ncat "$(dirname "$0")/jobs"\n'
 SCANCEL = '#!/bin/sh\necho "$@" >>"$(dirname "$0")/cancelled"; echo >"$(dirname "$0")/jobs"\n'

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from scripts.first import ROOT
+from first_distill import ROOT
 
 PAGE = (ROOT / "docs/results.md").read_text(encoding="utf-8")
 FOLDER = ROOT / "docs/results"

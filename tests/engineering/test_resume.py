@@ -10,9 +10,9 @@ import time
 
 import pytest
 
+from first_distill.errors import UserError, run_cli
+from first_distill.models.checkpoints import save_checkpoint
 from scripts import student, teacher
-from scripts.first.errors import UserError, run_cli
-from scripts.first.models.checkpoints import save_checkpoint
 from tests import tiny_models as tiny
 
 FORK = multiprocessing.get_context("fork")  # torch is imported once
@@ -192,7 +192,7 @@ def test_distilled_student_resumes(base, tmp_path, monkeypatch):
 
 def test_a_run_that_stops_has_saved_its_state(tmp_path):
     """A SIGTERM that arrives after the check for a save: the state is saved before the run ends."""
-    from scripts.first.training import loop
+    from first_distill.training import loop
 
     class Keeper:
         folder, saved = tmp_path, []

@@ -7,7 +7,7 @@ from importlib.util import resolve_name
 from pathlib import Path
 from statistics import median
 
-from scripts.first import ROOT
+from first_distill import ROOT
 
 # From the ground up: a package imports only from those before it (docs/architecture.md).
 ORDER = (
@@ -27,7 +27,7 @@ ORDER = (
     "plan",
     "scripts",
 )
-FILES = sorted((ROOT / "scripts").rglob("*.py"))
+FILES = sorted(p for d in ("first_distill", "scripts") for p in (ROOT / d).rglob("*.py"))
 
 
 def dotted(path: Path) -> str:
@@ -35,11 +35,11 @@ def dotted(path: Path) -> str:
 
 
 def room(module: str) -> str:
-    """`training` for scripts.first.training.loop; scripts.first.errors is on the ground."""
+    """`training` for first_distill.training.loop; first_distill.errors is on the ground."""
     parts = module.split(".")
-    if parts[:2] != ["scripts", "first"]:
+    if parts[0] == "scripts":
         return "scripts"
-    return parts[2] if len(parts) > 2 and parts[2] in ORDER else "ground"
+    return parts[1] if len(parts) > 1 and parts[1] in ORDER else "ground"
 
 
 def imports() -> dict[str, set[str]]:
@@ -55,7 +55,7 @@ def imports() -> dict[str, set[str]]:
                 names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
-            found[dotted(path)] |= modules & set(names) - {"scripts", "scripts.first"}
+            found[dotted(path)] |= modules & set(names) - {"scripts", "first_distill"}
     return found
 
 

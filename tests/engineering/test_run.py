@@ -9,8 +9,8 @@ import time
 import psutil
 import pytest
 
-from scripts.first import ROOT
-from scripts.first.runtime.run import LOCK, NAME
+from first_distill import ROOT
+from first_distill.runtime.run import LOCK, NAME
 
 RULES = """
 rule all:
@@ -38,7 +38,7 @@ def folder(tmp_path):
             process.kill()
 
 
-def start(folder, *words, module="scripts.first.runtime.run"):
+def start(folder, *words, module="first_distill.runtime.run"):
     """Snakemake in the folder, by the runner or without."""
     line = [sys.executable, "-m", module, "-c2", "--rerun-incomplete", *words]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}

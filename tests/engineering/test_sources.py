@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from scripts.first.data import sources
-from scripts.first.errors import UserError
-from scripts.first.hub.mirror import CHECKSUMS
+from first_distill.data import sources
+from first_distill.errors import UserError
+from first_distill.hub.mirror import CHECKSUMS
 from tests.questions import REPO, entry, make_mirror, question
 from tests.system.workflow.copies import REDUCED
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.runtime import state
+from first_distill.errors import UserError
+from first_distill.runtime import state
 
 FACTS = {"k": 5, "code": "ab", "packages": {"torch": "2.13.0", "numpy": "2.4.6"}}
 NUMPY = "packages.numpy"

@@ -18,8 +18,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from scripts.first.hub import unpickle
-from scripts.first.hub.conversion import PROGRAM, REFUSED, isolated
+from first_distill.hub import unpickle
+from first_distill.hub.conversion import PROGRAM, REFUSED, isolated
 from tests.system.hub.pickles import Payload, planted, saved, zipped
 
 ONES, STATE = torch.ones(3), {"a": torch.ones(4, 5), "b": torch.zeros(4)}

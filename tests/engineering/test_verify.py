@@ -4,10 +4,10 @@ import shutil
 
 import pytest
 
+from first_distill.errors import UserError
+from first_distill.provenance import lineage, records
+from first_distill.provenance.made_by import provenance
 from scripts import verify
-from scripts.first.errors import UserError
-from scripts.first.provenance import lineage, records
-from scripts.first.provenance.made_by import provenance
 from tests.sealed import reseal
 
 CELL = "tables/table1/cells/alder/distill/in_domain-csqa.json"

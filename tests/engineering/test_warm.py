@@ -10,16 +10,16 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.first import ROOT
-from scripts.first.runtime.launch import SOCKET
-from scripts.first.runtime.warm import warm_server
+from first_distill import ROOT
+from first_distill.runtime.launch import SOCKET
+from first_distill.runtime.warm import warm_server
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the warm server is for Linux")
 SECONDS = 60
 JOB = """
 import json, os, signal, sys, time
-from scripts.first.errors import UserError
-from scripts.first.runtime.launch import launch
+from first_distill.errors import UserError
+from first_distill.runtime.launch import launch
 
 def main(argv):
     print("in the server" if os.getppid() != int(os.environ["CALLER"]) else "by itself", flush=True)
@@ -134,7 +134,7 @@ def test_signals_reach_one_job_of_two(served, number):
 
 
 def test_a_signal_for_a_job_that_has_just_ended():
-    code = "import os, signal, subprocess, scripts.first.runtime.signals as signals"
+    code = "import os, signal, subprocess, first_distill.runtime.signals as signals"
     code += "\njob = subprocess.Popen(['true'])\njob.wait()\n"
     code += "signals.forward_signals(os.kill, job.pid)\nsignal.raise_signal(signal.SIGINT)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
@@ -148,7 +148,7 @@ def test_a_killed_job_is_a_failure(served):
 
 
 def test_a_server_ends_with_the_process_that_started_it(alone):
-    code = "import sys, time; from scripts.first.runtime.warm import warm_server\n"
+    code = "import sys, time; from first_distill.runtime.warm import warm_server\n"
     code += "with warm_server({}) as e: print(e['FIRST_WARM_SOCKET'], flush=True); time.sleep(300)"
     line = [sys.executable, "-c", code]
     runner = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -6,12 +6,12 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import log_softmax
 
+from first_distill.calibration import metrics
+from first_distill.calibration.summary import every_meter
+from first_distill.calibration.temperature_search import search_temperature
+from first_distill.files import read_json, write_csv, write_parquet
+from first_distill.provenance import records
 from scripts.artifacts import main
-from scripts.first.calibration import metrics
-from scripts.first.calibration.summary import every_meter
-from scripts.first.calibration.temperature_search import search_temperature
-from scripts.first.files import read_json, write_csv, write_parquet
-from scripts.first.provenance import records
 
 CANDIDATES = {"csqa": list("abcde"), "obqa": list("ABCD"), "boolq": ["Yes", "No"]}
 COLUMNS = [("csqa", "csqa"), ("boolq", "boolq"), ("alpaca", "csqa"), ("alpaca", "obqa")]

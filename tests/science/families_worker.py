@@ -1,6 +1,6 @@
 """Run by test_families.py in several processes: many trainings, one start.
 
-`python -m scripts.first.distributed.launcher --processes N MODULE FILE`: FILE is a JSON list of
+`python -m first_distill.distributed.launcher --processes N MODULE FILE`: FILE is a JSON list of
 [name, module, options]; what is done is written beside it, as {name: error or None}.
 """
 

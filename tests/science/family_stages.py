@@ -129,7 +129,7 @@ def run_all(folder: Path, chosen: dict[str, list[str]]) -> dict[str, Run]:
 def start(lines: Path, together: list[tuple[str, str, list[str]]]) -> subprocess.Popen:
     """Run all lines in two processes."""
     lines.write_text(json.dumps(together))
-    words = "-m scripts.first.distributed.launcher --processes 2 tests.science.families_worker"
+    words = "-m first_distill.distributed.launcher --processes 2 tests.science.families_worker"
     command = [sys.executable, *words.split(), str(lines)]
     with lines.with_suffix(".log").open("w") as log:
         return subprocess.Popen(command, cwd=tiny.REPOSITORY, stdout=log, stderr=log)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from scripts.first.models.batching import training_batches
+from first_distill.models.batching import training_batches
 
 
 @dataclass(frozen=True)

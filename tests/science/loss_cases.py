@@ -3,8 +3,8 @@
 import numpy as np
 import torch
 
-from scripts.first.calibration.recalibration import prob_softmax
-from scripts.first.training.losses import KnowledgeTargets
+from first_distill.calibration.recalibration import prob_softmax
+from first_distill.training.losses import KnowledgeTargets
 
 PT = np.array([0.95, 0.03, 0.01, 0.005, 0.003])
 HEAD_MASS = 0.998

@@ -1,6 +1,6 @@
 """Run by test_sharding_families.py in several processes: train each family, write what came out.
 
-`python -m scripts.first.distributed.launcher --processes N MODULE FOLDER` reads FOLDER/NAME/base.
+`python -m first_distill.distributed.launcher --processes N MODULE FOLDER` reads FOLDER/NAME/base.
 """
 
 import sys
@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from scripts.first.distributed import comm
-from scripts.first.distributed.fsdp import sharded_model, whole_model
-from scripts.first.files import write_json
-from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.models.determinism import seed_everything
-from scripts.first.models.encoding import EncodedRow, row_hash
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.model import TrainingModel
-from scripts.first.training.settings import Settings
+from first_distill.distributed import comm
+from first_distill.distributed.fsdp import sharded_model, whole_model
+from first_distill.files import write_json
+from first_distill.models.checkpoints import save_checkpoint
+from first_distill.models.determinism import seed_everything
+from first_distill.models.encoding import EncodedRow, row_hash
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.model import TrainingModel
+from first_distill.training.settings import Settings
 
 SETTINGS = Settings(
     epochs=1,

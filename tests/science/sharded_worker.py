@@ -1,6 +1,6 @@
 """Run by test_sharding.py in several processes: train sharded, write what came out.
 
-`python -m scripts.first.distributed.launcher --processes N MODULE FOLDER` reads the
+`python -m first_distill.distributed.launcher --processes N MODULE FOLDER` reads the
 checkpoints `plain` and `tied` of the folder.
 """
 
@@ -8,17 +8,17 @@ import dataclasses
 import sys
 from pathlib import Path
 
-from scripts.first.distributed import comm
-from scripts.first.distributed.fsdp import sharded_model, whole_model
-from scripts.first.files import write_json
-from scripts.first.models import batching
-from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.models.determinism import seed_everything
-from scripts.first.models.loading import load_weights
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.model import TrainingModel
-from scripts.first.training.settings import Settings
+from first_distill.distributed import comm
+from first_distill.distributed.fsdp import sharded_model, whole_model
+from first_distill.files import write_json
+from first_distill.models import batching
+from first_distill.models.checkpoints import save_checkpoint
+from first_distill.models.determinism import seed_everything
+from first_distill.models.loading import load_weights
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.model import TrainingModel
+from first_distill.training.settings import Settings
 from tests import tiny_models as tiny
 
 VOCABULARY = 263

@@ -8,10 +8,10 @@ import numpy as np
 import pandas
 import pytest
 
-from scripts.first.provenance import records
-from scripts.first.reporting.ablations import page, panel, patterns
-from scripts.first.reporting.ablations.points import compare
-from scripts.first.reporting.runs import Key
+from first_distill.provenance import records
+from first_distill.reporting.ablations import page, panel, patterns
+from first_distill.reporting.ablations.points import compare
+from first_distill.reporting.runs import Key
 from tests.science.ablations_world import COLUMNS, ENTRY, made, write_points
 
 

@@ -8,11 +8,11 @@ import pandas
 import pytest
 from scipy import stats
 
-from scripts.first import ROOT
-from scripts.first.errors import UserError
-from scripts.first.files import read_json
-from scripts.first.reporting.ablations import patterns
-from scripts.first.reporting.ablations.points import compare
+from first_distill import ROOT
+from first_distill.errors import UserError
+from first_distill.files import read_json
+from first_distill.reporting.ablations import patterns
+from first_distill.reporting.ablations.points import compare
 from tests.science.ablations_world import COLUMNS, ENTRY, SEEDS, N, made, write_points
 from tests.science.artifacts_world import artifact, write_run
 

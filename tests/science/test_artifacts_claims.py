@@ -4,16 +4,16 @@ import numpy as np
 import pandas
 import pytest
 
-from scripts.first.files import read_csv, read_json
-from scripts.first.reporting.claims.methods import CLAIMS, method_claims
-from scripts.first.reporting.claims.teacher import (
+from first_distill.files import read_csv, read_json
+from first_distill.reporting.claims.methods import CLAIMS, method_claims
+from first_distill.reporting.claims.teacher import (
     coverage_claims,
     rank_claims,
     teacher_obstacles,
     temperature_claims,
 )
-from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evidence, Place, decide
-from scripts.first.reporting.runs import load_runs
+from first_distill.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, Evidence, Place, decide
+from first_distill.reporting.runs import load_runs
 from tests.science.artifacts_world import (
     COLUMNS,
     FAMILIES,

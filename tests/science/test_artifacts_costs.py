@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from scripts.first.errors import UserError
+from first_distill.errors import UserError
 from tests.science.artifacts_world import artifact
 
 HEAD = "s\th:m:s\tmax_rss\n"

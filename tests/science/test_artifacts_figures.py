@@ -6,10 +6,10 @@ import numpy as np
 import pandas
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, read_parquet
-from scripts.first.knowledge.store import KnowledgeStore, write_store
-from scripts.first.reporting.figures import figure6 as code
+from first_distill.errors import UserError
+from first_distill.files import read_json, read_parquet
+from first_distill.knowledge.store import KnowledgeStore, write_store
+from first_distill.reporting.figures import figure6 as code
 from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
 from tests.sealed import reseal
 from tests.tiny_models import choice_rows, write_table

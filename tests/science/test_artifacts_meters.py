@@ -5,10 +5,10 @@ import pandas
 import pytest
 from scipy.stats import kendalltau
 
-from scripts.first.errors import UserError
-from scripts.first.reporting.figures import meters as code
-from scripts.first.reporting.names import METERS, ONE_ANSWER
-from scripts.first.reporting.tables.table1 import COLUMNS
+from first_distill.errors import UserError
+from first_distill.reporting.figures import meters as code
+from first_distill.reporting.names import METERS, ONE_ANSWER
+from first_distill.reporting.tables.table1 import COLUMNS
 from tests.science.artifacts_world import artifact
 
 METHODS = ["base", "teacher", "finetune", "distill", "first_ts"]

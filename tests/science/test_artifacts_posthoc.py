@@ -7,11 +7,11 @@ import pyarrow as pa
 import pytest
 from scipy.special import softmax
 
-from scripts.first.calibration.summary import measure
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, write_parquet
-from scripts.first.models.predictions import tables
-from scripts.first.provenance import records
+from first_distill.calibration.summary import measure
+from first_distill.errors import UserError
+from first_distill.files import read_json, write_parquet
+from first_distill.models.predictions import tables
+from first_distill.provenance import records
 from tests.science.artifacts_world import artifact
 
 N, V, LETTERS = 150, 12, "abcde"

@@ -7,15 +7,15 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from first_distill.calibration.intervals import Estimate
+from first_distill.calibration.statistic import question_weights, score
+from first_distill.errors import UserError
+from first_distill.files import read_json, sha256_file, write_json, write_parquet
+from first_distill.reporting.names import METERS
+from first_distill.reporting.runs import load_runs
+from first_distill.reporting.tables.table1 import left_out, marks
+from first_distill.reporting.tables.table2 import confident_errors
 from scripts.artifacts import main
-from scripts.first.calibration.intervals import Estimate
-from scripts.first.calibration.statistic import question_weights, score
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file, write_json, write_parquet
-from scripts.first.reporting.names import METERS
-from scripts.first.reporting.runs import load_runs
-from scripts.first.reporting.tables.table1 import left_out, marks
-from scripts.first.reporting.tables.table2 import confident_errors
 from tests.science.artifacts_world import artifact, questions, write_run
 from tests.sealed import reseal
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.first.errors import UserError
-from scripts.first.models.batching import collate, inference_batches, training_batches
-from scripts.first.models.encoding import encode_prompts
-from scripts.first.models.inference import iterate_logits, supervised_logits
+from first_distill.errors import UserError
+from first_distill.models.batching import collate, inference_batches, training_batches
+from first_distill.models.encoding import encode_prompts
+from first_distill.models.inference import iterate_logits, supervised_logits
 from tests import tiny_models as tiny
 
 ENCODED = tiny.encode(tiny.choice_rows(3) + tiny.yes_no_rows(3) + tiny.instruction_rows(3))

@@ -5,10 +5,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from first_distill.errors import UserError
+from first_distill.files import read_json
+from first_distill.models.tokenizer import load_tokenizer
 from scripts import evaluation, knowledge, student, teacher
-from scripts.first.errors import UserError
-from scripts.first.files import read_json
-from scripts.first.models.tokenizer import load_tokenizer
 from tests import families
 from tests import tiny_models as tiny
 
@@ -77,7 +77,7 @@ def test_the_model_reads_what_the_record_says(tables, tmp_path, bos):
 
 def test_a_family_without_bos(tables, tmp_path):
     """Qwen's kind: `auto` puts none, `always` is refused before anything is trained."""
-    from scripts.first.models.checkpoints import save_checkpoint
+    from first_distill.models.checkpoints import save_checkpoint
 
     folder = families.tokenizer("qwen")
     tokenizer = load_tokenizer(folder)

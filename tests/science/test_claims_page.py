@@ -2,10 +2,10 @@
 
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.files import read_csv
-from scripts.first.reporting.claims.headline import FIVE
-from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED
+from first_distill.errors import UserError
+from first_distill.files import read_csv
+from first_distill.reporting.claims.headline import FIVE
+from first_distill.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED
 from tests.science.artifacts_world import COLUMNS, METHODS, make_claims, write_tree
 
 DESIGNED = ["finetune_over_confident", "tuning_raises_accuracy"]

@@ -11,8 +11,8 @@ import re
 import numpy as np
 import pytest
 
-from scripts.first.data import prepare
-from scripts.first.files import read_json, read_parquet
+from first_distill.data import prepare
+from first_distill.files import read_json, read_parquet
 from tests.dataset_files import MAKERS, PAGE, entry_of_page, page_files
 
 LETTERS = "ABCDE"

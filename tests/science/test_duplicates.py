@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.first.data import sources, splits
-from scripts.first.errors import UserError
+from first_distill.data import sources, splits
+from first_distill.errors import UserError
 from tests.questions import LAYOUTS, build, official, question
 
 

@@ -6,15 +6,15 @@ import struct
 import numpy as np
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.models.encoding import (
+from first_distill.errors import UserError
+from first_distill.models.encoding import (
     NO_LABEL,
     candidate_ids,
     encode_prompts,
     encode_rows,
     row_hash,
 )
-from scripts.first.models.tokenizer import load_tokenizer
+from first_distill.models.tokenizer import load_tokenizer
 from tests import tiny_models as tiny
 
 ROWS = {

@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from first_distill.errors import UserError
+from first_distill.files import read_json, sha256_file, write_json
+from first_distill.reporting.runs import estimates, load_runs
 from scripts import evaluation
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file, write_json
-from scripts.first.reporting.runs import estimates, load_runs
 from tests import tiny_models as tiny
 
 QUESTIONS = tiny.choice_rows(40)
@@ -19,7 +19,7 @@ QUESTIONS = tiny.choice_rows(40)
 @pytest.fixture(scope="module")
 def model_folder(tmp_path_factory):
     """A model that answers with letters, so that accuracy and confidence are not all zero."""
-    from scripts.first.models.checkpoints import save_checkpoint
+    from first_distill.models.checkpoints import save_checkpoint
 
     model, folder = tiny.random_llama(3), tmp_path_factory.mktemp("model")
     with torch.no_grad():

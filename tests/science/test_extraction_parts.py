@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.knowledge.extraction import batches_of, parse_part
+from first_distill.knowledge.store import FILE, MANIFEST
 from scripts import knowledge
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.knowledge.extraction import batches_of, parse_part
-from scripts.first.knowledge.store import FILE, MANIFEST
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 

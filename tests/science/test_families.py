@@ -15,7 +15,7 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoTokenizer
 
-from scripts.first.models.tokenizer import load_tokenizer
+from first_distill.models.tokenizer import load_tokenizer
 from tests import families
 from tests import tiny_models as tiny
 from tests.science import independent

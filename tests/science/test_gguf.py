@@ -12,9 +12,9 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer
 
+from first_distill.models.checkpoints import load_model, verify_checkpoint
+from first_distill.models.sources.gguf import convert
 from scripts import models
-from scripts.first.models.checkpoints import load_model, verify_checkpoint
-from scripts.first.models.sources.gguf import convert
 from tests import families, gguf_files
 from tests import tiny_models as tiny
 from tests.science.test_tokenizer import LLAMA, needs_llama

@@ -5,13 +5,13 @@ import torch
 from loss_cases import random_case, targets_of
 from transformers import Gemma2Config, Gemma2ForCausalLM
 
-from scripts.first.models import batching
-from scripts.first.models.encoding import NO_LABEL
-from scripts.first.models.inference import linear_head
-from scripts.first.training.loop import train
-from scripts.first.training.losses import STUDENT_SIDES, CrossEntropy, LabelTargets
-from scripts.first.training.model import ChunkedLoss
-from scripts.first.training.settings import Settings
+from first_distill.models import batching
+from first_distill.models.encoding import NO_LABEL
+from first_distill.models.inference import linear_head
+from first_distill.training.loop import train
+from first_distill.training.losses import STUDENT_SIDES, CrossEntropy, LabelTargets
+from first_distill.training.model import ChunkedLoss
+from first_distill.training.settings import Settings
 from tests import tiny_models as tiny
 
 N, H, V, K = 13, 7, 23, 5

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks.power import held, table
-from scripts.first.reporting.claims.claims import depends, markdown
-from scripts.first.reporting.claims.headline import FIVE, corrected, headline, holm, open_choices
-from scripts.first.reporting.claims.methods import CLAIMS, method_claims
-from scripts.first.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, counted
+from first_distill.reporting.claims.claims import depends, markdown
+from first_distill.reporting.claims.headline import FIVE, corrected, headline, holm, open_choices
+from first_distill.reporting.claims.methods import CLAIMS, method_claims
+from first_distill.reporting.claims.verdicts import FAILS, HOLDS, UNDECIDED, counted
 
 
 def test_holm():

@@ -5,9 +5,9 @@ import pytest
 from scipy import special, stats
 
 from benchmarks.coverage import tables, world_of
-from scripts.first.calibration.intervals import Estimate
-from scripts.first.calibration.metrics import expected_calibration_error
-from scripts.first.calibration.statistic import Statistic, combine, mean, question_weights, score
+from first_distill.calibration.intervals import Estimate
+from first_distill.calibration.metrics import expected_calibration_error
+from first_distill.calibration.statistic import Statistic, combine, mean, question_weights, score
 
 HEADLINE = ("ece", "accuracy", "trust")
 

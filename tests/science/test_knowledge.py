@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
+from first_distill.errors import UserError
+from first_distill.files import read_json, sha256_file
+from first_distill.knowledge.extraction import extract
+from first_distill.knowledge.store import LOG_TAIL_FLOOR, MANIFEST, KnowledgeStore
+from first_distill.knowledge.topk import top_k
 from scripts import knowledge
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file
-from scripts.first.knowledge.extraction import extract
-from scripts.first.knowledge.store import LOG_TAIL_FLOOR, MANIFEST, KnowledgeStore
-from scripts.first.knowledge.topk import top_k
 from tests import tiny_models as tiny
 
 ENCODED = tiny.encode(tiny.choice_rows(4) + tiny.yes_no_rows(3) + tiny.instruction_rows(3))
@@ -105,7 +105,7 @@ def test_stage_refuses_k_out_of_range(tmp_path, k):
 @pytest.mark.parametrize("shared", [V, 200])
 def test_outputs_that_are_no_shared_token_are_in_the_tail(tmp_path, shared):
     """Against the padded teacher's full float64 softmax; the student's head may be shorter."""
-    from scripts.first.models.checkpoints import load_model, save_checkpoint
+    from first_distill.models.checkpoints import load_model, save_checkpoint
 
     rows = tiny.choice_rows(4)
     folder, student = tiny.padded_checkpoint(), tmp_path / "student"

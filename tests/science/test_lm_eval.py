@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from scripts.first.models.predictions import predict
+from first_distill.models.predictions import predict
 from tests import tiny_models as tiny
 
 pytest.importorskip("lm_eval")

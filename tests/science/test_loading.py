@@ -8,14 +8,14 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from scripts.first.errors import UserError
-from scripts.first.models import batching
-from scripts.first.models.batching import collate
-from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.models.encoding import EncodedRow, row_hash
-from scripts.first.models.inference import linear_head, logit_chunks, require_positions
-from scripts.first.models.loading import check_model, load_config, load_weights, skeleton
-from scripts.first.models.structure import decoder_layers, most_positions, output_size
+from first_distill.errors import UserError
+from first_distill.models import batching
+from first_distill.models.batching import collate
+from first_distill.models.checkpoints import save_checkpoint
+from first_distill.models.encoding import EncodedRow, row_hash
+from first_distill.models.inference import linear_head, logit_chunks, require_positions
+from first_distill.models.loading import check_model, load_config, load_weights, skeleton
+from first_distill.models.structure import decoder_layers, most_positions, output_size
 from tests import families
 from tests.variants import tensors_of, variant, with_own_head
 

@@ -6,14 +6,14 @@ import torch
 import torch.nn.functional as F
 from scipy.special import log_softmax, softmax
 
+from first_distill.calibration.recalibration import logit_temperature, normalise
+from first_distill.errors import UserError
+from first_distill.files import read_json, write_json
+from first_distill.knowledge.extraction import extract
+from first_distill.knowledge.store import LOG_TAIL_FLOOR, KnowledgeStore
+from first_distill.models.encoding import EncodedRow
+from first_distill.training.knowledge_loss import KnowledgeLoss
 from scripts import knowledge, student
-from scripts.first.calibration.recalibration import logit_temperature, normalise
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, write_json
-from scripts.first.knowledge.extraction import extract
-from scripts.first.knowledge.store import LOG_TAIL_FLOOR, KnowledgeStore
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.training.knowledge_loss import KnowledgeLoss
 from tests import tiny_models as tiny
 
 N, V = 7, 23
@@ -169,7 +169,7 @@ def test_extraction_stores_the_tail_of_a_plain_forward_pass(t, k):
 
 def test_a_saturated_tail_keeps_its_digits():
     """Far below what float32 has of 1 - p, and below what exp has: T = 0.4 of a gap of 30."""
-    from scripts.first.knowledge.topk import log_tail_at
+    from first_distill.knowledge.topk import log_tail_at
 
     logits = torch.zeros(1, 1000)
     logits[0, 17] = 30.0

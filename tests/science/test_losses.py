@@ -18,8 +18,8 @@ from loss_cases import (
     worked,
 )
 
-from scripts.first.calibration.recalibration import normalise
-from scripts.first.training.losses import STUDENT_SIDES
+from first_distill.calibration.recalibration import normalise
+from first_distill.training.losses import STUDENT_SIDES
 
 
 def student_mass(logits, ids):

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from scripts.first.data import mapping
-from scripts.first.data.mapping import Unusable
-from scripts.first.data.prompts import Prompt
-from scripts.first.errors import UserError
+from first_distill.data import mapping
+from first_distill.data.mapping import Unusable
+from first_distill.data.prompts import Prompt
+from first_distill.errors import UserError
 
 LETTERS = {"choices": ["a", "b", "c", "d"], "labels": list("ABCD"), "answer": "answer"}
 

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from scripts.first.calibration.recalibration import recalibrate
-from scripts.first.errors import UserError
-from scripts.first.knowledge.extraction import extract
-from scripts.first.knowledge.store import KnowledgeStore
-from scripts.first.models.batching import collate
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.models.inference import supervised_logits
-from scripts.first.training.knowledge_loss import KnowledgeLoss
+from first_distill.calibration.recalibration import recalibrate
+from first_distill.errors import UserError
+from first_distill.knowledge.extraction import extract
+from first_distill.knowledge.store import KnowledgeStore
+from first_distill.models.batching import collate
+from first_distill.models.encoding import EncodedRow
+from first_distill.models.inference import supervised_logits
+from first_distill.training.knowledge_loss import KnowledgeLoss
 from tests import tiny_models as tiny
 
 ROWS = tiny.choice_rows(6) + tiny.yes_no_rows(3)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from scripts.first.calibration import meters as m
+from first_distill.calibration import meters as m
 from tests.science import plain_meters
 
 METERS = (m.smooth_calibration_error, m.auroc, m.aurc, m.excess_aurc)

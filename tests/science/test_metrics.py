@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scripts.first.calibration import metrics as m
+from first_distill.calibration import metrics as m
 
 CONFIDENCE = np.array([0.95, 0.95, 0.85, 0.75, 0.65, 0.55, 0.35, 0.15])
 CORRECT = np.array([1, 1, 1, 0, 1, 0, 0, 1])

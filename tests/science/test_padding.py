@@ -7,10 +7,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scripts.first.models.batching import collate
-from scripts.first.models.encoding import encode_rows
-from scripts.first.models.inference import supervised_logits
-from scripts.first.models.tokenizer import load_tokenizer
+from first_distill.models.batching import collate
+from first_distill.models.encoding import encode_rows
+from first_distill.models.inference import supervised_logits
+from first_distill.models.tokenizer import load_tokenizer
 from tests import families
 from tests import tiny_models as tiny
 

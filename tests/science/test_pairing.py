@@ -5,10 +5,10 @@ import shutil
 
 import pytest
 
+from first_distill.errors import UserError
+from first_distill.files import read_json
+from first_distill.models.checkpoints import save_checkpoint
 from scripts import models
-from scripts.first.errors import UserError
-from scripts.first.files import read_json
-from scripts.first.models.checkpoints import save_checkpoint
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 

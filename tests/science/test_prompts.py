@@ -2,8 +2,8 @@
 
 import pytest
 
-from scripts.first.data.prompts import Prompt, Row
-from scripts.first.errors import UserError
+from first_distill.data.prompts import Prompt, Row
+from first_distill.errors import UserError
 from tests.questions import entry
 
 CSQA = {

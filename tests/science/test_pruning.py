@@ -9,17 +9,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.models.checkpoints import RECORD, WEIGHTS, verify_checkpoint
-from scripts.first.models.sources.pruning import (
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.models.checkpoints import RECORD, WEIGHTS, verify_checkpoint
+from first_distill.models.sources.pruning import (
     kept_layers,
     prune_checkpoint,
     shortened,
     stored_dtype,
 )
-from scripts.first.models.structure import decoder_layers
-from scripts.first.provenance import records
+from first_distill.models.structure import decoder_layers
+from first_distill.provenance import records
 from tests import families
 from tests import tiny_models as tiny
 

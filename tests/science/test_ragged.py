@@ -12,16 +12,16 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from first_distill.calibration.intervals import Estimate
+from first_distill.calibration.statistic import question_weights, score
+from first_distill.calibration.summary import measure
+from first_distill.data import report
+from first_distill.data.prompts import Row
+from first_distill.errors import UserError
+from first_distill.files import read_json
+from first_distill.models.checkpoints import save_checkpoint
+from first_distill.models.predictions import gold_columns, predict, tables
 from scripts import evaluation
-from scripts.first.calibration.intervals import Estimate
-from scripts.first.calibration.statistic import question_weights, score
-from scripts.first.calibration.summary import measure
-from scripts.first.data import report
-from scripts.first.data.prompts import Row
-from scripts.first.errors import UserError
-from scripts.first.files import read_json
-from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.models.predictions import gold_columns, predict, tables
 from tests import tiny_models as tiny
 from tests.science import independent, plain_meters
 from tests.science.artifacts_world import artifact

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import softmax
 
-from scripts.first.calibration.recalibration import (
+from first_distill.calibration.recalibration import (
     label_smoothing,
     normalise,
     prob_softmax,

@@ -8,16 +8,16 @@ import torch
 import torch.nn.functional as F
 from scipy import stats
 
+from first_distill.calibration.recalibration import recalibrate
+from first_distill.errors import UserError
+from first_distill.files import read_json
+from first_distill.knowledge.extraction import empty_arrays, extract
+from first_distill.knowledge.sampling import sampled, uniforms, without_fill
+from first_distill.knowledge.store import LOG_TAIL_FLOOR, KnowledgeStore, check_arrays
+from first_distill.models.encoding import EncodedRow
+from first_distill.training.knowledge_loss import KnowledgeLoss
+from first_distill.training.losses import KnowledgeTargets
 from scripts import knowledge, student
-from scripts.first.calibration.recalibration import recalibrate
-from scripts.first.errors import UserError
-from scripts.first.files import read_json
-from scripts.first.knowledge.extraction import empty_arrays, extract
-from scripts.first.knowledge.sampling import sampled, uniforms, without_fill
-from scripts.first.knowledge.store import LOG_TAIL_FLOOR, KnowledgeStore, check_arrays
-from scripts.first.models.encoding import EncodedRow
-from scripts.first.training.knowledge_loss import KnowledgeLoss
-from scripts.first.training.losses import KnowledgeTargets
 from tests import tiny_models as tiny
 
 

@@ -9,10 +9,10 @@ import torch
 from scipy.interpolate import CubicSpline
 from scipy.special import softmax
 
-from scripts.first.calibration.metrics import binary_nll, expected_calibration_error
-from scripts.first.calibration.posthoc import PosthocTemperature
-from scripts.first.calibration.recalibration import prob_softmax
-from scripts.first.calibration.temperature_search import search_temperature, temperature_curve
+from first_distill.calibration.metrics import binary_nll, expected_calibration_error
+from first_distill.calibration.posthoc import PosthocTemperature
+from first_distill.calibration.recalibration import prob_softmax
+from first_distill.calibration.temperature_search import search_temperature, temperature_curve
 
 
 def saturated(accuracy, n=1000):
@@ -86,7 +86,7 @@ class TestSearch:
         assert found.coarse_c == 1.0 and found.best["c"] == 1.0
 
     def test_ties_go_to_the_lower_nll_first(self):
-        from scripts.first.calibration.temperature_search import _best
+        from first_distill.calibration.temperature_search import _best
 
         rows = [
             {"c": 0.2, "ece": 0.1 + 1e-16, "nll": 0.5},

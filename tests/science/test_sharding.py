@@ -12,19 +12,19 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from first_distill.distributed.fsdp import whole_model
+from first_distill.models.checkpoints import save_checkpoint, verify_checkpoint
+from first_distill.models.loading import load_weights
+from first_distill.training.loop import micro_batches, train
+from first_distill.training.losses import CrossEntropy
 from scripts import knowledge, student, teacher
-from scripts.first.distributed.fsdp import whole_model
-from scripts.first.models.checkpoints import save_checkpoint, verify_checkpoint
-from scripts.first.models.loading import load_weights
-from scripts.first.training.loop import micro_batches, train
-from scripts.first.training.losses import CrossEntropy
 from tests import tiny_models as tiny
 from tests.science.sharded_worker import CASES, SETTINGS, rows, trainable
 
 
 def line(processes, *words):
     """The command line of a module in several processes, as the rules start it."""
-    launcher = [sys.executable, "-m", "scripts.first.distributed.launcher"]
+    launcher = [sys.executable, "-m", "first_distill.distributed.launcher"]
     return [*launcher, "--processes", str(processes), *words]
 
 

@@ -9,10 +9,10 @@ from functools import partial
 import pytest
 import torch
 
-from scripts.first.models.determinism import seed_everything
-from scripts.first.models.loading import load_weights
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
+from first_distill.models.determinism import seed_everything
+from first_distill.models.loading import load_weights
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
 from tests import tiny_models as tiny
 from tests.science.sharded_families import SETTINGS, rows
 from tests.variants import tensors_of, variant, with_own_head
@@ -31,7 +31,7 @@ def trained(tmp_path_factory):
     for name in FAMILIES:
         (folder / name).mkdir()
         variant(folder / name / "base", name, (), HEADS.get(name))
-    launcher = [sys.executable, "-m", "scripts.first.distributed.launcher", "--processes", "2"]
+    launcher = [sys.executable, "-m", "first_distill.distributed.launcher", "--processes", "2"]
     process = subprocess.run(
         [*launcher, "tests.science.sharded_families", str(folder)],
         cwd=tiny.REPOSITORY,

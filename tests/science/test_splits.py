@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scripts.first.data import splits
-from scripts.first.errors import UserError
+from first_distill.data import splits
+from first_distill.errors import UserError
 from tests.questions import LAYOUTS, build, official, question
 
 

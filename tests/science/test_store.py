@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.knowledge.store import (
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.knowledge.store import (
     BY_POSITION,
     FILE,
     MANIFEST,
@@ -19,7 +19,7 @@ from scripts.first.knowledge.store import (
     store_bytes,
     write_store,
 )
-from scripts.first.models.batching import scored_positions
+from first_distill.models.batching import scored_positions
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 
@@ -158,7 +158,7 @@ def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("scripts.first.provenance.records.write", interrupt)
+    monkeypatch.setattr("first_distill.provenance.records.write", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(folder, make_arrays(seed=1))
     assert [p.name for p in folder.iterdir()] == [FILE]  # and no temporary file
@@ -169,7 +169,7 @@ def test_interrupted_rewrite_leaves_no_manifest(tmp_path, monkeypatch):
 MEMORY = """
 import json, sys
 import numpy as np
-from scripts.first.knowledge.store import KnowledgeStore
+from first_distill.knowledge.store import KnowledgeStore
 
 def anonymous():
     return next(int(l.split()[1]) for l in open("/proc/self/status") if l.startswith("RssAnon"))

@@ -5,10 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from first_distill.errors import UserError
+from first_distill.files import read_json, sha256_file
+from first_distill.knowledge.store import KnowledgeStore
 from scripts import knowledge, student
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, sha256_file
-from scripts.first.knowledge.store import KnowledgeStore
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 
@@ -161,7 +161,7 @@ def test_knowledge_of_another_corpus_is_refused(tmp_path, made):
 
 
 def test_knowledge_of_another_tokenizer_is_refused(tmp_path):
-    from scripts.first.models.checkpoints import save_checkpoint
+    from first_distill.models.checkpoints import save_checkpoint
 
     other = tmp_path / "tokenizer"
     other.mkdir()
@@ -188,7 +188,7 @@ def test_a_padded_teacher_teaches_a_student_whose_head_is_not(tmp_path):
 
 @pytest.mark.parametrize(("rank", "refused"), [(4, True), (5, False)])
 def test_only_the_k_that_are_used_must_be_outputs_of_the_student(tmp_path, made, rank, refused):
-    from scripts.first.training.knowledge_loss import KnowledgeLoss
+    from first_distill.training.knowledge_loss import KnowledgeLoss
 
     store = KnowledgeStore.open(made)
     arrays = {**store.arrays, "ids": np.array(store.arrays["ids"])}

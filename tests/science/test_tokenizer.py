@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.models.encoding import candidate_ids, encode_rows
-from scripts.first.models.tokenizer import load_tokenizer
-from scripts.first.training.tokenizers import make_tokenizer
+from first_distill.errors import UserError
+from first_distill.models.encoding import candidate_ids, encode_rows
+from first_distill.models.tokenizer import load_tokenizer
+from first_distill.training.tokenizers import make_tokenizer
 from tests import tiny_models as tiny
 from tests.science.test_prompts import CSQA, uniform_row
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.models.checkpoints import save_checkpoint
-from scripts.first.models.encoding import candidate_ids, encode_rows
-from scripts.first.models.tokenizer import load_tokenizer
+from first_distill.errors import UserError
+from first_distill.models.checkpoints import save_checkpoint
+from first_distill.models.encoding import candidate_ids, encode_rows
+from first_distill.models.tokenizer import load_tokenizer
 from tests import families
 from tests import tiny_models as tiny
 

@@ -9,18 +9,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from scripts.first.errors import UserError
-from scripts.first.files import sha256_file
-from scripts.first.knowledge.extraction import extract
-from scripts.first.knowledge.store import KnowledgeStore
-from scripts.first.models.batching import collate, training_batches
-from scripts.first.models.determinism import seed_everything
-from scripts.first.models.encoding import NO_LABEL
-from scripts.first.models.inference import supervised_logits
-from scripts.first.training.knowledge_loss import KnowledgeLoss
-from scripts.first.training.loop import train
-from scripts.first.training.losses import CrossEntropy
-from scripts.first.training.settings import Settings
+from first_distill.errors import UserError
+from first_distill.files import sha256_file
+from first_distill.knowledge.extraction import extract
+from first_distill.knowledge.store import KnowledgeStore
+from first_distill.models.batching import collate, training_batches
+from first_distill.models.determinism import seed_everything
+from first_distill.models.encoding import NO_LABEL
+from first_distill.models.inference import supervised_logits
+from first_distill.training.knowledge_loss import KnowledgeLoss
+from first_distill.training.loop import train
+from first_distill.training.losses import CrossEntropy
+from first_distill.training.settings import Settings
 from tests import tiny_models as tiny
 
 ENCODED = tiny.encode(tiny.choice_rows(5) + tiny.instruction_rows(4))
@@ -213,7 +213,7 @@ def test_cross_entropy_is_zero_without_label():
 
 
 def run_hash(folder, seed: int) -> str:
-    from scripts.first.models.checkpoints import save_checkpoint
+    from first_distill.models.checkpoints import save_checkpoint
 
     seed_everything(seed)
     model, _ = trained(epochs=2, batch_size=2, seed=seed)
@@ -253,8 +253,8 @@ def test_gradient_that_is_not_finite_stops():
 
 
 def test_command_line_with_ruined_base_writes_no_checkpoint(tmp_path):
+    from first_distill.models.checkpoints import save_checkpoint
     from scripts import student
-    from scripts.first.models.checkpoints import save_checkpoint
 
     model = copy.deepcopy(tiny.random_llama(0))
     with torch.no_grad():

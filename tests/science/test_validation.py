@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.optimize import minimize_scalar
 
-from scripts.first.training.validation import validate
+from first_distill.training.validation import validate
 from tests import tiny_models as tiny
 
 

@@ -8,11 +8,11 @@ import pytest
 import yaml
 from scipy import special, stats
 
-from scripts.first.data.prepare import load
-from scripts.first.world import build_tokenizer, build_world, pretraining_rows, render
-from scripts.first.world.exams import quizzes, readings, tasks
-from scripts.first.world.facts import draw_choices, draw_verdicts
-from scripts.first.world.words import RELATIONS, VALUES, VERBS
+from first_distill.data.prepare import load
+from first_distill.world import build_tokenizer, build_world, pretraining_rows, render
+from first_distill.world.exams import quizzes, readings, tasks
+from first_distill.world.facts import draw_choices, draw_verdicts
+from first_distill.world.words import RELATIONS, VALUES, VERBS
 from tests.questions import entry
 from tests.system.workflow.copies import REDUCED
 

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from scripts.first.errors import run_cli
+from first_distill.errors import run_cli
 from tests.system.faults import WHOLE
 
 ROOT = Path(__file__).resolve().parents[3]

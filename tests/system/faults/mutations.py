@@ -5,8 +5,8 @@ from functools import cache, reduce
 
 from hypothesis import strategies as st
 
-from scripts.first.config.load import merge, own_files, read
-from scripts.first.config.reference import alternatives, children, schema
+from first_distill.config.load import merge, own_files, read
+from first_distill.config.reference import alternatives, children, schema
 
 SHELL = ["$(touch x)", "; touch x", "& touch x", "| tee x", "`touch x`", "'", '"', "a\nb", "x\n"]
 PATHS = ["..", "../../x", "/etc/passwd", "a/b", "a\\b", ".", "-rf", "~root", "{scale}", "{{x}}"]

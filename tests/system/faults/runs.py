@@ -16,7 +16,7 @@ from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import digests, environment, once
 
 SNAKEMAKE = ("snakemake", "--cores", "2")
-RUNNER = (sys.executable, "-m", "scripts.first.runtime.run", "--cores", "2")
+RUNNER = (sys.executable, "-m", "first_distill.runtime.run", "--cores", "2")
 LOG = "run.log"
 
 
@@ -96,7 +96,7 @@ class Run:
         if pid == self.process.pid:
             return "runner"
         if parent == self.process.pid:
-            return "server" if "scripts.first.runtime.warm" in words else "controller"
+            return "server" if "first_distill.runtime.warm" in words else "controller"
         return "job"
 
 

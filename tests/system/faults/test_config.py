@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 from snakemake_interface_common.exceptions import WorkflowError
 
-from scripts.first.config.load import FOLDER, read, validated
-from scripts.first.config.reference import schema
-from scripts.first.errors import UserError
+from first_distill.config.load import FOLDER, read, validated
+from first_distill.config.reference import schema
+from first_distill.errors import UserError
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.mutations import KINDS, NAMES, at, merged, mutated, places, valid
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.first.errors import UserError
-from scripts.first.provenance.lineage import Lineage
+from first_distill.errors import UserError
+from first_distill.provenance.lineage import Lineage
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.jobs import jobs
 from tests.system.faults.runs import Run, undisturbed

@@ -10,9 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from first_distill.errors import UserError
+from first_distill.files import read_json, read_parquet
 from scripts import data
-from scripts.first.errors import UserError
-from scripts.first.files import read_json, read_parquet
 from tests.questions import FILE, entry, make_mirror, question, splits, write_split
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.forked import refusal, script

@@ -6,7 +6,7 @@ import datasets  # noqa: F401  (before the scripts fork)
 import pytest
 import yaml
 
-from scripts.first.files import read_json
+from first_distill.files import read_json
 from tests.system.faults import tried
 from tests.system.faults.forked import refusal, script
 

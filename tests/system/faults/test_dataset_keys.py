@@ -3,8 +3,8 @@
 import pytest
 import yaml
 
-from scripts.first.config.load import load, own_files
-from scripts.first.errors import UserError
+from first_distill.config.load import load, own_files
+from first_distill.errors import UserError
 from tests import tiny_models as tiny
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.forked import refusal, script

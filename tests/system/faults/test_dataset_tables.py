@@ -2,7 +2,7 @@
 
 import pytest
 
-from scripts.first.files import read_json
+from first_distill.files import read_json
 from tests.system.faults import tried
 from tests.system.faults.forked import refusal
 from tests.system.faults.test_dataset_entries import REPAIR, prepare

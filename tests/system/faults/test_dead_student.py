@@ -8,9 +8,9 @@ import re
 import numpy as np
 import pytest
 
-from scripts.first.files import read_csv, read_json, read_parquet, write_parquet
-from scripts.first.reporting.figures import figure3, figure5, figure6
-from scripts.first.reporting.names import ONE_ANSWER
+from first_distill.files import read_csv, read_json, read_parquet, write_parquet
+from first_distill.reporting.figures import figure3, figure5, figure6
+from first_distill.reporting.names import ONE_ANSWER
 from tests.science.artifacts_world import artifact, make_claims, questions, write_run, write_search
 from tests.sealed import reseal
 from tests.system.faults import tried

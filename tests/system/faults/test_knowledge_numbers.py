@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from scripts.first.files import describe_files, read_json
-from scripts.first.knowledge.store import FILE, MANIFEST, write_store
+from first_distill.files import describe_files, read_json
+from first_distill.knowledge.store import FILE, MANIFEST, write_store
 from tests import tiny_models as tiny
 from tests.sealed import reseal
 from tests.system.faults import tried

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from scripts.first.files import read_json
-from scripts.first.models.checkpoints import save_checkpoint
+from first_distill.files import read_json
+from first_distill.models.checkpoints import save_checkpoint
 from tests import tiny_models as tiny
 from tests.system.faults import tried
 from tests.system.faults.forked import refusal, script

@@ -6,7 +6,7 @@ import tarfile
 
 import pytest
 
-from scripts.first.files import read_json
+from first_distill.files import read_json
 from tests.questions import entry
 from tests.system.faults import tried
 from tests.system.faults.forked import refusal, script

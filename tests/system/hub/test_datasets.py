@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from scripts.first.files import read_parquet
+from first_distill.files import read_parquet
 from tests.system.hub.conftest import TOKEN, last_line
 from tests.system.hub.server import Repository
 

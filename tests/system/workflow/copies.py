@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 from filelock import FileLock
 
-from scripts.first.files import sha256_file
+from first_distill.files import sha256_file
 
 ROOT = Path(__file__).resolve().parents[3]
 REDUCED = ROOT / "tests/system/workflow/reduced"
@@ -104,7 +104,7 @@ def snakemake(folder: Path, *words: str, warm: bool = False, **changes: str):
 
     warm: by the runner, with the server from which jobs are forked.
     """
-    runner = [sys.executable, "-m", "scripts.first.runtime.run"] if warm else ["snakemake"]
+    runner = [sys.executable, "-m", "first_distill.runtime.run"] if warm else ["snakemake"]
     return subprocess.run(
         [*runner, *words],
         cwd=folder,

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from scripts.first.config.load import load, own_files
+from first_distill.config.load import load, own_files
 from tests.system.workflow.copies import ROOT, job_counts, output, snakemake
 
 DRY = ("-n", "-c1", "--quiet", "host", "--forceall")

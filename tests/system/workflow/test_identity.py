@@ -31,7 +31,7 @@ def reword(folder) -> None:
     """Change every message, rename a module, edit every module of a service."""
     edit(folder, r'UserError\(\s*f?"', 'UserError("Reworded: ')
     rename(folder, "training.losses", "training.objectives")
-    for path in (folder / "scripts/first/runtime").glob("*.py"):
+    for path in (folder / "first_distill/runtime").glob("*.py"):
         path.write_text(path.read_text() + "\n\nLIMIT = 3\n")
 
 

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from scripts.first.files import read_json
+from first_distill.files import read_json
 from scripts.plan import main
 from tests.system.workflow.copies import ROOT, job_counts, output, snakemake
 

@@ -1,0 +1,63 @@
+"""What a run cost: seconds of its jobs by stage, and the machine, as a Markdown page.
+
+Reads the files of Snakemake's `benchmark:` below benchmarks/{scale}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import re
+import shutil
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+
+import pandas
+
+from first_distill import ROOT
+from first_distill.errors import UserError
+from first_distill.files import read_csv, write_text
+from first_distill.reporting.output import page, pipe_table
+
+CPU = re.compile(r"^model name\s*:\s*(.+)$", re.M)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the seconds of a run's jobs by stage, and the machine that writes this."""
+    folder = Path(args.benchmarks)
+    found = sorted(folder.rglob("*.tsv"))
+    if not found:
+        raise UserError(f"no timings: {folder}: name benchmarks/{{scale}} of a finished run")
+    jobs = pandas.DataFrame(
+        {
+            "Stage": path.relative_to(folder).parts[0],
+            "Seconds": float(read_csv(path, sep="\t")["s"].iloc[-1]),
+        }
+        for path in found
+    )
+    by_stage = jobs.groupby("Stage", sort=False)["Seconds"]
+    table = by_stage.agg(Jobs="count", Seconds="sum", Longest="max").reset_index()
+    total = {"Stage": "all", "Jobs": len(jobs), "Seconds": jobs["Seconds"].sum()}
+    total["Longest"] = jobs["Seconds"].max()
+    table = pandas.concat([table.sort_values("Seconds"), pandas.DataFrame([total])])
+    facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
+    text = page(f"# What a run of scale {folder.name} cost", facts, pipe_table(table))
+    write_text(args.output, text)
+
+
+def machine() -> dict[str, str]:
+    """Processor, cores, versions, and the commit of this checkout, where git tells it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    cpu = CPU.search(cpuinfo.read_text()) if cpuinfo.exists() else None
+    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    git = shutil.which("git") is not None
+    done = subprocess.run(commit, capture_output=True, text=True, check=False) if git else None
+    return {
+        "commit": (done.stdout.strip() if done else "") or "unknown",
+        "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
+        "Python": platform.python_version(),
+        "torch": version("torch"),
+    }
