@@ -108,6 +108,8 @@ $(VENV)/run.stamp: envs/lock.txt envs/lock-torch.txt | $(VENV)/bin/python
 	@echo "installing into $(VENV) (once)"
 	@$(LOCKED) -r envs/lock.txt
 	@$(PIP) -r envs/lock-torch.txt
+	@# This project itself, so that Snakemake finds its logger.
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@# Not once the test tools are installed: one of them omits its declared dependencies.
 	@[ -e $(VENV)/test.stamp ] || found=$$($(BIN)/python -m pip check) \
 	  || { echo "error: envs/lock.txt:" $$found; exit 2; }
