@@ -15,8 +15,8 @@ HELP |= {"design": "ids of claims that hold by the scale's design"}
 HELP |= {"configfile": "files of your own", "json": "print JSON"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
 ONE = {"required": True}
-NUMBERS = {"+": {"nargs": "+", **ONE}, "*": {"nargs": "*", "default": []}, "?": {"nargs": "?"}}
-NUMBERS |= {"!": {"action": "store_true"}}
+NUMBERS = {"+": {"nargs": "+", **ONE}, "?": {"nargs": "?"}, "!": {"action": "store_true"}}
+NUMBERS |= {"*": {"nargs": "*", "default": [], "action": "extend"}}
 LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
 

@@ -56,10 +56,10 @@ def measure(cells: list[dict], results: Path, benchmarks: Path) -> dict:
         name = cell["path"].partition("/")[2]
         sources = all_results.behind(name) if (results / name).exists() else []
         everything += sources
-        cell |= {"state": MADE if sources else NOT_MADE, "ours": None}
-        cell["problems"] = [f"{s.path}: {s.problem}" for s in sources if s.problem]
-        kinds = [source.problem.partition(":")[0] for source in sources if source.problem]
-        cell["state"] = kinds[0] if kinds else cell["state"]
+        wrong = [source for source in sources if source.problem]
+        state = wrong[0].problem.partition(":")[0] if wrong else MADE
+        cell |= {"state": state if sources else NOT_MADE, "ours": None}
+        cell["problems"] = [f"{source.path}: {source.problem}" for source in wrong]
         content = all_results.content(name) if sources else {}
         if all(metric in content for metric in HEADLINE):
             ends = ("value", "low", "high")
