@@ -23,7 +23,7 @@ def report(tiny_run) -> dict:
     assert len(page) < 20e6
     found = {}
     for name in ("results", "categories", "workflow_desc"):
-        start = re.search(rf"\bvar {name} = ", page).end()
+        start = re.search(rf"^    var {name} = ", page, flags=re.M).end()
         found[name] = json.JSONDecoder().raw_decode(page, start)[0]
     return found
 
