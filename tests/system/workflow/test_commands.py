@@ -28,17 +28,17 @@ def run(tiny_run):
     return tiny_run
 
 
-@pytest.mark.parametrize("line", [*docs.RUN, *docs.PLANNED])
+@pytest.mark.parametrize("line", dict.fromkeys([*docs.RUN, *docs.PLANNED.values()]))
 def test_command(run, line):
     """It succeeds, and remakes the file that it names."""
     target = MADE.get(line, line.split()[-1])
     made = run / target
-    planned = line in docs.PLANNED or "-n" in line.split()
+    planned = {"-n", "--help"} & {*line.split()}
     if "verify" in line:  # it makes nothing, and needs all results
         assert shell(run, "make demo").returncode == 0
-    elif made.is_file() and not planned:
+    elif made.is_file() and not planned and not target.startswith("tests/"):
         made.unlink()
-    process = shell(run, docs.PLANNED.get(line, line))
+    process = shell(run, line)
     assert process.returncode == 0, output(process)[-3000:]
     assert planned or made.is_file() or not target.startswith("results/")
 
