@@ -148,6 +148,8 @@ def load_results(path: Path) -> dict:
 def save_results(path: Path, machine: dict, rows: list[Row], commit: str) -> None:
     """Replace rows of the same names and keep the others, each with its commit; atomic.
 
+    The page beside the file has the same rows.
+
     Rows of a machine that has changed since (threads, torch) are dropped.
     """
     new = [{**asdict(row), "commit": commit} for row in rows]
@@ -158,8 +160,17 @@ def save_results(path: Path, machine: dict, rows: list[Row], commit: str) -> Non
     order = sorted([*kept, *new], key=lambda row: _number(row["name"]))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"machine": machine, "rows": order}, indent=1) + "\n")
+    content = {"machine": machine, "rows": order}
+    temporary.write_text(json.dumps(content, indent=1) + "\n")
     temporary.replace(path)
+    path.with_suffix(".md").write_text(page(content))
+
+
+def page(content: dict) -> str:
+    """The kept rows of a machine as a page; docs/benchmarks.md shows some of them."""
+    machine = ", ".join(f"{key} {value}" for key, value in content["machine"].items())
+    rows = table(content["rows"]) if content["rows"] else "Nothing is measured yet."
+    return f"# Benchmarks: every row\n\nWritten by `make bench` on {machine}.\n\n{rows}\n"
 
 
 def _number(name: str) -> tuple[int, str]:

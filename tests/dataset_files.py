@@ -21,7 +21,8 @@ from datasets import ClassLabel, List, Value
 from first_distill.config.datasets import entry_for
 from first_distill.config.load import load, own_files
 
-PAGE = Path(__file__).resolve().parents[1] / "docs/datasets.md"
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+PAGE = DOCS / "add-a-benchmark.md"
 WORDS = "ash elm oak fir yew bay fig hop ivy rye tea nut pea leek kale corn moss fern reed rush"
 TEXT, WHOLE = Value("string"), Value("int64")
 Rows = list[dict]
@@ -208,8 +209,9 @@ MAKERS |= {"reviews": reviews, "questions": questions}
 
 
 def page_files() -> dict[str, str]:
-    """{dataset: the content of mine.yaml that docs/datasets.md shows for it}."""
-    blocks = re.findall(r"^```yaml\n(datasets:.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
+    """{dataset: the content of mine.yaml that docs/ shows for it}."""
+    text = PAGE.read_text("utf-8") + (DOCS / "dataset-examples.md").read_text("utf-8")
+    blocks = re.findall(r"^```yaml\n(datasets:.*?)^```", text, re.M | re.S)
     return {next(iter(yaml.safe_load(block)["datasets"])): block for block in blocks}
 
 

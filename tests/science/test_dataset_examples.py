@@ -1,4 +1,4 @@
-"""Each entry of docs/datasets.md reads rows of its repository's schema as the page says.
+"""Each entry of the pages on datasets reads rows of its repository's schema as the page says.
 
 What is expected is made here from the rows that were written, by plain Python.
 """

@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 
 import pyarrow.parquet as pq
@@ -11,6 +10,7 @@ import yaml
 
 from tests import tiny_models as tiny
 from tests.dataset_files import MAKERS, PAGE, page_files
+from tests.docs import blocks
 from tests.system.workflow.copies import copy_repository, job_counts, output, shell, snakemake
 
 CELL = "results/small/tables/table1/cells/random/first_ts/in_domain-{}.json"
@@ -56,11 +56,12 @@ def copy(tmp_path_factory):
     [
         name if name == "arc_challenge" else pytest.param(name, marks=pytest.mark.slow)
         for name in MAKERS
+        if name != "questions"
     ],
 )
 def test_a_cell(copy, name):
     """Files touched: mine.yaml. The cell's accuracy is recounted from candidates and answers."""
-    MAKERS[name](copy if name == "questions" else copy.parent / "mirror")
+    MAKERS[name](copy.parent / "mirror")
     own = page_files()[name].replace("rows: {train: 8000}", "rows: {train: 40}")
     (copy / "mine.yaml").write_text(own)
     words = ("-c2", "--resources", "gpu=1", "--configfile", "mine.yaml", "random.yaml")
@@ -68,39 +69,65 @@ def test_a_cell(copy, name):
     cell = CELL.format(name)
     process = snakemake(copy, *words, "--", cell, warm=True, **mirror)
     assert process.returncode == 0, output(process)[-3000:]
-    rows = pq.read_table(copy / f"results/small/data/{name}/test.parquet").to_pylist()
-    (path,) = (copy / f"results/small/evaluation/random/{name}").rglob("predictions.parquet")
+    accuracy = json.loads((copy / cell).read_text())["accuracy"]["value"]
+    assert accuracy == pytest.approx(recounted(copy / "results/small", "random", name))
+    changed = subprocess.run(["git", "status", "--short"], cwd=copy, capture_output=True, text=True)
+    files = {line.split()[-1] for line in changed.stdout.splitlines()} - {"random.yaml"}
+    assert files == {"mine.yaml"}
+
+
+def recounted(results, family: str, name: str) -> float:
+    """Accuracy in percent, from candidates and answers, of the first student of FIRST."""
+    rows = pq.read_table(results / f"data/{name}/test.parquet").to_pylist()
+    path, *_ = sorted((results / f"evaluation/{family}/{name}").rglob("predictions.parquet"))
     found = pq.read_table(path).to_pylist()
     assert [own["id"] for own in found] == [row["id"] for row in rows]
     right = 0
     for row, own in zip(rows, found, strict=True):
         pairs = zip(own["candidate_log_probs"], row["candidates"], strict=True)
         right += max(pairs)[1] == row["answer"]
-    accuracy = json.loads((copy / cell).read_text())["accuracy"]["value"]
-    assert accuracy == pytest.approx(100 * right / len(rows))
-    changed = subprocess.run(["git", "status", "--short"], cwd=copy, capture_output=True, text=True)
-    files = {line.split()[-1] for line in changed.stdout.splitlines()} - {"random.yaml"}
-    assert files == {"mine.yaml", *(["questions.csv"] if name == "questions" else [])}
+    return 100 * right / len(rows)
 
 
-def commands() -> list[str]:
-    """The page's command lines, in order."""
-    blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE.read_text("utf-8"), re.M | re.S)
-    plain = [block.replace("\\\n", " ") for language, block in blocks if not language]
-    return [line for block in plain for line in block.splitlines()]
-
-
-def test_the_commands_of_the_page(copy):
-    """Its CSV becomes tables, the first prompt is shown, and one cell is planned without others."""
+def test_the_page(copy):
+    """docs/add-a-benchmark.md from its CSV to its cell, and no other file touched."""
     MAKERS["questions"](copy)
     (copy / "mine.yaml").write_text(page_files()["questions"])
-    tables, show, cell = commands()
+    lines = [line.strip() for b in blocks("docs/add-a-benchmark.md") for line in whole(b)]
+    tables, show, cell, real, gpu = lines
     process = shell(copy, tables)
     assert process.returncode == 0, output(process)[-3000:]
     prompt = shell(copy, show).stdout
     assert prompt.startswith("Q: ") and prompt.endswith("\nA: The answer is (\n")
-    counts = job_counts(shell(copy, f"{cell} -n"))
+    _, cores, target, *own = cell.split()
+    process = snakemake(copy, cores, *own, "--", target, warm=True)
+    assert process.returncode == 0, output(process)[-3000:]
+    found = json.loads((copy / target).read_text())
+    first = recounted(copy / "results/pocket", "trial", "questions")
+    assert found["accuracy"]["per_seed"][0] == pytest.approx(first) and found["n_seeds"] == 3
+    counts = job_counts(shell(copy, f"{real} -n"))
     assert "benchmark_data" not in counts and counts["teacher"] == counts["table1_cell"] == 1
+    small = page_files()["questions"].replace("  pocket:", "  small:")
+    (copy / "mine.yaml").write_text(small)
+    assert job_counts(shell(copy, f"{gpu} -n"))["benchmark_data"] == 1
+    changed = subprocess.run(["git", "status", "--short"], cwd=copy, capture_output=True, text=True)
+    files = {line.split()[-1] for line in changed.stdout.splitlines()} - {"random.yaml"}
+    assert files == {"mine.yaml", "questions.csv"}
+
+
+def whole(block: str) -> list[str]:
+    """Command lines of a fenced block."""
+    return block.replace("\\\n", " ").splitlines()
+
+
+def test_a_mistake_is_one_line(copy):
+    """A file that is no YAML: the plan names the line."""
+    text = page_files()["questions"].replace("prompt: upper_letters", "prompt: {{ x }}: y")
+    (copy / "mine.yaml").write_text(text)
+    process = shell(copy, "python -m scripts.plan --scale pocket --configfile mine.yaml")
+    (said,) = output(process).strip().splitlines()
+    number = 1 + next(i for i, line in enumerate(text.splitlines()) if "{{" in line)
+    assert process.returncode != 0 and "mine.yaml" in said and f"line {number}" in said
 
 
 def test_own_files_count_by_their_content(copy):
@@ -112,7 +139,7 @@ def test_own_files_count_by_their_content(copy):
     (folder / "train.csv").write_text(text)
     own = page_files()["questions"].replace("path: questions.csv", "path: rows")
     (copy / "mine.yaml").write_text(own)
-    line = "snakemake -c1 results/small/data/questions/report.json --configfile mine.yaml"
+    line = "snakemake -c1 results/pocket/data/questions/report.json --configfile mine.yaml"
     assert shell(copy, line).returncode == 0
     (folder / "train.csv").touch()
     (folder / ".DS_Store").write_text("x")
@@ -128,7 +155,7 @@ def test_a_table_of_ones_own_columns(copy):
     own = yaml.safe_load(page_files()["questions"])
     small = yaml.safe_load((copy / "config/scales/small.yaml").read_text())["scales"]["small"]
     small["data"]["rows"] = {}
-    own["scales"] = {"mine": {**small, "settings": own["scales"]["small"]["settings"]}}
+    own["scales"] = {"mine": {**small, "settings": own["scales"]["pocket"]["settings"]}}
     (copy / "yours.yaml").write_text(yaml.safe_dump(own))
     line = "snakemake -c8 table1 --configfile yours.yaml --config scale=mine -n"
     assert line.replace("yours", "mine").replace("scale=mine -n", "scale=NAME") in PAGE.read_text()
