@@ -44,6 +44,7 @@ include: "rules/evaluation.smk"
 include: "rules/artifacts.smk"
 include: "rules/figures.smk"
 include: "rules/ablations.smk"
+include: "rules/cards.smk"
 
 
 failed_jobs = FailedJobs()
@@ -55,10 +56,11 @@ onerror:
 
 
 rule all:
-    """Every table, figure and claim of the configured scale."""
+    """Every table, figure and claim of the configured scale, and its students' model cards."""
     default_target: True
     input:
         expand("results/{scale}/{name}", scale=config["scale"], name=ARTIFACTS),
+        rules.cards.input,
     localrule: True
 
 

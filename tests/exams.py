@@ -2,33 +2,19 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
-TASK = """task: exam
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {questions}}}}}
-test_split: test
-output_type: multiple_choice
-doc_to_text: prompt
-doc_to_target: gold
-doc_to_choice: candidates
-target_delimiter: ""
-metric_list: [{{metric: acc, aggregation: mean, higher_is_better: true}}]
-"""
+LIBRARY = Path(__file__).resolve().parents[1] / "docs/library.md"
 
 
-def samples(folder: Path, model: Path, rows: list[dict]) -> Path:
-    """The samples_exam_*.jsonl that `lm_eval --log_samples` writes below `folder`, made here."""
-    questions = folder / "questions.jsonl"
-    lines = [
-        {**{n: row[n] for n in ("prompt", "candidates")}, "gold": row["candidates"].index(answer)}
-        for row in rows
-        for answer in [row["answer"]]
-    ]
-    questions.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    (folder / "exam.yaml").write_text(TASK.format(questions=questions))
+def samples(folder: Path, model: Path, questions: Path) -> Path:
+    """The samples_exam_*.jsonl that lm-eval writes below `folder`, made by the task of the docs."""
+    (task,) = re.findall(r"^```yaml\n(.*?)^```", LIBRARY.read_text(), flags=re.M | re.S)
+    task = task.replace("results/tiny/data/csqa/test.parquet", str(questions))
+    (folder / "exam.yaml").write_text(task)
     line = [sys.executable, "-m", "lm_eval", "--model", "hf", "--model_args", f"pretrained={model}"]
     line += ["--tasks", "exam", "--include_path", str(folder), "--device", "cpu"]
     line += ["--batch_size", "16", "--log_samples", "--output_path", str(folder / "out")]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 import torch
 from sklearn.metrics import accuracy_score
@@ -129,7 +130,8 @@ def test_lm_eval_metrics(tmp_path):
     """A file that lm-eval has written."""
     pytest.importorskip("lm_eval")
     rows = tiny.choice_rows(40)
-    path = exams.samples(tmp_path, tiny.checkpoint("student", 3), rows)
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "exam.parquet")
+    path = exams.samples(tmp_path, tiny.checkpoint("student", 3), tmp_path / "exam.parquet")
     lines = run(tmp_path, "lm_eval_metrics", path).splitlines()
     found = {
         words[0]: list(map(float, re.findall(r"-?\d+\.\d+", line)))
