@@ -18,7 +18,7 @@ lists = [[float(answer[0]) for answer in sample["filtered_resps"]] for sample in
 log_probs = np.full((len(lists), max(map(len, lists))), -np.inf)  # of each choice
 for row, own in zip(log_probs, lists):
     row[: len(own)] = own
-correct = log_probs.argmax(1) == [int(sample["target"]) for sample in samples]
+correct = np.array([sample["acc"] for sample in samples])  # whether the likeliest is right
 confidence = np.exp(log_probs.max(1))  # full-vocabulary probability of the answer that is given
 
 task = path.name.removeprefix("samples_").rpartition("_")[0]

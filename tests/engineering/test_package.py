@@ -109,4 +109,4 @@ write_store("store", {"ids": ids.astype(id_dtype(9)), "log_probs": log_probs, "l
     "row_hashes": np.frombuffer(row_hash([4, 5], 1), np.uint8)[None]}, {"vocabulary_size": 9})
 """
 ANSWERS = '"filtered_resps": [["-0.5", "True"], ["-2", "False"]]'
-SAMPLES = "".join(f'{{"doc_id": {i}, "target": "{i % 2}", {ANSWERS}}}\n' for i in range(20))
+SAMPLES = "".join(f'{{"doc_id": {i}, "acc": {i % 2}, {ANSWERS}}}\n' for i in range(20))
