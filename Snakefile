@@ -55,6 +55,17 @@ onerror:
     failed_jobs.report()
 
 
+rule cards:
+    """The model card of every student behind the artifacts of the configured scale."""
+    input:
+        expand(
+            "results/{scale}/student/{run}/README.md",
+            scale=config["scale"],
+            run=students_of(config["scale"]),
+        ),
+    localrule: True
+
+
 rule all:
     """Every table, figure and claim of the configured scale, and its students' model cards."""
     default_target: True

@@ -60,14 +60,3 @@ rule model_card:
             --teacher-base {input.teacher_base:q} --selected {input.selected:q} \
             --output-prefix {params.prefix:q} >{log:q} 2>&1
         """
-
-
-rule cards:
-    """The model card of every student behind the artifacts of the configured scale."""
-    input:
-        expand(
-            "results/{scale}/student/{run}/README.md",
-            scale=config["scale"],
-            run=students_of(config["scale"]),
-        ),
-    localrule: True
