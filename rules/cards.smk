@@ -3,14 +3,6 @@
 TEMPLATE = os.path.join(workflow.basedir, "first_distill/reporting/cards/card.md.j2")
 
 
-def students_of(scale):
-    """{family}/{corpus}/{method}/seed{seed} of each student behind the artifacts of a scale."""
-    w, trained = SimpleNamespace(scale=scale), of_objective("hard_labels") | of_objective(
-        "knowledge"
-    )
-    return [run for run in [*trained_runs(w), *figure6_students(w)] if run.split("/")[2] in trained]
-
-
 rule model_card:
     """What a student is, how good it is and where it comes from, as a card of the hub."""
     input:
