@@ -47,6 +47,7 @@ include: "rules/evaluation.smk"
 include: "rules/artifacts.smk"
 include: "rules/figures.smk"
 include: "rules/ablations.smk"
+include: "rules/cards.smk"
 
 
 failed_jobs = FailedJobs()
@@ -57,11 +58,23 @@ onerror:
     failed_jobs.report()
 
 
+rule cards:
+    """The model card of every student behind the artifacts of the configured scale."""
+    input:
+        expand(
+            "results/{scale}/student/{run}/README.md",
+            scale=config["scale"],
+            run=students_of(config["scale"]),
+        ),
+    localrule: True
+
+
 rule all:
-    """Every table, figure and claim of the configured scale."""
+    """Every table, figure and claim of the configured scale, and its students' model cards."""
     default_target: True
     input:
         expand("results/{scale}/{name}", scale=config["scale"], name=ARTIFACTS),
+        rules.cards.input,
     localrule: True
 
 

@@ -90,6 +90,13 @@ def figure6_students(w):
     }
 
 
+def students_of(scale):
+    """{family}/{corpus}/{method}/seed{seed} of each student behind the artifacts of a scale."""
+    w = SimpleNamespace(scale=scale)
+    runs = dict.fromkeys([*trained_runs(w), *figure6_students(w)])
+    return [run for run in runs if METHODS[run.split("/")[2]]["objective"] != "teacher"]
+
+
 def ablation_columns(scale, name):
     """(setting, benchmark, corpus) of an ablation's columns; [] if the scale has no such."""
     own = [column for column in COLUMNS[scale] if column[1] == column[2]]

@@ -1,4 +1,4 @@
-"""Stage artifacts: Tables 1, 2, of post-hoc temperatures; Figures, claims, ablations, data report.
+"""Stage artifacts: tables, figures, claims, ablations, the data report, model cards.
 
 Each subcommand reads the files named in its options (--metrics are metrics.json files, with what
 lies beside them, --coarse coarse.csv files, and so on; lists that belong together are in the same
@@ -30,6 +30,7 @@ def commands() -> dict:
     from first_distill.plan import cells as listing
     from first_distill.reporting import costs
     from first_distill.reporting.ablations import page
+    from first_distill.reporting.cards import card
     from first_distill.reporting.claims import claims
     from first_distill.reporting.figures import figure2, figure3, figure5, figure6, meters
     from first_distill.reporting.tables import cells, data_report, posthoc, table1, table2
@@ -60,6 +61,11 @@ def commands() -> dict:
             "entry metrics.json+ posthoc* paper-table.csv? output-prefix",
         ),
         "ablations": (page.join, "pages+ output-prefix"),
+        "card": (
+            card.run,
+            "record.json metrics.json reports.json+ base.json manifest.json? teacher-base.json? "
+            "selected.json? output-prefix",
+        ),
         "costs": (costs.run, "benchmarks output.md"),
         "data-report": (
             data_report.run,

@@ -38,6 +38,7 @@ STAGES = {
     "ablation": [f"{REPORTING}.ablations.page.run"],
     "ablations": [f"{REPORTING}.ablations.page.join"],
     "meters": [f"{REPORTING}.figures.meters.run"],
+    "card": [f"{REPORTING}.cards.card.run"],
 }
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")

@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from first_distill import ROOT
 from first_distill.runtime.launch import SOCKET
 
-PRELOAD = "numpy pandas pyarrow.parquet scipy.interpolate scipy.optimize tabulate".split()
+PRELOAD = "jinja2 numpy pandas pyarrow.parquet scipy.interpolate scipy.optimize tabulate".split()
 PRELOAD += (
     "tokenizers torch transformers.models.llama.modeling_llama transformers.optimization".split()
 )

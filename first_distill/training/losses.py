@@ -14,6 +14,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from first_distill.calibration.recalibration import recalibrate
 from first_distill.models.encoding import NO_LABEL, EncodedRow
 from first_distill.models.tokenizer import TextTokenizer
 from first_distill.training.model import Statistics
@@ -106,6 +107,34 @@ class KnowledgeTargets:
             return loss
         log_tail = statistics.rest - statistics.normaliser
         return loss + _divergence((1.0 - mass)[:, None], log_tail[:, None])
+
+
+def matching_loss(
+    logits: torch.Tensor,
+    ids: torch.Tensor,
+    log_probs: torch.Tensor,
+    recalibration: str = "none",
+    student_side: str = "full_vocab",
+    head_mass: torch.Tensor | None = None,
+    **settings: float | str,
+) -> torch.Tensor:
+    """(N,) Eq. 5 of a student's logits (N, V) against a teacher's re-calibrated top k.
+
+    ids: (N, k) int64, distinct at each position; log_probs: (N, k) the teacher's full-vocabulary
+    log-probabilities of them, most probable first. recalibration and its settings: as of
+    `calibration.recalibration.recalibrate`, such as `prob_softmax` with c, Eq. 4. student_side, and
+    head_mass (N,), which `tail_bucket` needs: see `KnowledgeTargets`. Raises ValueError for an
+    unknown side, and for one without what it needs.
+    """
+    needed = {"tail_bucket": head_mass, "softmax_same_c": settings.get("c")}
+    if student_side not in STUDENT_SIDES or needed.get(student_side, True) is None:
+        raise ValueError(
+            f"student_side {student_side!r}: give one of {', '.join(STUDENT_SIDES)}, "
+            "tail_bucket with head_mass, softmax_same_c with c"
+        )
+    p = log_probs.detach().double().exp().clamp(max=1.0).cpu().numpy()
+    q = torch.from_numpy(recalibrate(p, recalibration, **settings)).to(logits.device)
+    return KnowledgeTargets(ids, q, student_side, settings.get("c"), head_mass).loss(logits)
 
 
 def _divergence(q: torch.Tensor, log_p: torch.Tensor) -> torch.Tensor:

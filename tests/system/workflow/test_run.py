@@ -55,6 +55,7 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
     assert counts == {
         "student_knowledge": 6,
         "evaluation": 6,
+        "model_card": 6,
         "table1_cell": 4,
         "table1_files": 1,
         "figure_meters": 1,
