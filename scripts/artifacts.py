@@ -21,7 +21,7 @@ def commands() -> dict:
 
     Imported here: a served job does not need them in the process that asks for it.
     """
-    from first_distill.reporting import costs
+    from first_distill.reporting import costs, summary
     from first_distill.reporting.ablations import page
     from first_distill.reporting.claims import claims
     from first_distill.reporting.figures import figure2, figure3, figure5, figure6, meters
@@ -30,7 +30,7 @@ def commands() -> dict:
     return {
         "cell": (cells.run, f"metrics.json+ {LABELS} posthoc* c? paper-table.csv? output.json"),
         "table1": (table1.run, "cells.json+ output-prefix"),
-        "show": (table1.show, "table1.csv"),
+        "show": (summary.show, "table1.csv"),
         "posthoc": (posthoc.run, "metrics.json+ output-prefix"),
         "table2": (table2.run, "metrics.json+ benchmark questions first-questions* output-prefix"),
         "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),

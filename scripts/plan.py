@@ -18,6 +18,7 @@ def build_parser():
     add("--configfile", type=Path, action="append", default=[], help="of your own; may be repeated")
     add("--gpu-memory-gb", type=number, help="of one GPU, in 1e9 bytes; default: the scale's")
     add("--gpu-tflops", type=number, help="dense peak of one GPU; default: the scale's")
+    add("--details", action="store_true", help="also what memory holds, tokens, FLOPs, sources")
     add("--json", type=Path, help="also write the plan to this file")
     add("--strict", action="store_true", help="fail where a rule is flagged")
     return options
@@ -31,7 +32,8 @@ def main(argv: list[str] | None = None) -> int:
         known = ", ".join(name for name in config["scales"] if VARIANT not in name)
         raise UserError(f"--scale {arguments.scale}: one of {known}, or give --configfile")
 
-    from first_distill.plan.planning import make_plan, print_plan
+    from first_distill.plan.planning import make_plan
+    from first_distill.plan.printing import print_plan
     from first_distill.plan.scale import Scale
 
     settings = config["scales"][arguments.scale]
@@ -42,7 +44,7 @@ def main(argv: list[str] | None = None) -> int:
     datasets = {name: entry_for(name, config, settings["data"]) for name in used(settings)}
     scale = Scale(arguments.scale, settings, config["methods"], files, mirror, datasets)
     plan = make_plan(scale, scale.jobs())
-    print_plan(plan)
+    print_plan(plan, arguments.details)
     if arguments.json:
         write_json(arguments.json, plan)
     flagged = sorted({row["rule"] for row in plan["rows"] if row["flags"]})
