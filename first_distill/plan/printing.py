@@ -49,8 +49,8 @@ def headline(plan: dict) -> list[str]:
     return [
         f"scale {plan['scale']}: {sums['jobs']} jobs on models",
         f"hours  {hours}",
-        f"GPUs   {gpus} at once, {_number(sums['gpu_gb'])} of {gpu['memory_gb']:g} GB of each used, "
-        f"{gpu['tflops']:g} TFLOPS assumed"
+        f"GPUs   {gpus} at once, {_number(sums['gpu_gb'])} of {gpu['memory_gb']:g} GB used, "
+        f"{gpu['tflops']:g} TFLOPS"
         if gpus
         else f"memory {_number(sums['host_gb'])} GB the largest job",
         f"disk   {_number(disk(sums))} GB: models {_number(sums['checkpoint_gb'])}, knowledge "

@@ -149,9 +149,7 @@ class Terminal:
             number = len(failed) or "some"
             self.line(f"{number} of {jobs(total)} failed, {done} done in {lasted}{hint}", "red")
         else:
-            self.line(
-                f"ended after {lasted}, {done} of {jobs(total)} done: the same command continues"
-            )
+            self.line(f"ended after {lasted}, {done} of {jobs(total)} done: run it again to go on")
 
     def line(self, text: str, style: str = "") -> None:
         """Print one line, above the live view if there is one."""
