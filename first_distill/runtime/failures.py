@@ -39,9 +39,12 @@ def failure(name: str, record: logging.LogRecord) -> str:
     """One line on a job that failed: what the cluster says of it, its log's last line, the log."""
     logs = [path.partition(" (")[0] for path in record.log]  # `... (send to storage)`
     found = [(line, log) for log in logs if (line := last_line(Path(log)))]
+    said = printable((record.rule_msg or "").partition("For further error details")[0])
+    status = re.search(r"status is: '?(\w+)", said)  # of Slurm
     none = "no message in its log" if logs else "it has no log"
     line, log = (found or [(none, logs[0] if logs else "")])[0]
-    status = re.search(r"status is: '?(\w+)", record.rule_msg or "")  # of Slurm
+    if said and not status:  # it was never submitted, and any log is of an earlier attempt
+        line, log = said, ""
     parts = [name, *([status[1]] if status else []), line]
     return "failed: " + ": ".join(parts) + (f"  ({log})" if log else "")
 
@@ -52,5 +55,10 @@ def last_line(log: Path) -> str:
     line = text.strip().rpartition("\n")[2].removeprefix("error: ")
     if PROGRESS.search(line):
         return "it was killed, perhaps for memory, and left no message: run it again"
-    line = "".join(c if c.isprintable() else " " for c in line)
+    return printable(line)
+
+
+def printable(text: str) -> str:
+    """A text as one line, without control characters, of limited length."""
+    line = "".join(c if c.isprintable() else " " for c in text.strip())
     return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

@@ -76,7 +76,7 @@ class Tally:
         return self.stages.get(rule, rule)
 
     def left(self, now: float) -> tuple[float, bool]:
-        """Seconds until the end, and whether every stage that is left has a job to judge by.
+        """Seconds until the end, and whether nine in ten jobs to come have one to judge by.
 
         Jobs to come take the mean of those of their stage that are done, or of all where none is;
         as many run at a time as did on average.
@@ -87,14 +87,15 @@ class Tally:
         busy = spent + sum(age for _, age in ages)
         if not jobs or not busy:
             return 0.0, False
-        known, work = True, 0.0
+        blind, work = 0, 0.0
         for stage, number in self.total.items():
             waiting = number - self.done[stage]
-            known &= not waiting or bool(self.done[stage]) or stage == TARGETS
+            blind += 0 if self.done[stage] or stage == TARGETS else waiting
             mean = self.seconds[stage] / self.done[stage] if self.done[stage] else spent / jobs
             begun = [age for other, age in ages if other == stage]
             work += (waiting - len(begun)) * mean + sum(max(0.0, mean - age) for age in begun)
-        return work * max(now - self.start, 1e-9) / busy, known
+        ahead = self.total.total() - jobs
+        return work * max(now - self.start, 1e-9) / busy, 10 * blind <= ahead
 
 
 def stages() -> dict[str, str]:

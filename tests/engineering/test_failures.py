@@ -8,7 +8,8 @@ from snakemake_interface_logger_plugins.common import LogEvent
 
 from first_distill.runtime.failures import LONGEST, FailedJobs, failure
 
-SLURM = "SLURM-job '7' failed, SLURM status is: 'OUT_OF_MEMORY'. For further error details see ..."
+MORE = "For further error details see the cluster/cloud log ..."
+SLURM = f"SLURM-job '7' failed, SLURM status is: 'OUT_OF_MEMORY'. {MORE}"
 KILLED = "it was killed, perhaps for memory, and left no message: run it again"
 LOGS = {
     "a.log": "50%\nerror: k = 9: --k: at most 5\n",
@@ -41,6 +42,7 @@ def files(tmp_path, monkeypatch):
         (["empty.log", "b.log"], SLURM, "OUT_OF_MEMORY: RuntimeError: a defect  (b.log)"),
         (["absent.log (send to storage)"], None, "no message in its log  (absent.log)"),
         (["killed.log"], None, f"{KILLED}  (killed.log)"),
+        (["a.log"], f"sbatch:\nno jobs\n{MORE}", "sbatch: no jobs"),
         ([], None, "it has no log"),
     ],
 )
