@@ -45,7 +45,7 @@ ROUTINE = (
 # What this module tells in its own words, with a number.
 TOLD = ("Exiting because a job execution failed", "RuleException:\nCalledProcessError in file")
 FAILED = "WorkflowError:\nAt least one job did not complete successfully"
-INTERRUPTED = ("Terminating processes on user request", "Will exit after finishing currently")
+INTERRUPTED = "Terminating processes on user request"  # jobs are killed and fail then
 
 
 class Terminal:
@@ -118,7 +118,7 @@ class Terminal:
         self.interrupted |= text.startswith(INTERRUPTED)
         self.unsuccessful |= text.startswith(FAILED)
         if text.startswith("Complete log(s): "):
-            self.hint = text.removeprefix("Complete log(s): ")
+            self.hint = text.removeprefix("Complete log(s): ").replace(f"{Path.cwd()}/", "")
         elif text in ("", "None") or text.startswith((*TOLD, FAILED)):
             return
         elif record.levelno >= logging.ERROR:

@@ -126,7 +126,6 @@ def test_a_line_where_a_tenth_takes_long(capsys):
     shown.start(477)
     for number in range(3):
         shown.job(number, 3600 * number, 3600 * number + 3600)
-    # 474 h are left of 477; not said before a tenth is done, for jobs of other stages may be long
     assert len(shown.lines()) == 1 + 3
 
 
