@@ -27,20 +27,20 @@ install: $(VENV)/run.stamp ## only install the environment, to run by hand or on
 gguf: $(VENV)/gguf.stamp ## also install what `python -m scripts.models gguf` reads GGUF files with
 
 demo: $(VENV)/run.stamp ## the whole paper at tiny scale, then Table 1
-	@$(RUN) --quiet host reason rules --config scale=tiny -- all
+	@$(RUN) --config scale=tiny -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/tiny/tables/table1.csv
 
 smoke: $(VENV)/run.stamp ## the four real datasets, small models from scratch
-	@$(RUN) --quiet host reason rules --config scale=smoke -- all
+	@$(RUN) --config scale=smoke -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/smoke/tables/table1.csv
 
 pocket: $(VENV)/run.stamp ## movie reviews, SmolLM2: real language on a CPU
-	@$(RUN) --quiet host reason rules --config scale=pocket -- all
+	@$(RUN) --config scale=pocket -- all
 	@$(BIN)/python -m scripts.artifacts show --table1 results/pocket/tables/table1.csv
 
 SCALE ?= tiny
 ablations: $(VENV)/run.stamp ## what changes if one choice does; SCALE=small for another scale
-	@$(RUN) --quiet host reason rules --config scale=$(SCALE) -- ablations
+	@$(RUN) --config scale=$(SCALE) -- ablations
 	@echo results/$(SCALE)/ablations.md
 
 verify: $(VENV)/run.stamp ## check finished results down to the data; SCALE=smoke for another scale

@@ -50,8 +50,10 @@ include: "rules/ablations.smk"
 include: "rules/cards.smk"
 
 
+# The logger `first` (profiles/default) tells each failure when it happens; for others:
 failed_jobs = FailedJobs()
-logger.addHandler(failed_jobs)
+if not any(handler.writes_to_stream for handler in workflow.logger_manager.get_log_handlers()):
+    logger.addHandler(failed_jobs)
 
 
 onerror:

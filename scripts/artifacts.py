@@ -28,7 +28,7 @@ def commands() -> dict:
     Imported here: a served job does not need them in the process that asks for it.
     """
     from first_distill.plan import cells as listing
-    from first_distill.reporting import costs
+    from first_distill.reporting import costs, summary
     from first_distill.reporting.ablations import page
     from first_distill.reporting.cards import card
     from first_distill.reporting.claims import claims
@@ -39,7 +39,7 @@ def commands() -> dict:
         "cell": (cells.run, f"metrics.json+ {LABELS} posthoc* c? paper-table.csv? output.json"),
         "cells": (listing.run, "scale? configfile* json!"),
         "table1": (table1.run, "cells.json+ output-prefix"),
-        "show": (table1.show, "table1.csv"),
+        "show": (summary.show, "table1.csv"),
         "posthoc": (posthoc.run, "metrics.json+ output-prefix"),
         "table2": (table2.run, "metrics.json+ benchmark questions first-questions* output-prefix"),
         "figure2": (figure2.run, "stores+ families+ corpora+ output-prefix"),

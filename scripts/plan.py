@@ -17,6 +17,7 @@ def build_parser():
     add("--configfile", type=Path, action="append", default=[], help="of your own; may be repeated")
     add("--gpu-memory-gb", type=number, help="of one GPU, in 1e9 bytes; default: the scale's")
     add("--gpu-tflops", type=number, help="dense peak of one GPU; default: the scale's")
+    add("--details", action="store_true", help="also what memory holds, tokens, FLOPs, sources")
     add("--json", type=Path, help="also write the plan to this file")
     add("--strict", action="store_true", help="fail where a rule is flagged")
     return options
@@ -31,10 +32,11 @@ def main(argv: list[str] | None = None) -> int:
     own = {name: value for name, value in gpu.items() if value}
     scale.settings.setdefault("gpu", {}).update(own)
 
-    from first_distill.plan.planning import make_plan, print_plan
+    from first_distill.plan.planning import make_plan
+    from first_distill.plan.printing import print_plan
 
     plan = make_plan(scale, scale.jobs())
-    print_plan(plan)
+    print_plan(plan, arguments.details)
     if arguments.json:
         write_json(arguments.json, plan)
     flagged = sorted({row["rule"] for row in plan["rows"] if row["flags"]})

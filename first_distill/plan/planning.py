@@ -6,8 +6,6 @@ import math
 from collections import defaultdict
 from dataclasses import replace
 
-import pandas
-
 from first_distill.knowledge.store import store_bytes
 from first_distill.plan import memory, work
 from first_distill.plan.architecture import Architecture, architecture_of
@@ -18,14 +16,6 @@ GB = 1e9
 RESERVE = 0.08  # share of GPU memory that is kept free
 SUMS = ("jobs", "tokens", "flops", "gpu_hours", "checkpoint_gb", "store_gb")  # of a row's jobs
 PEAKS = ("host_gb", "hours", "state_gb")
-NOTES = f"""\
-Memory and disk are in GB of 1e9 bytes; weights to gpu: one GPU (one process) at its largest moment,
-by content and all; hours: the longest job; tokens, flops, gpu_hours, checkpoint, store: all jobs of
-a row; state: what a training job keeps to resume, twice, until it ends. Last, each family with its
-base models, and all. Data and artifacts, minutes on a CPU without a model, and empty columns are
-left out. Assumed: {work.UTILISATION:.0%} of peak, {RESERVE:.0%} of GPU memory kept free,
-disk {work.DISK / GB:g} GB/s, host to GPU {work.HOST / GB:g} GB/s, states saved every
-{work.DEFAULT_MINUTES:g} minutes."""
 
 
 def make_plan(scale: Scale, jobs: set[Job]) -> dict:
@@ -44,24 +34,6 @@ def make_plan(scale: Scale, jobs: set[Job]) -> dict:
         of_families[name] = _totals(theirs)
     plan = {"scale": scale.name, "gpu": scale.gpu, "rows": rows, "families": of_families}
     return {**plan, "totals": _totals(rows), "sources": scale.sources}
-
-
-def print_plan(plan: dict) -> None:
-    """Print every row, the flags, the totals and where the numbers come from."""
-    gpu = plan["gpu"]
-    print(f"scale {plan['scale']}: GPU of {gpu['memory_gb']:g} GB, {gpu['tflops']:g} TFLOPS")
-    print(NOTES)
-    sums = [{"rule": "all", "family": name, **sums} for name, sums in plan["families"].items()]
-    table = pandas.DataFrame([*plan["rows"], *sums, {"rule": "all", **plan["totals"]}])
-    table = table.drop(columns="flags").rename(columns=lambda name: name.removesuffix("_gb"))
-    table = table.mask(table == 0).dropna(axis=1, how="all")
-    print(table.to_string(index=False, na_rep="", float_format="{:.4g}".format))
-    flags = [(row, flag) for row in plan["rows"] for flag in row["flags"]]
-    for row, flag in flags:
-        print(f"FLAG {row['rule']} {row['family']} {row['what']}: {flag}")
-    for name, source in plan["sources"].items():
-        print(f"source of {name}: {source}")
-    print(f"{len(flags)} flags" if flags else "no flags: every rule fits what it declares")
 
 
 def _totals(rows: list[dict]) -> dict:

@@ -1,4 +1,4 @@
-"""Repeat why jobs failed at the end of a run: Snakemake reports it amid other jobs' output."""
+"""Why jobs failed, in one line each: Snakemake's own report is long and amid other jobs' output."""
 
 import logging
 import re
@@ -8,28 +8,45 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.common import LogEvent
 
 PROGRESS = re.compile(r"\d%\|")  # tqdm's bar
+LONGEST = 400  # characters of a log's last line
 
 
 class FailedJobs(logging.Handler):
-    """Jobs that failed, from the events of Snakemake's logger; `onerror:` reports them."""
+    """Jobs that failed, from the events of Snakemake's logger; `onerror:` reports them.
+
+    For runs without this project's own logger, which tells each failure when it happens.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.jobs: dict[int, tuple[str, list[str]]] = {}
+        self.jobs: dict[int, str] = {}
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note a failed job; forget it when a retry has succeeded."""
         event = getattr(record, "event", None)
         if event == LogEvent.JOB_ERROR:
-            self.jobs[record.jobid] = (record.rule_name, record.log)
+            self.jobs[record.jobid] = failure(record.rule_name, record)
         elif event == LogEvent.JOB_FINISHED:
             self.jobs.pop(record.job_id, None)
 
     def report(self) -> None:
-        """Print the last line of each failed job's log."""
-        for rule, logs in self.jobs.values():
-            lines = [f"{log}: {line}" for log in logs if (line := last_line(Path(log)))]
-            print(f"error: {rule}: {(lines or ['no message in its log'])[0]}", file=sys.stderr)
+        """Print a line for each failed job."""
+        for line in self.jobs.values():
+            print(line, file=sys.stderr)
+
+
+def failure(name: str, record: logging.LogRecord) -> str:
+    """One line on a job that failed: what the cluster says of it, its log's last line, the log."""
+    logs = [path.partition(" (")[0] for path in record.log]  # `... (send to storage)`
+    found = [(line, log) for log in logs if (line := last_line(Path(log)))]
+    said = printable((record.rule_msg or "").partition("For further error details")[0])
+    status = re.search(r"status is: '?(\w+)", said)  # of Slurm
+    none = "no message in its log" if logs else "it has no log"
+    line, log = (found or [(none, logs[0] if logs else "")])[0]
+    if said and not status:  # it was never submitted, and any log is of an earlier attempt
+        line, log = said, ""
+    parts = [name, *([status[1]] if status else []), line]
+    return "failed: " + ": ".join(parts) + (f"  ({log})" if log else "")
 
 
 def last_line(log: Path) -> str:
@@ -38,4 +55,10 @@ def last_line(log: Path) -> str:
     line = text.strip().rpartition("\n")[2].removeprefix("error: ")
     if PROGRESS.search(line):
         return "it was killed, perhaps for memory, and left no message: run it again"
-    return line
+    return printable(line)
+
+
+def printable(text: str) -> str:
+    """A text as one line, without control characters, of limited length."""
+    line = "".join(c if c.isprintable() else " " for c in text.strip())
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]} ..."

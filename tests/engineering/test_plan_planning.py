@@ -10,7 +10,8 @@ import pytest
 from first_distill.config.datasets import entry_for, used
 from first_distill.config.load import load, own_files
 from first_distill.errors import UserError
-from first_distill.plan.planning import make_plan, print_plan
+from first_distill.plan.planning import make_plan
+from first_distill.plan.printing import print_plan
 from first_distill.plan.scale import Scale
 from scripts.plan import main
 
@@ -169,15 +170,32 @@ def test_numbers_of_one_row_by_hand():
 
 def test_the_table_has_a_line_for_every_row(capsys):
     found = plan("paper", forty)
-    print_plan(found)
+    print_plan(found, details=True)
     printed = capsys.readouterr().out
     lines = [line.split()[:2] for line in printed.splitlines()]
     for row in found["rows"]:
-        assert [row["rule"], row["family"] or row["what"]] in lines
+        assert lines.count([row["rule"], row["family"] or row["what"]]) >= 2  # in both tables
     assert printed.count("\nFLAG ") == len(flags(found)) > 0
     assert "source of model llama1-33b: config/architectures/huggyllama--llama-30b.json" in printed
     assert "not the tokenizer of openllama-7b" in printed
     assert printed.strip().endswith(f"{len(flags(found))} flags")
+
+
+@pytest.mark.parametrize("scale", ["tiny", "small", "paper"])
+def test_hours_gpus_and_disk_come_first_in_120_columns(capsys, scale):
+    found = plan(scale)
+    print_plan(found)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 120
+    assert lines[0] == f"scale {scale}: {sum(row['jobs'] for row in found['rows'])} jobs on models"
+    gpus = max(row["gpus"] for row in found["rows"])
+    hours, rows = sum(row["gpu_hours"] for row in found["rows"]), found["rows"]
+    kept = sum(row["checkpoint_gb"] + row["store_gb"] for row in rows)
+    kept += max(row["state_gb"] for row in rows)
+    if gpus:
+        assert lines[1].startswith(f"hours  {hours:.3g} GPU-hours; ")
+        assert lines[2].startswith(f"GPUs   {gpus} at once, ")
+    assert float(lines[3].split()[1].replace(",", "")) == pytest.approx(kept, rel=5e-3)
 
 
 def test_flags_are_an_error_only_when_asked_for(tmp_path):

@@ -1,16 +1,14 @@
-"""Table 1 from its cells: a tidy CSV, Markdown, LaTeX and the terminal."""
+"""Table 1 from its cells: a tidy CSV, Markdown and LaTeX."""
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 
 import pandas
 
 from first_distill.calibration.intervals import LEVEL
 from first_distill.errors import UserError
-from first_distill.provenance.lineage import ARTIFACTS
 from first_distill.reporting import output
 from first_distill.reporting.names import (
     FORMATS,
@@ -113,23 +111,6 @@ def latex(shown: pandas.DataFrame, caption: str) -> str:
     return output.latex_table(whole, widths, caption, heads, rf"{above} \\{rules}")
 
 
-def show(args: argparse.Namespace) -> None:
-    """Print table1.csv and where the other results are."""
-    rows, reach = with_names(output.read("table1.csv", args.table1, *COLUMNS)), []
-    for key, name in HEADLINE.items():
-        half = max(abs(row[key] - row[end]) for row in rows for end in columns(key))
-        reach.append(f"{name} ±{half:.1f}")
-    print(f"Table 1, scale {rows[0]['scale']}: ECE, accuracy, trust = accuracy - ECE, in %\n")
-    print(f"{layout(rows, brief).to_string()}\n")
-    print(f"95 % intervals reach at most {', '.join(reach)}. {left_out(rows)}")
-    print(*(f"{name}: {text}" for name, text in notes(rows).items()), sep="\n")
-    print("\nFiles:")
-    for path in (Path(args.table1).parents[1] / name for name in ARTIFACTS):
-        # To be read: tables and claims as text.
-        there = [file for file in (path.with_suffix(".md"), path) if file.exists()]
-        print(f"  {there[0]}" if there else f"  {path}  (missing)")
-
-
 def left_out(rows: list[dict]) -> str:
     """Return what the intervals are for, and what they leave out."""
     one = {row["n_seeds"] for row in rows} == {1}
@@ -181,10 +162,3 @@ def numbers(row: dict) -> dict[tuple[str, str], str]:
         text += f" {row['marks']}" if key == "accuracy" and row["marks"] else ""
         texts[row["column"], name] = text + ("" if paper is None else f" paper {paper:.1f}")
     return texts
-
-
-def brief(row: dict) -> dict[tuple[str, str], str]:
-    """Return {(column, names of the metrics): numbers and marks}."""
-    head = " ".join(f"{name:>5}" for name in HEADLINE.values())
-    text = " ".join(f"{row[key]:5.1f}" for key in HEADLINE)
-    return {(row["column"], f"{head}     "): f"{text} {row['marks']:4}"}

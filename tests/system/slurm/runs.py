@@ -14,6 +14,7 @@ from tests.system.slurm.cluster import PATH, Cluster
 from tests.system.workflow.copies import environment
 
 PROFILE = ("snakemake", "--profile", "slurm", "--config", "scale=tiny")
+LOGS = ".snakemake/log/*.snakemake.log"
 FIRST_LOOK = "--slurm-init-seconds-before-status-checks"
 QUICK = (FIRST_LOOK, "1", "--latency-wait", "20")
 # `snakemake`, that looks for its jobs every second: jobs of some seconds are over long before the
@@ -40,6 +41,7 @@ class Run:
         """patient: with the plugin's own pauses between looks, the first after 9 s."""
         self.cluster, self.folder = cluster, folder
         self.known = {job["JobId"] for job in cluster.jobs()}
+        self.logs = set(folder.glob(LOGS))
         impatient = folder / ".snakemake/bin/snakemake"
         impatient.parent.mkdir(parents=True, exist_ok=True)
         impatient.write_text(IMPATIENT.format(python=sys.executable))
@@ -65,8 +67,9 @@ class Run:
         ]
 
     def log(self) -> str:
-        """What the controller has printed."""
-        return (self.folder / "controller.log").read_text()
+        """What the controller has printed, and Snakemake's own log of it."""
+        own = sorted({*self.folder.glob(LOGS)} - self.logs)[:1]
+        return "".join(path.read_text() for path in (self.folder / "controller.log", *own))
 
     def finish(self, seconds: float = 600) -> int:
         """Wait for the controller; its exit status."""
