@@ -41,15 +41,20 @@ def bin_rows(groups: dict[Key, list[Run]], methods: list[str]):
             raise UserError(f"no predictions: figure5: {method} of {family}: evaluate it first")
         scores = estimates(runs)
         ece = scores["ece"].summary(lowest=0.0)
-        pooled = pandas.concat([run.rows for run in runs])
-        bins = reliability_bins(pooled["confidence"], pooled["correct"], BINS)
         table = {"family": family, "corpus": one.corpus, "benchmark": one.benchmark}
         table |= {"method": method, "n_questions": len(runs[0].rows), "n_seeds": len(runs)}
-        table |= {name: bins[name] * (1 if name == "count" else 100) for name in bins}
+        table |= pooled_bins(runs)
         table |= {"ece": ece["value"], "ece_low": ece["low"], "ece_high": ece["high"]}
         table |= {f"mean_{name}": scores[name].value for name in ("confidence", "accuracy")}
         frames.append(pandas.DataFrame(table | style.dead_mark(run.metrics for run in runs)))
     return pandas.concat(frames)
+
+
+def pooled_bins(runs: list[Run]) -> dict:
+    """Return the bins of all seeds' questions together, each entry (BINS,): percent, and counts."""
+    rows = pandas.concat([run.rows for run in runs])
+    bins = reliability_bins(rows["confidence"], rows["correct"], BINS)
+    return {name: bins[name] * (1 if name == "count" else 100) for name in bins}
 
 
 def draw(data):
@@ -60,7 +65,7 @@ def draw(data):
     figure, axes = style.start().subplots(*shape, figsize=size, squeeze=False, **layout)
     for (family, method), part in data.groupby(["family", "method"]):
         row, column = 2 * families.index(family), methods.index(method)
-        _panel(axes[row, column], axes[row + 1, column], part)
+        panel(axes[row, column], axes[row + 1, column], part)
         axes[row, 0].set_ylabel(f"{printed(family)}\nAccuracy (%)")
         axes[row + 1, 0].set_ylabel("Share (%)")
         axes[0, column].set_title(printed(method))
@@ -72,7 +77,8 @@ def draw(data):
     return figure
 
 
-def _panel(top, bottom, part) -> None:
+def panel(top, bottom, part) -> None:
+    """Draw one model's diagram on two axes; part: its rows of `bin_rows`."""
     one, middle = part.iloc[0], part["lower"] + WIDTH / 2
     top.bar(middle, part["accuracy"], 0.94 * WIDTH, alpha=0.75, label="accuracy of the bin")
     dash = {"color": "C3", "markersize": 9, "markeredgewidth": 1.6}

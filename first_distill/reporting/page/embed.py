@@ -1,0 +1,66 @@
+"""Figures and Markdown as parts of one HTML file."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+from urllib.parse import quote
+
+from markdown_it import MarkdownIt
+
+# Percent-encoded, an SVG is a fifth smaller than in base64.
+PLAIN = " !$&'()*+,-./:;=?@[]_{|}~"
+DROPPED = re.compile(
+    r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-z.]+2?d?_\d+\"| transform=\"rotate\(-0 [^\"]*\"",
+    re.DOTALL,
+)
+LONG = re.compile(r"\d+\.\d{2,}")
+
+
+def svg_uri(svg: bytes) -> str:
+    """Return an SVG of matplotlib as a data URI, with two decimals and no metadata.
+
+    In an <img> its ids are its own, and it loads nothing.
+    """
+    text = svg.decode("utf-8")
+    text = DROPPED.sub("", text[text.index("<svg") :])
+    text = LONG.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), text)
+    return "data:image/svg+xml," + quote(re.sub(r"\s+", " ", text).replace("> <", "><"), safe=PLAIN)
+
+
+def figure(prefix: Path) -> str | None:
+    """Return prefix.svg, else prefix.png, as a data URI; None where neither is there."""
+    if (svg := prefix.with_suffix(".svg")).is_file():
+        return svg_uri(svg.read_bytes())
+    if (png := prefix.with_suffix(".png")).is_file():
+        return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+    return None
+
+
+def prose(markdown: str, level: int) -> str:
+    """Return Markdown as HTML, its text escaped; a table scrolls in a box of its own.
+
+    level: of its second-order headings; the first heading is left to the page.
+    """
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = reader.parse(markdown)
+    if tokens and tokens[0].tag == "h1":
+        del tokens[:3]  # opening, text, end
+    title = "Table"
+    for token, after in zip(tokens, [*tokens[1:], None], strict=True):
+        if token.type in ("heading_open", "heading_close"):
+            token.tag = f"h{min(6, int(token.tag[1]) + level - 2)}"
+            title = after.content if token.type == "heading_open" else title
+        if token.type == "table_open":
+            token.meta["title"] = title
+    reader.add_render_rule("table_open", _box)
+    reader.add_render_rule("table_close", lambda *_: "</table></div>\n")
+    return reader.renderer.render(tokens, reader.options, {})
+
+
+def _box(renderer, tokens, at, options, env) -> str:
+    from markdown_it.common.utils import escapeHtml
+
+    title = escapeHtml(tokens[at].meta["title"])
+    return f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>\n'
