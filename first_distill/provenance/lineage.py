@@ -5,7 +5,7 @@ Needs the folder alone: no Snakemake, no configuration, no path of another machi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -53,7 +53,7 @@ class Lineage:
         paths = (path for path in self.folder.rglob("*") if not path.is_dir())
         names = (path.relative_to(self.folder).as_posix() for path in paths)
         self.present = sorted(name for name in names if "/." not in f"/{name}")  # no job's state
-        self.records = {n: self._read(n) for n in self.present if records.is_record(n)}
+        self.records = {n: read(self.folder / n, n) for n in self.present if records.is_record(n)}
         places = [(str(r.content.get("place")), f"/{r.path}") for r in self.records.values()]
         scales = [place.removesuffix(path) for place, path in places if place.endswith(path)]
         if not scales:
@@ -78,22 +78,13 @@ class Lineage:
         return name if scale == self.scale else None
 
     def behind(self, record: Record) -> list[Record]:
-        """A record and all its ancestors, itself first."""
-        found, queue = {}, [record]
-        while queue:
-            if (one := queue.pop()).path not in found:
-                found[one.path] = one
-                names = map(self.inside, one.sources)
-                queue += [self.owner[name] for name in names if name in self.owner]
-        return list(found.values())
+        """A record and all its ancestors, nearest first."""
 
-    def _read(self, name: str) -> Record:
-        try:
-            return Record(name, records.unsealed(self.folder / name))
-        except UserError as error:
-            if str(error).startswith("cannot read"):
-                return Record(name, {}, [("unreadable", name, str(error))])
-            return Record(name, {}, [("altered", name, "the record is damaged")])
+        def above(path: str) -> list[str]:
+            names = map(self.inside, self.records[path].sources)
+            return [self.owner[name].path for name in names if name in self.owner]
+
+        return [self.records[path] for path in nearest_first(record.path, above)]
 
     def _of_files(self, record: Record) -> Iterator[Problem]:
         """Problems of a record's place, files and code."""
@@ -126,6 +117,30 @@ class Lineage:
                 found = described(ROOT / source) if name is None else self.hashes[name]
                 if isinstance(found, dict) and found["sha256"] != digest:
                     yield "stale", record.path, f"made from another version of {source}"
+
+
+def nearest_first(start: str, sources: Callable[[str], Iterable[str]]) -> dict[str, str | None]:
+    """{each name that is reached from `start`: the name that it was first a source of}.
+
+    Breadth first, `start` itself (None) included; the sources of a name in their given order.
+    """
+    found: dict[str, str | None] = {start: None}
+    queue = [start]
+    for name in queue:  # it grows
+        new = [source for source in dict.fromkeys(sources(name)) if source not in found]
+        found |= dict.fromkeys(new, name)
+        queue += new
+    return found
+
+
+def read(path: Path, name: str) -> Record:
+    """A record under a name; one that cannot be read is empty, with the problem."""
+    try:
+        return Record(name, records.unsealed(path))
+    except UserError as error:
+        if str(error).startswith("cannot read"):
+            return Record(name, {}, [("unreadable", name, str(error))])
+        return Record(name, {}, [("altered", name, "the record is damaged")])
 
 
 def described(path: Path) -> dict | str | None:

@@ -1,0 +1,176 @@
+"""What stands behind a result file, down to the data, and how long the jobs that made it took.
+
+Reads records and the files of Snakemake's `benchmark:`. Weights and tables are not hashed: their
+records stand for them, and `python -m scripts.verify` checks these.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas
+
+from first_distill import ROOT
+from first_distill.errors import UserError
+from first_distill.files import read_csv, sha256_file
+from first_distill.provenance import records
+from first_distill.provenance.fingerprint import STAGES, fingerprint
+from first_distill.provenance.lineage import Record, nearest_first, read
+
+# Stages whose rules have a `benchmark:`; of the folder models, all but the check of a pair.
+TIMED = ("data", "models", "teacher", "knowledge", "temperature", "student", "evaluation")
+PAIRS = "models/pairs/"
+
+
+class Source(NamedTuple):
+    """A record behind a result, by the file of it that was used first, or a file from elsewhere.
+
+    path: below results/ (tiny/data/csqa/train.parquet), or of this repository. sha256: of that
+    file, as the record of `parent` names it. stage and code: "" where no record tells. depth:
+    steps from the result, which has 0. parent: path of the nearest source that was made from it;
+    None for the result. problem: what is wrong with it, in one line, or "".
+    """
+
+    path: str
+    sha256: str
+    stage: str
+    code: str
+    depth: int
+    parent: str | None
+    problem: str
+
+    @property
+    def outside(self) -> bool:
+        """Whether it is a file from elsewhere, such as a checkpoint of the repository."""
+        return not self.stage and not self.problem
+
+
+class Cost(NamedTuple):
+    """What jobs took: {stage: seconds}, {stage: CPU seconds}, and the number without a timing.
+
+    Of a job that a waiting process runs for another (`make demo`), `cpu` has that other's alone.
+    """
+
+    seconds: dict[str, float]
+    cpu: dict[str, float]
+    untimed: int
+
+
+class Results:
+    """Records below a folder results/, each read once; files are named by their path below it."""
+
+    def __init__(self, root: Path):
+        self.root = root
+        self._keys: dict[str, str] = {}
+        self._records: dict[str, Record] = {}
+        self._digests: dict[str, str | None] = {}
+
+    def behind(self, name: str) -> list[Source]:
+        """Every record behind a file, its own first, and files from elsewhere, nearest first.
+
+        One that is missing or damaged is a source with a problem, and with nothing behind it.
+        """
+        used = {self._key(name): (name, self._digest(name) or "")}
+
+        def sources(key: str) -> list[str]:
+            named = self._records[key].sources if key in self._records else {}
+            for file, digest in named.items():
+                used.setdefault(self._key(file), (file, digest))
+            return [self._key(file) for file in named]
+
+        depth, found = {}, []
+        for key, above in nearest_first(self._key(name), sources).items():
+            depth[key] = 0 if above is None else depth[above] + 1
+            record = self._records.get(key)
+            made_by = record.made_by if record and record.content else ("", "")
+            parent = None if above is None else used[above][0]
+            found.append(Source(*used[key], *made_by, depth[key], parent, self._problem(key)))
+        return found
+
+    def _key(self, name: str) -> str:
+        """The path of the record that describes a file; the file itself where there is none."""
+        if name not in self._keys:
+            path = self.root / name
+            own = path if records.is_record(name) else records.record_beside(path)
+            found = own is not None and own.is_file()
+            key = self._keys[name] = own.relative_to(self.root).as_posix() if found else name
+            if found and key not in self._records:
+                self._records[key] = read(own, key)
+        return self._keys[name]
+
+    def _digest(self, name: str) -> str | None:
+        """SHA-256 of a file, as its record has it if it has one; None where it is not there."""
+        if name not in self._digests:
+            record = self._records.get(self._key(name))
+            path = self.root / name if record else ROOT / name
+            if record and name in record.files:
+                self._digests[name] = record.files[name]["sha256"]
+            else:
+                self._digests[name] = sha256_file(path) if path.is_file() else None
+        return self._digests[name]
+
+    def _problem(self, key: str) -> str:
+        """What is wrong with a record, or with what it was made from."""
+        record = self._records.get(key)
+        if record is None:
+            ours = records.place(self.root / key) and not (ROOT / key).is_file()
+            return "missing: its record is gone" if ours else ""
+        if record.problems:
+            kind, _, reason = record.problems[0]
+            return f"{kind}: {reason}"
+        if (own := record.content.get("place")) not in (None, key):
+            return f"misplaced: it belongs to {own}"
+        stage, code = record.made_by
+        if stage not in STAGES or code != fingerprint(stage):
+            return f"stale: made by other code of stage {stage}"
+        changed = [s for s, named in record.sources.items() if self._digest(s) not in (None, named)]
+        return f"stale: made from another version of {changed[0]}" if changed else ""
+
+
+def behind(path: str | Path) -> list[Source]:
+    """Every record behind a result file, nearest first: `Results.behind`.
+
+    Raises UserError where the file is not below results/, or its own record is missing or damaged.
+    """
+    path = Path(path)
+    name = records.place(path)
+    if name is None:
+        raise UserError(f"no result: {path}: name a file below results/{{scale}}")
+    records.read(path if records.is_record(name) else records.record_beside(path) or path)
+    return Results(Path(str(path.absolute()).removesuffix(name))).behind(name)
+
+
+def seconds(sources: list[Source], benchmarks: str | Path) -> Cost:
+    """What the jobs behind a result took, by stage, as the folders of benchmarks/{scale} name it.
+
+    benchmarks: the folder beside results/, with one folder a scale. Tables, figures and claims are
+    not timed, and files from elsewhere were not made here.
+    """
+    found = Cost({}, {}, 0)
+    untimed = 0
+    for source in sources:
+        scale, _, name = source.path.partition("/")
+        stage = name.split("/")[0]
+        if source.outside or stage not in TIMED or name.startswith(PAIRS):
+            continue
+        job = Path(benchmarks, source.path).parent
+        # An extraction that several jobs share has a timing for each of them, too.
+        timings = [timing(p) for p in (Path(f"{job}.tsv"), *sorted(job.glob("*-of-*.tsv")))]
+        untimed += timings[0] is None
+        for wall, cpu in filter(None, timings):
+            found.seconds[stage] = found.seconds.get(stage, 0.0) + wall
+            if not math.isnan(cpu):
+                found.cpu[stage] = found.cpu.get(stage, 0.0) + cpu
+    return found._replace(untimed=untimed)
+
+
+def timing(path: Path) -> tuple[float, float] | None:
+    """(seconds, CPU seconds or nan) of a job's last run; None without a file that tells it."""
+    try:
+        last = read_csv(path, sep="\t").apply(pandas.to_numeric, errors="coerce").iloc[-1]
+    except (UserError, IndexError):
+        return None
+    wall = float(last.get("s", math.nan))
+    return None if math.isnan(wall) else (wall, float(last.get("cpu_time", math.nan)))
