@@ -1,4 +1,4 @@
-"""Stage artifacts: Tables 1, 2, of post-hoc temperatures; Figures, claims, ablations, data report.
+"""Stage artifacts: tables, figures, claims, ablations, data report, and the page of them all.
 
 Each subcommand reads the files named in its options (--metrics are metrics.json files, with what
 lies beside them, --coarse coarse.csv files, and so on; lists that belong together are in the same
@@ -10,6 +10,8 @@ from first_distill.runtime.launch import launch
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
 HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
 HELP |= {"posthoc": "methods that are a temperature on another's logits: NAME=OF:FIT"}
+HELP |= {"results": "folder of a scale: results/{scale}", "description": "of the scale"}
+HELP |= {"resources": "of a job of each stage, JSON: {stage: {threads, gpu, nodes}}"}
 HELP |= {"entry": "what is compared, JSON", "pages": "files (md)"}
 HELP |= {"design": "ids of claims that hold by the scale's design"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
@@ -25,6 +27,7 @@ def commands() -> dict:
     from first_distill.reporting.ablations import page
     from first_distill.reporting.claims import claims
     from first_distill.reporting.figures import figure2, figure3, figure5, figure6, meters
+    from first_distill.reporting.page import page as index
     from first_distill.reporting.tables import cells, data_report, posthoc, table1, table2
 
     return {
@@ -52,6 +55,7 @@ def commands() -> dict:
             "entry metrics.json+ posthoc* paper-table.csv? output-prefix",
         ),
         "ablations": (page.join, "pages+ output-prefix"),
+        "page": (index.run, "results benchmarks posthoc* resources description output-prefix"),
         "costs": (costs.run, "benchmarks output.md"),
         "data-report": (
             data_report.run,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+
 import pandas
 
 from first_distill.reporting.names import HEADLINE

@@ -22,20 +22,28 @@ def read(path: Path) -> dict:
     claims = read_json(records.verified(path))
     text = records.verified(path.with_suffix(".md")).read_text(encoding="utf-8")
     sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+    shown = five(claims)
     return {
-        "claims": five(claims),
-        "counts": counts(claims),
+        "claims": shown,
+        "headline": headline(claims),
+        "by_design": any(own["by_design"] for row in shown for own in row["verdicts"] if own),
         "domains": [printed(domain) for domain in DOMAINS],
         "other_claims": {name: prose(sections[name], 3) for name in SECTIONS if name in sections},
         "meaning": prose(text.split("\n## ")[0], 3),
     }
 
 
-def counts(claims: Sequence[dict]) -> list[dict]:
+def headline(claims: Sequence[dict]) -> str:
     """Return how many of the five claims, in-domain and out-of-domain, have each verdict."""
     names = {name for own in FIVE.values() for name in own}
     found = Counter(claim["verdict"] for claim in claims if claim["id"] in names)
-    return [{"verdict": name, "sign": sign, "n": found[name]} for name, sign in SIGNS.items()]
+    forms = {
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "undecided": ("is undecided", "are undecided"),
+    }
+    parts = [f"{found[name]} {own[found[name] != 1]}" for name, own in forms.items()]
+    return f"Of {found.total()} verdicts {', '.join(parts[:-1])} and {parts[-1]}"
 
 
 def five(claims: Sequence[dict]) -> list[dict]:
