@@ -63,7 +63,7 @@ def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_pat
 def test_figure5_is_repeatable_to_the_byte(runs, tmp_path):
     for name in ("one", "two"):
         figure5(runs, tmp_path / name, ["teacher"])
-    for kind in ("csv", "png", "pdf"):
+    for kind in ("csv", "png", "pdf", "svg"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
 
 

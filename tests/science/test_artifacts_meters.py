@@ -80,7 +80,7 @@ def test_files_are_legible_and_repeatable_to_the_byte(tmp_path):
     for folder in (first, again):
         folder.mkdir()
         make(folder, table())
-    for kind in ("csv", "png", "pdf"):
+    for kind in ("csv", "png", "pdf", "svg"):
         assert (first / f"meters.{kind}").read_bytes() == (again / f"meters.{kind}").read_bytes()
     with Image.open(first / "meters.png") as image:
         assert image.size[0] / 300 == pytest.approx(7.0, abs=0.01)

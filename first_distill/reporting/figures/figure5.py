@@ -1,6 +1,6 @@
 """Figure 5: reliability diagrams with 10 bins of the paper's four models, a row for each family.
 
-Reads the predictions.parquet and metrics.json of each model; writes figure5.pdf, .png and .csv.
+Reads the predictions.parquet and metrics.json of each model; writes figure5.csv and the picture.
 Seeds are pooled in the bins; the ECE in a panel's corner is the mean over seeds, as in Table 1.
 """
 

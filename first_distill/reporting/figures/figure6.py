@@ -1,7 +1,7 @@
 """Figure 6: the teacher's ECE against c, and what students make of other values of c.
 
 Reads coarse.csv, refined.csv and selected.json of each family's temperature search, and the
-metrics.json of students trained at given c; writes figure6.pdf, .png and .csv.
+metrics.json of students trained at given c; writes figure6.csv and the picture.
 """
 
 from __future__ import annotations

@@ -11,6 +11,11 @@ import pandas
 from first_distill.reporting.names import ONE_ANSWER
 from first_distill.reporting.output import publish
 
+FORMATS = {  # without what differs between runs or versions
+    "pdf": {"CreationDate": None},
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+}
 TEXT = 7.0  # inches, the whole text width
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES = ("-", "--", "-.", ":")
@@ -23,6 +28,8 @@ THEME = {
     "lines.markersize": 4,
     "pdf.fonttype": 42,
     "savefig.dpi": 300,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "first",  # the same ids in every run
 }
 
 
@@ -61,13 +68,15 @@ def dead_text(rows, form: str = "{}") -> str:
 def draw_and_publish(
     name: str, data: pandas.DataFrame, draw: Callable, prefix: str, sources: Iterable[str | Path]
 ) -> None:
-    """Write prefix.csv, .pdf and .png of a figure, each whole or not at all, and their record."""
+    """Write prefix.csv and each of FORMATS, each whole or not at all, and their record."""
     publish(prefix, name, sources, csv=data, **drawn(draw(data)))
 
 
 def drawn(figure) -> dict[str, bytes]:
-    """Return a figure as pdf and png, the same bytes each time."""
-    pdf, png = io.BytesIO(), io.BytesIO()
-    figure.savefig(pdf, format="pdf", metadata={"CreationDate": None})
-    figure.savefig(png, format="png", metadata={"Software": None})
-    return {"pdf": pdf.getvalue(), "png": png.getvalue()}
+    """Return a figure as {format: content}, the same bytes each time."""
+    contents = {}
+    for kind, metadata in FORMATS.items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=metadata)
+        contents[kind] = buffer.getvalue()
+    return contents
