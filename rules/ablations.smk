@@ -13,7 +13,13 @@ rule ablation:
         selected=ablation_searches,
     output:
         multiext(
-            "results/{scale}/ablations/{ablation}", ".csv", ".md", ".pdf", ".png", ".record.json"
+            "results/{scale}/ablations/{ablation}",
+            ".csv",
+            ".md",
+            ".pdf",
+            ".svg",
+            ".png",
+            ".record.json",
         ),
     log:
         "logs/{scale}/ablations/{ablation}.log",

@@ -15,7 +15,7 @@ rule figure2:
             "results/{{scale}}/knowledge/{of}/train/knowledge.safetensors", of=teachers_of
         ),
     output:
-        multiext("results/{scale}/figures/figure2", ".pdf", ".png", ".csv", ".record.json"),
+        multiext("results/{scale}/figures/figure2", ".pdf", ".svg", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure2.log",
     localrule: True
@@ -41,7 +41,7 @@ rule figure3:
         ranks=collect("results/{{scale}}/evaluation/{run}/ranks.parquet", run=figure3_runs),
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure3_runs),
     output:
-        multiext("results/{scale}/figures/figure3", ".pdf", ".png", ".csv", ".record.json"),
+        multiext("results/{scale}/figures/figure3", ".pdf", ".svg", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure3.log",
     localrule: True
@@ -67,7 +67,7 @@ rule figure5:
         ),
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure5_runs),
     output:
-        multiext("results/{scale}/figures/figure5", ".pdf", ".png", ".csv", ".record.json"),
+        multiext("results/{scale}/figures/figure5", ".pdf", ".svg", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure5.log",
     localrule: True
@@ -94,7 +94,7 @@ rule figure6:
         selected=collect("results/{{scale}}/temperature/{of}/selected.json", of=shown_searches),
         students=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure6_students),
     output:
-        multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv", ".record.json"),
+        multiext("results/{scale}/figures/figure6", ".pdf", ".svg", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure6.log",
     localrule: True
@@ -121,7 +121,7 @@ rule figure_meters:
     input:
         table1="results/{scale}/tables/table1.csv",
     output:
-        multiext("results/{scale}/figures/meters", ".pdf", ".png", ".csv", ".record.json"),
+        multiext("results/{scale}/figures/meters", ".pdf", ".svg", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/meters.log",
     localrule: True

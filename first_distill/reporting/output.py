@@ -41,9 +41,10 @@ def read(kind: str, path: str | Path, *names: str) -> Any:
 def publish(prefix: str, stage: str, made_from: Iterable[str | Path], **contents) -> None:
     """Write prefix.csv, prefix.md, ... with the contents named after them, and their record."""
     csv = partial(write_csv, floats="%.6f")
-    writers = {"csv": csv, "json": write_json, "pdf": _write_bytes, "png": _write_bytes}
+    writers = {"csv": csv, "json": write_json}
     for kind, content in contents.items():
-        writers.get(kind, write_text)(f"{prefix}.{kind}", content)
+        plain = _write_bytes if isinstance(content, bytes) else write_text
+        writers.get(kind, plain)(f"{prefix}.{kind}", content)
     files = [f"{Path(prefix).name}.{kind}" for kind in contents]
     records.write(prefix + records.SUFFIX, {"provenance": provenance(stage)}, files, made_from)
 

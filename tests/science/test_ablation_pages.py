@@ -13,6 +13,7 @@ from first_distill.reporting.ablations import page, panel, patterns
 from first_distill.reporting.ablations.points import compare
 from first_distill.reporting.runs import Key
 from tests.science.ablations_world import COLUMNS, ENTRY, made, write_points
+from tests.science.figure_checks import TEXT, check
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_series_over_x_do_not_hide_one_another(log):
     """The same values: their markers lie beside one another, around their x."""
     figure, axes = drawn(TWO, axis="rows", **({"log": True} if log else {}))
     for axis in axes[0]:
-        lines = [line for line in axis.lines if line.get_marker() in "o^"]
+        lines = [line for line in axis.lines if line.get_marker() in "sD"]
         markers = np.array([line.get_xdata(orig=False) for line in lines])
         assert markers.shape == (2, 2)
         pixels = [axis.transData.transform([(x, 10) for x in own])[:, 0] for own in markers]
@@ -111,14 +112,16 @@ def test_a_line_that_lies_on_another_is_left_out():
     assert shown == ["Fine-tune", "post-hoc"]
 
 
-def test_columns_share_scales_and_the_ece_begins_at_zero():
+def test_columns_share_scales_and_an_ece_of_zero_and_its_cap_are_in_sight():
     points = [{"label": name, "method": name} for name in ("distill", "first_ts")]
     _, axes = drawn(points, columns=3)
     for column in axes.T:
         assert len({axis.get_xlim() for axis in column}) == 1
-    assert axes[0, 0].get_xlim()[0] == 0 and axes[0, 1].get_xlim()[0] > 0
-    _, axes = drawn(TWO)
-    assert axes[0, 0].get_ylim()[0] == 0 and axes[0, 1].get_ylim()[0] > 0
+    assert -1 < axes[0, 0].get_xlim()[0] < 0 < axes[0, 1].get_xlim()[0]
+    figure, axes = drawn(TWO)
+    assert -1 < axes[0, 0].get_ylim()[0] < 0 < axes[0, 1].get_ylim()[0]
+    check(figure, TEXT)
+    check(drawn(points, columns=3)[0], TEXT)
 
 
 SAID = [

@@ -9,8 +9,12 @@ import pytest
 from first_distill.errors import UserError
 from first_distill.files import read_json, read_parquet
 from first_distill.knowledge.store import KnowledgeStore, write_store
-from first_distill.reporting.figures import figure6 as code
+from first_distill.reporting.figures import figure2 as figure2_code
+from first_distill.reporting.figures import figure3 as figure3_code
+from first_distill.reporting.figures import figure5 as figure5_code
+from first_distill.reporting.figures import figure6 as figure6_code
 from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
+from tests.science.figure_checks import COLUMN, TEXT, check
 from tests.sealed import reseal
 from tests.tiny_models import choice_rows, write_table
 
@@ -21,7 +25,8 @@ def runs(tmp_path_factory):
     return {key: found for key, found in tree.items() if key[1] == key[3] == "csqa"}
 
 
-def pictures(prefix):
+def pictures(prefix, code, data, width):
+    """Check the files of a figure, and how the same data are drawn."""
     from PIL import Image
 
     content = Path(f"{prefix}.pdf").read_bytes()
@@ -29,7 +34,11 @@ def pictures(prefix):
     assert b"CreationDate" not in content
     with Image.open(f"{prefix}.png") as image:
         assert round(image.info["dpi"][0]) == 300
-        return image.size[0] / 300
+        assert image.size[0] / 300 == pytest.approx(width, abs=0.01)
+    svg = Path(f"{prefix}.svg").read_text(encoding="utf-8")
+    assert "<text" in svg and "<dc:date>" not in svg
+    assert b"/Type3" not in content.replace(b" ", b"")
+    check(code.draw(data), width)
 
 
 def csqa(runs, methods, **positions):
@@ -46,8 +55,8 @@ def figure5(runs, prefix, methods):
 def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_path):
     prefix = tmp_path / "figure5"
     figure5(runs, prefix, ["teacher", "finetune", "distill", "first_ts"])
-    assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
     data = pandas.read_csv(f"{prefix}.csv")
+    pictures(prefix, figure5_code, data, TEXT)
     assert len(data) == 3 * 4 * 10
     own = data[(data.family == "birch") & (data.method == "finetune")]
     found = runs["birch", "csqa", "finetune", "csqa"]
@@ -63,7 +72,7 @@ def test_figure5_bins_pool_the_seeds_and_the_ece_is_that_of_table1(runs, tmp_pat
 def test_figure5_is_repeatable_to_the_byte(runs, tmp_path):
     for name in ("one", "two"):
         figure5(runs, tmp_path / name, ["teacher"])
-    for kind in ("csv", "png", "pdf"):
+    for kind in ("csv", "png", "pdf", "svg"):
         assert (tmp_path / f"one.{kind}").read_bytes() == (tmp_path / f"two.{kind}").read_bytes()
 
 
@@ -90,8 +99,8 @@ def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
     files = csqa(runs, ("teacher", "finetune", "distill"), ranks=2, metrics=1)
     prefix = tmp_path / "figure3"
     artifact("figure3", benchmark="csqa", **files, output_prefix=prefix)
-    assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
     data = pandas.read_csv(f"{prefix}.csv", dtype={"rank": str})
+    pictures(prefix, figure3_code, data, COLUMN)
     assert set(data["rank"]) == {"1", "2", "3", "4", "5", "2-5"}
     assert set(data["family"]) == {*FAMILIES, "all"}
 
@@ -136,8 +145,8 @@ def test_figure2_measures_mass_and_bytes_on_the_store(tmp_path):
     prefix = tmp_path / "figure2"
     options = {"stores": stores, "families": ["alder"] * 2, "output_prefix": prefix}
     artifact("figure2", **options, corpora=["csqa", "alpaca"])
-    assert pictures(prefix) == pytest.approx(7.0, abs=0.01)
     data = pandas.read_csv(f"{prefix}.csv")
+    pictures(prefix, figure2_code, data, TEXT)
     store = KnowledgeStore.open(stores[1])
     own = data[(data.corpus == "alpaca") & (data.positions == "all") & (data.k == 5)].iloc[0]
     mass = 100 * np.exp(store.arrays["log_probs"][:, :5].astype(np.float64)).sum(axis=1)
@@ -167,8 +176,9 @@ def figure6(tmp_path, values):
         run = write_run(tmp_path / f"c{c}", own, 200, 0.7, 0.1 - 0.3 * c, rng)
         options["student_metrics"].append(run[1])
     artifact("figure6", **options, student_c=values, output_prefix=tmp_path / "figure6")
-    assert pictures(tmp_path / "figure6") == pytest.approx(7.0, abs=0.01)
-    return options, pandas.read_csv(tmp_path / "figure6.csv")
+    data = pandas.read_csv(tmp_path / "figure6.csv")
+    pictures(tmp_path / "figure6", figure6_code, data, TEXT)
+    return options, data
 
 
 def test_figure6_holds_both_curves_the_choice_and_the_students(tmp_path):
@@ -194,12 +204,12 @@ def test_figure6_without_students_still_shows_the_search(tmp_path):
 def test_figure6_shows_zero_and_negative_trust_and_no_legend_over_the_data(tmp_path):
     data = figure6(tmp_path, [0.1, 1.0])[1]
     data.loc[data.part == "student", ["trust", "trust_low"]] = -8.0
-    drawn = code.draw(data)
+    drawn = figure6_code.draw(data)
     assert [axis.get_ylim()[0] for axis in drawn.axes] == [0, pytest.approx(-8.96), 0]
-    assert not any(axis.get_legend() for axis in drawn.axes)
+    check(drawn, TEXT)
     for word in ("abc", "nan", "0", "2"):
         with pytest.raises(UserError, match=f"not a c: --student-c {word}"):
-            code.student({}, word)
+            figure6_code.student({}, word)
 
 
 def test_data_report_finds_test_questions_among_training_rows(tmp_path):

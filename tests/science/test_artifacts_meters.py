@@ -10,6 +10,7 @@ from first_distill.reporting.figures import meters as code
 from first_distill.reporting.names import METERS, ONE_ANSWER
 from first_distill.reporting.tables.table1 import COLUMNS
 from tests.science.artifacts_world import artifact
+from tests.science.figure_checks import TEXT, check
 
 METHODS = ["base", "teacher", "finetune", "distill", "first_ts"]
 CELLS = [("in_domain", "csqa"), ("in_domain", "boolq"), ("out_of_domain", "csqa")]
@@ -80,10 +81,11 @@ def test_files_are_legible_and_repeatable_to_the_byte(tmp_path):
     for folder in (first, again):
         folder.mkdir()
         make(folder, table())
-    for kind in ("csv", "png", "pdf"):
+    for kind in ("csv", "png", "pdf", "svg"):
         assert (first / f"meters.{kind}").read_bytes() == (again / f"meters.{kind}").read_bytes()
+    check(code.draw(pandas.read_csv(first / "meters.csv")), TEXT)
     with Image.open(first / "meters.png") as image:
-        assert image.size[0] / 300 == pytest.approx(7.0, abs=0.01)
+        assert image.size[0] / 300 == pytest.approx(TEXT, abs=0.01)
 
 
 def test_one_order_by_every_meter_has_tau_one_and_equal_methods_share_a_rank(tmp_path):

@@ -1,6 +1,6 @@
 """The page of an ablation: computed sentences and a table; and the page of all of them.
 
-Reads metrics.json and predictions.parquet of its points; writes {ablation}.csv, .md, .pdf, .png.
+Reads metrics.json and predictions.parquet of its points; writes {ablation}.csv, .md and the panel.
 """
 
 from __future__ import annotations

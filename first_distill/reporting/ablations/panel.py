@@ -11,10 +11,9 @@ from first_distill.reporting.figures import style
 from first_distill.reporting.names import printed
 
 AXES = {"ece": "ECE (%)", "accuracy": "Accuracy (%)"}
-# Each has one colour, marker and dash in all panels.
-METHODS = ("finetune", "distill", "first_ts", "distill_ls", "finetune_ts")
-DASHES = ("--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 3)), (0, (8, 2, 2, 2)))
-DASHES += ((0, (2, 2)),)  # as many as markers
+# Of lines, as many as there are colours.
+DASHES = ((0, (5, 1)), "--", "-.", ":", (0, (3, 1, 1, 1, 1, 1)), (0, (8, 3)), (0, (1, 3)))
+DASHES += ((0, (8, 2, 2, 2)), (0, (2, 2)), (0, (10, 1)))
 SHIFT = 0.03  # between series over x, of the points' range
 
 
@@ -23,7 +22,7 @@ def draw(entry: dict, rows):
     columns = list(rows.groupby(["corpus", "benchmark"], sort=False))
     points = rows[~rows["line"]]
     placed, labels = points["x"].notna().all(), points["label"].unique()
-    height = 1.7 if placed else 0.35 + 0.2 * len(labels)
+    height = 1.5 if placed else 0.35 + 0.17 * len(labels)
     figure, axes = style.start().subplots(
         *(len(columns), 2),
         figsize=(style.TEXT, 1.0 + height * len(columns)),
@@ -42,9 +41,11 @@ def draw(entry: dict, rows):
         )
     for axis, name in zip(axes[-1], AXES.values(), strict=True):
         axis.set_xlabel(entry.get("axis", "") if placed else name)
-    (axes[0][0].set_ylim if placed else axes[0][0].set_xlim)(0)  # an ECE of 0 is in sight
-    leakage = " (leakage is marked)" if points["leakage"].any() else ""
-    figure.suptitle(entry["title"] + leakage, fontsize="large")
+    # An ECE of 0 is in sight, and the cap of a bar that reaches it.
+    ends = axes[0][0].get_ylim() if placed else axes[0][0].get_xlim()
+    (axes[0][0].set_ylim if placed else axes[0][0].set_xlim)(-0.02 * ends[1])
+    leakage = "; *: leakage" if points["leakage"].any() else ""
+    figure.suptitle(f"{entry['title']} (bars: 95 % intervals{leakage})")
     named = {}
     for axis in figure.axes:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -65,13 +66,13 @@ def looks(entry: dict) -> dict[tuple, dict]:
         line = bool(point.get("line"))
         name = label_of(point) if line else point.get("series") or ""
         methods.setdefault((line, name), set()).add(point.get("printed", point["method"]))
-    others, found = cycle(range(len(METHODS), len(style.MARKERS))), {}
+    others, found = cycle(range(len(style.METHODS), len(style.COLORS))), {}
     for (line, name), (method, *more) in methods.items():
-        known = method in METHODS and not more
+        known = method in style.METHODS and not more
         if not (known or name):
             found[line, name] = {"color": "0.25", "marker": "o", "linestyle": "-"}
             continue
-        i = METHODS.index(method) if known else next(others)
+        i = style.METHODS.index(method) if known else next(others)
         look = {**style.look(i), "linestyle": "-"}
         if line:
             look = {"color": look["color"], "linestyle": DASHES[i], "zorder": 1}

@@ -19,6 +19,7 @@ from first_distill.reporting.figures import style
 from first_distill.reporting.names import printed
 from first_distill.reporting.output import paired
 
+TICKS = (1, 2, 5, 20, 100)
 STEPS = (1, 2, 3, 4, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 SHARES = {"min": 0, "p5": 0.05, "median": 0.5, "p95": 0.95}
 CLAIMED_MASS = 95.0
@@ -65,29 +66,32 @@ def draw(data):
 
     everywhere = data[data["positions"] == "all"]
     panels = everywhere.groupby("corpus", sort=False)
-    figure, axes = style.start().subplots(1, len(panels) + 1, figsize=(style.TEXT, 2.6))
+    figure, axes = style.start().subplots(1, len(panels) + 1, figsize=(style.TEXT, 2.0))
     for axis, (corpus, panel) in zip(axes[:-1], panels, strict=True):
         for i, (family, part) in enumerate(panel.groupby("family", sort=False)):
-            band = (part["k"], part["mass_p5"], part["mass_p95"])
-            axis.fill_between(*band, color=f"C{i}", alpha=0.15, lw=0)
-            axis.plot(part["k"], part["mass_mean"], label=printed(family), **style.look(i))
+            line = {**style.family_look(i), "markersize": 2.5}
+            edge = {**line, "marker": "", "linewidth": 0.6}
+            axis.fill_between(part["k"], part["mass_p5"], part["mass_p95"], color="0.9", zorder=0)
+            axis.plot(part["k"], part["mass_p5"], **edge)
+            axis.plot(part["k"], part["mass_mean"], label=printed(family), **line)
         axis.axhline(CLAIMED_MASS, label="paper: > 95 %", **style.DASHED)
         axis.axvline(CLAIMED_K, label="paper: top 5", **{**style.DASHED, "linestyle": ":"})
         axis.set(title=printed(corpus), ylim=(min(90, everywhere["mass_p5"].min()) - 2, 102))
-    axes[0].set_ylabel("Mass of the top $k$ (%)\n(band: 5 % to 95 % of positions)")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
+    axes[0].set_ylabel("Mass of the top $k$ (%)")
     stored = everywhere.groupby("k")["bytes_per_position"].agg(["min", "max", "mean"])
     paper, storage = PAPER_BYTES_PER_ENTRY * stored.index, axes[-1]
-    storage.fill_between(stored.index, stored["min"], stored["max"], color="0.8", label="range")
-    storage.plot(stored["mean"], color="black", marker="o", label="knowledge store")
-    storage.plot(stored.index, paper, label="paper: 12 B an entry", **style.DASHED)
+    storage.fill_between(stored.index, stored["min"], stored["max"], color="0.8")
+    storage.plot(stored["mean"], color="black", marker="h", markersize=2.5, label="knowledge store")
+    bytes_each = {**style.DASHED, "linestyle": (0, (6, 1, 1, 1))}
+    storage.plot(stored.index, paper, label="paper: 12 bytes an entry", **bytes_each)
     storage.set(title="Storage", yscale="log", ylabel="Bytes per position")
-    storage.set_ylim(top=10 * paper.max())  # room for the legend
-    storage.legend(loc="upper left", handlelength=1.2)
+    shown = [axis.get_legend_handles_labels()[0] for axis in (axes[0], storage)]
+    figure.legend(handles=sum(shown, []), loc="outside lower center", ncols=4)
     for axis in axes:
         axis.set(xscale="log", xlabel="$k$ (tokens kept)")
+        axis.set_xticks([k for k in TICKS if k <= stored.index.max()])
+    storage.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     for side in (*(axis.xaxis for axis in axes), storage.yaxis):
-        side.set_major_locator(LogLocator(subs=(1, 2, 5)))
         side.set_minor_locator(NullLocator())
         side.set_major_formatter("{x:g}")
     return figure

@@ -31,7 +31,6 @@ from first_distill.reporting.output import paired
 from first_distill.reporting.runs import read_metrics
 
 POOLED = "all"
-HATCHES = ("", "////", "....", "xxxx")
 NUMBERS = ("mean_probability", "frequency", "gap", "over", "under")
 
 
@@ -126,36 +125,37 @@ def _mean(seeds: list[list[dict[str, Statistic]]]) -> list[dict[str, Statistic]]
 
 
 def draw(data):
-    """Return the figure: the signed gap by rank, and its over- and under-confident parts."""
+    """Return the figure: the signed gap by rank; below, its over- and under-confident parts."""
     from matplotlib.legend_handler import HandlerTuple
 
     single = data[~data["rank"].str.contains("-")]
     methods, ranks = single["method"].unique(), single["rank"].unique()
-    figure, (left, right) = style.start().subplots(1, 2, figsize=(style.TEXT, 2.8))
+    size = (style.COLUMN, 3.4)
+    figure, (top, bottom) = style.start().subplots(2, 1, figsize=size, sharex=True)
     x, width, shown = np.arange(len(ranks)), 0.8 / len(methods), {}
-    for i, method in enumerate(methods):
+    for at, (method, i) in enumerate(style.places(methods).items()):
         own = single[single["method"] == method]
         mean = own[own["family"] == POOLED]
         name = printed(method) + style.dead_text(own, " ({})")
-        offset = x + (i - (len(methods) - 1) / 2) * width
+        offset = x + (at - (len(methods) - 1) / 2) * width
         errors = [mean["gap"] - mean["gap_low"], mean["gap_high"] - mean["gap"]]
         points = {**style.look(i), "linestyle": "none"}
-        marker = left.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
+        marker = top.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
         families = own[own["family"] != POOLED].pivot(index="rank", columns="family", values="gap")
-        left.plot(offset, families, "_", color=f"C{i}", alpha=0.6)
-        bar = {"width": 0.9 * width, "color": f"C{i}", "hatch": HATCHES[i % 4]}
-        shown[name] = marker, right.bar(offset, mean["over"], **bar)
-        right.bar(offset, -mean["under"], **bar)
-    for axis in (left, right):
-        axis.axhline(0, color="black", linewidth=0.7)
-        axis.margins(y=0.12)
-        axis.set_xticks(x, [f"top {rank}" if rank == "1" else rank for rank in ranks])
-        axis.set_xlabel("Rank of the token in the model's distribution")
+        top.plot(offset, families, "_", color=style.COLORS[i], markersize=7)
+        bar = {"width": 0.9 * width, "color": style.COLORS[i], "hatch": style.HATCHES[i]}
+        shown[name] = marker, bottom.bar(offset, mean["over"], **bar, edgecolor="white", lw=0)
+        bottom.bar(offset, -mean["under"], **bar, edgecolor="white", lw=0)
+    for axis in (top, bottom):
+        axis.axhline(0, color="black", linewidth=0.6)
+        axis.margins(y=0.08)
+    bottom.set_xticks(x, [f"top {rank}" if rank == "1" else rank for rank in ranks])
+    bottom.set_xlabel("Rank of the token in the model's distribution")
     corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(printed)
-    left.set_title(f"Signed gap, {corpus} → {benchmark} (bars: 95 %)")
-    left.set_ylabel("Probability − frequency (points)")
-    right.set_title("Over- and under-confident parts of the error")
-    right.set_ylabel("Under | over (points)")
+    top.set_title(f"Signed gap, {corpus} → {benchmark} (bars: 95 % interval)")
+    top.set_ylabel("Prob. − frequency (points)")
+    bottom.set_title("Parts of the calibration error")
+    bottom.set_ylabel("Under- | over-conf. (points)")
     count = data["family"].nunique() - 1
     title = f"mean of {count} families (dash: one family)" if count > 1 else None
     options = {"ncols": 3, "title": title, "handler_map": {tuple: HandlerTuple(None)}}

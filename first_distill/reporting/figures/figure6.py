@@ -1,7 +1,7 @@
 """Figure 6: the teacher's ECE against c, and what students make of other values of c.
 
 Reads coarse.csv, refined.csv and selected.json of each family's temperature search, and the
-metrics.json of students trained at given c; writes figure6.pdf, .png and .csv.
+metrics.json of students trained at given c; writes figure6.csv and the picture.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ COLUMNS = (
     *("part", "family", "corpus", "benchmark", "seed", "c", "n", "ece", "accuracy", "confidence"),
     *("trust", "nll", "at_edge", "teacher_ece"),
 )
-STUDENT_COLORS = {"accuracy": "black", "trust": "C4", "ece": "C3"}  # none of a family's
+STUDENT_COLORS = {"accuracy": "black", "trust": "0.5", "ece": "#994455"}  # none of a family's
 
 
 def run(args: argparse.Namespace) -> None:
@@ -66,7 +66,7 @@ def student(metrics: dict, word: str) -> dict:
 def draw(data):
     """Return the figure: left the search on validation, right students on the test questions."""
     panels = [["search", "top"], ["search", "bottom"]]
-    figure, axes = style.start().subplot_mosaic(panels, figsize=(style.TEXT, 3.2))
+    figure, axes = style.start().subplot_mosaic(panels, figsize=(style.TEXT, 2.7))
     _curves(axes["search"], data[data["part"] != "student"])
     if (data["part"] == "student").any():
         _students(axes["top"], axes["bottom"], data[data["part"] == "student"])
@@ -79,10 +79,10 @@ def draw(data):
 
 def _students(top, bottom, students) -> None:
     by_c = students.groupby("c")
-    for i, (name, color) in enumerate(STUDENT_COLORS.items()):
+    for i, (name, color) in enumerate(STUDENT_COLORS.items(), 4):  # no family's marker
         axis = bottom if name == "ece" else top
         mean, ends = by_c[name].mean(), by_c[[f"{name}_low", f"{name}_high"]].mean()
-        line = {**style.look(i), "color": color, "label": f"student's {name}"}
+        line = {**style.look(i), "color": color, "capsize": 2, "label": f"student's {name}"}
         axis.errorbar(mean.index, mean, yerr=np.abs(ends.to_numpy().T - mean.to_numpy()), **line)
         if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
@@ -91,7 +91,7 @@ def _students(top, bottom, students) -> None:
     top.sharex(bottom)
     bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
     family, corpus, benchmark = students.iloc[0][["family", "corpus", "benchmark"]].map(printed)
-    title = f"{family}'s students (bars: 95 %), {corpus} → {benchmark}"
+    title = f"{family}'s students (bars: 95 % interval), {corpus} → {benchmark}"
     top.set(ylabel="Student (%)", title=title)
     style.from_zero(top)
     style.from_zero(bottom)
@@ -104,13 +104,15 @@ def _curves(axis, searches) -> None:
         edge = ", edge" if chosen["at_edge"] else ""
         label = f"{printed(family)} ($c$ = {chosen['c']:.2f}{edge})"
         line = own.sort_values("c")
-        axis.plot(line["c"], line["ece"], **{**style.look(i), "marker": ""})
-        points = {**style.look(i), "linestyle": "none"}
+        axis.plot(line["c"], line["ece"], **{**style.family_look(i), "marker": ""})
+        points = {**style.family_look(i), "linestyle": "none"}
         axis.plot(coarse["c"], coarse["ece"], label=label, **points)
         axis.plot(refined["c"], refined["ece"], **points, markerfacecolor="white")
         star = {"markersize": 9, "markeredgecolor": "black", "zorder": 5}
-        axis.plot(chosen["c"], chosen["ece"], "*", color=f"C{i}", **star)
+        axis.plot(chosen["c"], chosen["ece"], "*", color=points["color"], **star)
     axis.axvline(PAPER_C, label=f"paper ($c$ = {PAPER_C})", **style.DASHED)
-    axis.set(xlabel="$c$ of Eq. 4", ylabel="ECE of recalibrated teacher\non validation (%)")
-    axis.set_title(f"Search on {printed(searches.iloc[0]['corpus'])} (open: refined, star: chosen)")
+    axis.set(xlabel="$c$ of Eq. 4", ylabel="Recalibrated teacher's ECE (%)")
+    axis.set_title(
+        f"{printed(searches.iloc[0]['corpus'])}, validation (open: refined, star: chosen)"
+    )
     style.from_zero(axis)

@@ -67,11 +67,11 @@ def compare(table: pandas.DataFrame) -> pandas.DataFrame:
 def draw(data: pandas.DataFrame):
     """Return the figure: ranks as a heat map with the values in it, a panel for each setting."""
     settings = list(data["setting"].unique())
-    size = (style.TEXT, 0.4 + len(settings) * (0.55 + 0.19 * len(METERS)))
+    size = (style.TEXT, 0.4 + len(settings) * (0.6 + 0.17 * len(METERS)))
     figure, axes = style.start().subplots(len(settings), 1, figsize=size, squeeze=False)
     for axis, setting in zip(axes[:, 0], settings, strict=True):
         _panel(axis, data[data["setting"] == setting])
-    figure.supxlabel(NOTE, fontsize="small")
+    figure.supxlabel(NOTE, fontsize=style.SMALL)
     return figure
 
 
@@ -88,13 +88,15 @@ def _panel(axis, rows) -> None:
         [forms[meter].format(values.at[meter, m], ranks.at[meter, m]) for m in methods]
         for meter in METERS
     ]
-    look = {"cmap": "Blues_r", "vmin": 1, "vmax": 1.25 * len(methods), "linewidths": 0.5}
-    look |= {"annot_kws": {"fontsize": "medium" if len(methods) < 9 else "x-small"}}
+    # The light half of the colours, on which black text is legible.
+    worst = 1.1 * len(methods)
+    look = {"cmap": "Blues_r", "vmin": 2 - worst, "vmax": worst, "linewidths": 0.5}
+    look |= {"annot_kws": {"color": "black", "fontsize": 7 if len(methods) < 9 else 6}}
     seaborn.heatmap(ranks, annot=texts, fmt="", cbar=False, ax=axis, **look)
     tau = rows.drop_duplicates("meter").set_index("meter")["tau"]
     for y, meter in enumerate(METERS):
         text = MISSING if pandas.isna(tau[meter]) else f"{tau[meter]:.2f}"
-        axis.text(len(methods) + 0.08, y + 0.5, text, va="center", fontsize="small")
+        axis.text(len(methods) + 0.08, y + 0.5, text, va="center", fontsize=style.SMALL)
     axis.text(len(methods) + 0.08, -0.4, "τ", va="center")
     axis.axhline(len(METERS) / 2, color="black", linewidth=0.8)
     dead = set(rows["method"][rows["constant_output"]])
@@ -102,6 +104,8 @@ def _panel(axis, rows) -> None:
     axis.set_xticks(axis.get_xticks(), [fill(head, 84 // len(methods)) for head in heads])
     axis.tick_params(length=0, labelrotation=0)
     axis.xaxis.tick_top()
+    for label in axis.get_xticklabels():
+        label.set_linespacing(0.9)
     axis.set_yticks(axis.get_yticks(), [METERS[m] + " ↑" * (m in HIGHER) for m in METERS])
     once = rows.drop_duplicates("method")
     title = f"{printed(rows['setting'].iloc[0])}, mean of {once['cells'].iloc[0]} cells"
