@@ -41,8 +41,8 @@ include: "rules/knowledge.smk"
 include: "rules/temperature.smk"
 include: "rules/student.smk"
 include: "rules/evaluation.smk"
-include: "rules/artifacts.smk"
 include: "rules/figures.smk"
+include: "rules/artifacts.smk"
 include: "rules/ablations.smk"
 
 
@@ -75,7 +75,7 @@ rule figures:
         expand(
             "results/{scale}/figures/{name}.pdf",
             scale=config["scale"],
-            name=["figure2", "figure3", "figure5", "figure6", "meters"],
+            name=FIGURE_NAMES,
         ),
     localrule: True
 

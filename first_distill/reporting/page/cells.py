@@ -10,7 +10,7 @@ from first_distill.reporting import trace
 from first_distill.reporting.names import FORMATS, HEADLINE, UNTUNED
 from first_distill.reporting.page.diagram import diagram
 from first_distill.reporting.page.table import number
-from first_distill.reporting.runs import Key, Run, load_runs
+from first_distill.reporting.runs import Key, load_runs
 from first_distill.reporting.tables.table1 import MARKS
 
 LAST = "evaluation"  # all that a cell of finished models needs
@@ -28,7 +28,7 @@ class Opener:
         self.runs = load_runs([str(self.results / name) for name in self.metrics], None, posthoc)
         behind = trace.Results(self.results)
         self.sources = {name: behind.behind(f"{self.scale}/{name}") for name in names}
-        self._diagrams: dict[Key, str] = {}
+        self._diagrams: dict[Key, dict] = {}
 
     def details(self, shown: dict) -> dict:
         """Return what a cell of the table opens; shown: `table.cell`."""
@@ -52,7 +52,7 @@ class Opener:
             },
         }
 
-    def _diagram(self, cell: dict) -> str:
+    def _diagram(self, cell: dict) -> dict:
         corpus = "none" if cell["method"] in UNTUNED else cell["corpus"]
         key = Key(cell["family"], corpus, cell["method"], cell["benchmark"])
         if key not in self._diagrams:
@@ -129,3 +129,8 @@ def clock(seconds: float) -> str:
         if seconds >= 1.5 * size or unit == "s":
             own = seconds / size
             return f"{own:.1f} {unit}" if own < 10 else f"{own:,.0f} {unit}"
+
+
+def hours(number: float) -> str:
+    """Return hours of cores or GPUs with two decimals; a dash for none."""
+    return "–" if not number else "< 0.01" if number < 0.005 else f"{number:,.2f}"

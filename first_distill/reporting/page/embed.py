@@ -12,29 +12,38 @@ from markdown_it import MarkdownIt
 # Percent-encoded, an SVG is a fifth smaller than in base64.
 PLAIN = " !$&'()*+,-./:;=?@[]_{|}~"
 DROPPED = re.compile(
-    r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-z.]+2?d?_\d+\"| transform=\"rotate\(-0 [^\"]*\"",
+    r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-z.]+2?d?_\d+\"| transform=\"rotate\(-0 [^\"]*\""
+    r"|<path d=\"M 0 0\s+z\s*\"[^>]*/>",  # the bar of an empty bin
     re.DOTALL,
 )
-LONG = re.compile(r"\d+\.\d{2,}")
+WIDTH, PIXELS = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"'), 1.7  # a point
+LONG = re.compile(r"(\d+)\.\d{2,}")
 
 
 def svg_uri(svg: bytes) -> str:
-    """Return an SVG of matplotlib as a data URI, with two decimals and no metadata.
+    """Return an SVG of matplotlib as a data URI, its numbers shortened and without metadata.
 
     In an <img> its ids are its own, and it loads nothing.
     """
     text = svg.decode("utf-8")
     text = DROPPED.sub("", text[text.index("<svg") :])
-    text = LONG.sub(lambda number: f"{float(number[0]):.2f}".rstrip("0").rstrip("."), text)
-    return "data:image/svg+xml," + quote(re.sub(r"\s+", " ", text).replace("> <", "><"), safe=PLAIN)
+    text = LONG.sub(lambda number: f"{float(number[0]):.{1 + (len(number[1]) < 2)}f}", text)
+    text = re.sub(r"\s+", " ", text).replace("> <", "><").replace("<g></g>", "")
+    return "data:image/svg+xml," + quote(text, safe=PLAIN)
 
 
-def figure(prefix: Path) -> str | None:
-    """Return prefix.svg, else prefix.png, as a data URI; None where neither is there."""
+def figure(prefix: Path) -> dict | None:
+    """Return {uri, width} of prefix.svg, else of prefix.png; None where neither is there.
+
+    width: in pixels, to set the figure's text in the size of the page's; None where unknown.
+    """
     if (svg := prefix.with_suffix(".svg")).is_file():
-        return svg_uri(svg.read_bytes())
+        content = svg.read_bytes()
+        width = WIDTH.search(content)
+        return {"uri": svg_uri(content), "width": width and round(PIXELS * float(width[1]))}
     if (png := prefix.with_suffix(".png")).is_file():
-        return "data:image/png;base64," + base64.b64encode(png.read_bytes()).decode()
+        content = base64.b64encode(png.read_bytes()).decode()
+        return {"uri": f"data:image/png;base64,{content}", "width": None}
     return None
 
 

@@ -18,14 +18,14 @@ from first_distill.reporting import output
 from first_distill.reporting.costs import machine
 from first_distill.reporting.names import HEADLINE
 from first_distill.reporting.page import ablations, stages, verdicts
-from first_distill.reporting.page.cells import Opener, clock
+from first_distill.reporting.page.cells import Opener, clock, hours
 from first_distill.reporting.page.embed import figure, prose
 from first_distill.reporting.page.table import end_of_plots, families
 from first_distill.reporting.tables import table1
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = {
-    "figure2": "Figure 2: what the teacher's most probable tokens hold, and what they cost to store",
+    "figure2": "Figure 2: what the teacher's top tokens hold, and what it costs to store them",
     "figure3": "Figure 3: confidence minus accuracy, of the first token and of ranks 2 to 5",
     "figure5": "Figure 5: reliability of the paper's four models",
     "figure6": "Figure 6: ECE against the temperature c, and students of other temperatures",
@@ -49,7 +49,7 @@ def render(context: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["clock"] = clock
+    environment.filters |= {"clock": clock, "hours": hours}
     return environment.get_template("index.html.j2").render(context)
 
 
@@ -83,7 +83,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "report": prose(report.read_text(encoding="utf-8"), 3),
         "stages": stages.graph(behind),
         "costs": stages.costs(benchmarks, json.loads(args.resources)),
-        "machine": machine(),
+        "machine": {name: text for name, text in machine().items() if name != "torch"},
         "packages": stages.packages(folder.parent, behind),
         "files": _files(folder),
         "css": (TEMPLATES / "style.css").read_text(encoding="utf-8"),

@@ -26,7 +26,12 @@ def read(path: Path) -> dict:
     return {
         "claims": shown,
         "headline": headline(claims),
-        "by_design": any(own["by_design"] for row in shown for own in row["verdicts"] if own),
+        "by_design": sum(
+            own["by_design"] and own["verdict"] == "holds"
+            for row in shown
+            for own in row["verdicts"]
+            if own
+        ),
         "domains": [printed(domain) for domain in DOMAINS],
         "other_claims": {name: prose(sections[name], 3) for name in SECTIONS if name in sections},
         "meaning": prose(text.split("\n## ")[0], 3),
