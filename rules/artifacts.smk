@@ -20,11 +20,6 @@ trained_runs = lambda w: models_of(
 foreign_pairs = lambda w: list(dict.fromkeys((b, c) for _, b, c in COLUMNS[w.scale] if b != c))
 
 
-def content_of(path):
-    """SHA-256 of a file that a rule reads where it is there; "" where it is not."""
-    return sha256_file(path) if os.path.exists(path) else ""
-
-
 rule table1_cell:
     """One cell of Table 1: ECE, accuracy and trust over seeds, with intervals."""
     input:

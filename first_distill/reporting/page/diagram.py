@@ -30,9 +30,12 @@ def diagram(runs: list[Run], cell: dict) -> dict:
         figure, (top, bottom) = plt.subplots(2, 1, figsize=SIZE, height_ratios=[3.2, 1])
         figure.subplots_adjust(left=0.15, right=0.96, bottom=0.11, top=0.85, hspace=0.14)
         reliability.diagram(top, bins)
-        for bar in top.patches:
-            bar.set_hatch(None)  # in SVG fifteen times the rest
         reliability.shares(bottom, bins, cell["confidence"]["value"], cell["accuracy"]["value"])
+        for bar in [*top.patches, *bottom.patches]:
+            # A hatch takes fifteen times as much of an SVG as all the rest.
+            bar.set(hatch=None, clip_on=False)
+            if not bar.get_height() > 0:
+                bar.remove()
         top.set(ylabel="Accuracy (%)", xticklabels=[])
         bottom.set(ylabel="Share (%)", xlabel="Confidence (%)")
         handles = [h for axis in (top, bottom) for h in axis.get_legend_handles_labels()[0]]

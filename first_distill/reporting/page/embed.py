@@ -12,8 +12,7 @@ from markdown_it import MarkdownIt
 # Percent-encoded, an SVG is a fifth smaller than in base64.
 PLAIN = " !$&'()*+,-./:;=?@[]_{|}~"
 DROPPED = re.compile(
-    r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-z.]+2?d?_\d+\"| transform=\"rotate\(-0 [^\"]*\""
-    r"|<path d=\"M 0 0\s+z\s*\"[^>]*/>",  # the bar of an empty bin
+    r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-z.]+2?d?_\d+\"| transform=\"rotate\(-0 [^\"]*\"",
     re.DOTALL,
 )
 WIDTH, PIXELS = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"'), 1.7  # a point
