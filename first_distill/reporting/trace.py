@@ -66,7 +66,6 @@ class Results:
         self._keys: dict[str, str] = {}
         self._records: dict[str, Record] = {}
         self._digests: dict[str, str | None] = {}
-        self._problems: dict[str, str] = {}
 
     def behind(self, name: str) -> list[Source]:
         """Every record behind a file, its own first, and files from elsewhere, nearest first.
@@ -87,9 +86,7 @@ class Results:
             record = self._records.get(key)
             made_by = record.made_by if record and record.content else ("", "")
             parent = None if above is None else used[above][0]
-            if key not in self._problems:
-                self._problems[key] = self._problem(key)
-            found.append(Source(*used[key], *made_by, depth[key], parent, self._problems[key]))
+            found.append(Source(*used[key], *made_by, depth[key], parent, self._problem(key)))
         return found
 
     def _key(self, name: str) -> str:

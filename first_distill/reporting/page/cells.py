@@ -9,6 +9,7 @@ from first_distill.provenance import records
 from first_distill.reporting import trace
 from first_distill.reporting.names import FORMATS, HEADLINE, UNTUNED
 from first_distill.reporting.page.diagram import diagram
+from first_distill.reporting.page.stages import STAGES
 from first_distill.reporting.page.table import number
 from first_distill.reporting.runs import Key, load_runs
 from first_distill.reporting.tables.table1 import MARKS
@@ -26,8 +27,8 @@ class Opener:
         self.metrics = [s for cell in self.read.values() for s in cell["made_from"]]
         self.metrics = [s for s in dict.fromkeys(self.metrics) if s.endswith("/metrics.json")]
         self.runs = load_runs([str(self.results / name) for name in self.metrics], None, posthoc)
-        behind = trace.Results(self.results)
-        self.sources = {name: behind.behind(f"{self.scale}/{name}") for name in names}
+        self.trace = trace.Results(self.results)
+        self.sources = {name: self.trace.behind(f"{self.scale}/{name}") for name in names}
         self._diagrams: dict[Key, dict] = {}
 
     def details(self, shown: dict) -> dict:
@@ -116,7 +117,7 @@ def inputs(sources: Sequence[trace.Source]) -> list[dict]:
 def cost(found: trace.Cost) -> dict:
     """Return seconds by stage, of all and of the last steps; `untimed` counts jobs without any."""
     return {
-        "stages": {stage: clock(own) for stage, own in found.seconds.items()},
+        "stages": {name: clock(found.seconds[name]) for name in STAGES if name in found.seconds},
         "all": clock(sum(found.seconds.values())) if found.seconds else None,
         "last": clock(found.seconds[LAST]) if LAST in found.seconds else None,
         "untimed": found.untimed,

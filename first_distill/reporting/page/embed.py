@@ -55,16 +55,15 @@ def prose(markdown: str, level: int) -> str:
     tokens = reader.parse(markdown)
     if tokens and tokens[0].tag == "h1":
         del tokens[:3]  # opening, text, end
-    title = "Table"
+    title, own = "Table", []
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):
         if token.type in ("heading_open", "heading_close"):
-            token.tag = f"h{min(6, int(token.tag[1]) + level - 2)}"
             title = after.content if token.type == "heading_open" else title
-        if token.type == "table_open":
-            token.meta["title"] = title
+            token = token.copy(tag=f"h{min(6, int(token.tag[1]) + level - 2)}")
+        own.append(token.copy(meta={"title": title}) if token.type == "table_open" else token)
     reader.add_render_rule("table_open", _box)
     reader.add_render_rule("table_close", lambda *_: "</table></div>\n")
-    return reader.renderer.render(tokens, reader.options, {})
+    return reader.renderer.render(own, reader.options, {})
 
 
 def _box(renderer, tokens, at, options, env) -> str:

@@ -49,7 +49,7 @@ def render(context: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clock": clock, "hours": hours}
+    environment.filters.update(clock=clock, hours=hours)
     return environment.get_template("index.html.j2").render(context)
 
 
@@ -84,7 +84,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "stages": stages.graph(behind),
         "costs": stages.costs(benchmarks, json.loads(args.resources)),
         "machine": {name: text for name, text in machine().items() if name != "torch"},
-        "packages": stages.packages(folder.parent, behind),
+        "packages": stages.packages(opener.trace, behind),
         "files": _files(folder),
         "css": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),

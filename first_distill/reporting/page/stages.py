@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from first_distill.provenance import records
 from first_distill.reporting import trace
 from first_distill.reporting.costs import timings
 
@@ -67,16 +66,11 @@ def costs(benchmarks: Path, resources: dict[str, dict]) -> list[dict]:
     ]
 
 
-def packages(folder: Path, sources: Iterable[trace.Source]) -> dict[str, str]:
-    """Return {package: its versions} that the results behind some artifacts were made with.
-
-    folder: results.
-    """
+def packages(results: trace.Results, sources: Iterable[trace.Source]) -> dict[str, str]:
+    """Return {package: its versions} that the results behind some artifacts were made with."""
     found: dict[str, dict[str, None]] = {}
     for source in sources:
-        path = folder / source.path
-        own = path if records.is_record(source.path) else records.record_beside(path)
-        if own and not (source.outside or source.problem):
-            for name, version in records.unsealed(own)["provenance"]["packages"].items():
-                found.setdefault(name, {})[version] = None
+        made_by = results.content(source.path).get("provenance", {})
+        for name, version in made_by.get("packages", {}).items():
+            found.setdefault(name, {})[version] = None
     return {name: ", ".join(versions) for name, versions in sorted(found.items())}
