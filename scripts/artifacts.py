@@ -14,15 +14,22 @@ HELP |= {"results": "folder of a scale: results/{scale}", "description": "of the
 HELP |= {"resources": "of a job of each stage, JSON: {stage: {threads, gpu, nodes}}"}
 HELP |= {"entry": "what is compared, JSON", "pages": "files (md)"}
 HELP |= {"design": "ids of claims that hold by the scale's design"}
+HELP |= {"configfile": "files of your own", "json": "print JSON"}
 HELP |= {"questions": "data/{dataset}/test.parquet, or a list of questions (JSON)"}
+ONE = {"required": True}
+NUMBERS = {"+": {"nargs": "+", **ONE}, "?": {"nargs": "?"}, "!": {"action": "store_true"}}
+NUMBERS |= {"*": {"nargs": "*", "default": [], "action": "extend"}}
 LABELS, PAIRED = "scale family method setting corpus benchmark", "families* corpora*"
 
 
 def commands() -> dict:
     """{name: (function, options)}; + and * take a list, * and ? may be left out, .csv is a file.
 
+    An option with ! has no value.
+
     Imported here: a served job does not need them in the process that asks for it.
     """
+    from first_distill.plan import cells as listing
     from first_distill.reporting import costs
     from first_distill.reporting.ablations import page
     from first_distill.reporting.claims import claims
@@ -32,6 +39,7 @@ def commands() -> dict:
 
     return {
         "cell": (cells.run, f"metrics.json+ {LABELS} posthoc* c? paper-table.csv? output.json"),
+        "cells": (listing.run, "scale? configfile* json!"),
         "table1": (table1.run, "cells.json+ output-prefix"),
         "show": (table1.show, "table1.csv"),
         "posthoc": (posthoc.run, "metrics.json+ output-prefix"),
@@ -74,11 +82,9 @@ def main(argv: list[str] | None = None) -> int:
         subparser = subparsers.add_parser(command, help=run.__doc__, description=run.__doc__)
         subparser.set_defaults(run=run)
         for option in options.split():
-            many = option[-1] if option[-1] in "+*?" else None
-            name, _, kind = option.rstrip("+*?").partition(".")
+            name, _, kind = option.rstrip("+*?!").partition(".")
             text = f"file ({kind})" if kind else HELP.get(name.split("-")[-1], "name or label")
-            optional = {"*": {"default": []}, "?": {}}.get(many, {"required": True})
-            subparser.add_argument(f"--{name}", nargs=many, help=text, **optional)
+            subparser.add_argument(f"--{name}", help=text, **NUMBERS.get(option[-1], ONE))
     args = parser.parse_args(argv)
     args.run(args)
     return 0

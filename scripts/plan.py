@@ -3,11 +3,10 @@
 from pathlib import Path
 
 from first_distill import cli
-from first_distill.config.datasets import entry_for, used
 from first_distill.config.load import load, own_files, with_variants
-from first_distill.config.types import VARIANT
 from first_distill.errors import UserError, number, run_cli
 from first_distill.files import write_json
+from first_distill.plan.scale import configured
 
 
 def build_parser():
@@ -27,20 +26,13 @@ def main(argv: list[str] | None = None) -> int:
     """Print a plan."""
     arguments = build_parser().parse_args(argv)
     config = with_variants(load([*own_files(), *arguments.configfile]))
-    if arguments.scale not in config["scales"]:
-        known = ", ".join(name for name in config["scales"] if VARIANT not in name)
-        raise UserError(f"--scale {arguments.scale}: one of {known}, or give --configfile")
+    scale = configured(config, arguments.scale, arguments.configfile)
+    gpu = {"memory_gb": arguments.gpu_memory_gb, "tflops": arguments.gpu_tflops}
+    own = {name: value for name, value in gpu.items() if value}
+    scale.settings.setdefault("gpu", {}).update(own)
 
     from first_distill.plan.planning import make_plan, print_plan
-    from first_distill.plan.scale import Scale
 
-    settings = config["scales"][arguments.scale]
-    gpu = {"memory_gb": arguments.gpu_memory_gb, "tflops": arguments.gpu_tflops}
-    settings.setdefault("gpu", {}).update({name: value for name, value in gpu.items() if value})
-    files = tuple(str(path.absolute()) for path in arguments.configfile)
-    mirror = config["models"]["mirror"]
-    datasets = {name: entry_for(name, config, settings["data"]) for name in used(settings)}
-    scale = Scale(arguments.scale, settings, config["methods"], files, mirror, datasets)
     plan = make_plan(scale, scale.jobs())
     print_plan(plan)
     if arguments.json:

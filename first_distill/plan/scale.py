@@ -5,10 +5,13 @@ from __future__ import annotations
 import shlex
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from first_distill import ROOT
+from first_distill.config.datasets import entry_for, used
+from first_distill.config.types import VARIANT
 from first_distill.errors import UserError
 
 Job = tuple[str, ...]  # rule, and its folder below the scale's: (teacher, teacher, llama1, csqa)
@@ -77,3 +80,14 @@ class Scale:
             raise UserError(f"cannot list the jobs of scale {self.name}: {last}")
         rows = [row.split("\t") for row in done.stdout.splitlines()[1:]]  # file, date, rule, ..
         return {(rule, *file.split("/")[2:-1]) for file, _, rule, *_ in rows}
+
+
+def configured(config: dict, name: str, configfiles: Sequence[Path] = ()) -> Scale:
+    """A scale of a configuration that was loaded with these files; UserError for an unknown one."""
+    if name not in config["scales"]:
+        known = ", ".join(scale for scale in config["scales"] if VARIANT not in scale)
+        raise UserError(f"--scale {name}: one of {known}, or give --configfile")
+    settings = config["scales"][name]
+    datasets = {own: entry_for(own, config, settings["data"]) for own in used(settings)}
+    files, mirror = tuple(str(path.absolute()) for path in configfiles), config["models"]["mirror"]
+    return Scale(name, settings, config["methods"], files, mirror, datasets)

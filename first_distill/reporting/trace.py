@@ -6,22 +6,22 @@ records stand for them, and `python -m scripts.verify` checks these.
 
 from __future__ import annotations
 
+import csv
 import math
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas
-
 from first_distill import ROOT
 from first_distill.errors import UserError
-from first_distill.files import read_csv, sha256_file
+from first_distill.files import sha256_file
 from first_distill.provenance import records
 from first_distill.provenance.fingerprint import STAGES, fingerprint
 from first_distill.provenance.lineage import Record, nearest_first, read
 
 # Stages whose rules have a `benchmark:`; of the folder models, all but the check of a pair.
 TIMED = ("data", "models", "teacher", "knowledge", "temperature", "student", "evaluation")
-PAIRS = "models/pairs/"
+PAIRS = "pairs"
 
 
 class Source(NamedTuple):
@@ -66,6 +66,7 @@ class Results:
         self._keys: dict[str, str] = {}
         self._records: dict[str, Record] = {}
         self._digests: dict[str, str | None] = {}
+        self._problems: dict[str, str] = {}
 
     def behind(self, name: str) -> list[Source]:
         """Every record behind a file, its own first, and files from elsewhere, nearest first.
@@ -88,6 +89,11 @@ class Results:
             parent = None if above is None else used[above][0]
             found.append(Source(*used[key], *made_by, depth[key], parent, self._problem(key)))
         return found
+
+    def content(self, name: str) -> dict:
+        """Content of a record without its seal; {} where it is missing or damaged."""
+        record = self._records.get(self._key(name))
+        return record.content if record else {}
 
     def _key(self, name: str) -> str:
         """The path of the record that describes a file; the file itself where there is none."""
@@ -112,7 +118,12 @@ class Results:
         return self._digests[name]
 
     def _problem(self, key: str) -> str:
-        """What is wrong with a record, or with what it was made from."""
+        if key not in self._problems:
+            self._problems[key] = self._find_problem(key)
+        return self._problems[key]
+
+    def _find_problem(self, key: str) -> str:
+        """What is wrong with a record, or with what it was made from; "" for nothing."""
         record = self._records.get(key)
         if record is None:
             ours = records.place(self.root / key) and not (ROOT / key).is_file()
@@ -142,22 +153,21 @@ def behind(path: str | Path) -> list[Source]:
     return Results(Path(str(path.absolute()).removesuffix(name))).behind(name)
 
 
-def seconds(sources: list[Source], benchmarks: str | Path) -> Cost:
-    """What the jobs behind a result took, by stage, as the folders of benchmarks/{scale} name it.
+def seconds(sources: Iterable[Source], benchmarks: str | Path) -> Cost:
+    """What the jobs behind results took, each once, by stage as benchmarks/{scale} names it.
 
-    benchmarks: the folder beside results/, with one folder a scale. Tables, figures and claims are
-    not timed, and files from elsewhere were not made here.
+    sources: of one result or of several. benchmarks: the folder beside results/, with one folder a
+    scale. Tables, figures and claims are not timed, and files from elsewhere were not made here.
     """
-    found = Cost({}, {}, 0)
-    untimed = 0
-    for source in sources:
-        scale, _, name = source.path.partition("/")
-        stage = name.split("/")[0]
-        if source.outside or stage not in TIMED or name.startswith(PAIRS):
+    found, untimed = Cost({}, {}, 0), 0
+    # The files of one job share a folder.
+    for job in dict.fromkeys(Path(s.path).parent for s in sources if not s.outside):
+        stage, folder = job.parts[1], Path(benchmarks, job)
+        if stage not in TIMED or job.parts[2] == PAIRS:
             continue
-        job = Path(benchmarks, source.path).parent
-        # An extraction that several jobs share has a timing for each of them, too.
-        timings = [timing(p) for p in (Path(f"{job}.tsv"), *sorted(job.glob("*-of-*.tsv")))]
+        # An extraction that several jobs share has a timing of each of them, too.
+        paths = [Path(f"{folder}.tsv"), *sorted(folder.glob("*-of-*.tsv"))]
+        timings = [timing(path) for path in paths]
         untimed += timings[0] is None
         for wall, cpu in filter(None, timings):
             found.seconds[stage] = found.seconds.get(stage, 0.0) + wall
@@ -169,8 +179,12 @@ def seconds(sources: list[Source], benchmarks: str | Path) -> Cost:
 def timing(path: Path) -> tuple[float, float] | None:
     """(seconds, CPU seconds or nan) of a job's last run; None without a file that tells it."""
     try:
-        last = read_csv(path, sep="\t").apply(pandas.to_numeric, errors="coerce").iloc[-1]
-    except (UserError, IndexError):
+        with path.open(encoding="utf-8", newline="") as file:
+            *_, last = csv.DictReader(file, delimiter="\t")
+        wall = float(last["s"])
+    except (OSError, ValueError, KeyError, TypeError):  # missing, empty or cut off
         return None
-    wall = float(last.get("s", math.nan))
-    return None if math.isnan(wall) else (wall, float(last.get("cpu_time", math.nan)))
+    try:
+        return wall, float(last["cpu_time"])
+    except (ValueError, KeyError, TypeError):  # Snakemake writes NA or - where it has no number
+        return wall, math.nan
