@@ -24,6 +24,9 @@ config.clear()
 config.update(content)
 
 
+report: "report/workflow.rst"
+
+
 include: "rules/common.smk"
 include: "rules/runs.smk"
 

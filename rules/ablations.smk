@@ -12,12 +12,17 @@ rule ablation:
         metrics=collect("{run}/metrics.json", run=ablation_runs),
         selected=ablation_searches,
     output:
+        report(
+            "results/{scale}/ablations/{ablation}.svg",
+            caption="../report/ablation.rst",
+            category="Ablations",
+            labels={"ablation": "{ablation}"},
+        ),
         multiext(
             "results/{scale}/ablations/{ablation}",
             ".csv",
             ".md",
             ".pdf",
-            ".svg",
             ".png",
             ".record.json",
         ),
@@ -50,7 +55,13 @@ rule ablations_page:
     input:
         pages=collect("results/{{scale}}/ablations/{name}.md", name=ablations_of),
     output:
-        multiext("results/{scale}/ablations", ".md", ".record.json"),
+        report(
+            "results/{scale}/ablations.md",
+            caption="../report/ablations.rst",
+            category="Ablations",
+            labels={"ablation": "all of them"},
+        ),
+        "results/{scale}/ablations.record.json",
     log:
         "logs/{scale}/ablations.log",
     wildcard_constraints:

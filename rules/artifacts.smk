@@ -31,7 +31,16 @@ rule table1_cell:
             f"{searched(w.family, corpus_of(w), w.method)}/selected.json",
         ),
     output:
-        "results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json",
+        report(
+            "results/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.json",
+            caption="../report/cell.rst",
+            category="Cells of Table 1",
+            labels={
+                "family": "{family}",
+                "method": "{method}",
+                "column": "{setting}-{benchmark}",
+            },
+        ),
     log:
         "logs/{scale}/tables/table1/cells/{family}/{method}/{setting}-{benchmark}.log",
     localrule: True
@@ -68,7 +77,13 @@ rule table1_files:
             column=lambda w: [f"{setting}-{b}" for setting, b, _ in COLUMNS[w.scale]],
         ),
     output:
-        multiext("results/{scale}/tables/table1", ".csv", ".md", ".tex", ".record.json"),
+        report(
+            "results/{scale}/tables/table1.csv",
+            caption="../report/table1.rst",
+            category="Tables",
+            labels={"table": "Table 1"},
+        ),
+        multiext("results/{scale}/tables/table1", ".md", ".tex", ".record.json"),
     log:
         "logs/{scale}/tables/table1.log",
     localrule: True
@@ -92,7 +107,13 @@ rule posthoc:
         ),
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=trained_runs),
     output:
-        multiext("results/{scale}/tables/posthoc", ".csv", ".md", ".record.json"),
+        report(
+            "results/{scale}/tables/posthoc.csv",
+            caption="../report/posthoc.rst",
+            category="Tables",
+            labels={"table": "Post-hoc temperatures"},
+        ),
+        multiext("results/{scale}/tables/posthoc", ".md", ".record.json"),
     log:
         "logs/{scale}/tables/posthoc.log",
     localrule: True
@@ -118,7 +139,13 @@ rule table2:
         questions=collect("results/{{scale}}/data/{dataset}/test.parquet", dataset=shown_benchmark),
         first=lambda w: scale_of(w)["figures"].get("table2_questions") or [],
     output:
-        multiext("results/{scale}/tables/table2", ".csv", ".md", ".tex", ".record.json"),
+        report(
+            "results/{scale}/tables/table2.csv",
+            caption="../report/table2.rst",
+            category="Tables",
+            labels={"table": "Table 2"},
+        ),
+        multiext("results/{scale}/tables/table2", ".md", ".tex", ".record.json"),
     log:
         "logs/{scale}/tables/table2.log",
     localrule: True
@@ -151,7 +178,13 @@ rule claims_files:
         figure2="results/{scale}/figures/figure2.csv",
         figure3="results/{scale}/figures/figure3.csv",
     output:
-        multiext("results/{scale}/claims", ".json", ".md", ".record.json"),
+        report(
+            "results/{scale}/claims.json",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"claims": "Verdicts"},
+        ),
+        multiext("results/{scale}/claims", ".md", ".record.json"),
     log:
         "logs/{scale}/claims.log",
     localrule: True
@@ -191,7 +224,13 @@ rule data_report:
             f"results/{w.scale}/data/{c}/train.parquet" for _, c in foreign_pairs(w)
         ],
     output:
-        multiext("results/{scale}/tables/data_report", ".csv", ".md", ".json", ".record.json"),
+        report(
+            "results/{scale}/tables/data_report.csv",
+            caption="../report/data_report.rst",
+            category="Tables",
+            labels={"table": "The data"},
+        ),
+        multiext("results/{scale}/tables/data_report", ".md", ".json", ".record.json"),
     log:
         "logs/{scale}/tables/data_report.log",
     localrule: True

@@ -16,7 +16,13 @@ rule figure2:
             "results/{{scale}}/knowledge/{of}/train/knowledge.safetensors", of=teachers_of
         ),
     output:
-        multiext("results/{scale}/figures/figure2", ".pdf", ".svg", ".png", ".csv", ".record.json"),
+        report(
+            "results/{scale}/figures/figure2.svg",
+            caption="../report/figure2.rst",
+            category="Figures",
+            labels={"figure": "Figure 2", "shows": "mass of the top k, and bytes"},
+        ),
+        multiext("results/{scale}/figures/figure2", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure2.log",
     localrule: True
@@ -42,7 +48,13 @@ rule figure3:
         ranks=collect("results/{{scale}}/evaluation/{run}/ranks.parquet", run=figure3_runs),
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure3_runs),
     output:
-        multiext("results/{scale}/figures/figure3", ".pdf", ".svg", ".png", ".csv", ".record.json"),
+        report(
+            "results/{scale}/figures/figure3.svg",
+            caption="../report/figure3.rst",
+            category="Figures",
+            labels={"figure": "Figure 3", "shows": "over- and under-confidence by rank"},
+        ),
+        multiext("results/{scale}/figures/figure3", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure3.log",
     localrule: True
@@ -68,7 +80,13 @@ rule figure5:
         ),
         metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure5_runs),
     output:
-        multiext("results/{scale}/figures/figure5", ".pdf", ".svg", ".png", ".csv", ".record.json"),
+        report(
+            "results/{scale}/figures/figure5.svg",
+            caption="../report/figure5.rst",
+            category="Figures",
+            labels={"figure": "Figure 5", "shows": "reliability diagrams"},
+        ),
+        multiext("results/{scale}/figures/figure5", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure5.log",
     localrule: True
@@ -95,7 +113,13 @@ rule figure6:
         selected=collect("results/{{scale}}/temperature/{of}/selected.json", of=shown_searches),
         students=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=figure6_students),
     output:
-        multiext("results/{scale}/figures/figure6", ".pdf", ".svg", ".png", ".csv", ".record.json"),
+        report(
+            "results/{scale}/figures/figure6.svg",
+            caption="../report/figure6.rst",
+            category="Figures",
+            labels={"figure": "Figure 6", "shows": "the choice of c"},
+        ),
+        multiext("results/{scale}/figures/figure6", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/figure6.log",
     localrule: True
@@ -122,7 +146,13 @@ rule figure_meters:
     input:
         table1="results/{scale}/tables/table1.csv",
     output:
-        multiext("results/{scale}/figures/meters", ".pdf", ".svg", ".png", ".csv", ".record.json"),
+        report(
+            "results/{scale}/figures/meters.svg",
+            caption="../report/meters.rst",
+            category="Figures",
+            labels={"figure": "Meters", "shows": "the order of methods by each meter"},
+        ),
+        multiext("results/{scale}/figures/meters", ".pdf", ".png", ".csv", ".record.json"),
     log:
         "logs/{scale}/figures/meters.log",
     localrule: True

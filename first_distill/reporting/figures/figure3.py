@@ -142,7 +142,7 @@ def draw(data):
         points = {**style.look(i), "linestyle": "none"}
         marker = top.errorbar(offset, mean["gap"], yerr=errors, capsize=2, **points)
         families = own[own["family"] != POOLED].pivot(index="rank", columns="family", values="gap")
-        top.plot(offset, families, "_", color=style.COLORS[i], markersize=7)
+        top.plot(offset + 0.36 * width, families, ".", color=style.COLORS[i], markersize=2.5)
         bar = {"width": 0.9 * width, "color": style.COLORS[i], "hatch": style.HATCHES[i]}
         shown[name] = marker, bottom.bar(offset, mean["over"], **bar, edgecolor="white", lw=0)
         bottom.bar(offset, -mean["under"], **bar, edgecolor="white", lw=0)
@@ -157,7 +157,7 @@ def draw(data):
     bottom.set_title("Parts of the calibration error")
     bottom.set_ylabel("Under- | over-conf. (points)")
     count = data["family"].nunique() - 1
-    title = f"mean of {count} families (dash: one family)" if count > 1 else None
+    title = f"mean of {count} families (dots: each family)" if count > 1 else None
     options = {"ncols": 3, "title": title, "handler_map": {tuple: HandlerTuple(None)}}
     figure.legend(shown.values(), shown.keys(), loc="outside upper center", **options)
     return figure

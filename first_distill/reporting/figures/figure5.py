@@ -54,7 +54,7 @@ def bin_rows(groups: dict[Key, list[Run]], methods: list[str]):
 def draw(data):
     """Return the figure: a reliability diagram for each model, its share of questions below."""
     families, methods = list(data["family"].unique()), list(data["method"].unique())
-    shape, size = (2 * len(families), len(methods)), (style.TEXT, 0.7 + 1.95 * len(families))
+    shape, size = (2 * len(families), len(methods)), (style.TEXT, 0.8 + 2.0 * len(families))
     layout = {"height_ratios": [3.2, 1] * len(families), "sharex": True, "sharey": "row"}
     figure, axes = style.start().subplots(*shape, figsize=size, squeeze=False, **layout)
     for (family, method), part in data.groupby(["family", "method"]):
@@ -70,17 +70,18 @@ def draw(data):
     highest = 100 * (data["count"] / data.groupby(["family", "method"])["count"].transform("sum"))
     for axis in axes[1::2, 0]:
         axis.set_ylim(0, 1.1 * highest.max())
-    corpus, benchmark, n = data.iloc[0][["corpus", "benchmark", "n_questions"]]
+    corpus, benchmark = data.iloc[0][["corpus", "benchmark"]]
     trained = f"{printed(corpus)}-trained, tested on {printed(benchmark)}"
-    figure.supxlabel(f"Confidence (%), {BINS} bins; {trained}, n = {n} questions", fontsize=8)
+    figure.supxlabel(f"Confidence (%), {BINS} bins; {trained}", fontsize=8)
     handles = [h for axis in axes[:2, 0] for h in axis.get_legend_handles_labels()[0]]
     named = {handle.get_label(): handle for handle in handles}
-    figure.legend(handles=list(named.values()), loc="outside upper center", ncols=6)
+    figure.legend(handles=list(named.values()), loc="outside upper center", ncols=3)
     return figure
 
 
 def caption(part) -> str:
-    """Return what stands above a diagram: ECE with its interval, accuracy, whether it is dead."""
+    """Return what stands above a diagram: ECE and interval, accuracy, questions, whether dead."""
     one = part.iloc[0]
-    text = f"ECE {one['ece']:.1f} [{one['ece_low']:.1f}, {one['ece_high']:.1f}]"
-    return f"{text}, Acc {one['mean_accuracy']:.1f}" + style.dead_text(part, "\n{}")
+    text = f"ECE {one['ece']:.1f} [{one['ece_low']:.1f}, {one['ece_high']:.1f}]\n"
+    text += f"Acc {one['mean_accuracy']:.1f}, n = {one['n_questions']}"
+    return text + style.dead_text(part, "\n{}")

@@ -105,7 +105,7 @@ def _panel(axis, rows) -> None:
     axis.tick_params(length=0, labelrotation=0)
     axis.xaxis.tick_top()
     for label in axis.get_xticklabels():
-        label.set_linespacing(0.9)
+        label.set_linespacing(1.1)
     axis.set_yticks(axis.get_yticks(), [METERS[m] + " ↑" * (m in HIGHER) for m in METERS])
     once = rows.drop_duplicates("method")
     title = f"{printed(rows['setting'].iloc[0])}, mean of {once['cells'].iloc[0]} cells"

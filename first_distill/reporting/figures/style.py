@@ -45,7 +45,8 @@ THEME = {
     "axes.titlepad": 4,
     "figure.constrained_layout.use": True,
     "font.family": "serif",
-    "font.serif": ["STIXGeneral", "Times New Roman", "Times"],  # the first comes with matplotlib
+    # The first comes with matplotlib; a browser takes what it has for the text of an SVG.
+    "font.serif": ["STIXGeneral", "STIX Two Text", "Times New Roman", "Times", "Liberation Serif"],
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
     "legend.handlelength": 1.8,

@@ -11,7 +11,7 @@ from tests.system.workflow.copies import copy_repository, job_counts, output, sn
 
 DRY = ("-n", "-c1", "--quiet", "host")
 NAMES = ("figure2", "figure3", "figure5", "figure6", "meters")
-FIGURES = [f"figures/{name}.{kind}" for name in NAMES for kind in ("pdf", "png", "csv")]
+FIGURES = [f"figures/{name}.{kind}" for name in NAMES for kind in ("pdf", "svg", "png", "csv")]
 POSTHOC = [f"tables/posthoc.{kind}" for kind in ("csv", "md")]
 TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "tex")]
 
