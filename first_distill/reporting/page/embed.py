@@ -15,6 +15,7 @@ DROPPED = re.compile(
     r"<metadata>.*?</metadata>|<!--.*?-->| id=\"[a-z.]+2?d?_\d+\"| transform=\"rotate\(-0 [^\"]*\"",
     re.DOTALL,
 )
+ALONE = re.compile(r"<g>(<[^<>]+/>|<text[^<>]*>[^<>]*</text>)</g>")  # a group of one
 WIDTH, PIXELS = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"'), 1.7  # a point
 LONG = re.compile(r"(\d+)\.\d{2,}")
 
@@ -28,6 +29,8 @@ def svg_uri(svg: bytes) -> str:
     text = DROPPED.sub("", text[text.index("<svg") :])
     text = LONG.sub(lambda number: f"{float(number[0]):.{1 + (len(number[1]) < 2)}f}", text)
     text = re.sub(r"\s+", " ", text).replace("> <", "><").replace("<g></g>", "")
+    for _ in range(3):  # they stand in one another
+        text = ALONE.sub(r"\1", text)
     return "data:image/svg+xml," + quote(text, safe=PLAIN)
 
 
