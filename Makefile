@@ -41,7 +41,10 @@ pocket: $(VENV)/run.stamp ## movie reviews, SmolLM2: real language on a CPU
 SCALE ?= tiny
 ablations: $(VENV)/run.stamp ## what changes if one choice does; SCALE=small for another scale
 	@$(RUN) --config scale=$(SCALE) -- ablations
+	@# It shows the ablations that are there, and builds none.
+	@$(RUN) --config scale=$(SCALE) -- results/$(SCALE)/index.html
 	@echo results/$(SCALE)/ablations.md
+	@echo results/$(SCALE)/index.html
 
 verify: $(VENV)/run.stamp ## check finished results down to the data; SCALE=smoke for another scale
 	@$(BIN)/python -m scripts.verify results/$(SCALE)

@@ -44,8 +44,8 @@ include: "rules/knowledge.smk"
 include: "rules/temperature.smk"
 include: "rules/student.smk"
 include: "rules/evaluation.smk"
-include: "rules/artifacts.smk"
 include: "rules/figures.smk"
+include: "rules/artifacts.smk"
 include: "rules/ablations.smk"
 include: "rules/cards.smk"
 
@@ -93,7 +93,7 @@ rule figures:
         expand(
             "results/{scale}/figures/{name}.pdf",
             scale=config["scale"],
-            name=["figure2", "figure3", "figure5", "figure6", "meters"],
+            name=FIGURE_NAMES,
         ),
     localrule: True
 

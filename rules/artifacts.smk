@@ -248,3 +248,46 @@ rule data_report:
             --tests {input.tests:q} --trained-on {input.trained_on:q} \
             --output-prefix results/{wildcards.scale}/tables/data_report >{log:q} 2>&1
         """
+
+
+rule page:
+    """All that a scale has on one page: verdicts, Table 1 and what is behind it, figures, cost.
+
+    Ablations are shown where they are there; a parameter, not an input, or they would be made.
+    """
+    input:
+        expand("results/{{scale}}/{name}", name=[n for n in ARTIFACTS if n != "index.html"]),
+        "results/{scale}/claims.md",
+        "results/{scale}/tables/data_report.md",
+        cells=collect(
+            "results/{{scale}}/tables/table1/cells/{family}/{method}/{column}.json",
+            family=lambda w: scale_of(w)["families"],
+            method=config["table1"]["methods"],
+            column=lambda w: [f"{setting}-{b}" for setting, b, _ in COLUMNS[w.scale]],
+        ),
+        figures=expand("results/{{scale}}/figures/{name}.svg", name=FIGURE_NAMES),
+        predictions=collect(
+            "results/{{scale}}/evaluation/{run}/predictions.parquet", run=table1_runs
+        ),
+        metrics=collect("results/{{scale}}/evaluation/{run}/metrics.json", run=table1_runs),
+    output:
+        multiext("results/{scale}/index", ".html", ".record.json"),
+    log:
+        "logs/{scale}/index.log",
+    localrule: True
+    conda:
+        environment("artifacts")
+    params:
+        posthoc=posthoc_of(config["table1"]["methods"]),
+        description=lambda w: scale_of(w)["description"],
+        resources=lambda w: json.dumps(scale_of(w)["resources"], sort_keys=True),
+        ablations=lambda w: content_of(f"results/{w.scale}/ablations.record.json"),
+        code=fingerprint("page"),
+    shell:
+        """
+        python -m scripts.artifacts page \
+            --results results/{wildcards.scale} --benchmarks benchmarks/{wildcards.scale} \
+            --posthoc {params.posthoc:q} --description {params.description:q} \
+            --resources {params.resources:q} \
+            --output-prefix results/{wildcards.scale}/index >{log:q} 2>&1
+        """

@@ -67,6 +67,11 @@ def here(path):
     return os.path.relpath(os.path.join(workflow.basedir, path))
 
 
+def content_of(path):
+    """SHA-256 of a file that a rule reads where it is there; "" where it is not."""
+    return sha256_file(path) if os.path.exists(path) else ""
+
+
 def environment(name):
     """The file of a conda environment. Snakemake formats its path: braces are doubled."""
     path = os.path.join(workflow.basedir, "envs", f"{name}.yaml")

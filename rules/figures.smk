@@ -1,5 +1,6 @@
 """Stage artifacts, continued: Figures 2, 3, 5, 6 and of meters, each with its data as CSV."""
 
+FIGURE_NAMES = ["figure2", "figure3", "figure5", "figure6", "meters"]
 FIGURE5 = ["teacher", "finetune", "distill", "first_ts"]  # Figure 3 has the first three
 
 figure3_runs = lambda w: models_of(w, FIGURE5[:3], [shown_corpus(w)])

@@ -1,4 +1,4 @@
-"""Stage artifacts: tables, figures, claims, ablations, the data report, model cards.
+"""Stage artifacts: tables, figures, claims, ablations, data report, model cards, and the page.
 
 Each subcommand reads the files named in its options (--metrics are metrics.json files, with what
 lies beside them, --coarse coarse.csv files, and so on; lists that belong together are in the same
@@ -10,6 +10,8 @@ from first_distill.runtime.launch import launch
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
 HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
 HELP |= {"posthoc": "methods that are a temperature on another's logits: NAME=OF:FIT"}
+HELP |= {"results": "folder of a scale: results/{scale}", "description": "of the scale"}
+HELP |= {"resources": "of a job of each stage, JSON: {stage: {threads, gpu, nodes}}"}
 HELP |= {"entry": "what is compared, JSON", "pages": "files (md)"}
 HELP |= {"design": "ids of claims that hold by the scale's design"}
 HELP |= {"configfile": "files of your own", "json": "print JSON"}
@@ -33,6 +35,7 @@ def commands() -> dict:
     from first_distill.reporting.cards import card
     from first_distill.reporting.claims import claims
     from first_distill.reporting.figures import figure2, figure3, figure5, figure6, meters
+    from first_distill.reporting.page import page as index
     from first_distill.reporting.tables import cells, data_report, posthoc, table1, table2
 
     return {
@@ -66,6 +69,7 @@ def commands() -> dict:
             "record.json metrics.json reports.json+ base.json manifest.json? teacher-base.json? "
             "selected.json? output-prefix",
         ),
+        "page": (index.run, "results benchmarks posthoc* resources description output-prefix"),
         "costs": (costs.run, "benchmarks output.md"),
         "data-report": (
             data_report.run,

@@ -39,7 +39,10 @@ STAGES = {
     "ablations": [f"{REPORTING}.ablations.page.join"],
     "meters": [f"{REPORTING}.figures.meters.run"],
     "card": [f"{REPORTING}.cards.card.run"],
+    "page": [f"{REPORTING}.page.page.run"],
 }
+# Files that count as they are, beside the code of a stage.
+TEXTS = {"page": "first_distill/reporting/page/templates/*"}
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
 ERRORS = {
@@ -62,7 +65,9 @@ DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 def fingerprint(stage: str) -> str:
     """16 hexadecimal digits of the code of a stage, a key of `STAGES`."""
-    return hashlib.sha256("\n".join(_reached(STAGES[stage])).encode()).hexdigest()[:16]
+    texts = sorted(ROOT.glob(TEXTS[stage])) if stage in TEXTS else []
+    parts = [*_reached(STAGES[stage]), *(path.read_text(encoding="utf-8") for path in texts)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 def third_party(stage: str) -> set[str]:

@@ -23,6 +23,7 @@ ARTIFACTS = (
     *(f"figures/figure{number}.pdf" for number in (2, 3, 5, 6)),
     "figures/meters.pdf",
     "tables/data_report.csv",
+    "index.html",
 )
 Problem = tuple[str, str, str]  # kind, file, reason
 

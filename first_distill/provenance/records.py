@@ -25,7 +25,10 @@ SUFFIX = ".record.json"  # table1.record.json describes table1.csv and the other
 RESULTS = "results"
 DICTS = ("files", "made_from", "provenance")
 UNFINISHED = "it was never finished, or its record was deleted"
-STAGES = "data|models|teacher|knowledge|temperature|student|evaluation|tables|figures|claims"
+STAGES = (
+    "data|models|teacher|knowledge|temperature|student|evaluation|tables|figures|claims|ablations|"
+    "index"
+)
 # Cells of Table 1 and pairs of models are records without files.
 RECORD = re.compile(rf".*({SUFFIX}|/({'|'.join(NAMES)})|/(cells|pairs)/.+\.json)")
 

@@ -11,7 +11,7 @@ import platform
 import re
 import shutil
 import subprocess
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas
@@ -27,16 +27,9 @@ CPU = re.compile(r"^model name\s*:\s*(.+)$", re.M)
 def run(args: argparse.Namespace) -> None:
     """Write the seconds of a run's jobs by stage, and the machine that writes this."""
     folder = Path(args.benchmarks)
-    found = sorted(folder.rglob("*.tsv"))
-    if not found:
+    jobs = timings(folder)
+    if jobs.empty:
         raise UserError(f"no timings: {folder}: name benchmarks/{{scale}} of a finished run")
-    jobs = pandas.DataFrame(
-        {
-            "Stage": path.relative_to(folder).parts[0],
-            "Seconds": float(read_csv(path, sep="\t")["s"].iloc[-1]),
-        }
-        for path in found
-    )
     by_stage = jobs.groupby("Stage", sort=False)["Seconds"]
     table = by_stage.agg(Jobs="count", Seconds="sum", Longest="max").reset_index()
     total = {"Stage": "all", "Jobs": len(jobs), "Seconds": jobs["Seconds"].sum()}
@@ -47,17 +40,35 @@ def run(args: argparse.Namespace) -> None:
     write_text(args.output, text)
 
 
+def timings(folder: Path) -> pandas.DataFrame:
+    """Return Stage and Seconds of each job below benchmarks/{scale}; of one tried again, the last.
+
+    No rows where nothing was timed.
+    """
+    return pandas.DataFrame(
+        [
+            (path.relative_to(folder).parts[0], float(read_csv(path, sep="\t")["s"].iloc[-1]))
+            for path in sorted(folder.rglob("*.tsv"))
+        ],
+        columns=["Stage", "Seconds"],
+    )
+
+
 def machine() -> dict[str, str]:
     """Processor, cores, versions, and the commit of this checkout, where git tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     cpu = CPU.search(cpuinfo.read_text()) if cpuinfo.exists() else None
     commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     git = shutil.which("git") is not None
+    try:
+        torch = version("torch")
+    except PackageNotFoundError:  # in the environment of the artifacts
+        torch = "not here"
     done = subprocess.run(commit, capture_output=True, text=True, check=False) if git else None
     return {
         "commit": (done.stdout.strip() if done else "") or "unknown",
         "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
         "Python": platform.python_version(),
-        "torch": version("torch"),
+        "torch": torch,
     }

@@ -37,7 +37,7 @@ def results(tmp_path):
     job(METRICS, "evaluation", ["predictions.parquet"], [STUDENT, "data/csqa/test.parquet"])
     job(CELL, "cell", [], [METRICS])
     for name in lineage.ARTIFACTS:
-        stage = name.split("/")[-1].split(".")[0]
+        stage = name.split("/")[-1].split(".")[0].replace("index", "page")
         source = CELL if stage == "table1" else "data/csqa/test.parquet"
         job(record_of(name), stage, [name.split("/")[-1]], [source])
     return root
@@ -68,7 +68,7 @@ def test_artifacts_that_are_not_made(results, run):
         path.unlink()
     status, text = run()
     assert status == 1 and "figures/figure2.pdf: not made" in text
-    assert "NOT COMPLETE: 1 of 10 artifacts" in text.splitlines()[-1]
+    assert "NOT COMPLETE: 1 of 11 artifacts" in text.splitlines()[-1]
     assert run(results / CELL)[0] == 0
 
 

@@ -117,8 +117,12 @@ def snakemake(folder: Path, *words: str, warm: bool = False, **changes: str):
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """sha256 of every file of a run: data, weights, predictions, tables, figures, claims."""
+    """sha256 of every file of a run: data, weights, predictions, tables, figures, claims.
+
+    Not of the page, which holds timings.
+    """
     names = [p for p in sorted((folder / "results/tiny").rglob("*")) if p.is_file()]
+    names = [p for p in names if p.name.split(".")[0] != "index"]
     return {str(p.relative_to(folder)): sha256_file(p) for p in names}
 
 

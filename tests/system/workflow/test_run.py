@@ -18,7 +18,15 @@ TABLES = [f"tables/table{n}.{kind}" for n in (1, 2) for kind in ("csv", "md", "t
 
 def test_everything_is_made(tiny_run):
     """Every artifact exists and holds something."""
-    for name in [*FIGURES, *TABLES, *POSTHOC, "claims.json", "claims.md", "tables/data_report.md"]:
+    for name in [
+        *FIGURES,
+        *TABLES,
+        *POSTHOC,
+        "claims.json",
+        "claims.md",
+        "tables/data_report.md",
+        "index.html",
+    ]:
         assert (tiny_run / "results/tiny" / name).stat().st_size > 100, name
     claims = json.loads((tiny_run / "results/tiny/claims.json").read_text())
     assert isinstance(claims, list)
@@ -61,6 +69,7 @@ def test_delta_reruns_only_what_depends_on_it(tiny_run):
         "figure_meters": 1,
         "posthoc": 1,
         "claims_files": 1,
+        "page": 1,
         "all": 1,
     }
 

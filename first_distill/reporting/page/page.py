@@ -1,0 +1,111 @@
+"""index.html of a scale: verdicts first, then Table 1, whose cells open what stands behind them.
+
+One file that needs no other: read from the file system, offline, with or without JavaScript. Of
+all artifacts it alone holds timings, and so differs between two runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import jinja2
+
+from first_distill.calibration.intervals import LEVEL
+from first_distill.provenance import records
+from first_distill.reporting import output
+from first_distill.reporting.costs import machine
+from first_distill.reporting.names import HEADLINE
+from first_distill.reporting.page import ablations, stages, verdicts
+from first_distill.reporting.page.cells import Opener, clock, hours
+from first_distill.reporting.page.embed import figure, prose
+from first_distill.reporting.page.table import end_of_plots, families
+from first_distill.reporting.tables import table1
+
+TEMPLATES = Path(__file__).parent / "templates"
+FIGURES = {
+    "figure2": "Figure 2: what the teacher's top tokens hold, and what it costs to store them",
+    "figure3": "Figure 3: confidence minus accuracy, of the first token and of ranks 2 to 5",
+    "figure5": "Figure 5: reliability of the paper's four models",
+    "figure6": "Figure 6: ECE against the temperature c, and students of other temperatures",
+    "meters": "Does the order of the methods depend on the measure of calibration?",
+}
+FILES = ("claims", "tables/*", "figures/*", "ablations")  # without a suffix
+
+
+def run(args: argparse.Namespace) -> None:
+    """Make the page of a scale's finished results."""
+    context, sources = gather(args)
+    output.publish(args.output_prefix, "page", sources, html=render(context))
+
+
+def render(context: dict) -> str:
+    """Return the page. Raises jinja2.UndefinedError where the context lacks something."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(clock=clock, hours=hours)
+    return environment.get_template("index.html.j2").render(context)
+
+
+def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
+    """Return what the page shows, and the files that it was read from."""
+    folder, benchmarks = Path(args.results), Path(args.benchmarks)
+    table = output.read("table1.csv", folder / "tables/table1.csv", *table1.COLUMNS)
+    report = records.verified(folder / "tables/data_report.md")
+    rows, end = table1.with_names(table), end_of_plots(table)
+    by_family = families(table, end)
+    shown = [c for own in by_family for row in own["rows"] for c in row["cells"] if c]
+    opener = Opener(folder, benchmarks, args.posthoc, [cell["place"] for cell in shown])
+    behind = {source.path: source for own in opener.sources.values() for source in own}.values()
+    ablated, sources = ablations.read(folder)
+    notes = table1.notes(rows)
+    context = {
+        "scale": str(table["scale"].iloc[0]),
+        "description": args.description,
+        "level": f"{100 * LEVEL:.0f} %",
+        **verdicts.read(folder / "claims.json"),
+        "columns": {row["column"]: notes[row["column"]] for row in rows},
+        "marks": {mark: text for mark, text in notes.items() if mark in table1.MARKS},
+        "limits": table1.left_out(rows),
+        "metrics": HEADLINE,
+        "families": by_family,
+        "end_of_plots": end,
+        "has_paper": bool(table["paper_ece"].notna().any()),
+        "cells": [opener.details(cell) for cell in shown],
+        "figures": [_figure(folder / "figures" / name, text) for name, text in FIGURES.items()],
+        "ablations": ablated,
+        "report": prose(report.read_text(encoding="utf-8"), 3),
+        "stages": stages.graph(behind),
+        "costs": stages.costs(benchmarks, json.loads(args.resources)),
+        "machine": {name: text for name, text in machine().items() if name != "torch"},
+        "packages": stages.packages(opener.trace, behind),
+        "files": _files(folder),
+        "css": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
+        "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
+    }
+    sources += [folder / "tables/table1.csv", folder / "claims.json", report]
+    sources += [folder / f"figures/{name}.csv" for name in FIGURES]
+    sources += [folder / name for name in opener.read]
+    return context, [*sources, *(folder.parent / name for name in opener.metrics)]
+
+
+def _figure(prefix: Path, title: str) -> dict:
+    records.verified(prefix.with_suffix(".csv"))
+    return {"name": prefix.name, "title": title, "image": figure(prefix)}
+
+
+def _files(folder: Path) -> dict[str, list[str]]:
+    """{path without suffix: its suffixes} of what may be read beside the page."""
+    found: dict[str, list[str]] = {}
+    for pattern in FILES:
+        for path in sorted(folder.glob(f"{pattern}.*")):
+            if path.is_file() and not path.name.endswith(records.SUFFIX):
+                name = path.relative_to(folder).with_suffix("").as_posix()
+                found.setdefault(name, []).append(path.suffix[1:])
+    return found

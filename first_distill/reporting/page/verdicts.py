@@ -1,0 +1,88 @@
+"""The verdicts on the paper's claims, as the page shows them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from first_distill.files import read_json
+from first_distill.provenance import records
+from first_distill.reporting.claims.headline import DOMAINS, FIVE
+from first_distill.reporting.names import printed
+from first_distill.reporting.page.embed import prose
+from first_distill.reporting.page.table import number, plot
+
+SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
+SECTIONS = ("What depends on open choices", "All other claims", "Tests")
+
+
+def read(path: Path) -> dict:
+    """Return what the page shows of claims.json and of claims.md beside it."""
+    claims = read_json(records.verified(path))
+    text = records.verified(path.with_suffix(".md")).read_text(encoding="utf-8")
+    sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
+    shown = five(claims)
+    return {
+        "claims": shown,
+        "headline": headline(claims),
+        "by_design": sum(
+            own["by_design"] and own["verdict"] == "holds"
+            for row in shown
+            for own in row["verdicts"]
+            if own
+        ),
+        "domains": [printed(domain) for domain in DOMAINS],
+        "other_claims": {name: prose(sections[name], 3) for name in SECTIONS if name in sections},
+        "meaning": prose(text.split("\n## ")[0], 3),
+    }
+
+
+def headline(claims: Sequence[dict]) -> str:
+    """Return how many of the five claims, in-domain and out-of-domain, have each verdict."""
+    names = {name for own in FIVE.values() for name in own}
+    found = Counter(claim["verdict"] for claim in claims if claim["id"] in names)
+    forms = {
+        "holds": ("holds", "hold"),
+        "does not hold": ("does not hold", "do not hold"),
+        "undecided": ("is undecided", "are undecided"),
+    }
+    parts = [f"{found[name]} {own[found[name] != 1]}" for name, own in forms.items()]
+    return f"Of {found.total()} verdicts {', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def five(claims: Sequence[dict]) -> list[dict]:
+    """Return {text, verdicts} of each of the five claims; a verdict in each domain, or None."""
+    by_id = {claim["id"]: claim for claim in claims}
+    numbers = [by_id[n]["numbers"] for own in FIVE.values() for n in own if n in by_id]
+    ends = [abs(own[end]) for own in numbers if "low" in own for end in ("low", "high")]
+    reach = max(ends, default=1.0) * 1.05
+    return [
+        {
+            "text": text,
+            "verdicts": [verdict(by_id[name], reach) if name in by_id else None for name in names],
+        }
+        for text, names in FIVE.items()
+    ]
+
+
+def verdict(claim: dict, reach: float) -> dict:
+    """Return one verdict; its plot runs from -reach to reach points."""
+    own, shown = claim["numbers"], None
+    if "low" in own:
+        ends = own["value"], own["low"], own["high"]
+        shown = {
+            "value": number(own["value"]),
+            "interval": f"[{number(own['low'])}, {number(own['high'])}]",
+            "plot": plot(*ends, -reach, reach, own["threshold"]),
+        }
+    p = claim.get("p_holm")
+    return {
+        "verdict": claim["verdict"],
+        "kind": claim["verdict"].replace(" ", "-"),
+        "sign": SIGNS[claim["verdict"]],
+        "by_design": bool(claim.get("by_design")),
+        "effect": shown,
+        "p": None if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}",
+        "reason": claim["reason"],
+    }
