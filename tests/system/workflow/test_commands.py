@@ -65,7 +65,7 @@ def test_the_picture():
     stages = {"all": "all"}
     for path in (ROOT / "rules").glob("*.smk"):
         stage = "artifacts" if path.stem == "figures" else path.stem
-        for rule in re.findall(r"^(?:use )?rule (\w+)", path.read_text(), flags=re.M):
+        for rule in re.findall(r"^(?:use rule \w+ as|rule) (\w+)", path.read_text(), flags=re.M):
             stages[rule] = stage
     rules = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
     pairs = {(rules[a], rules[b]) for a, b in re.findall(r"(\d+) -> (\d+)", graph)}
