@@ -15,7 +15,7 @@ LOGS = {
     "a.log": "50%\nerror: k = 9: --k: at most 5\n",
     "b.log": "Traceback (most recent call last):\n  ...\nRuntimeError: a defect\n\n",
     "empty.log": "",
-    "slurm.log": "slurmstepd-a1: error: Exceeded job memory limit\nsrun: error: a1: task 0: Killed\n"
+    "slurm.log": "slurmstepd-a1: error: Exceeded job memory limit\nsrun: error: task 0: Killed\n"
     "WorkflowError:\nAt least one job did not complete successfully.\n",
     "killed.log": "error: x\ntests:  23%|####    | 92/400 [01:00<02:44,  1.87row/s]\n",
     "long.log": "\x1b[31m" + "x" * 2 * LONGEST,
