@@ -8,6 +8,8 @@ from pathlib import Path
 from snakemake_interface_logger_plugins.common import LogEvent
 
 PROGRESS = re.compile(r"\d%\|")  # tqdm's bar
+JOBSTEP = "At least one job did not complete successfully."
+SLURM = re.compile(r"^slurmstepd\S*: error: (.*)$", re.M)
 LONGEST = 400  # characters of a log's last line
 
 
@@ -37,7 +39,8 @@ class FailedJobs(logging.Handler):
 
 def failure(name: str, record: logging.LogRecord) -> str:
     """One line on a job that failed: what the cluster says of it, its log's last line, the log."""
-    logs = [path.partition(" (")[0] for path in record.log]  # `... (send to storage)`
+    here = f"{Path.cwd()}/"
+    logs = [path.partition(" (")[0].removeprefix(here) for path in record.log]  # `... (send to ..)`
     found = [(line, log) for log in logs if (line := last_line(Path(log)))]
     said = printable((record.rule_msg or "").partition("For further error details")[0])
     status = re.search(r"status is: '?(\w+)", said)  # of Slurm
@@ -53,6 +56,8 @@ def last_line(log: Path) -> str:
     """The last line of a text file without `error: `; empty where there is none."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
     line = text.strip().rpartition("\n")[2].removeprefix("error: ")
+    if line == JOBSTEP:  # of Snakemake in a Slurm job: Slurm's own line tells why it was ended
+        line = (SLURM.findall(text) or [""])[-1]
     if PROGRESS.search(line):
         return "it was killed, perhaps for memory, and left no message: run it again"
     return printable(line)

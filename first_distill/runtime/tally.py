@@ -6,7 +6,7 @@ a stage of its own, but for targets (`all`), which belong to none.
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from first_distill import ROOT
 
@@ -56,7 +56,7 @@ class Tally:
     def describe(self, number: int, rule: str, name: str) -> None:
         """Tell the rule and the name of a job that is started."""
         if job := self.running.get(number):
-            job.rule, job.name = rule, name
+            self.running[number] = replace(job, rule=rule, name=name)
 
     def finish(self, number: int, now: float) -> Job:
         """A job has succeeded."""

@@ -15,6 +15,8 @@ LOGS = {
     "a.log": "50%\nerror: k = 9: --k: at most 5\n",
     "b.log": "Traceback (most recent call last):\n  ...\nRuntimeError: a defect\n\n",
     "empty.log": "",
+    "slurm.log": "slurmstepd-a1: error: Exceeded job memory limit\nsrun: error: task 0: Killed\n"
+    "WorkflowError:\nAt least one job did not complete successfully.\n",
     "killed.log": "error: x\ntests:  23%|####    | 92/400 [01:00<02:44,  1.87row/s]\n",
     "long.log": "\x1b[31m" + "x" * 2 * LONGEST,
 }
@@ -42,6 +44,7 @@ def files(tmp_path, monkeypatch):
         (["empty.log", "b.log"], SLURM, "OUT_OF_MEMORY: RuntimeError: a defect  (b.log)"),
         (["absent.log (send to storage)"], None, "no message in its log  (absent.log)"),
         (["killed.log"], None, f"{KILLED}  (killed.log)"),
+        (["empty.log", "slurm.log"], None, "Exceeded job memory limit  (slurm.log)"),
         (["a.log"], f"sbatch:\nno jobs\n{MORE}", "sbatch: no jobs"),
         ([], None, "it has no log"),
     ],

@@ -18,7 +18,7 @@ from first_distill import ROOT
 from first_distill.runtime.terminal import FEW, LINES, SCREEN
 from snakemake_logger_plugin_first import LogHandler, LogHandlerSettings
 
-SECONDS = 60
+SECONDS = 120
 RULES = """
 rule all:
     input: expand("good/{n}", n=range(3)), "bad", "again"
