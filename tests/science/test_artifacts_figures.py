@@ -36,7 +36,7 @@ def pictures(prefix, code, data, width):
         assert round(image.info["dpi"][0]) == 300
         assert image.size[0] / 300 == pytest.approx(width, abs=0.01)
     svg = Path(f"{prefix}.svg").read_text(encoding="utf-8")
-    assert "<text" in svg and "<dc:date>" not in svg
+    assert "<text" not in svg and "<image" not in svg and "<dc:date>" not in svg
     assert b"/Type3" not in content.replace(b" ", b"")
     check(code.draw(data), width)
 

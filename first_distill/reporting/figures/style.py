@@ -45,7 +45,7 @@ THEME = {
     "axes.titlepad": 4,
     "figure.constrained_layout.use": True,
     "font.family": "serif",
-    # The first comes with matplotlib; a browser takes what it has for the text of an SVG.
+    # The first comes with matplotlib.
     "font.serif": ["STIXGeneral", "STIX Two Text", "Times New Roman", "Times", "Liberation Serif"],
     "hatch.linewidth": 0.6,
     "legend.frameon": False,
@@ -54,7 +54,7 @@ THEME = {
     "mathtext.fontset": "stix",
     "pdf.fonttype": 42,  # TrueType, which venues ask for
     "savefig.dpi": 300,
-    "svg.fonttype": "none",  # text stays text
+    "svg.fonttype": "path",  # outlines: a browser without the font would set wider text
     "svg.hashsalt": "first",  # the same ids in every run
 }
 
