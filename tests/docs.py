@@ -51,6 +51,7 @@ RUN = [
     "make verify",
     "python -m first_distill.config.reference",
     "python -m pytest tests/science/test_recalibration.py",
+    "python -m scripts.artifacts cells --scale tiny",
     "python -m scripts.plan",
     "python -m scripts.plan --scale paper",
     "python -m scripts.plan --scale small",
@@ -107,6 +108,9 @@ PLANNED = {
     "snakemake -c8 --resources gpu=1 --config scale=small": "snakemake -n --config scale=small",
     "srun --gpus=1 --cpus-per-task=8 --mem=32G --time=15 make gpu-check": "make -n gpu-check",
 }
+PACKAGE = "tests/engineering/test_package.py"
+EMPTY = "test_it_installs_into_an_empty_environment"
+REPORT = "tests/system/workflow/test_report.py"
 COMMANDS = "tests/system/workflow/test_commands.py"
 OWN = "tests/system/workflow/test_own.py"
 DATASETS = "tests/system/workflow/test_datasets.py"
@@ -121,6 +125,22 @@ ELSEWHERE = {
         "as written, in a copy with fewer steps",
     ),
     "make smoke": (f"{COMMANDS}::test_on_real_rows", "the same with a mirror"),
+    "pip install .": (f"{PACKAGE}::{EMPTY}", "with torch installed first"),
+    'pip install ".[trainer]"': (f"{PACKAGE}::{EMPTY}", "the same"),
+    "pip install --no-deps --no-build-isolation -e .": (
+        "tests/engineering/test_terminal.py",
+        "`make install` runs it, and Snakemake finds the logger",
+    ),
+    "python examples/lm_eval_metrics.py out/*/samples_exam_*.jsonl": (
+        "tests/science/test_examples.py::test_lm_eval_metrics",
+        "on the samples of a run of its own",
+    ),
+    "snakemake --report report.html": (REPORT, "of a finished reduced run"),
+    "snakemake --report report.html -- all ablations": (REPORT, "the same, without ablations"),
+    "snakemake -c2 FOLDER/README.md": (
+        "tests/system/workflow/test_cards.py",
+        "with a student's folder",
+    ),
     "make lint": ("tests/system/workflow/test_house.py::test_linters_are_clean", "its four lines"),
     "make gpu-check REDUCED=1": ("tests/engineering/test_gpu_check.py::test_reduced", "in Python"),
     "snakemake --rulegraph": (f"{COMMANDS}::test_the_picture", "compared with the picture"),

@@ -178,12 +178,15 @@ def test_hours():
 
 
 def test_an_svg_stays_one(tmp_path):
+    import matplotlib
+
     from first_distill.reporting.figures import style
 
     figure, axis = style.start().subplots(figsize=(2, 1))
     axis.bar([1, 2], [3, math.nan])
     axis.set_title("a & b, 100 % <c>")
-    (tmp_path / "f.svg").write_bytes(style.drawn(figure)["svg"])
+    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text that must stay one
+        (tmp_path / "f.svg").write_bytes(style.drawn(figure)["svg"])
     found = embed.figure(tmp_path / "f")
     assert found["width"] == round(144 * embed.PIXELS)
     head, _, text = found["uri"].partition(",")

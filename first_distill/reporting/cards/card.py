@@ -38,14 +38,14 @@ def run(args: argparse.Namespace) -> None:
     if missing := [own["benchmark"] for own in benchmarks if own["benchmark"] not in reports]:
         raise UserError(f"no report: --reports: {missing[0]}: give the report.json of each dataset")
     evaluated = read("metrics.json", args.metrics, "model")["model"]
-    _same("metrics", args.metrics, student["files"][WEIGHTS]["sha256"], evaluated)
+    _same(args.metrics, student["files"][WEIGHTS]["sha256"], evaluated, what="metrics")
     knowledge = read("manifest.json", args.manifest, "teacher") if args.manifest else None
     if ("knowledge" in student) is not bool(knowledge):
         raise UserError(
             f"no knowledge: --manifest: {args.record}: give that of a distilled student"
         )
     if knowledge:
-        _same("knowledge", args.manifest, student["knowledge"], knowledge["files"])
+        _same(args.manifest, student["knowledge"], knowledge["files"], what="knowledge")
     content = {
         **labels,
         "name": "{scale}-{family}-{corpus}-{method}-seed{seed}".format(**labels),
@@ -95,6 +95,6 @@ def _teacher(path: str, knowledge: dict) -> dict:
     return {"place": f"results/{Path(trained[0]).parent}", "weights": knowledge["teacher"]}
 
 
-def _same(what: str, path: str, own: object, other: object) -> None:
+def _same(path: str, own: object, other: object, what: str) -> None:
     if own != other:
         raise UserError(f"{what} of another student: {path}: give those of the student")
