@@ -279,6 +279,7 @@ rule page:
         environment("artifacts")
     params:
         posthoc=posthoc_of(config["table1"]["methods"]),
+        paper=here("config/paper_table1.csv"),
         description=lambda w: scale_of(w)["description"],
         resources=lambda w: json.dumps(scale_of(w)["resources"], sort_keys=True),
         ablations=lambda w: content_of(f"results/{w.scale}/ablations.record.json"),
@@ -287,6 +288,7 @@ rule page:
         """
         python -m scripts.artifacts page \
             --results results/{wildcards.scale} --benchmarks benchmarks/{wildcards.scale} \
+            --paper-table {params.paper:q} \
             --posthoc {params.posthoc:q} --description {params.description:q} \
             --resources {params.resources:q} \
             --output-prefix results/{wildcards.scale}/index >{log:q} 2>&1

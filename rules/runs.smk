@@ -1,5 +1,6 @@
 """No rules: the models and searches behind an artifact, as folders below those of their stages."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 from first_distill.config.datasets import hint
@@ -94,7 +95,7 @@ def students_of(scale):
     """{family}/{corpus}/{method}/seed{seed} of each student behind the artifacts of a scale."""
     w = SimpleNamespace(scale=scale)
     runs = dict.fromkeys([*trained_runs(w), *figure6_students(w)])
-    return [run for run in runs if METHODS[run.split("/")[2]]["objective"] != "teacher"]
+    return [run for run in runs if METHODS[Path(run).parts[2]]["objective"] != "teacher"]
 
 
 def ablation_columns(scale, name):

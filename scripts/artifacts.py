@@ -69,7 +69,10 @@ def commands() -> dict:
             "record.json metrics.json reports.json+ base.json manifest.json? teacher-base.json? "
             "selected.json? output-prefix",
         ),
-        "page": (index.run, "results benchmarks posthoc* resources description output-prefix"),
+        "page": (
+            index.run,
+            "results benchmarks paper-table.csv posthoc* resources description output-prefix",
+        ),
         "costs": (costs.run, "benchmarks output.md"),
         "data-report": (
             data_report.run,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pandas
 
+from first_distill import ROOT
 from first_distill.files import write_text
 from first_distill.reporting import output
 from first_distill.reporting.page import page
@@ -79,6 +80,7 @@ def words(folder: Path) -> dict:
     return {
         "results": folder,
         "benchmarks": folder.parents[1] / "benchmarks" / folder.name,
+        "paper_table": str(ROOT / "config/paper_table1.csv"),
         "resources": json.dumps(RESOURCES),
         "description": "A world for tests.",
         "output_prefix": folder / "index",

@@ -20,6 +20,7 @@ from tests import page_world as world
 from tests.science.artifacts_world import artifact
 
 HOSTILE = "<script>alert('&')</script>"
+ACCURACIES = (82.4, 81.6, 78.5)  # printed for Llama-1, Llama-2 and OpenLlama, teachers, CSQA
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_names_are_text(context):
 
 
 def test_without_ablations_timings_and_paper(context):
-    context |= {"ablations": [], "costs": []}
+    context |= {"ablations": [], "costs": [], "paper_rows": []}
     context["cells"][0]["cost"] = cells.cost(cells.trace.Cost({}, {}, 2))
     text = render(context)
     assert "make ablations SCALE=tiny" in text and "No timings here: they stay in" in text
@@ -118,12 +119,21 @@ def test_a_cell_with_and_without_the_papers_value():
     assert printed["plot"]["other"] == 90.0
 
 
+def test_the_papers_means_stand_below_other_families(context):
+    text = render(context)
+    assert 'href="#paper"' in text and "Llama-1, Llama-2, OpenLlama" in text
+    (teacher,) = [own for own in context["paper_rows"] if own["name"] == "Teacher"]
+    assert teacher["cells"][0]["Acc"] == f"{sum(ACCURACIES) / 3:.1f}"
+    ours = pandas.DataFrame([row(paper_ece=9.0)])
+    assert table.printed_rows(pandas.DataFrame(), ours) == []
+
+
 def test_a_dead_model_is_marked(context):
     dead = row(constant_output=True, above_chance=False)
     (family,) = table.families(pandas.DataFrame([dead]), 10)
     assert family["rows"][0]["cells"][0]["marks"] == "ab"
     context["families"] = [family]
-    context["columns"] = {"CSQA in-domain": "n = 1"}
+    context |= {"columns": {"CSQA in-domain": "n = 1"}, "paper_rows": []}
     assert "<sup>ab</sup>" in render(context)
     marked = [cell for cell in context["cells"] if cell["marks"]]
     assert marked and all("chance" in cell["marks"][0] for cell in marked)

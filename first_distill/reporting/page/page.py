@@ -16,11 +16,11 @@ from first_distill.calibration.intervals import LEVEL
 from first_distill.provenance import records
 from first_distill.reporting import output
 from first_distill.reporting.costs import machine
-from first_distill.reporting.names import HEADLINE
+from first_distill.reporting.names import HEADLINE, printed
 from first_distill.reporting.page import ablations, stages, verdicts
 from first_distill.reporting.page.cells import Opener, clock, hours
 from first_distill.reporting.page.embed import figure, prose
-from first_distill.reporting.page.table import end_of_plots, families
+from first_distill.reporting.page.table import end_of_plots, families, printed_rows
 from first_distill.reporting.tables import table1
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -58,6 +58,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     folder, benchmarks = Path(args.results), Path(args.benchmarks)
     table = output.read("table1.csv", folder / "tables/table1.csv", *table1.COLUMNS)
     report = records.verified(folder / "tables/data_report.md")
+    paper = output.read("paper_table1.csv", args.paper_table, "method", *HEADLINE)
     rows, end = table1.with_names(table), end_of_plots(table)
     by_family = families(table, end)
     shown = [c for own in by_family for row in own["rows"] for c in row["cells"] if c]
@@ -76,6 +77,8 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "metrics": HEADLINE,
         "families": by_family,
         "end_of_plots": end,
+        "paper_rows": printed_rows(paper, table),
+        "paper_families": [printed(name) for name in paper["family"].unique()],
         "has_paper": bool(table["paper_ece"].notna().any()),
         "cells": [opener.details(cell) for cell in shown],
         "figures": [_figure(folder / "figures" / name, text) for name, text in FIGURES.items()],
@@ -89,7 +92,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "css": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
     }
-    sources += [folder / "tables/table1.csv", folder / "claims.json", report]
+    sources += [folder / "tables/table1.csv", folder / "claims.json", report, args.paper_table]
     sources += [folder / f"figures/{name}.csv" for name in FIGURES]
     sources += [folder / name for name in opener.read]
     return context, [*sources, *(folder.parent / name for name in opener.metrics)]

@@ -6,7 +6,7 @@ import re
 
 import pandas
 
-from first_distill.reporting.names import HEADLINE
+from first_distill.reporting.names import HEADLINE, printed
 from first_distill.reporting.tables.table1 import columns, with_names
 
 STEP = 5  # percent: plots end at a multiple
@@ -39,6 +39,28 @@ def families(table: pandas.DataFrame, end: float) -> list[dict]:
             ],
         }
         for family, methods in found.items()
+    ]
+
+
+def printed_rows(paper: pandas.DataFrame, table: pandas.DataFrame) -> list[dict]:
+    """Return the paper's own table, its families averaged: {name, cells}, a cell in each column.
+
+    paper: paper_table1.csv. For a scale of other families on the paper's benchmarks: [] where the
+    paper prints the scale's own families, and where they share no column.
+    """
+    if table["paper_ece"].notna().any():
+        return []
+    own = {(r["setting"], r["benchmark"]): r["column"] for r in with_names(table)}
+    means = paper.groupby(["method", "setting", "benchmark"], sort=False)[[*HEADLINE]].mean()
+    found: dict[str, dict[str, dict]] = {}
+    for (method, *column), values in means.iterrows():
+        if tuple(column) in own:
+            texts = {HEADLINE[key]: number(values[key]) for key in HEADLINE}
+            found.setdefault(printed(method), {})[own[tuple(column)]] = texts
+    every = dict.fromkeys(own.values())
+    return [
+        {"name": method, "cells": [cells.get(column) for column in every]}
+        for method, cells in found.items()
     ]
 
 

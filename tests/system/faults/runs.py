@@ -15,8 +15,8 @@ import psutil
 from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import digests, environment, once
 
-SNAKEMAKE = ("snakemake", "--cores", "2")
-RUNNER = (sys.executable, "-m", "first_distill.runtime.run", "--cores", "2")
+SNAKEMAKE = ("snakemake", "--cores", "2", "--logger-first-jobs")
+RUNNER = (sys.executable, "-m", "first_distill.runtime.run", *SNAKEMAKE[1:])
 LOG = "run.log"
 
 
@@ -54,7 +54,7 @@ class Run:
 
     def steps(self) -> tuple[int, int | None]:
         """(jobs done, jobs in all) as it last reported them; None before a job is done."""
-        found = re.findall(r"^(\d+) of (\d+) steps", self.log(), re.M)
+        found = re.findall(r"^ *(\d+) of (\d+)  ", self.log(), re.M)
         return tuple(map(int, found[-1])) if found else (0, None)
 
     def wait(self, seconds: float = 600) -> int:

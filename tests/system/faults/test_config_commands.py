@@ -110,7 +110,7 @@ def test_hostile_names_reach_no_shell_unquoted(small):
 
     Every command of the run is read with the shell's own grammar, every path lies in its folder.
     """
-    questions = f"config/{HOSTILE}.json"
+    questions, description = f"config/{HOSTILE}.json", HOSTILE + "\n"
     (small / questions).write_text("[]")
     text = "{# \n" + HOSTILE + " {x} #}{{ question }}"
     prompt = {"candidates": "lower", "text": text, "response": "{{ answer }}"}
@@ -118,7 +118,7 @@ def test_hostile_names_reach_no_shell_unquoted(small):
     def edit(text: bytes) -> bytes:
         config = yaml.safe_load(text)
         config["scales"]["tiny"]["figures"]["table2_questions"] = questions
-        config["scales"]["tiny"]["description"] = HOSTILE + "\n\0"[:1]
+        config["scales"]["tiny"]["description"] = description
         config["datasets"] = {"csqa": {"where": {HOSTILE: [HOSTILE]}, "prompt": prompt}}
         return yaml.safe_dump(config, allow_unicode=True, sort_keys=False).encode()
 
@@ -140,7 +140,7 @@ def test_hostile_names_reach_no_shell_unquoted(small):
                 entry, entries = json.loads(word), entries + 1
                 assert (entry["where"], entry["prompt"]) == ({HOSTILE: [HOSTILE]}, prompt)
             else:
-                assert "CANARY" not in word or word == questions, (word, command)
+                assert "CANARY" not in word or word in (questions, description), (word, command)
     assert found == 1, "the questions are one word of one command"
     assert entries == 1, "an entry is one word of one command"
     paths = re.findall(r"^    (?:output|log|benchmark): (.+)$", text, re.MULTILINE)

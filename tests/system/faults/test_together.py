@@ -11,8 +11,8 @@ from tests.system.faults import tried
 from tests.system.faults.runs import RUNNER, SNAKEMAKE, Run, undisturbed
 from tests.system.workflow.copies import digests
 
-TARGET = "results/tiny/tables/table1.csv"
-MISSING = ("tables/table1", "tables/table1.csv", "evaluation", "student")  # 20 jobs of a run
+TARGETS = ("results/tiny/tables/table1.csv", "cards")
+MISSING = ("tables/table1", "tables/table1.csv", "evaluation", "student")  # 26 jobs of a run
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def folder(original, tmp_path):
 
 def test_two_runs(original, folder):
     """Two at one moment, a third for another scale, a bare snakemake: the first is undisturbed."""
-    two = [Run(folder, TARGET, log=name) for name in ("one.log", "two.log")]
+    two = [Run(folder, *TARGETS, log=name) for name in ("one.log", "two.log")]
     while all(run.process.poll() is None for run in two):
         time.sleep(0.05)
     first, second = sorted(two, key=lambda run: run.process.poll() is not None)
@@ -42,7 +42,7 @@ def test_two_runs(original, folder):
     assert (second.wait(), third.wait()) == (2, 2)
     for run in (second, third):
         assert run.log().startswith("error: a run is active: ") and run.log().count("\n") == 1
-    bare = Run(folder, TARGET, words=SNAKEMAKE, log="bare.log")
+    bare = Run(folder, *TARGETS, words=SNAKEMAKE, log="bare.log")
     assert bare.wait() == 1 and "LockException" in bare.log()
     assert first.wait() == 0, first.log()[-4000:]
     assert digests(folder) == digests(original)
@@ -52,15 +52,15 @@ def test_two_runs(original, folder):
 @pytest.mark.slow
 def test_a_clone_that_moves(original, folder):
     """Killed, moved while its jobs run, finished elsewhere; moved again, nothing to do."""
-    run = Run(folder, TARGET)
+    run = Run(folder, *TARGETS)
     assert run.reach(1, 0.2)
     for whom in ("runner", "controller"):
         run.strike(signal.SIGKILL, whom, Random(0))
     run.wait()
     moved = folder.rename(folder.with_name("an other"))
-    again = Run(moved, TARGET)
+    again = Run(moved, *TARGETS)
     assert again.wait() == 0 and "did not finish" in again.log(), again.log()[-4000:]
     assert digests(moved) == digests(original)
-    nothing = Run(moved.rename(folder.with_name("third")), TARGET)
+    nothing = Run(moved.rename(folder.with_name("third")), *TARGETS)
     assert nothing.wait() == 0 and "Nothing to be done" in nothing.log(), nothing.log()[-4000:]
     tried("a clone moved in the middle and after", 2, 2, 0, "The last run did not finish: ...")

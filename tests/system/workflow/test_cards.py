@@ -75,7 +75,7 @@ def test_a_card_is_remade_alone(tiny_run):
 def test_a_student_is_trained_again_beside_its_card(tiny_run):
     """The card is neither in the way nor lost, and comes out the same."""
     before, record = digests(tiny_run), f"results/tiny/student/{RUN}/record.json"
-    process = snakemake(tiny_run, "-c2", "-R", record, "--", CARD)
+    process = snakemake(tiny_run, "-c2", "-p", "-R", record, "--", CARD)
     assert process.returncode == 0, output(process)[-3000:]
     assert {"student_knowledge", "model_card"} <= job_counts(process).keys()
     assert digests(tiny_run) == before

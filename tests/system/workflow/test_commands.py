@@ -64,7 +64,7 @@ def test_the_picture():
     graph = output(shell(ROOT, line))
     stages = {"all": "all"}
     for path in (ROOT / "rules").glob("*.smk"):
-        stage = "artifacts" if path.stem == "figures" else path.stem
+        stage = "artifacts" if path.stem in ("figures", "cards") else path.stem
         for rule in re.findall(r"^(?:use rule \w+ as|rule) (\w+)", path.read_text(), flags=re.M):
             stages[rule] = stage
     rules = dict(re.findall(r'(\d+)\[label = "(\w+)"', graph))
