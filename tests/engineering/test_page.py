@@ -204,6 +204,10 @@ def test_an_svg_stays_one(tmp_path):
     root = ElementTree.fromstring(unquote(text))
     assert root.tag.endswith("svg") and "a & b, 100 % <c>" in "".join(root.itertext())
     assert found == embed.figure(tmp_path / "f")
+    shortened = unquote(
+        embed.svg_uri(b'<svg x="12.345" y="1.234"><g transform="scale(0.085)"/></svg>')
+    )
+    assert shortened.endswith('<svg x="12.3" y="1.23"><g transform="scale(0.085)"/></svg>')
     assert embed.figure(tmp_path / "none") is None
 
 

@@ -17,7 +17,7 @@ DROPPED = re.compile(
 )
 ALONE = re.compile(r"<g>(<[^<>]+/>|<text[^<>]*>[^<>]*</text>)</g>")  # a group of one
 WIDTH, PIXELS = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"'), 1.7  # a point
-LONG = re.compile(r"(\d+)\.\d{2,}")
+LONG = re.compile(r"scale\([^)]*\)|(\d+)\.\d{2,}")  # a scale, of glyphs, stays as it is
 
 
 def svg_uri(svg: bytes) -> str:
@@ -27,11 +27,16 @@ def svg_uri(svg: bytes) -> str:
     """
     text = svg.decode("utf-8")
     text = DROPPED.sub("", text[text.index("<svg") :])
-    text = LONG.sub(lambda number: f"{float(number[0]):.{1 + (len(number[1]) < 2)}f}", text)
+    text = LONG.sub(_shortened, text)
     text = re.sub(r"\s+", " ", text).replace("> <", "><").replace("<g></g>", "")
     for _ in range(3):  # they stand in one another
         text = ALONE.sub(r"\1", text)
     return "data:image/svg+xml," + quote(text, safe=PLAIN)
+
+
+def _shortened(found: re.Match) -> str:
+    """A number with one decimal, below ten with two."""
+    return f"{float(found[0]):.{1 + (len(found[1]) < 2)}f}" if found[1] else found[0]
 
 
 def figure(prefix: Path) -> dict | None:
