@@ -1,6 +1,6 @@
 """A knowledge store, read with safetensors and numpy alone: `read_store.py FOLDER`.
 
-Such as results/tiny/knowledge/alder/csqa/train; docs/architecture.md lists the arrays.
+Such as results/tiny/knowledge/alder/csqa/train; docs/reading-the-store.md lists the arrays.
 """
 
 import sys

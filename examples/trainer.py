@@ -1,4 +1,4 @@
-"""Eq. 4 and 5 in a `transformers.Trainer`; needs `pip install "first-distill[trainer]"`."""
+"""Eq. 4 and 5 in a `transformers.Trainer`; needs `pip install ".[trainer]"`."""
 
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments, set_seed

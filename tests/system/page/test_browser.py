@@ -90,7 +90,7 @@ def test_without_javascript(visit):
     assert page.locator("dialog:visible").count() == 0
 
 
-@pytest.mark.parametrize("width", [375, 320])
+@pytest.mark.parametrize("width", [1024, 768, 375, 320])
 def test_nothing_scrolls_sideways(visit, width):
     page = visit(width)
     page.eval_on_selector_all("details", "all => all.forEach(one => one.open = true)")
