@@ -7,8 +7,6 @@ from snakemake.settings.enums import Quietness
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
-from first_distill.runtime.terminal import Terminal
-
 UNSEEN = {Quietness.HOST, Quietness.REASON}  # parts that this logger leaves out anyway
 
 
@@ -30,6 +28,11 @@ class LogHandler(LogHandlerBase):
         asked = self.common_settings
         more = asked.dryrun or asked.printshellcmds or asked.verbose or asked.debug_dag
         self.own = not more and not set(asked.quiet or ()) - UNSEEN
+        if not self.own:
+            return
+        # Not at the head: Snakemake imports every logger that is installed, wherever it runs.
+        from first_distill.runtime.terminal import Terminal
+
         every = self.settings is not None and self.settings.jobs
         self.terminal = Terminal(every, color=not asked.nocolor)
 

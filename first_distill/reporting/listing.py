@@ -59,7 +59,7 @@ def measure(cells: list[dict], results: Path, benchmarks: Path) -> dict:
         wrong = [source for source in sources if source.problem]
         state = wrong[0].problem.partition(":")[0] if wrong else MADE
         cell |= {"state": state if sources else NOT_MADE, "ours": None}
-        cell["problems"] = [f"{source.path}: {source.problem}" for source in wrong]
+        cell["problems"] = list(dict.fromkeys(f"{own.record}: {own.problem}" for own in wrong))
         content = all_results.content(name) if sources else {}
         if all(metric in content for metric in HEADLINE):
             ends = ("value", "low", "high")

@@ -25,16 +25,18 @@ PAIRS = "pairs"
 
 
 class Source(NamedTuple):
-    """A record behind a result, by the file of it that was used first, or a file from elsewhere.
+    """A file behind a result.
 
-    path: below results/ (tiny/data/csqa/train.parquet), or of this repository. sha256: of that
-    file, as the record of `parent` names it. stage and code: "" where no record tells. depth:
-    steps from the result, which has 0. parent: path of the nearest source that was made from it;
-    None for the result. problem: what is wrong with it, in one line, or "".
+    path: below results/ (tiny/data/csqa/train.parquet), or of this repository. sha256: of it, as
+    the record of `parent` names it. record: path of the record that describes it, or its own.
+    stage and code: "" where no record tells. depth: steps from the result, which has 0. parent:
+    path of the nearest source that was made from it; None for the result. problem: what is wrong
+    with its record, in one line, or "".
     """
 
     path: str
     sha256: str
+    record: str
     stage: str
     code: str
     depth: int
@@ -69,25 +71,24 @@ class Results:
         self._problems: dict[str, str] = {}
 
     def behind(self, name: str) -> list[Source]:
-        """Every record behind a file, its own first, and files from elsewhere, nearest first.
+        """Every file behind a file, itself first, nearest first.
 
-        One that is missing or damaged is a source with a problem, and with nothing behind it.
+        One whose record is missing or damaged has a problem, and nothing behind it.
         """
-        used = {self._key(name): (name, self._digest(name) or "")}
 
-        def sources(key: str) -> list[str]:
-            named = self._records[key].sources if key in self._records else {}
-            for file, digest in named.items():
-                used.setdefault(self._key(file), (file, digest))
-            return [self._key(file) for file in named]
+        def sources(file: str) -> dict[str, str]:
+            record = self._records.get(self._key(file))
+            return record.sources if record else {}
 
         depth, found = {}, []
-        for key, above in nearest_first(self._key(name), sources).items():
-            depth[key] = 0 if above is None else depth[above] + 1
-            record = self._records.get(key)
+        for file, above in nearest_first(name, sources).items():
+            depth[file] = 0 if above is None else depth[above] + 1
+            digest = self._digest(file) or "" if above is None else sources(above)[file]
+            record = self._records.get(key := self._key(file))
             made_by = record.made_by if record and record.content else ("", "")
-            parent = None if above is None else used[above][0]
-            found.append(Source(*used[key], *made_by, depth[key], parent, self._problem(key)))
+            found.append(
+                Source(file, digest, key, *made_by, depth[file], above, self._problem(key))
+            )
         return found
 
     def content(self, name: str) -> dict:
@@ -141,7 +142,7 @@ class Results:
 
 
 def behind(path: str | Path) -> list[Source]:
-    """Every record behind a result file, nearest first: `Results.behind`.
+    """Every file behind a result file, nearest first: `Results.behind`.
 
     Raises UserError where the file is not below results/, or its own record is missing or damaged.
     """

@@ -28,8 +28,8 @@ class Tally:
     """What is done, runs and is left; `start` and every `now` in seconds since the epoch."""
 
     start: float = 0.0
-    total: Counter = field(default_factory=Counter)  # jobs by stage, as are the next two
-    done: Counter = field(default_factory=Counter)
+    planned: Counter = field(default_factory=Counter)  # jobs by rule, as are the next two
+    finished: Counter = field(default_factory=Counter)
     seconds: defaultdict = field(default_factory=lambda: defaultdict(float))
     running: dict[int, Job] = field(default_factory=dict)  # by Snakemake's job id, as are these
     attempts: Counter = field(default_factory=Counter)
@@ -39,13 +39,26 @@ class Tally:
     def plan(self, counts: dict[str, int], now: float) -> None:
         """Begin with so many jobs of each rule; Snakemake's `total` is not one."""
         self.start = now
-        for rule, number in counts.items():
-            if rule != "total":
-                self.total[self.stage(rule)] += number
-        order = list(dict.fromkeys(self.stages.values()))
-        place = {stage: at for at, stage in enumerate(order)}
-        known = sorted(self.total, key=lambda stage: place.get(stage, len(place)))
-        self.total = Counter({stage: self.total[stage] for stage in known})
+        order = {rule: at for at, rule in enumerate(self.stages)}
+        for rule in sorted(counts, key=lambda rule: order.get(rule, len(order))):
+            if rule != "total" and self.stage(rule) != TARGETS:
+                self.planned[rule] = counts[rule]
+
+    @property
+    def total(self) -> Counter:
+        """Jobs of the run by stage, in the order of the Snakefile; without targets."""
+        return self._by_stage(self.planned)
+
+    @property
+    def done(self) -> Counter:
+        """Those of them that have succeeded."""
+        return self._by_stage(self.finished)
+
+    def _by_stage(self, jobs: Counter) -> Counter:
+        found = Counter()
+        for rule, number in jobs.items():
+            found[self.stage(rule)] += number
+        return found
 
     def begin(self, number: int, now: float) -> int:
         """A job is started: which attempt it is."""
@@ -62,8 +75,9 @@ class Tally:
         """A job has succeeded."""
         job = self.running.pop(number, Job("", now))
         self.failed.pop(number, None)
-        self.done[self.stage(job.rule)] += 1
-        self.seconds[self.stage(job.rule)] += now - job.started
+        if job.rule in self.planned:
+            self.finished[job.rule] += 1
+            self.seconds[job.rule] += now - job.started
         return job
 
     def fail(self, number: int, line: str) -> None:
@@ -78,23 +92,23 @@ class Tally:
     def left(self, now: float) -> tuple[float, bool]:
         """Seconds until the end, and whether nine in ten jobs to come have one to judge by.
 
-        Jobs to come take the mean of those of their stage that are done, or of all where none is;
+        Jobs to come take the mean of those of their rule that are done, or of all where none is;
         as many run at a time as did on average.
         """
-        jobs, spent = sum(self.done.values()), sum(self.seconds.values())
+        jobs, spent = self.finished.total(), sum(self.seconds.values())
         running = list(self.running.values())  # the live view is drawn in a thread of its own
-        ages = [(self.stage(job.rule), now - job.started) for job in running]
+        ages = [(job.rule, now - job.started) for job in running]
         busy = spent + sum(age for _, age in ages)
         if not jobs or not busy:
             return 0.0, False
         blind, work = 0, 0.0
-        for stage, number in self.total.items():
-            waiting = number - self.done[stage]
-            blind += 0 if self.done[stage] or stage == TARGETS else waiting
-            mean = self.seconds[stage] / self.done[stage] if self.done[stage] else spent / jobs
-            begun = [age for other, age in ages if other == stage]
+        for rule, number in self.planned.items():
+            waiting = number - self.finished[rule]
+            blind += 0 if self.finished[rule] else waiting
+            mean = self.seconds[rule] / self.finished[rule] if self.finished[rule] else spent / jobs
+            begun = [age for other, age in ages if other == rule]
             work += (waiting - len(begun)) * mean + sum(max(0.0, mean - age) for age in begun)
-        ahead = self.total.total() - jobs
+        ahead = self.planned.total() - jobs
         return work * max(now - self.start, 1e-9) / busy, 10 * blind <= ahead
 
 

@@ -14,11 +14,11 @@ from rich.text import Text
 from snakemake_interface_logger_plugins.common import LogEvent
 
 from first_distill.runtime.failures import failure
-from first_distill.runtime.tally import TARGETS, Tally, spoken
+from first_distill.runtime.tally import Tally, spoken
 
 FEW = 30  # jobs of a run that has a line for each
 LINES = 10  # of a longer run
-PAUSE = 600  # seconds after which a line is due in any case, once a job has ended
+PAUSE = 120  # seconds after which a line is due in any case, once a job has ended
 NOW = 8  # running jobs in the live view
 SCREEN = 24  # lines after which failures are told again at the end
 # Messages of every run, which tell nothing of this one; Snakemake's log file has them all.
@@ -91,8 +91,9 @@ class Terminal:
             self.live = Live(get_renderable=self.view, **shown)
             self.live.start()
         else:
-            of = [f"{number} {stage}" for stage, number in self.tally.total.items() if stage]
-            self.line(f"{jobs(self.tally.total.total())}: {', '.join(of)}")
+            of = [f"{number} {stage}" for stage, number in self.tally.total.items()]
+            if of:
+                self.line(f"{jobs(self.tally.total.total())}: {', '.join(of)}")
 
     def finished(self, name: str) -> None:
         """A line on progress, where one is due and there is no live view."""
@@ -114,7 +115,7 @@ class Terminal:
 
     def message(self, record: logging.LogRecord) -> None:
         """A message in words: all warnings and errors, and what is no routine."""
-        text = str(record.msg or "")
+        text = record.getMessage()
         self.interrupted |= text.startswith(INTERRUPTED)
         self.unsuccessful |= text.startswith(FAILED)
         if text.startswith("Complete log(s): "):
@@ -172,13 +173,13 @@ class Terminal:
         bars = Table.grid(padding=(0, 2))
         running = list(tally.running.values())  # another thread takes the events
         busy = [tally.stage(job.rule) for job in running]
+        ended = tally.done
         for stage, number in tally.total.items():
-            if stage != TARGETS:
-                ready, here = tally.done[stage], busy.count(stage)
-                bar = ProgressBar(number, ready, width=30)
-                style = "bold" if here else "dim" if ready == number else ""
-                count = Text(f"{ready}/{number}", style, justify="right")
-                bars.add_row(Text(stage, style), count, bar, f"{here} running" if here else "")
+            ready, here = ended[stage], busy.count(stage)
+            bar = ProgressBar(number, ready, width=30)
+            style = "bold" if here else "dim" if ready == number else ""
+            count = Text(f"{ready}/{number}", style, justify="right")
+            bars.add_row(Text(stage, style), count, bar, f"{here} running" if here else "")
         runs = Table.grid(padding=(0, 2))
         named = sorted((job for job in running if job.name), key=lambda job: job.started)
         for job in named[:NOW]:

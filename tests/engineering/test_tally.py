@@ -39,8 +39,8 @@ def test_every_rule_has_the_stage_of_its_file():
 
 def test_counts_by_stage_in_order():
     found = tally(c=1, x=2, b=3, all=1, a=1)
-    assert found.total == {"one": 4, "two": 1, TARGETS: 1, "x": 2}
-    assert list(found.total) == [TARGETS, "one", "two", "x"]
+    assert found.total == {"one": 4, "two": 1, "x": 2}  # `all` makes no file
+    assert list(found.total) == ["one", "two", "x"]
 
 
 def test_time_left_of_one_job_after_another():
@@ -64,6 +64,23 @@ def test_time_left_of_two_at_a_time_and_a_stage_to_come():
     run(found, 2, "c", 104.0, 110.0)
     run(found, 3, "c", 104.0, 110.0)
     assert found.left(110.0) == (pytest.approx((4 * 4 + 1 * 6) / 2), True)
+
+
+def test_time_left_of_long_jobs_beside_short_ones_of_their_stage():
+    """4 jobs of 1 s and 2 of 10 s: after all short and one long, one long is left."""
+    found = tally(a=4, b=2)
+    for number in range(4):
+        run(found, number, "a", 100.0 + number, 101.0 + number)
+    run(found, 4, "b", 104.0, 114.0)
+    assert found.left(114.0) == (pytest.approx(10.0), True)
+
+
+def test_a_target_is_no_job():
+    found = tally(a=1, all=1)
+    run(found, 0, "a", 100.0, 102.0)
+    assert (found.total.total(), found.done.total(), found.left(102.0)[0]) == (1, 1, 0.0)
+    run(found, 1, "all", 102.0, 103.0)
+    assert found.done.total() == 1
 
 
 def test_a_retry_is_one_job():

@@ -240,10 +240,10 @@ def test_a_run_with_a_failure_and_a_retry(folder):
         re.sub(r"\d+ s\b.*left|in \d+ s|\(Snakemake.*", "", x) for x in err.splitlines()
     )
     assert (status, out) == (1, "") and "\x1b" not in err
-    assert lines["6 jobs: 1 again, 1 bad, 3 good"] == 1
+    assert lines["5 jobs: 1 again, 1 bad, 3 good"] == 1
     assert lines[FAILURE] == 2 and lines["again: bad alder/csqa (tiny-x2): attempt 2"] == 1
     assert lines["failed: again x: not yet  (logs/tiny/again/x.log)"] == 1
-    assert err.splitlines()[-1].startswith("1 of 6 jobs failed, 4 done in ")
+    assert err.splitlines()[-1].startswith("1 of 5 jobs failed, 4 done in ")
     assert "Traceback" not in err and "CalledProcessError" not in err and "WorkflowError" not in err
     assert len(err.splitlines()) == 1 + 4 + 3 + 2 + 1, err
 
@@ -254,7 +254,7 @@ def test_a_run_in_a_terminal(folder):
     plain = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", text)
     assert status == 1 and re.search(r"now  (good|again|bad) ", plain)
     assert plain.count(FAILURE) == 1
-    assert re.search(r"2 of 6 jobs failed, 3 done in \d+ s", plain.splitlines()[-1])
+    assert re.search(r"2 of 5 jobs failed, 3 done in \d+ s", plain.splitlines()[-1])
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l"), "the cursor is shown again"
 
 

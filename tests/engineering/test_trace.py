@@ -54,9 +54,11 @@ CHAIN = {
     STUDENT2: (2, SEED2),
     VALIDATION: (2, SELECTED),
     MODEL: (3, STUDENT1),
+    TABLES["train"]: (3, STUDENT1),
     TRAIN: (3, STUDENT1),
     PAIR: (3, STUDENT1),
     TEACHER: (3, VALIDATION),
+    TABLES["validation"]: (3, VALIDATION),
     BUNDLE: (4, MODEL),
 }
 # Seconds and CPU seconds of jobs; a job that was tried again has two lines.
@@ -113,7 +115,7 @@ def problems(results, name=CELL) -> dict[str, str]:
     return {s.path: s.problem for s in trace.behind(results / name) if s.problem}
 
 
-def test_each_record_once_nearest_first(results):
+def test_each_file_once_nearest_first(results):
     found = trace.behind(results / CELL)
     assert {s.path: (s.depth, s.parent) for s in found} == CHAIN
     assert [s.path for s in found] == list(CHAIN)
@@ -123,7 +125,9 @@ def test_each_record_once_nearest_first(results):
         assert source.problem == ""
     stages = {s.path: (s.stage, s.code) for s in found}
     assert stages[SEED2] == ("evaluation", fingerprint("evaluation"))
-    assert stages[TABLES["test"]] == ("data", fingerprint("data"))
+    for table in TABLES.values():  # a trained cell is made from all three splits
+        assert stages[table] == ("data", fingerprint("data"))
+    assert {s.record for s in found if s.path in TABLES.values()} == {DATA}
     assert stages[BUNDLE] == ("", "") and [s.path for s in found if s.outside] == [BUNDLE]
 
 
@@ -135,7 +139,8 @@ def test_a_file_that_another_record_describes(results):
     assert found[0].path == "tiny/teacher/oak/csqa/model.safetensors"
     assert found[0].sha256 == digest(weights)
     assert [s.path for s in found[1:]] == [s.path for s in whole[1:]]
-    assert [s.path for s in whole] == [TEACHER, MODEL, TABLES["train"], BUNDLE]
+    tables = [TABLES["train"], TABLES["validation"]]
+    assert [s.path for s in whole] == [TEACHER, MODEL, *tables, BUNDLE]
 
 
 def test_a_missing_record_is_marked_and_ends_its_branch(results):

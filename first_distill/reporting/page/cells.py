@@ -47,7 +47,7 @@ class Opener:
             "cost": cost(trace.seconds(self.sources[shown["place"]], self.benchmarks)),
             "commands": {
                 "Make it in a fresh clone, with all that it needs": f"{again[:-3]} -- {place}",
-                "Make it again from what is here": f"{again} {place}",
+                "Make it again from what is here": f"{again} {place} -- {place}",
                 "Check it, down to the data": f"python -m scripts.verify results/{self.scale} "
                 + place,
             },

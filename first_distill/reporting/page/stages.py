@@ -29,7 +29,8 @@ STAGES = {  # what it makes, and from the results of which stages
 
 def graph(sources: Iterable[trace.Source]) -> list[dict]:
     """Return {name, makes, of, n} of each stage; n: its results behind some of the artifacts."""
-    folders = Counter(source.path.split("/")[1] for source in sources if not source.outside)
+    results = {source.record for source in sources if not source.outside}
+    folders = Counter(record.split("/")[1] for record in results)
     folders["artifacts"] = sum(n for name, n in folders.items() if name not in STAGES)
     return [
         {"name": name, "makes": makes, "of": list(of), "n": folders[name]}
