@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import sys
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -16,6 +17,7 @@ from first_distill.files import read_csv
 from first_distill.reporting.names import HEADLINE
 from first_distill.reporting.output import MISSING
 from first_distill.reporting.trace import Cost, Results, seconds
+from first_distill.runtime.tally import spoken
 
 FOLDER = "results/{scale}/tables/table1/cells"
 NOT_MADE, MADE = "not made", "made"
@@ -77,8 +79,8 @@ def show(scale: str, cells: list[dict], whole: dict, command: list[str], as_json
     if as_json:
         print(json.dumps({"scale": scale, "cells": cells, **whole}, indent=2))
         return
-    head = ["", "paper", "ours: ECE", "Acc", "Trust", "", "cost"]
-    rows = [row(cell) for cell in cells]
+    head, whole_paths = ["", "paper", "ours: ECE", "Acc", "Trust", "", "cost"], not is_terminal()
+    rows = [row(cell, whole_paths) for cell in cells]
     if not any(cell["paper"] for cell in cells):
         head, rows = head[:1] + head[2:], [own[:1] + own[2:] for own in rows]
     title, *lines = tabulate(rows, head, "plain", disable_numparse=True).splitlines()
@@ -86,7 +88,8 @@ def show(scale: str, cells: list[dict], whole: dict, command: list[str], as_json
     print(COST, title, sep="\n")
     lines = iter(lines)
     for family, group in groupby(cells, key=itemgetter("family")):
-        print(f"{FOLDER.format(scale=scale)}/{family}/")
+        if not whole_paths:
+            print(f"{FOLDER.format(scale=scale)}/{family}/")
         for _ in group:
             print(next(lines).rstrip())
     problems = list(dict.fromkeys(text for cell in cells for text in cell["problems"]))
@@ -102,22 +105,27 @@ def show(scale: str, cells: list[dict], whole: dict, command: list[str], as_json
     print(f"one cell: {shlex.join(command)}")
 
 
-def row(cell: dict) -> list[str]:
+def is_terminal() -> bool:
+    """Whether a person reads the list, and not `grep` or `awk`, which need whole paths."""
+    return sys.stdout.isatty()
+
+
+def row(cell: dict, whole_path: bool) -> list[str]:
     """The columns of a cell's line."""
     paper, ours = (cell[key] or {} for key in ("paper", "ours"))
     printed = " ".join(f"{paper[metric]:.1f}" for metric in HEADLINE) if paper else MISSING
     texts = [f"{ours[metric]['value']:.1f}" if ours else MISSING for metric in HEADLINE]
     texts[0] += " [{low:.1f}, {high:.1f}]".format(**ours["ece"]) if ours else ""
-    name = f"{cell['method']}/{cell['setting']}-{cell['benchmark']}.json"
+    name = cell["path"] if whole_path else f"{cell['method']}/{Path(cell['path']).name}"
     cost = planned(cell) if cell["state"] == NOT_MADE else spent(cell)
     return [name, printed, *texts, cell["state"], cost]
 
 
 def spent(cost: dict) -> str:
-    """`2.1 min`, and how many jobs that leaves out."""
+    """`2 min 6 s`, and how many jobs that leaves out."""
     if not cost["seconds"]:
         return "not measured"
-    text = f"{sum(cost['seconds'].values()) / 60:.1f} min"
+    text = spoken(sum(cost["seconds"].values()))
     return f"{text}, {cost['untimed']} jobs not timed" if cost["untimed"] else text
 
 

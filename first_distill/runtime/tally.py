@@ -33,6 +33,7 @@ class Tally:
     seconds: defaultdict = field(default_factory=lambda: defaultdict(float))
     running: dict[int, Job] = field(default_factory=dict)  # by Snakemake's job id, as are these
     attempts: Counter = field(default_factory=Counter)
+    names: dict[int, str] = field(default_factory=dict)
     failed: dict[int, str] = field(default_factory=dict)  # how they did, unless a retry succeeded
     stages: dict[str, str] = field(default_factory=lambda: stages())
 
@@ -70,6 +71,7 @@ class Tally:
         """Tell the rule and the name of a job that is started."""
         if job := self.running.get(number):
             self.running[number] = replace(job, rule=rule, name=name)
+            self.names[number] = name
 
     def finish(self, number: int, now: float) -> Job:
         """A job has succeeded."""
@@ -89,8 +91,8 @@ class Tally:
         """The stage of a rule."""
         return self.stages.get(rule, rule)
 
-    def left(self, now: float) -> tuple[float, bool]:
-        """Seconds until the end, and whether nine in ten jobs to come have one to judge by.
+    def left(self, now: float) -> float:
+        """Seconds until the end, roughly; 0 before any job is done.
 
         Jobs to come take the mean of those of their rule that are done, or of all where none is;
         as many run at a time as did on average.
@@ -100,21 +102,25 @@ class Tally:
         ages = [(job.rule, now - job.started) for job in running]
         busy = spent + sum(age for _, age in ages)
         if not jobs or not busy:
-            return 0.0, False
-        blind, work = 0, 0.0
+            return 0.0
+        work = 0.0
         for rule, number in self.planned.items():
             waiting = number - self.finished[rule]
-            blind += 0 if self.finished[rule] else waiting
             mean = self.seconds[rule] / self.finished[rule] if self.finished[rule] else spent / jobs
             begun = [age for other, age in ages if other == rule]
             work += (waiting - len(begun)) * mean + sum(max(0.0, mean - age) for age in begun)
-        ahead = self.planned.total() - jobs
-        return work * max(now - self.start, 1e-9) / busy, 10 * blind <= ahead
+        return work * max(now - self.start, 1e-9) / busy
 
 
 def stages() -> dict[str, str]:
-    """{rule: stage}, in the order in which the Snakefile includes the files of rules."""
-    text, found = (ROOT / "Snakefile").read_text(encoding="utf-8"), {}
+    """{rule: stage}, in the order in which the Snakefile includes the files of rules.
+
+    Empty where the package is installed without the workflow.
+    """
+    snakefile, found = ROOT / "Snakefile", {}
+    if not snakefile.is_file():
+        return {}
+    text = snakefile.read_text(encoding="utf-8")
     for name in re.findall(r'^include: "rules/(\w+)\.smk"$', text, re.M):
         rules = (ROOT / f"rules/{name}.smk").read_text(encoding="utf-8")
         # `rule a:`, `use rule a as b with:`

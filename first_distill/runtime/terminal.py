@@ -1,6 +1,7 @@
 """What a run shows: a live view in a terminal, plain lines where there is none."""
 
 import logging
+import re
 import sys
 import time
 from pathlib import Path
@@ -23,25 +24,17 @@ NOW = 8  # running jobs in the live view
 SCREEN = 24  # lines after which failures are told again at the end
 # Messages of every run, which tell nothing of this one; Snakemake's log file has them all.
 ROUTINE = (
-    *("Assuming unrestricted shared filesystem", "Building DAG of jobs", "Using shell:"),
-    *("Conda environments: ignored", "Singularity containers: ignored", "Group jobs: inactive"),
-    *("Select jobs to execute", "Job rate limit reached", "Processed ", "Updating jobs with queue"),
-    *("SLURM run ID:", "Job ", "Submitted array job", "Trying to restart job", "Removing output"),
-    *("Removing temporary output", "Elapsed time:", "Shutting down, this might", "Config file "),
-    *(
-        "Waiting at most ",
-        "Resource request used",
-        "host: ",
-        "Number of nodes:",
-        "Cleaning up SLURM",
-    ),
-    *(
-        "Injecting conda environment",
-        "Updating checkpoint",
-        "DAG of jobs will",
-        "Multiple includes",
-    ),
+    *(r"Assuming unrestricted shared filesystem", r"Building DAG of jobs", r"Using shell:"),
+    *(r"Conda environments: ignored", r"Singularity containers: ignored", r"Group jobs: inactive"),
+    *(r"Select jobs to execute", r"Job rate limit reached", r"Processed \d+ potential jobs"),
+    *(r"Updating jobs with queue", r"Updating checkpoint", r"DAG of jobs will be updated"),
+    *(r"Removing output files of failed job", r"Removing temporary output", r"Multiple includes"),
+    *(r"Injecting conda environment", r"Elapsed time:", r"Shutting down, this might"),
+    *(r"Config file .* is extended", r"Waiting at most", r"Resource request used", r"host: \S+$"),
+    *(r"SLURM run ID:", r"Job \d+ has been submitted", r"Submitted array job"),
+    *(r"Cleaning up SLURM", r"Number of nodes:"),
 )
+RESTART = re.compile(r"Trying to restart job (\d+)\.")
 # What this module tells in its own words, with a number.
 TOLD = ("Exiting because a job execution failed", "RuleException:\nCalledProcessError in file")
 FAILED = "WorkflowError:\nAt least one job did not complete successfully"
@@ -71,9 +64,7 @@ class Terminal:
                 for number in record.jobs:
                     self.tally.begin(number, self.now)
             case LogEvent.JOB_INFO:
-                self.tally.describe(record.jobid, record.rule_name, name := job_name(record))
-                if (attempt := self.tally.attempts[record.jobid]) > 1:
-                    self.line(f"again: {name}: attempt {attempt}", "yellow")
+                self.tally.describe(record.jobid, record.rule_name, job_name(record))
             case LogEvent.JOB_FINISHED:
                 self.finished(self.tally.finish(record.job_id, self.now).name)
             case LogEvent.JOB_ERROR:
@@ -126,7 +117,10 @@ class Terminal:
             self.line(text, "red")
         elif record.levelno >= logging.WARNING:
             self.line(text, "yellow")
-        elif not text.startswith(ROUTINE):
+        elif match := RESTART.match(text):
+            name = self.tally.names.get(int(match[1]), f"job {match[1]}")
+            self.line(f"to be tried again: {name}", "yellow")
+        elif not re.match("|".join(ROUTINE), text):
             self.line(text)
 
     def close(self) -> None:
@@ -159,9 +153,8 @@ class Terminal:
 
     def clock(self) -> str:
         """Time since the start and, as far as it can be told, until the end."""
-        seconds, known = self.tally.left(self.now)
-        left = f"{'about' if known else 'perhaps'} {spoken(rounded(seconds))} left"
-        if not known and self.tally.done.total() * LINES < self.tally.total.total():
+        left = f"perhaps {spoken(rounded(self.tally.left(self.now)))} left"
+        if self.tally.done.total() * LINES < self.tally.total.total():
             left = "time left not known yet"
         return f"{spoken(self.now - self.tally.start)}, {left}"
 

@@ -59,6 +59,11 @@ def cells(methods=("base", "first_ts")) -> list[dict]:
     return listing.cells("forest", SETTINGS, list(methods))
 
 
+@pytest.fixture
+def terminal(monkeypatch):
+    monkeypatch.setattr(listing, "is_terminal", lambda: True)
+
+
 def shown(found: list[dict], whole: dict, capsys) -> list[str]:
     listing.show("forest", found, whole, ["snakemake", "a b"], as_json=False)
     return capsys.readouterr().out.splitlines()
@@ -78,7 +83,7 @@ def test_order_and_the_papers_values():
     assert found[0]["paper"] is None and found[-1]["paper"] is None
 
 
-def test_made_cells_say_what_their_files_say(made, capsys):
+def test_made_cells_say_what_their_files_say(made, terminal, capsys):
     found = cells()
     whole = listing.measure(found, Path("results"), Path("benchmarks"))
     by = {cell["path"]: cell for cell in found}
@@ -90,16 +95,23 @@ def test_made_cells_say_what_their_files_say(made, capsys):
     lines = shown(found, whole, capsys)
     rows = [line.split() for line in lines]
     assert rows[7] == (
-        "first_ts/in_domain-csqa.json 2.9 80.8 77.9 3.0 [1.7, 5.0] 80.5 77.5 made 2.0 min".split()
+        "first_ts/in_domain-csqa.json 2.9 80.8 77.9 3.0 [1.7, 5.0] 80.5 77.5 made 2 min".split()
     )
-    assert rows[13] == "base/far-obqa.json – 3.0 [1.7, 5.0] 80.5 77.5 made 0.5 min".split()
+    assert rows[13] == "base/far-obqa.json – 3.0 [1.7, 5.0] 80.5 77.5 made 30 s".split()
     assert rows[14] == "first_ts/in_domain-csqa.json – – – – not made not measured".split()
     assert lines[3] == f"{FOLDER}/llama1/" and lines[10] == f"{FOLDER}/oak/"
     assert lines[-2:] == [
-        "2 of 12 cells made; their jobs, each once: 2.0 min; the others: not measured",
+        "2 of 12 cells made; their jobs, each once: 2 min; the others: not measured",
         "one cell: snakemake 'a b'",
     ]
     assert max(map(len, lines)) <= 120
+
+
+def test_whole_paths_where_there_is_no_terminal(made, capsys):
+    found = cells()
+    whole = listing.measure(found, Path("results"), Path("benchmarks"))
+    rows = [line.split() for line in shown(found, whole, capsys)]
+    assert [row[0] for row in rows[3:-2]] == [cell["path"] for cell in found]
 
 
 def test_what_is_wrong_with_a_cell_is_said(made, capsys):

@@ -46,12 +46,12 @@ def test_counts_by_stage_in_order():
 def test_time_left_of_one_job_after_another():
     """10 jobs of 2 s: after 3 of them, 7 of 2 s are left; in the middle of the fourth, 13 s."""
     found = tally(a=10)
-    assert found.left(101.0) == (0.0, False)
+    assert found.left(101.0) == 0.0
     for number in range(3):
         run(found, number, "a", 100 + 2 * number, 102 + 2 * number)
-    assert found.left(106.0) == (pytest.approx(14.0), True)
+    assert found.left(106.0) == pytest.approx(14.0)
     run(found, 3, "a", 106.0)
-    assert found.left(107.0) == (pytest.approx(13.0), True)
+    assert found.left(107.0) == pytest.approx(13.0)
 
 
 def test_time_left_of_two_at_a_time_and_a_stage_to_come():
@@ -60,10 +60,10 @@ def test_time_left_of_two_at_a_time_and_a_stage_to_come():
     run(found, 0, "a", 100.0, 104.0)
     run(found, 1, "a", 100.0, 104.0)
     # Stage two is taken to have jobs of the same length as all: 4 + 3 jobs of 4 s, two at a time.
-    assert found.left(104.0) == (pytest.approx(14.0), False)
+    assert found.left(104.0) == pytest.approx(14.0)
     run(found, 2, "c", 104.0, 110.0)
     run(found, 3, "c", 104.0, 110.0)
-    assert found.left(110.0) == (pytest.approx((4 * 4 + 1 * 6) / 2), True)
+    assert found.left(110.0) == pytest.approx((4 * 4 + 1 * 6) / 2)
 
 
 def test_time_left_of_long_jobs_beside_short_ones_of_their_stage():
@@ -72,13 +72,13 @@ def test_time_left_of_long_jobs_beside_short_ones_of_their_stage():
     for number in range(4):
         run(found, number, "a", 100.0 + number, 101.0 + number)
     run(found, 4, "b", 104.0, 114.0)
-    assert found.left(114.0) == (pytest.approx(10.0), True)
+    assert found.left(114.0) == pytest.approx(10.0)
 
 
 def test_a_target_is_no_job():
     found = tally(a=1, all=1)
     run(found, 0, "a", 100.0, 102.0)
-    assert (found.total.total(), found.done.total(), found.left(102.0)[0]) == (1, 1, 0.0)
+    assert (found.total.total(), found.done.total(), found.left(102.0)) == (1, 1, 0.0)
     run(found, 1, "all", 102.0, 103.0)
     assert found.done.total() == 1
 

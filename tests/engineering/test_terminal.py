@@ -102,8 +102,8 @@ def test_a_line_for_each_of_few_jobs(capsys):
     shown.handler.close()  # logging closes it once more at exit
     assert shown.lines() == [
         "3 jobs: 3 teacher",
-        "1 of 3  1 min, about 2 min left  teacher alder/0",
-        "2 of 3  2 min, about 1 min left  teacher alder/1",
+        "1 of 3  1 min, perhaps 2 min left  teacher alder/0",
+        "2 of 3  2 min, perhaps 1 min left  teacher alder/1",
         "3 jobs in 3 min",
     ]
 
@@ -137,9 +137,10 @@ def test_failures(capsys, tmp_path, monkeypatch):
     shown = Shown(capsys, jobs=True)
     shown.start(SCREEN + 20)
     shown.job(7, 0, 1, error="SLURM-job '3' failed, SLURM status is: 'TIMEOUT'. See")
+    shown.record(None, 1, msg="Trying to restart job 7.")
     shown.job(7, 2, 3, error="SLURM-job '4' failed, SLURM status is: 'TIMEOUT'. See")
     line = "failed: teacher alder/7: TIMEOUT: k: too large  (logs/tiny/teacher/alder/7.log)"
-    assert shown.lines()[1:] == [line, "again: teacher alder/7: attempt 2", line]
+    assert shown.lines()[1:] == [line, "to be tried again: teacher alder/7", line]
     for number in range(SCREEN + 1):
         shown.job(number + 10, 4, 5)
     wrong = "WorkflowError:\nAt least one job did not complete successfully."
@@ -241,7 +242,7 @@ def test_a_run_with_a_failure_and_a_retry(folder):
     )
     assert (status, out) == (1, "") and "\x1b" not in err
     assert lines["5 jobs: 1 again, 1 bad, 3 good"] == 1
-    assert lines[FAILURE] == 2 and lines["again: bad alder/csqa (tiny-x2): attempt 2"] == 1
+    assert lines[FAILURE] == 2 and lines["to be tried again: bad alder/csqa (tiny-x2)"] == 1
     assert lines["failed: again x: not yet  (logs/tiny/again/x.log)"] == 1
     assert err.splitlines()[-1].startswith("1 of 5 jobs failed, 4 done in ")
     assert "Traceback" not in err and "CalledProcessError" not in err and "WorkflowError" not in err

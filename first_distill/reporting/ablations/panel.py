@@ -45,7 +45,7 @@ def draw(entry: dict, rows):
     ends = axes[0][0].get_ylim() if placed else axes[0][0].get_xlim()
     (axes[0][0].set_ylim if placed else axes[0][0].set_xlim)(-0.02 * ends[1])
     leakage = "; *: leakage" if points["leakage"].any() else ""
-    figure.suptitle(f"{entry['title']} (bars: 95 % intervals{leakage})")
+    figure.suptitle(f"{entry['title']} (lines: 95 % intervals{leakage})")
     named = {}
     for axis in figure.axes:
         for handle, name in zip(*axis.get_legend_handles_labels(), strict=True):

@@ -144,18 +144,22 @@ def draw(data):
         families = own[own["family"] != POOLED].pivot(index="rank", columns="family", values="gap")
         top.plot(offset + 0.36 * width, families, ".", color=style.COLORS[i], markersize=2.5)
         bar = {"width": 0.9 * width, "color": style.COLORS[i], "hatch": style.HATCHES[i]}
-        shown[name] = marker, bottom.bar(offset, mean["over"], **bar, edgecolor="white", lw=0)
-        bottom.bar(offset, -mean["under"], **bar, edgecolor="white", lw=0)
+        for part, sign in (("over", 1), ("under", -1)):
+            ends = [mean[part] - mean[f"{part}_low"], mean[f"{part}_high"] - mean[part]]
+            bars = bottom.bar(offset, sign * mean[part], **bar, edgecolor="white", lw=0)
+            ends = ends if sign > 0 else ends[::-1]
+            bottom.errorbar(offset, sign * mean[part], yerr=ends, **style.WHISKERS)
+        shown[name] = marker, bars
     for axis in (top, bottom):
         axis.axhline(0, color="black", linewidth=0.6)
         axis.margins(y=0.08)
     bottom.set_xticks(x, [f"top {rank}" if rank == "1" else rank for rank in ranks])
     bottom.set_xlabel("Rank of the token in the model's distribution")
     corpus, benchmark = data.iloc[0][["corpus", "benchmark"]].map(printed)
-    top.set_title(f"Signed gap, {corpus} → {benchmark} (bars: 95 % interval)")
+    top.set_title(f"Signed gap, {corpus} → {benchmark} (lines: 95 % interval)")
     top.set_ylabel("Prob. − frequency (points)")
-    bottom.set_title("Parts of the calibration error")
-    bottom.set_ylabel("Under- | over-conf. (points)")
+    bottom.set_title("Parts of the ECE (over-confident: above 0)")
+    bottom.set_ylabel("ECE (points)")
     count = data["family"].nunique() - 1
     title = f"mean of {count} families (dots: each family)" if count > 1 else None
     options = {"ncols": 3, "title": title, "handler_map": {tuple: HandlerTuple(None)}}

@@ -23,6 +23,7 @@ COLUMNS = (
     *("part", "family", "corpus", "benchmark", "seed", "c", "n", "ece", "accuracy", "confidence"),
     *("trust", "nll", "at_edge", "teacher_ece"),
 )
+SPOKEN = {"ece": "ECE"}
 STUDENT_COLORS = {"accuracy": "black", "trust": "0.5", "ece": "#994455"}  # none of a family's
 
 
@@ -72,7 +73,7 @@ def draw(data):
         _students(axes["top"], axes["bottom"], data[data["part"] == "student"])
     else:
         axes["top"].set_title("no students at other c")
-    shown = [axes[name].get_legend_handles_labels()[0] for name in ("search", "top")]
+    shown = [axes[name].get_legend_handles_labels()[0] for name in ("search", "top", "bottom")]
     figure.legend(handles=sum(shown, []), loc="outside lower center", ncols=4)
     return figure
 
@@ -82,7 +83,12 @@ def _students(top, bottom, students) -> None:
     for i, (name, color) in enumerate(STUDENT_COLORS.items(), 4):  # no family's marker
         axis = bottom if name == "ece" else top
         mean, ends = by_c[name].mean(), by_c[[f"{name}_low", f"{name}_high"]].mean()
-        line = {**style.look(i), "color": color, "capsize": 2, "label": f"student's {name}"}
+        line = {
+            **style.look(i),
+            "color": color,
+            "capsize": 2,
+            "label": f"student's {SPOKEN.get(name, name)}",
+        }
         axis.errorbar(mean.index, mean, yerr=np.abs(ends.to_numpy().T - mean.to_numpy()), **line)
         if text := style.dead_text(students):
             dead = students[students["constant_output"].notna()]
@@ -91,7 +97,7 @@ def _students(top, bottom, students) -> None:
     top.sharex(bottom)
     bottom.set(ylabel="Student ECE (%)", xlabel="$c$ of the student's targets")
     family, corpus, benchmark = students.iloc[0][["family", "corpus", "benchmark"]].map(printed)
-    title = f"{family}'s students (bars: 95 % interval), {corpus} → {benchmark}"
+    title = f"{family}'s students (lines: 95 % interval), {corpus} → {benchmark}"
     top.set(ylabel="Student (%)", title=title)
     style.from_zero(top)
     style.from_zero(bottom)

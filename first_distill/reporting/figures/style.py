@@ -29,6 +29,7 @@ HATCHES = ("", "////", "....", "xxxx", "----", "||||", "++++", "oooo", "**", "OO
 # The first colours, markers and hatches, the same in every figure.
 METHODS = ("teacher", "finetune", "distill", "first_ts", "distill_ls", "finetune_ts")
 DASHED = {"color": "0.35", "linewidth": 0.8, "linestyle": "--", "zorder": 1}
+WHISKERS = {"fmt": "none", "ecolor": "0.55", "elinewidth": 0.9, "capsize": 1.5}  # on any bar
 SMALL = 7  # points; captions of ACL have 10
 SIZES = {"font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "figure.titlesize": 8}
 SIZES |= {f"{part}.labelsize": SMALL for part in ("xtick", "ytick")}
