@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 import pytest
 
+from first_distill.calibration.statistic import question_weights
 from first_distill.errors import UserError
 from first_distill.files import read_json, read_parquet
 from first_distill.knowledge.store import KnowledgeStore, write_store
@@ -13,6 +14,7 @@ from first_distill.reporting.figures import figure2 as figure2_code
 from first_distill.reporting.figures import figure3 as figure3_code
 from first_distill.reporting.figures import figure5 as figure5_code
 from first_distill.reporting.figures import figure6 as figure6_code
+from first_distill.reporting.figures.style import drawn
 from tests.science.artifacts_world import FAMILIES, artifact, write_run, write_search, write_tree
 from tests.science.figure_checks import COLUMN, TEXT, check
 from tests.sealed import reseal
@@ -118,6 +120,22 @@ def test_figure3_splits_the_error_by_its_sign(runs, tmp_path):
             assert row[f"{number}_low"] <= mean <= row[f"{number}_high"]
     gaps = rows(method="distill", rank="1").set_index("family").gap
     assert gaps["all"] == pytest.approx(gaps[FAMILIES].mean(), abs=1e-5)
+
+
+def test_figure3_of_ranks_that_are_only_over_confident():
+    """No under-confident part, not even by rounding: it would be an interval without its value."""
+    rng, seeds = np.random.default_rng(3), []
+    for _ in range(3):
+        found = [rng.random((400, 1)) * 10.0**-rank for rank in range(5)]
+        found = [*found, np.concatenate(found[1:], axis=1)]
+        weights = question_weights("csqa", 400)
+        seeds.append([figure3_code.split(own, np.zeros(own.shape), weights) for own in found])
+    labels = {"family": "alder", "corpus": "csqa", "benchmark": "csqa", "method": "distill"}
+    models = pandas.DataFrame([{**labels, "n": 400, "by_rank": seed} for seed in seeds])
+    data = pandas.DataFrame(figure3_code.rank_rows(models))
+    assert (data[["under", "under_low", "under_high"]] == 0.0).all(axis=None)
+    assert (data["over"] <= data["over_high"]).all() and (data["over_low"] <= data["over"]).all()
+    drawn(figure3_code.draw(data))
 
 
 def make_store(folder, top, n=60, k=8, vocabulary=50):

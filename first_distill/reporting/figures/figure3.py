@@ -60,13 +60,13 @@ def by_rank(ranks: str, benchmark: str) -> list[dict[str, Statistic]]:
     n, depth = probability.shape
     parts = [*(slice(rank, rank + 1) for rank in range(depth)), slice(1, depth)]
     weights = question_weights(benchmark, n)
-    return [_numbers(probability[:, p], correct[:, p], weights) for p in parts]
+    return [split(probability[:, p], correct[:, p], weights) for p in parts]
 
 
-def _numbers(
+def split(
     probability: np.ndarray, correct: np.ndarray, weights: np.ndarray
 ) -> dict[str, Statistic]:
-    """NUMBERS in percent.
+    """Return NUMBERS in percent.
 
     probability, correct: (questions, ranks), one pool of pairs; weights: (resamples, questions).
     `over` and `under` split sum_b |B_b|/n |freq - prob| by sign: half of the sum of |gap|, plus or
@@ -110,8 +110,12 @@ def rank_rows(models) -> list[dict]:
                 numbers = {name: Estimate([one[at][name] for one in found]) for name in NUMBERS}
                 row |= {name: number.value for name, number in numbers.items()}
                 for name in ("gap", "over", "under"):
-                    summary = numbers[name].summary(-100.0 if name == "gap" else 0.0)
-                    row |= {f"{name}_{end}": summary[end] for end in ("low", "high")}
+                    bound = -100.0 if name == "gap" else 0.0
+                    summary = numbers[name].summary(bound)
+                    ends = {f"{name}_{end}": summary[end] for end in ("low", "high")}
+                    # A half of equal sums differs from 0, and from its own ends, by rounding.
+                    exact = {name: row[name], **ends}
+                    row |= {key: max(bound, round(number, 9)) for key, number in exact.items()}
                 rows.append(row | style.dead_mark(group))
     return rows
 
