@@ -14,13 +14,15 @@ from first_distill.reporting.page.embed import prose
 from first_distill.reporting.page.table import number, plot
 
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
-SECTIONS = ("What depends on open choices", "All other claims", "Tests")
+SECTIONS = ("What depends on open choices", "All other claims")
+COVERAGE = "docs/coverage.md"
 
 
 def read(path: Path) -> dict:
     """Return what the page shows of claims.json and of claims.md beside it."""
     claims = read_json(records.verified(path))
     text = records.verified(path.with_suffix(".md")).read_text(encoding="utf-8")
+    text = text.replace(COVERAGE, f"[{COVERAGE}](../../{COVERAGE})")
     sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
     shown = five(claims)
     return {
@@ -34,6 +36,7 @@ def read(path: Path) -> dict:
         ),
         "domains": [printed(domain) for domain in DOMAINS],
         "other_claims": {name: prose(sections[name], 3) for name in SECTIONS if name in sections},
+        "tests": tests(claims),
         "meaning": prose(text.split("\n## ")[0], 3),
     }
 
@@ -49,6 +52,22 @@ def headline(claims: Sequence[dict]) -> str:
     }
     parts = [f"{found[name]} {own[found[name] != 1]}" for name, own in forms.items()]
     return f"Of {found.total()} verdicts {', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def tests(claims: Sequence[dict]) -> dict[str, list[dict]]:
+    """Return {what was tested on: its claims, each with `claim`, `test` and `note`}.
+
+    The scale is the page's; a note that several claims share stands with the first.
+    """
+    found: dict[str, list[dict]] = {}
+    noted: set[str | None] = set()
+    for claim in claims:
+        note = claim.get("note")
+        own = {"claim": claim["claim"], "test": claim["test"]}
+        own["note"] = None if note in noted else note
+        found.setdefault(claim["scope"].partition(": ")[2], []).append(own)
+        noted.add(note)
+    return found
 
 
 def five(claims: Sequence[dict]) -> list[dict]:
