@@ -182,9 +182,10 @@ def test_verdicts_in_words_and_places():
 
 def test_tests_of_claims_by_what_they_are_tested_on():
     claim = {"claim": "c", "test": "t", "scope": "scale tiny: CSQA; teachers"}
-    claims = [claim, {**claim, "note": "n"}, {**claim, "scope": "scale tiny: BoolQ", "note": "n"}]
+    other = {**claim, "scope": "scale tiny: BoolQ", "note": "n"}
     plain, noted = ({"claim": "c", "test": "t", "note": own} for own in (None, "n"))
-    assert verdicts.tests(claims) == {"CSQA; teachers": [plain, noted], "BoolQ": [plain]}
+    found = verdicts.tests([claim, other, {**claim, "note": "n"}])
+    assert found == {"CSQA; teachers": [plain, noted], "BoolQ": [plain]}
 
 
 def test_what_the_records_say_of_their_making(context):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from first_distill.files import read_json
@@ -60,12 +61,13 @@ def tests(claims: Sequence[dict]) -> dict[str, list[dict]]:
     The scale is the page's; a note that several claims share stands with the first.
     """
     found: dict[str, list[dict]] = {}
-    noted: set[str | None] = set()
     for claim in claims:
-        note = claim.get("note")
-        own = {"claim": claim["claim"], "test": claim["test"]}
-        own["note"] = None if note in noted else note
+        own = {"claim": claim["claim"], "test": claim["test"], "note": claim.get("note")}
         found.setdefault(claim["scope"].partition(": ")[2], []).append(own)
+    noted: set[str | None] = set()
+    for own in chain.from_iterable(found.values()):
+        note = own["note"]
+        own["note"] = None if note in noted else note
         noted.add(note)
     return found
 
