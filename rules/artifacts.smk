@@ -281,6 +281,9 @@ rule page:
         posthoc=posthoc_of(config["table1"]["methods"]),
         paper=here("config/paper_table1.csv"),
         description=lambda w: scale_of(w)["description"],
+        benchmark=shown_benchmark,
+        corpus=shown_corpus,
+        methods=FIGURE5,
         resources=lambda w: json.dumps(scale_of(w)["resources"], sort_keys=True),
         ablations=lambda w: content_of(f"results/{w.scale}/ablations.record.json"),
         code=fingerprint("page"),
@@ -290,6 +293,7 @@ rule page:
             --results results/{wildcards.scale} --benchmarks benchmarks/{wildcards.scale} \
             --paper-table {params.paper:q} \
             --posthoc {params.posthoc:q} --description {params.description:q} \
-            --resources {params.resources:q} \
+            --resources {params.resources:q} --benchmark {params.benchmark} \
+            --corpus {params.corpus} --methods {params.methods:q} \
             --output-prefix results/{wildcards.scale}/index >{log:q} 2>&1
         """

@@ -71,7 +71,8 @@ def commands() -> dict:
         ),
         "page": (
             index.run,
-            "results benchmarks paper-table.csv posthoc* resources description output-prefix",
+            "results benchmarks paper-table.csv posthoc* resources description benchmark corpus "
+            "methods+ output-prefix",
         ),
         "costs": (costs.run, "benchmarks output.md"),
         "data-report": (

@@ -83,6 +83,9 @@ def words(folder: Path) -> dict:
         "paper_table": str(ROOT / "config/paper_table1.csv"),
         "resources": json.dumps(RESOURCES),
         "description": "A world for tests.",
+        "benchmark": "csqa",
+        "corpus": "csqa",
+        "methods": ["teacher", "first_ts"],
         "output_prefix": folder / "index",
     }
 

@@ -42,7 +42,7 @@ STAGES = {
     "page": [f"{REPORTING}.page.page.run"],
 }
 # Files that count as they are, beside the code of a stage.
-TEXTS = {"page": "first_distill/reporting/page/templates/*"}
+TEXTS = {"page": ("first_distill/reporting/page/templates/*", "report/*.rst")}
 # Packages that report, store, fetch and run: no number is computed in them.
 SERVICE = ("errors", "files", "runtime", "provenance", "hub", "config")
 ERRORS = {
@@ -65,7 +65,7 @@ DEFINITION = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 def fingerprint(stage: str) -> str:
     """16 hexadecimal digits of the code of a stage, a key of `STAGES`."""
-    texts = sorted(ROOT.glob(TEXTS[stage])) if stage in TEXTS else []
+    texts = [path for pattern in TEXTS.get(stage, ()) for path in sorted(ROOT.glob(pattern))]
     parts = [*_reached(STAGES[stage]), *(path.read_text(encoding="utf-8") for path in texts)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 

@@ -2,15 +2,16 @@
 
 import copy
 import math
+import re
 import shutil
-from urllib.parse import unquote
-from xml.etree import ElementTree
 
+import numpy
 import pandas
 import pytest
 
 from first_distill.files import read_json
 from first_distill.provenance import records
+from first_distill.provenance.fingerprint import fingerprint
 from first_distill.provenance.lineage import Lineage
 from first_distill.reporting import output
 from first_distill.reporting.page import ablations, cells, embed, stages, table, verdicts
@@ -88,6 +89,8 @@ def test_names_are_text(context):
 
 def test_without_ablations_timings_and_paper(context):
     context |= {"ablations": [], "costs": [], "paper_rows": []}
+    for own in context["cells"]:
+        own["means"] = {}
     context["cells"][0]["cost"] = cells.cost(cells.trace.Cost({}, {}, 2))
     text = render(context)
     assert "make ablations SCALE=tiny" in text and "No timings here: they stay in" in text
@@ -123,9 +126,25 @@ def test_the_papers_means_stand_below_other_families(context):
     text = render(context)
     assert 'href="#paper"' in text and "Llama-1, Llama-2, OpenLlama" in text
     (teacher,) = [own for own in context["paper_rows"] if own["name"] == "Teacher"]
-    assert teacher["cells"][0]["Acc"] == f"{sum(ACCURACIES) / 3:.1f}"
+    assert teacher["cells"][0]["accuracy"] == f"{sum(ACCURACIES) / 3:.1f}"
     ours = pandas.DataFrame([row(paper_ece=9.0)])
-    assert table.printed_rows(pandas.DataFrame(), ours) == []
+    assert table.printed_rows({}, ours) == []
+
+
+def test_a_cell_without_a_printed_value_has_the_papers_mean(context):
+    means = table.paper_means(
+        pandas.DataFrame([row(), row(family="elm", ece=8.0), row(method="finetune")]),
+        pandas.DataFrame([row()]),
+    )
+    column = context["cells"][0]["column"]
+    assert means["a b", column]["ece"] == "6.0" and means["Fine-tune", column]["ece"] == "4.0"
+    with_means = [own for own in context["cells"] if own["means"]]
+    assert {"Teacher", "FIRST w/ TS"} <= {own["method"] for own in with_means}
+    for own in with_means:
+        (shown,) = [r for r in context["paper_rows"] if r["name"] == own["method"]]
+        assert own["means"] in shown["cells"]
+    found = re.findall(r"paper’s mean (\d+\.\d)<", render(context))
+    assert len(found) == 3 * len(with_means)
 
 
 def test_a_dead_model_is_marked(context):
@@ -161,6 +180,51 @@ def test_verdicts_in_words_and_places():
     assert bare["effect"] is None and bare["p"] is None
 
 
+def test_tests_of_claims_by_what_they_are_tested_on():
+    claim = {"claim": "c", "test": "t", "scope": "scale tiny: CSQA; teachers"}
+    other = {**claim, "scope": "scale tiny: BoolQ", "note": "n"}
+    plain, noted = ({"claim": "c", "test": "t", "note": own} for own in (None, "n"))
+    found = verdicts.tests([claim, other, {**claim, "note": "n"}])
+    assert found == {"CSQA; teachers": [plain, noted], "BoolQ": [plain]}
+
+
+def test_what_the_records_say_of_their_making(context):
+    (cell,) = [own for own in context["made_by"] if own["stage"] == "cell"]
+    assert cell["codes"] == [fingerprint("cell")] and cell["current"]
+    assert cell["packages"]["numpy"] == [numpy.__version__]
+    numpys = [{"numpy": ["1.0"]}, {"numpy": ["2.0", "1.0"]}, {}]
+    rows = [
+        {"stage": name, "codes": ["x"], "current": True, "packages": own}
+        for name, own in zip(("data", "teacher", "student"), numpys, strict=True)
+    ]
+    changed = "numpy is not the same for all: 1.0 made data, teacher; 2.0 made teacher"
+    assert stages.differences(rows) == [changed]
+    rows[1] |= {"codes": ["x", "y"], "current": False}
+    rows[2] |= {"current": False}
+    others = [
+        "more than one version of the code made teacher",
+        "other code than this checkout's made student",
+    ]
+    context["differences"] = stages.differences(rows)
+    assert context["differences"] == [changed, *others]
+    text = render(context)
+    assert f"<li>{changed}</li>" in text and "not all of one making" in text
+    context["differences"] = []
+    assert "all made by the code of this checkout" in render(context)
+
+
+def test_the_drawing_has_each_stage_and_a_line_from_each_source():
+    graph = stages.graph([])
+    drawing = stages.drawing(graph)
+    assert [box["name"] for box in drawing["boxes"]] == [*stages.STAGES]
+    assert len(drawing["lines"]) == sum(len(of) for _, of in stages.STAGES.values())
+    for line in drawing["lines"]:  # from the edge of a box to that of another, in the picture
+        numbers = [float(own) for own in re.findall(r"[MHV](\d[\d.]*)", line)]
+        assert all(0 <= own <= drawing["height"] for own in numbers)
+    bottom = drawing["boxes"][-1]["y"] + drawing["box"][1]
+    assert bottom == drawing["height"]
+
+
 def test_hours_of_cores_and_gpus(tmp_path):
     for name, seconds in {"teacher/a": 3600, "teacher/b": 1800, "data/c": 36}.items():
         path = tmp_path / f"{name}.tsv"
@@ -185,38 +249,6 @@ def test_a_time_as_people_say_it(seconds, text):
 
 def test_hours():
     assert [cells.hours(own) for own in (0, 0.001, 2.346)] == ["–", "< 0.01", "2.35"]
-
-
-def test_an_svg_stays_one(tmp_path):
-    import matplotlib
-
-    from first_distill.reporting.figures import style
-
-    figure, axis = style.start().subplots(figsize=(2, 1))
-    axis.bar([1, 2], [3, math.nan])
-    axis.set_title("a & b, 100 % <c>")
-    with matplotlib.rc_context({"svg.fonttype": "none"}):  # text that must stay one
-        (tmp_path / "f.svg").write_bytes(style.drawn(figure)["svg"])
-    found = embed.figure(tmp_path / "f")
-    assert found["width"] == round(144 * embed.PIXELS)
-    head, _, text = found["uri"].partition(",")
-    assert head == "data:image/svg+xml" and '"' not in text and "<" not in text
-    root = ElementTree.fromstring(unquote(text))
-    assert root.tag.endswith("svg") and "a & b, 100 % <c>" in "".join(root.itertext())
-    assert found == embed.figure(tmp_path / "f")
-    shortened = unquote(
-        embed.svg_uri(b'<svg x="12.345" y="1.234"><g transform="scale(0.085)"/></svg>')
-    )
-    assert shortened.endswith('<svg x="12.3" y="1.23"><g transform="scale(0.085)"/></svg>')
-    assert embed.figure(tmp_path / "none") is None
-
-
-def test_markdown_in_boxes():
-    text = embed.prose("# Title\n\nA **bold** <b>word</b>.\n\n## Rows & more\n\n|a|\n|-|\n|1|\n", 3)
-    assert "Title" not in text and "<strong>bold</strong> &lt;b&gt;word" in text
-    assert "<h3>Rows &amp; more</h3>" in text
-    box = '<div class="scroll" tabindex="0" role="region" aria-label="Rows &amp; more"><table>'
-    assert box in text and text.count("</table></div>") == 1
 
 
 def test_ablations_of_earlier_results_are_marked(results, tmp_path):

@@ -31,14 +31,18 @@ class Opener:
         self.sources = {name: self.trace.behind(f"{self.scale}/{name}") for name in names}
         self._diagrams: dict[Key, dict] = {}
 
-    def details(self, shown: dict) -> dict:
-        """Return what a cell of the table opens; shown: `table.cell`."""
+    def details(self, shown: dict, means: dict[tuple, dict]) -> dict:
+        """Return what a cell of the table opens; shown: `table.cell`, means: `table.paper_means`.
+
+        `means` has the paper's, where it prints no value for the cell itself.
+        """
         own, place = self.read[shown["place"]], f"results/{self.scale}/{shown['place']}"
-        again = records.command(self.scale)
+        again, has_own = records.command(self.scale), shown["values"]["ece"]["paper"]
         return {
             **shown,
             "diagram": self._diagram(own),
             "alt": alt(shown, own),
+            "means": {} if has_own else means.get((shown["method"], shown["column"]), {}),
             "seeds": seeds(own),
             "debiased": number(own["ece"].get("debiased")),
             "marks": [text for mark, text in MARKS.items() if mark in shown["marks"]],

@@ -1,4 +1,4 @@
-"""Figures and Markdown as parts of one HTML file."""
+"""Figures, their captions and Markdown as parts of one HTML file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import re
 from pathlib import Path
 from urllib.parse import quote
 
+import jinja2
 from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+
+from first_distill import ROOT
 
 # Percent-encoded, an SVG is a fifth smaller than in base64.
 PLAIN = " !$&'()*+,-./:;=?@[]_{|}~"
@@ -17,6 +21,7 @@ DROPPED = re.compile(
 )
 ALONE = re.compile(r"<g>(<[^<>]+/>|<text[^<>]*>[^<>]*</text>)</g>")  # a group of one
 WIDTH, PIXELS = re.compile(rb'<svg[^>]* width="([0-9.]+)pt"'), 1.7  # a point
+CAPTIONS = ROOT / "report"  # of `snakemake --report`: what is said here is said there
 LONG = re.compile(r"scale\([^)]*\)|(\d+)\.\d{2,}")  # a scale, of glyphs, stays as it is
 
 
@@ -54,6 +59,18 @@ def figure(prefix: Path) -> dict | None:
     return None
 
 
+def caption(name: str, params: dict) -> dict[str, str]:
+    """Return {title, text} of report/{name}.rst: its first bold words, and all of it as HTML.
+
+    params: of the rule that makes the figure. What the caption includes, after `..`, is left out;
+    the rest is paragraphs and bold words, which are written alike in Markdown.
+    """
+    source = (CAPTIONS / f"{name}.rst").read_text(encoding="utf-8").partition("\n..")[0]
+    template = jinja2.Template(source, undefined=jinja2.StrictUndefined)
+    text = " ".join(template.render(snakemake={"params": params}).split())
+    return {"title": text.split("**")[1], "text": prose(text, 3)}
+
+
 def prose(markdown: str, level: int) -> str:
     """Return Markdown as HTML, its text escaped; a table scrolls in a box of its own.
 
@@ -61,9 +78,10 @@ def prose(markdown: str, level: int) -> str:
     """
     reader = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = reader.parse(markdown)
-    if tokens and tokens[0].tag == "h1":
-        del tokens[:3]  # opening, text, end
     title, own = "Table", []
+    if tokens and tokens[0].tag == "h1":
+        title = tokens[1].content
+        del tokens[:3]  # opening, text, end
     for token, after in zip(tokens, [*tokens[1:], None], strict=True):
         if token.type in ("heading_open", "heading_close"):
             title = after.content if token.type == "heading_open" else title
@@ -75,7 +93,5 @@ def prose(markdown: str, level: int) -> str:
 
 
 def _box(renderer, tokens, at, options, env) -> str:
-    from markdown_it.common.utils import escapeHtml
-
     title = escapeHtml(tokens[at].meta["title"])
-    return f'<div class="scroll" tabindex="0" role="region" aria-label="{title}"><table>\n'
+    return f'<div class="scroll" tabindex="0" role="group" aria-label="{title}"><table>\n'

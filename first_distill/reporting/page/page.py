@@ -19,18 +19,12 @@ from first_distill.reporting.costs import machine
 from first_distill.reporting.names import HEADLINE, printed
 from first_distill.reporting.page import ablations, stages, verdicts
 from first_distill.reporting.page.cells import Opener, clock, hours
-from first_distill.reporting.page.embed import figure, prose
-from first_distill.reporting.page.table import end_of_plots, families, printed_rows
+from first_distill.reporting.page.embed import caption, figure, prose
+from first_distill.reporting.page.table import end_of_plots, families, paper_means, printed_rows
 from first_distill.reporting.tables import table1
 
 TEMPLATES = Path(__file__).parent / "templates"
-FIGURES = {
-    "figure2": "Figure 2: what the teacher's top tokens hold, and what it costs to store them",
-    "figure3": "Figure 3: confidence minus accuracy, of the first token and of ranks 2 to 5",
-    "figure5": "Figure 5: reliability of the paper's four models",
-    "figure6": "Figure 6: ECE against the temperature c, and students of other temperatures",
-    "meters": "Does the order of the methods depend on the measure of calibration?",
-}
+FIGURES = ("figure2", "figure3", "figure5", "figure6", "meters")
 FILES = ("claims", "tables/*", "figures/*", "ablations")  # without a suffix
 
 
@@ -65,7 +59,11 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     opener = Opener(folder, benchmarks, args.posthoc, [cell["place"] for cell in shown])
     behind = {source.path: source for own in opener.sources.values() for source in own}.values()
     ablated, sources = ablations.read(folder)
-    notes = table1.notes(rows)
+    params = {"benchmark": printed(args.benchmark), "corpus": printed(args.corpus)}
+    params["methods"] = [printed(name) for name in args.methods]
+    means = paper_means(paper, table)
+    notes, graph = table1.notes(rows), stages.graph(behind)
+    made_by = stages.made_by(opener.trace, behind)
     context = {
         "scale": str(table["scale"].iloc[0]),
         "description": args.description,
@@ -77,17 +75,23 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "metrics": HEADLINE,
         "families": by_family,
         "end_of_plots": end,
-        "paper_rows": printed_rows(paper, table),
+        "paper_rows": printed_rows(means, table),
         "paper_families": [printed(name) for name in paper["family"].unique()],
         "has_paper": bool(table["paper_ece"].notna().any()),
-        "cells": [opener.details(cell) for cell in shown],
-        "figures": [_figure(folder / "figures" / name, text) for name, text in FIGURES.items()],
+        "cells": [opener.details(cell, means) for cell in shown],
+        "figures": [_figure(folder / "figures" / name, params) for name in FIGURES],
+        "ablation": caption("ablation", {}),
         "ablations": ablated,
         "report": prose(report.read_text(encoding="utf-8"), 3),
-        "stages": stages.graph(behind),
+        "stages": graph,
+        "drawing": stages.drawing(graph),
         "costs": stages.costs(benchmarks, json.loads(args.resources)),
+        "made_by": made_by,
+        "packages": list(
+            dict.fromkeys(name for own in made_by for name in sorted(own["packages"]))
+        ),
+        "differences": stages.differences(made_by),
         "machine": {name: text for name, text in machine().items() if name != "torch"},
-        "packages": stages.packages(opener.trace, behind),
         "files": _files(folder),
         "css": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),
@@ -98,9 +102,9 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     return context, [*sources, *(folder.parent / name for name in opener.metrics)]
 
 
-def _figure(prefix: Path, title: str) -> dict:
+def _figure(prefix: Path, params: dict) -> dict:
     records.verified(prefix.with_suffix(".csv"))
-    return {"name": prefix.name, "title": title, "image": figure(prefix)}
+    return {"name": prefix.name, "image": figure(prefix), **caption(prefix.name, params)}
 
 
 def _files(folder: Path) -> dict[str, list[str]]:

@@ -42,25 +42,32 @@ def families(table: pandas.DataFrame, end: float) -> list[dict]:
     ]
 
 
-def printed_rows(paper: pandas.DataFrame, table: pandas.DataFrame) -> list[dict]:
-    """Return the paper's own table, its families averaged: {name, cells}, a cell in each column.
+def paper_means(paper: pandas.DataFrame, table: pandas.DataFrame) -> dict[tuple, dict[str, str]]:
+    """Return the paper's values, its families averaged: {(method, column): {ece, ..}}, as printed.
 
-    paper: paper_table1.csv. For a scale of other families on the paper's benchmarks: [] where the
-    paper prints the scale's own families, and where they share no column.
+    paper: paper_table1.csv. For columns of table1.csv alone.
+    """
+    own = {(r["setting"], r["benchmark"]): r["column"] for r in with_names(table)}
+    means = paper.groupby(["method", "setting", "benchmark"], sort=False)[[*HEADLINE]].mean()
+    return {
+        (printed(method), own[tuple(column)]): {key: number(values[key]) for key in HEADLINE}
+        for (method, *column), values in means.iterrows()
+        if tuple(column) in own
+    }
+
+
+def printed_rows(means: dict[tuple, dict], table: pandas.DataFrame) -> list[dict]:
+    """Return the paper's own table of `paper_means`: {name, cells}, a cell in each column or None.
+
+    For a scale of other families on the paper's benchmarks: [] where the paper prints the scale's
+    own families, and where they share no column.
     """
     if table["paper_ece"].notna().any():
         return []
-    own = {(r["setting"], r["benchmark"]): r["column"] for r in with_names(table)}
-    means = paper.groupby(["method", "setting", "benchmark"], sort=False)[[*HEADLINE]].mean()
-    found: dict[str, dict[str, dict]] = {}
-    for (method, *column), values in means.iterrows():
-        if tuple(column) in own:
-            texts = {HEADLINE[key]: number(values[key]) for key in HEADLINE}
-            found.setdefault(printed(method), {})[own[tuple(column)]] = texts
-    every = dict.fromkeys(own.values())
+    every = dict.fromkeys(row["column"] for row in with_names(table))
     return [
-        {"name": method, "cells": [cells.get(column) for column in every]}
-        for method, cells in found.items()
+        {"name": method, "cells": [means.get((method, column)) for column in every]}
+        for method in dict.fromkeys(method for method, _ in means)
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 
 from first_distill.files import read_json
@@ -14,13 +15,15 @@ from first_distill.reporting.page.embed import prose
 from first_distill.reporting.page.table import number, plot
 
 SIGNS = {"holds": "✓", "does not hold": "✗", "undecided": "?"}
-SECTIONS = ("What depends on open choices", "All other claims", "Tests")
+SECTIONS = ("What depends on open choices", "All other claims")
+COVERAGE = "docs/coverage.md"
 
 
 def read(path: Path) -> dict:
     """Return what the page shows of claims.json and of claims.md beside it."""
     claims = read_json(records.verified(path))
     text = records.verified(path.with_suffix(".md")).read_text(encoding="utf-8")
+    text = text.replace(COVERAGE, f"[{COVERAGE}](../../{COVERAGE})")
     sections = dict(part.split("\n", 1) for part in text.split("\n## ")[1:])
     shown = five(claims)
     return {
@@ -34,6 +37,7 @@ def read(path: Path) -> dict:
         ),
         "domains": [printed(domain) for domain in DOMAINS],
         "other_claims": {name: prose(sections[name], 3) for name in SECTIONS if name in sections},
+        "tests": tests(claims),
         "meaning": prose(text.split("\n## ")[0], 3),
     }
 
@@ -49,6 +53,23 @@ def headline(claims: Sequence[dict]) -> str:
     }
     parts = [f"{found[name]} {own[found[name] != 1]}" for name, own in forms.items()]
     return f"Of {found.total()} verdicts {', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def tests(claims: Sequence[dict]) -> dict[str, list[dict]]:
+    """Return {what was tested on: its claims, each with `claim`, `test` and `note`}.
+
+    The scale is the page's; a note that several claims share stands with the first.
+    """
+    found: dict[str, list[dict]] = {}
+    for claim in claims:
+        own = {"claim": claim["claim"], "test": claim["test"], "note": claim.get("note")}
+        found.setdefault(claim["scope"].partition(": ")[2], []).append(own)
+    noted: set[str | None] = set()
+    for own in chain.from_iterable(found.values()):
+        note = own["note"]
+        own["note"] = None if note in noted else note
+        noted.add(note)
+    return found
 
 
 def five(claims: Sequence[dict]) -> list[dict]:

@@ -71,7 +71,8 @@ def markdown(reports: list[dict], rows: list[dict], encodings: list[dict], seen:
             left_out.append(f"- {name}: {entry['rows'] or 'all'} {rest}")
         for kind in ("prompts", "passages"):
             shared = report.get(f"shared_{kind}") or {}
-            overlaps += [f"- {name}: {count} {kind} in {pair}" for pair, count in shared.items()]
+            counts = [f"{count} in {pair}" for pair, count in shared.items()]
+            overlaps += [f"- {name}, {kind}: {', '.join(counts)}"] if counts else []
     for own in seen:
         if own["questions"]:
             ours, theirs = (printed(own[name]) for name in ("benchmark", "corpus"))
@@ -83,11 +84,19 @@ def markdown(reports: list[dict], rows: list[dict], encodings: list[dict], seen:
     return page(
         "# Data report",
         "## Rows (majority and chance in percent)",
-        pipe_table(rows),
+        _table(rows),
         "## Left out",
         "\n".join(left_out) or "Nothing: every official row is in a split.",
         "## Overlap between splits",
         "\n".join(overlaps),
         "## Encoding of the training split (longest row in tokens)",
-        pipe_table([own | {"dropped_rows": len(own["dropped_rows"])} for own in encodings]),
+        _table([own | {"dropped_rows": len(own["dropped_rows"])} for own in encodings]),
+    )
+
+
+def _table(rows: list[dict]) -> str:
+    """A table with names of columns in words, and of datasets as printed."""
+    names = ("dataset", "corpus")
+    return pipe_table(
+        [{k.replace("_", " "): printed(v) if k in names else v for k, v in r.items()} for r in rows]
     )

@@ -38,15 +38,17 @@ def visit(browser, address):
     """A function that opens the page, and a list of what it said, loaded or failed at."""
     contexts, said = [], []
 
-    def call(width=1280, fragment="", **options):
+    def call(width=1280, fragment="", before=None, **options):
         context = browser.new_context(viewport={"width": width, "height": 800}, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("console", lambda message: said.append(message.text))
         page.on("pageerror", lambda error: said.append(str(error)))
         page.on("requestfailed", lambda request: said.append(request.url[:80]))
-        own = (address, "data:")
+        own = (address, "data:", "about:")
         page.on("request", lambda r: None if r.url.startswith(own) else said.append(r.url[:80]))
+        if before:
+            page.goto(before)
         page.goto(address + fragment)
         return page
 

@@ -1,17 +1,20 @@
-// Opens a cell over the page; without this file :target shows it.
+// Opens the cell that the address names over the page; without this file :target shows it.
 document.documentElement.classList.add("js");
 
-const find = (hash) => document.querySelector(`dialog[id="${CSS.escape(hash.slice(1))}"]`);
-const address = (hash) => history.replaceState(null, "", location.pathname + location.search + hash);
+function named() {
+  const link = [...document.querySelectorAll("a.open")].find((one) => one.hash === location.hash);
+  return link && document.getElementById(link.id.replace("at-", ""));
+}
 
-function open(hash) {
-  const dialog = hash.startsWith("#cell-") && find(hash);
-  if (dialog && !dialog.open) {
-    dialog.showModal();
-    dialog.scrollTop = 0;
-    address(hash);
+function show() {
+  const cell = named();
+  for (const other of document.querySelectorAll("dialog[open]")) {
+    if (other !== cell) other.close();
   }
-  return Boolean(dialog);
+  if (cell && !cell.open) {
+    cell.showModal();
+    cell.scrollTop = 0;
+  }
 }
 
 document.addEventListener("click", (event) => {
@@ -20,17 +23,23 @@ document.addEventListener("click", (event) => {
   if (dialog && (event.target === dialog || link?.className === "close")) {
     event.preventDefault();
     dialog.close();
-  } else if (link && open(link.getAttribute("href"))) {
+  } else if (link?.className === "open" && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
     event.preventDefault();
+    history.pushState({ opened: true }, "", link.hash);
+    show();
   }
 });
 
 for (const dialog of document.querySelectorAll("dialog")) {
   dialog.addEventListener("close", () => {
-    address("");
     document.getElementById(`at-${dialog.id}`).focus();
+    if (named() !== dialog) return;
+    // Back to where it was opened from; one that came by its address has no such place.
+    if (history.state?.opened) history.back();
+    else history.replaceState(null, "", location.pathname + location.search);
   });
 }
 
-addEventListener("hashchange", () => open(location.hash));
-open(location.hash);
+addEventListener("popstate", show);
+addEventListener("hashchange", show);
+show();
