@@ -132,7 +132,7 @@ def stages() -> dict[str, str]:
 
 
 def spoken(seconds: float) -> str:
-    """A time as people say it: 8 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
+    """A time as people say it: < 1 s, 8 s, 3 min 20 s, 2 h 5 min, 3 days 4 h."""
     for unit, (name, smaller, part) in {
         86400: ("days", "h", 3600),
         3600: ("h", "min", 60),
@@ -142,4 +142,4 @@ def spoken(seconds: float) -> str:
             whole, rest = divmod(round(seconds), unit)
             name = "day" if (name, whole) == ("days", 1) else name
             return f"{whole} {name}" + (f" {rest // part} {smaller}" if rest // part else "")
-    return f"{round(seconds)} s"
+    return "< 1 s" if 0 < seconds < 0.5 else f"{round(seconds)} s"

@@ -239,14 +239,6 @@ def test_hours_of_cores_and_gpus(tmp_path):
     assert stages.costs(tmp_path / "none", given) == []
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0.04, "0.0 s"), (9.94, "9.9 s"), (89, "89 s"), (90, "1.5 min"), (7200, "2.0 h")],
-)
-def test_a_time_as_people_say_it(seconds, text):
-    assert cells.clock(seconds) == text
-
-
 def test_hours():
     assert [cells.hours(own) for own in (0, 0.001, 2.346)] == ["–", "< 0.01", "2.35"]
 

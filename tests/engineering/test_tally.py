@@ -97,7 +97,8 @@ def test_a_retry_is_one_job():
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0.4, "0 s"),
+        (0, "0 s"),
+        (0.4, "< 1 s"),
         (59.6, "1 min"),
         (61, "1 min 1 s"),
         (7260, "2 h 1 min"),

@@ -13,6 +13,7 @@ from first_distill.reporting.page.stages import STAGES
 from first_distill.reporting.page.table import number
 from first_distill.reporting.runs import Key, load_runs
 from first_distill.reporting.tables.table1 import MARKS
+from first_distill.runtime.tally import spoken
 
 LAST = "evaluation"  # all that a cell of finished models needs
 
@@ -121,19 +122,11 @@ def inputs(sources: Sequence[trace.Source]) -> list[dict]:
 def cost(found: trace.Cost) -> dict:
     """Return seconds by stage, of all and of the last steps; `untimed` counts jobs without any."""
     return {
-        "stages": {name: clock(found.seconds[name]) for name in STAGES if name in found.seconds},
-        "all": clock(sum(found.seconds.values())) if found.seconds else None,
-        "last": clock(found.seconds[LAST]) if LAST in found.seconds else None,
+        "stages": {name: spoken(found.seconds[name]) for name in STAGES if name in found.seconds},
+        "all": spoken(sum(found.seconds.values())) if found.seconds else None,
+        "last": spoken(found.seconds[LAST]) if LAST in found.seconds else None,
         "untimed": found.untimed,
     }
-
-
-def clock(seconds: float) -> str:
-    """Return a time as people say it: 3.2 s, 41 s, 12 min, 3.4 h."""
-    for unit, size in (("h", 3600), ("min", 60), ("s", 1)):
-        if seconds >= 1.5 * size or unit == "s":
-            own = seconds / size
-            return f"{own:.1f} {unit}" if own < 10 else f"{own:,.0f} {unit}"
 
 
 def hours(number: float) -> str:

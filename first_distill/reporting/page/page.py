@@ -18,10 +18,11 @@ from first_distill.reporting import output
 from first_distill.reporting.costs import machine
 from first_distill.reporting.names import HEADLINE, printed
 from first_distill.reporting.page import ablations, stages, verdicts
-from first_distill.reporting.page.cells import Opener, clock, hours
+from first_distill.reporting.page.cells import Opener, hours
 from first_distill.reporting.page.embed import caption, figure, prose
 from first_distill.reporting.page.table import end_of_plots, families, paper_means, printed_rows
 from first_distill.reporting.tables import table1
+from first_distill.runtime.tally import spoken
 
 TEMPLATES = Path(__file__).parent / "templates"
 FIGURES = ("figure2", "figure3", "figure5", "figure6", "meters")
@@ -43,7 +44,7 @@ def render(context: dict) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clock=clock, hours=hours)
+    environment.filters.update(spoken=spoken, hours=hours)
     return environment.get_template("index.html.j2").render(context)
 
 
