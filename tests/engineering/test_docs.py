@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -111,7 +112,9 @@ def test_the_citation():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= cff.keys()
     assert (cff["cff-version"], cff["type"]) == ("1.2.0", "software")
-    assert f'version = "{cff["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cff["version"], cff["authors"]) == (project["version"], project["authors"])
+    assert f"(c) 2026 {cff['authors'][0]['name']}\n" in (ROOT / "LICENSE").read_text()
     paper = cff["preferred-citation"]
     assert {"type", "title", "authors"} <= paper.keys() and paper["type"] == "conference-paper"
     assert paper["title"] in re.sub(r"\s+", " ", docs.text("README.md")).replace("*FIRST", "FIRST")
