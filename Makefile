@@ -80,7 +80,7 @@ bench: $(VENV)/test.stamp ## each stage against alternatives; BENCH='--only stud
 	@$(BIN)/python -m benchmarks $(BENCH)
 
 coverage: $(VENV)/run.stamp ## simulate whether the intervals cover, and write docs/coverage.md
-	@$(BIN)/python -m benchmarks.coverage --output docs/coverage.md
+	@$(BIN)/python -m benchmarks.coverage --rows benchmarks/results/coverage.csv --output docs/coverage.md
 
 gpu-check: $(VENV)/run.stamp ## is the GPU path right, how fast is it; REDUCED=1 on a CPU
 	@$(BIN)/python -m benchmarks.gpu $(if $(REDUCED),--reduced) $(GPU_CHECK)

@@ -1,6 +1,6 @@
 """Do the 95 % intervals contain the truth? Simulated answers, the old interval and the new one.
 
-    python -m benchmarks.coverage --output docs/coverage.md
+    python -m benchmarks.coverage --rows benchmarks/results/coverage.csv --output docs/coverage.md
 
 A model's confidences are drawn from one of CONFIDENCES; it is right with probability confidence -
 bias, the bias one of BIASES, scaled so that the ECE of infinitely many answers is as wanted. The
@@ -22,15 +22,13 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas
-from scipy.stats import binom
 
+from benchmarks.coverage_page import load, report, save
 from benchmarks.power import EFFECTS, row_of
-from benchmarks.power import TEXT as POWER
 from first_distill.calibration.intervals import LEVEL, Estimate
 from first_distill.calibration.metrics import bin_index
 from first_distill.calibration.statistic import Statistic, combine, question_weights, score
 from first_distill.files import write_text
-from first_distill.reporting.output import page, pipe_table
 
 QUESTIONS = (500, 1250, 3270)
 ECES = (0.0, 1.0, 3.0, 5.0, 10.0, 20.0, 30.0)
@@ -169,64 +167,13 @@ def rows_at(point: tuple, count: int) -> list[dict]:
     return found
 
 
-HEAD = """# Do the intervals cover?
-
-The ECE sums absolute values, so noise pushes it up: of 1,250 answers a perfectly calibrated model
-measures about 2 points, and an interval around what was measured leaves the truth out. An interval
-here is the set of truths that a test does not reject: a truth is made from the data by moving the
-bins' gaps until the ECE, the trust or the difference has the value in question, noise of resampled
-questions is added, and what was measured must lie within the middle 95 % of what then comes out
-(`first_distill/calibration/intervals.py`). **Debiased** is the truth of which one would measure
-more or less with equal probability. Several training seeds (over families: families) are a sample
-of further ones: the error of their mean, times the quantile of t, is added in squares. With two
-seeds that quantile is 12.7, and intervals say next to nothing.
-
-Chosen by simulation. Tried and left: percentiles around the measured value; a bootstrap around
-shrunken gaps; gaps that all move by the same amount, or in proportion to their length; degrees of
-freedom by Welch and Satterthwaite, which covered 87 % with two seeds.
-
-## In short
-
-{verdict}
-
-{summary}
-
-Simulated by `make coverage` in {minutes} minutes with {processes} processes: {count} test sets a
-point, so a coverage of 95 % is known to {error:.1f} points (one standard error). Every point has
-luck of its own; of {points} points that cover 95 % the lowest is expected at {lowest:.1f} %.
-`old` is the percentile interval over questions, centred on the measured value, that was printed
-before; widths are relative to it.
-
-Confidences are uniform on [0.2, 1] ("spread", eight bins of like size), crowded near 1, or uniform
-on [0.93, 0.97] ("one bin"). A model is over-confident ("over"), under-confident ("under"), or
-over-confident above the median confidence and under-confident below ("both"). The truth is Eq. 1 of
-infinitely many answers, with its ten bins. The second model of a difference has half of the first
-one's bias; half of the luck of an answer is the question's. With several seeds, over-confidence
-varies between them with a deviation of {deviation:g} points."""
-LEAST = 94.0  # percent
-
-
-def verdict(table: pandas.DataFrame, count: int) -> str:
-    """Which coverages are below LEAST by more than chance: binomial tests, Bonferroni."""
-    hits = (table["covered"] * count / 100).round()
-    low = table[binom.cdf(hits, count, LEAST / 100) < (1 - LEVEL) / len(table)]
-    tested = f"binomial tests at {1 - LEVEL:.0%}, corrected for {len(table)} comparisons"
-    if low.empty:
-        return f"**No coverage is below {LEAST:g} % by more than chance** ({tested})."
-    names = [
-        f"{row.statistic} at n = {row.n}, {row.seeds} seed(s), {row.confidences}, {row.bias}, "
-        f"ECE {row.ECE:g} ({row.covered:.1f} %)"
-        for row in low.itertuples()
-    ]
-    return f"**Below {LEAST:g} % by more than chance** ({tested}): {'; '.join(names)}."
-
-
 def main() -> None:
-    """Simulate, and write the page."""
+    """Simulate, store the rows, and write the page."""
     options = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     options.add_argument("--count", type=int, default=400, help="simulated test sets a point")
     options.add_argument("--tables", type=int, default=200, help="simulated tables a line")
     options.add_argument("--processes", type=int, default=os.cpu_count(), help="at a time")
+    options.add_argument("--rows", required=True, help="CSV file to write, with a JSON beside it")
     options.add_argument("--output", required=True, help="Markdown page to write")
     args, start = options.parse_args(), time.monotonic()
     with ProcessPoolExecutor(args.processes) as pool:
@@ -235,40 +182,11 @@ def main() -> None:
         for done, rows in enumerate(pool.map(rows_at, where, [args.count] * len(where)), 1):
             print(f"{done} of {len(where)} points:", rows[0], flush=True)
             found += rows
-        power, table = pandas.DataFrame(power), pandas.DataFrame(found)
-    where_width = "width / old"
-    table = table.rename(columns={"of the old": where_width})
-    groups = ["seeds", "statistic"]
-    summary = table.groupby(groups, sort=False).agg(
-        points=("covered", "size"),
-        **{"mean coverage": ("covered", "mean"), "lowest": ("covered", "min")},
-        **{"mean, old": ("old", "mean"), "lowest, old": ("old", "min")},
-        **{"widest / old": (where_width, "max")},
-    )
-    large = table[table["ECE"] >= 10].groupby(groups, sort=False)[where_width].max()
-    summary["widest / old, ECE from 10 on"] = large
-    lowest = binom.ppf(1 - 0.5 ** (1 / len(where)), args.count, LEVEL) / args.count
-    head = HEAD.format(
-        verdict=verdict(table, args.count),
-        summary=pipe_table(summary.reset_index(), numbers=["", "", "", *[".1f"] * 6]),
-        minutes=round((time.monotonic() - start) / 60),
-        processes=args.processes,
-        count=args.count,
-        error=100 * (LEVEL * (1 - LEVEL) / args.count) ** 0.5,
-        points=len(where),
-        lowest=100 * lowest,
-        deviation=SEED_DEVIATION,
-    )
-    text = POWER.format(count=args.tables)
-    parts = [head, "## The five claims in simulated tables", text, pipe_table(power)]
-    parts.append("## Every point")
-    table = table.rename(columns={"error": "mean error", "debiased": "its, debiased"})
-    for name, own in table.groupby("statistic", sort=False):
-        own = own.drop(columns="statistic")
-        own = own.sort_values(["seeds", "confidences", "bias", "ECE"], kind="stable")
-        forms = ["", "", "", "", "g", *[".1f"] * 3, ".1f", ".2f", ".1f", ".1f"]
-        parts += [f"### {str(name).capitalize()}", pipe_table(own, numbers=forms)]
-    write_text(args.output, page(*parts))
+        run = {"minutes": round((time.monotonic() - start) / 60), "processes": args.processes}
+        run |= {"count": args.count, "tables": args.tables, "deviation": SEED_DEVIATION}
+        run |= {"claims": list(power)}
+    save(args.rows, pandas.DataFrame(found), run)
+    write_text(args.output, report(*load(args.rows)))
 
 
 if __name__ == "__main__":

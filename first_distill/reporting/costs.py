@@ -9,16 +9,14 @@ import argparse
 import os
 import platform
 import re
-import shutil
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas
 
-from first_distill import ROOT
 from first_distill.errors import UserError
 from first_distill.files import read_csv, write_text
+from first_distill.provenance.made_by import commit
 from first_distill.reporting.output import page, pipe_table
 
 CPU = re.compile(r"^model name\s*:\s*(.+)$", re.M)
@@ -58,15 +56,12 @@ def machine() -> dict[str, str]:
     """Processor, cores, versions, and the commit of this checkout, where git tells it."""
     cpuinfo = Path("/proc/cpuinfo")
     cpu = CPU.search(cpuinfo.read_text()) if cpuinfo.exists() else None
-    commit = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    git = shutil.which("git") is not None
     try:
         torch = version("torch")
     except PackageNotFoundError:  # in the environment of the artifacts
         torch = "not here"
-    done = subprocess.run(commit, capture_output=True, text=True, check=False) if git else None
     return {
-        "commit": (done.stdout.strip() if done else "") or "unknown",
+        "commit": commit(),
         "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
         "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
         "Python": platform.python_version(),

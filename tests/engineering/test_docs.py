@@ -3,20 +3,24 @@
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
 
+from benchmarks import coverage
+from benchmarks.coverage_page import load as load_coverage
+from benchmarks.coverage_page import report as coverage_report
 from benchmarks.harness import page
+from benchmarks.power import EFFECTS
 from first_distill import ROOT
 from first_distill.config.load import load, own_files
 from tests import docs
 
 WRITTEN = [ROOT / page for page in (*docs.PAGES, "CHANGELOG.md")]
 ALL = [*WRITTEN, ROOT / "config/README.md", *sorted((ROOT / "docs/results").rglob("*.md"))]
-# Computed by `make coverage`; a report on each scale that was run.
-LONG = {"coverage.md", "results.md"}
+LONG = {"results.md"}  # a report on each scale that was run
 FOLDERS = ("first_distill", "scripts", "rules", "config", "docs", "tests", "envs", "resources")
 SECTIONS = {"datasets", "prompts", "methods", "table1", "variants", "ablations", "scales"}
 
@@ -108,7 +112,9 @@ def test_the_citation():
     cff = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     assert {"cff-version", "message", "title", "authors"} <= cff.keys()
     assert (cff["cff-version"], cff["type"]) == ("1.2.0", "software")
-    assert f'version = "{cff["version"]}"' in (ROOT / "pyproject.toml").read_text()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (cff["version"], cff["authors"]) == (project["version"], project["authors"])
+    assert f"(c) 2026 {cff['authors'][0]['name']}\n" in (ROOT / "LICENSE").read_text()
     paper = cff["preferred-citation"]
     assert {"type", "title", "authors"} <= paper.keys() and paper["type"] == "conference-paper"
     assert paper["title"] in re.sub(r"\s+", " ", docs.text("README.md")).replace("*FIRST", "FIRST")
@@ -158,6 +164,12 @@ def test_licences_are_complete():
         for line in (ROOT / "envs" / name).read_text().splitlines():
             package = re.split(r"[ =<>]", line)[0]
             assert not package or package == "#" or package in text, package
+
+
+def test_the_coverage_page_is_that_of_its_rows():
+    table, run = load_coverage(ROOT / "benchmarks/results/coverage.csv")
+    assert len(table) == 4 * len(coverage.points()) and len(run["claims"]) == len(EFFECTS)
+    assert coverage_report(table, run) == docs.text("docs/coverage.md")
 
 
 def test_rows_of_benchmarks_are_measured_ones():

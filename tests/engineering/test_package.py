@@ -1,16 +1,19 @@
 """`pip install .`: what it asks for is in the lock, is imported, and is enough for the examples."""
 
+import importlib.metadata
 import os
 import subprocess
 import sys
 import tomllib
 import venv
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
+import first_distill
 from tests import tiny_models as tiny
 from tests.engineering.test_environments import lock, named
 from tests.system.workflow.copies import copy_repository
@@ -64,6 +67,20 @@ def test_the_library_loads_what_it_is_asked_for():
     assert requirements(PROJECT["dependencies"]).keys() <= names
 
 
+def test_it_says_what_it_has(monkeypatch):
+    """Its names before they are imported, and its version, where it is installed."""
+    assert {"__version__", "ROOT", *first_distill.__all__} <= set(dir(first_distill))
+    assert all(getattr(first_distill, name) for name in dir(first_distill) if name != "__spec__")
+    monkeypatch.setattr(importlib.metadata, "version", lambda name: f"{name} 1.2")
+    assert first_distill.__version__ == "first-distill 1.2"
+    monkeypatch.undo()
+    missing = lambda name: importlib.metadata.distribution("no-such-package").version  # noqa: E731
+    monkeypatch.setattr(importlib.metadata, "version", missing)
+    assert first_distill.__version__ == "0+unknown"
+    with pytest.raises(AttributeError, match="no attribute 'no_such_name'"):
+        _ = first_distill.no_such_name
+
+
 @pytest.mark.slow
 def test_it_installs_into_an_empty_environment(tmp_path):
     """And the examples run there, from another folder; needs pip's index."""
@@ -86,8 +103,10 @@ def test_it_installs_into_an_empty_environment(tmp_path):
     pip = ("-m", "pip", "install", "--quiet", "--disable-pip-version-check")
     run(*pip, torch)  # as a user does; its default build may be larger than the machine needs
     run(*pip, source)
-    where = run("-c", "import first_distill; print(first_distill.__file__)")
-    assert where.startswith(str(made))
+    where = run("-c", "import first_distill as f; print(f.__version__, f.__file__, sep='\\n')")
+    version, file = where.splitlines()
+    assert version == PROJECT["version"] and file.startswith(str(made))
+    assert Path(file).with_name("py.typed").is_file()
     installed = run("-m", "pip", "list", "--format", "freeze").split()
     assert not {word.split("==")[0] for word in installed} & {"transformers", "snakemake"}
     examples = tiny.REPOSITORY / "examples"

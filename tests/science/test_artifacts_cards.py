@@ -1,10 +1,13 @@
 """Model cards: valid for the Hub, their numbers those of the evaluation, every method described."""
 
+import re
+
 import numpy as np
 import pytest
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
+from first_distill import ROOT
 from first_distill.errors import UserError
 from first_distill.files import read_json
 from first_distill.provenance import records
@@ -108,7 +111,8 @@ def test_the_hub_reads_every_number(tmp_path):
         assert text in card.text.split("## Metrics")[1]
     again = ModelCardData(**card.data.to_dict() | {"model_name": card.data.model_name})
     assert again.eval_results == card.data.eval_results
-    assert (card.data.license, card.data.language, card.data.base_model) == ("mit", "en", None)
+    # The words of the generated world are of no language.
+    assert (card.data.license, card.data.language, card.data.base_model) == ("mit", None, None)
     assert card.data.library_name == "transformers" and "calibration" in card.data.tags
 
 
@@ -148,10 +152,21 @@ def test_a_model_of_the_hub(tmp_path):
     """Its licence and its repository, and those of the data, are named."""
     card = World(tmp_path, EQ4, base=HUB, source=CSQA, bos="never").card()
     assert (card.data.base_model, card.data.license) == ("me/base-1b", "apache-2.0")
-    assert card.data.datasets == ["tau/commonsense_qa"]
+    assert (card.data.datasets, card.data.language) == (["tau/commonsense_qa"], "en")
     assert card.data.eval_results[0].dataset_type == "tau/commonsense_qa"
     assert f"[me/base-1b](https://huggingface.co/me/base-1b) at `{'ab' * 20}`" in card.text
     assert "seed1,add_bos_token=False \\" in card.text and "invented words" not in card.text
+
+
+def test_what_it_tells_to_run_is_complete(tmp_path, monkeypatch):
+    """The task of lm-eval is that of the library's page; the commit is named where there is one."""
+    monkeypatch.setattr("first_distill.reporting.cards.card.commit", lambda: "0123456789ab-dirty")
+    text = World(tmp_path / "a", EQ4).card().text
+    assert "at commit `0123456789ab-dirty`" in text and "FOLDER" not in text
+    (task,) = re.findall(r"^```yaml\n(.*?)^```", text, flags=re.M | re.S)
+    assert f"```yaml\n{task}```" in (ROOT / "docs/library.md").read_text()
+    monkeypatch.setattr("first_distill.reporting.cards.card.commit", lambda: "unknown")
+    assert "at commit" not in World(tmp_path / "b", EQ4).card().text
 
 
 def test_data_of_the_users_own(tmp_path, monkeypatch):

@@ -15,6 +15,7 @@ from jinja2 import Environment, StrictUndefined
 from first_distill.calibration.intervals import LEVEL
 from first_distill.errors import UserError
 from first_distill.files import read_text
+from first_distill.provenance.made_by import commit
 from first_distill.provenance.records import place
 from first_distill.reporting.names import HEADLINE, METERS, printed
 from first_distill.reporting.output import publish, read
@@ -23,7 +24,7 @@ from first_distill.reporting.runs import read_metrics
 TEMPLATE = Path(__file__).with_name("card.md.j2")
 WEIGHTS = "model.safetensors"
 BESIDE = ("smooth_ece", "nll", "brier", "auroc")  # meters without an interval
-ENGLISH = {"csqa", "boolq", "obqa", "alpaca"}
+ENGLISH = {"csqa", "boolq", "obqa", "alpaca", "movie"}  # where they are not generated
 BOS = {"auto": "", "always": ",add_bos_token=True", "never": ",add_bos_token=False"}
 
 
@@ -60,7 +61,9 @@ def run(args: argparse.Namespace) -> None:
         "search": read("selected.json", args.selected, "c", "at_edge") if args.selected else None,
         "benchmarks": benchmarks,
         "folder": f"results/{Path(place(args.record) or args.record).parent}",
-        "english": reports.keys() <= ENGLISH,
+        "english": reports.keys() <= ENGLISH
+        and all(own["source"]["kind"] != "world" for own in reports.values()),
+        "commit": commit(),
         "bos_option": BOS[student["bos"]["policy"]],
         "level": LEVEL,
         "headline": HEADLINE,
