@@ -58,17 +58,17 @@ RUN = [
     "python -m scripts.verify results/tiny "
     "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json",
     "python -m tests.docs",
-    "snakemake --profile slurm -n",
-    "snakemake --profile slurm -n --config scale=small",
-    "snakemake --profile slurm -n table1",
+    "snakemake --profile slurm -n --quiet rules",
+    "snakemake --profile slurm -n --quiet rules --config scale=small",
+    "snakemake --profile slurm -n table1 --quiet rules",
     "snakemake --touch -c1",
     "snakemake -c2",
     "snakemake -c2 claims",
     "snakemake -c2 figures",
     "snakemake -c2 results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json",
     "snakemake -c2 table1",
-    "snakemake -n",
-    "snakemake -n results/tiny/ablations/own.md --configfile own.yaml",
+    "snakemake -n --quiet rules",
+    "snakemake -n results/tiny/ablations/own.md --configfile own.yaml --quiet rules",
     "snakemake -n table1 --config scale=small",
 ]
 # There too, but something shorter instead: hours, a hub, a cluster, or these tests themselves.
@@ -202,7 +202,11 @@ ELSEWHERE = {
         f"{OWN}::test_a_recalibration_of_ones_own",
         "as written, from the warm server",
     ),
-    f"snakemake -n table1 {MINE}": (f"{OWN}::test_a_method_of_ones_own", "as written"),
+    f"snakemake -n table1 {MINE} --quiet rules": (
+        f"{OWN}::test_a_method_of_ones_own",
+        "as written, and without `--quiet`",
+    ),
+    f"snakemake -c2 table1 {MINE}": (f"{OWN}::test_a_method_of_ones_own", "a dry run"),
     "snakemake -c2 results/tiny/ablations/k.md": (
         "tests/system/workflow/test_ablations.py::test_methods_share_one_teacher_and_one_extraction",
         "a dry run; a whole one in make slow",

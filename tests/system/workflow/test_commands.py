@@ -53,7 +53,7 @@ def test_on_real_rows(smoke_run):
 def test_the_readme_has_them():
     """The two commands, one cell, the real datasets and the cluster run are there."""
     found = {line for line, pages in docs.commands().items() if "README.md" in pages}
-    assert {"make demo", "make test", SMOKE, "snakemake --profile slurm -n"} <= found
+    assert {"make demo", "make test", SMOKE, "snakemake --profile slurm -n --quiet rules"} <= found
     assert any("cells/alder/first_ts" in line for line in found)
 
 

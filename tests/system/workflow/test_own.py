@@ -50,8 +50,10 @@ def test_another_c(copy):
 def test_a_method_of_ones_own(copy):
     """The examples are planned as rows of Table 1, and only what is new."""
     (copy / "mine.yaml").write_text(OTHERS)
-    assert "`snakemake -n table1 --configfile mine.yaml`" in docs.text(METHOD)
-    process = shell(copy, "snakemake -n table1 --configfile mine.yaml")
+    line = "snakemake -n table1 --configfile mine.yaml"
+    assert f"`{line} --quiet rules`" in docs.text(METHOD)
+    process = shell(copy, line)
+    assert job_counts(shell(copy, f"{line} --quiet rules")) == job_counts(process)
     counts = job_counts(process)
     assert process.returncode == 0 and "teacher" not in counts
     for name in ("distill_ls20", "distill_renorm", "first_ts_cool"):
