@@ -20,13 +20,14 @@ class LogHandlerSettings(LogHandlerSettingsBase):
 class LogHandler(LogHandlerBase):
     """Shows a run.
 
-    Dry runs, and whoever asks for more (--verbose, --printshellcmds, --debug-dag) or less
-    (--quiet), have Snakemake's own output.
+    Dry runs, and whoever asks for more (--verbose, --printshellcmds, --show-failed-logs,
+    --debug-dag) or less (--quiet), have Snakemake's own output.
     """
 
     def __post_init__(self) -> None:
         asked = self.common_settings
         more = asked.dryrun or asked.printshellcmds or asked.verbose or asked.debug_dag
+        more = more or asked.show_failed_logs
         self.own = not more and not set(asked.quiet or ()) - UNSEEN
         if not self.own:
             return

@@ -109,10 +109,10 @@ def check(path: Path, expected: object, record: Path) -> None:
     raise UserError(f"{reason} file: {path}: not as {record} describes it: {_again(record)}")
 
 
-def command(scale: str) -> str:
+def command(scale: str, where: str = "-c2") -> str:
     """The start of a command that remakes named files of a scale and everything downstream."""
     own = "" if _shipped(scale) else " --configfile YOURS.yaml"
-    return f"snakemake -c2{own} --config scale={scale} -R"
+    return f"snakemake {where}{own} --config scale={scale} -R"
 
 
 def _shipped(scale: str) -> bool:

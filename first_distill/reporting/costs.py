@@ -6,6 +6,7 @@ Reads the files of Snakemake's `benchmark:` below benchmarks/{scale}.
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import platform
 import re
@@ -15,9 +16,10 @@ from pathlib import Path
 import pandas
 
 from first_distill.errors import UserError
-from first_distill.files import read_csv, write_text
+from first_distill.files import write_text
 from first_distill.provenance.made_by import commit
 from first_distill.reporting.output import page, pipe_table
+from first_distill.reporting.trace import timing
 
 CPU = re.compile(r"^model name\s*:\s*(.+)$", re.M)
 
@@ -41,15 +43,12 @@ def run(args: argparse.Namespace) -> None:
 def timings(folder: Path) -> pandas.DataFrame:
     """Return Stage and Seconds of each job below benchmarks/{scale}; of one tried again, the last.
 
-    No rows where nothing was timed.
+    No rows where nothing was timed, or what was is damaged.
     """
-    return pandas.DataFrame(
-        [
-            (path.relative_to(folder).parts[0], float(read_csv(path, sep="\t")["s"].iloc[-1]))
-            for path in sorted(folder.rglob("*.tsv"))
-        ],
-        columns=["Stage", "Seconds"],
-    )
+    paths = sorted(folder.rglob("*.tsv"))
+    found = [(path.relative_to(folder).parts[0], timing(path)) for path in paths]
+    rows = [(stage, own[0]) for stage, own in found if own and math.isfinite(own[0])]
+    return pandas.DataFrame(rows, columns=["Stage", "Seconds"]).astype({"Seconds": float})
 
 
 def machine() -> dict[str, str]:

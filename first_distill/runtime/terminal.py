@@ -141,7 +141,7 @@ class Terminal:
             if failed and self.printed - self.first_failure > SCREEN:
                 for line in failed.values():
                     self.line(line, "red")
-            number = len(failed) or "some"
+            number = len(failed) or "at least one"
             self.line(f"{number} of {jobs(total)} failed, {done} done in {lasted}{hint}", "red")
         else:
             self.line(f"ended after {lasted}, {done} of {jobs(total)} done: run it again to go on")

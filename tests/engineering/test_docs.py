@@ -16,6 +16,9 @@ from benchmarks.harness import page
 from benchmarks.power import EFFECTS
 from first_distill import ROOT
 from first_distill.config.load import load, own_files
+from first_distill.plan.planning import make_plan
+from first_distill.plan.printing import disk
+from first_distill.plan.scale import configured
 from tests import docs
 
 WRITTEN = [ROOT / page for page in (*docs.PAGES, "CHANGELOG.md")]
@@ -179,3 +182,12 @@ def test_rows_of_benchmarks_are_measured_ones():
     known = "".join(path.read_text() for path in results.glob("*.md"))
     shown = [line for line in docs.text("docs/benchmarks.md").splitlines() if line[:1] == "|"]
     assert len(shown) > 10 and all(line in known for line in shown)
+
+
+def test_the_disk_of_small_is_the_plans():
+    scale = configured(load(own_files()), "small")
+    totals = make_plan(scale, scale.jobs())["totals"]
+    told = f"{totals['checkpoint_gb']:.0f} GB of checkpoints"
+    assert told in " ".join((ROOT / "docs/operations.md").read_text().split())
+    told = f"{disk(totals):.0f} GB planned for `small`"
+    assert told in (ROOT / "docs/artifact-appendix.md").read_text()

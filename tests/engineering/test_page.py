@@ -213,32 +213,6 @@ def test_what_the_records_say_of_their_making(context):
     assert "all made by the code of this checkout" in render(context)
 
 
-def test_the_drawing_has_each_stage_and_a_line_from_each_source():
-    graph = stages.graph([])
-    drawing = stages.drawing(graph)
-    assert [box["name"] for box in drawing["boxes"]] == [*stages.STAGES]
-    assert len(drawing["lines"]) == sum(len(of) for _, of in stages.STAGES.values())
-    for line in drawing["lines"]:  # from the edge of a box to that of another, in the picture
-        numbers = [float(own) for own in re.findall(r"[MHV](\d[\d.]*)", line)]
-        assert all(0 <= own <= drawing["height"] for own in numbers)
-    bottom = drawing["boxes"][-1]["y"] + drawing["box"][1]
-    assert bottom == drawing["height"]
-
-
-def test_hours_of_cores_and_gpus(tmp_path):
-    for name, seconds in {"teacher/a": 3600, "teacher/b": 1800, "data/c": 36}.items():
-        path = tmp_path / f"{name}.tsv"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text(f"s\tcpu_time\n{seconds}\t1\n")
-    given = {"teacher": {"threads": 4, "gpu": 2, "nodes": 3}, "data": {"threads": 1, "gpu": 0}}
-    data, teacher, every = stages.costs(tmp_path, given)
-    assert (teacher["jobs"], teacher["seconds"], teacher["longest"]) == (2, 5400, 3600)
-    assert (teacher["core_hours"], teacher["gpu_hours"]) == (1.5 * 12, 1.5 * 6)
-    assert (data["core_hours"], data["gpu_hours"], data["stage"]) == (0.01, 0, "data")
-    assert every["core_hours"] == pytest.approx(18.01) and every["jobs"] == 3
-    assert stages.costs(tmp_path / "none", given) == []
-
-
 def test_hours():
     assert [cells.hours(own) for own in (0, 0.001, 2.346)] == ["–", "< 0.01", "2.35"]
 

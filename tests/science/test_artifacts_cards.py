@@ -149,9 +149,10 @@ def test_a_searched_c_and_the_end_of_the_search(tmp_path):
 
 
 def test_a_model_of_the_hub(tmp_path):
-    """Its licence and its repository, and those of the data, are named."""
+    """Its licence and its repository, and those of the data, are named, but are not its own."""
     card = World(tmp_path, EQ4, base=HUB, source=CSQA, bos="never").card()
-    assert (card.data.base_model, card.data.license) == ("me/base-1b", "apache-2.0")
+    assert (card.data.base_model, card.data.license) == ("me/base-1b", "other")
+    assert "- base: [me/base-1b]" in card.text and ", apache-2.0" in card.text
     assert (card.data.datasets, card.data.language) == (["tau/commonsense_qa"], "en")
     assert card.data.eval_results[0].dataset_type == "tau/commonsense_qa"
     assert f"[me/base-1b](https://huggingface.co/me/base-1b) at `{'ab' * 20}`" in card.text

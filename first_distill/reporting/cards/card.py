@@ -47,6 +47,10 @@ def run(args: argparse.Namespace) -> None:
         )
     if knowledge:
         _same(args.manifest, student["knowledge"], knowledge["files"], what="knowledge")
+    origins = {"base": args.base, "teacher's base": args.teacher_base}
+    terms = {what: _origin(path) for what, path in origins.items() if path}
+    generated = reports[labels["corpus"]]["source"]["kind"] == "world"
+    own_work = generated and not any(own["repo"] or own["licence"] for own in terms.values())
     content = {
         **labels,
         "name": "{scale}-{family}-{corpus}-{method}-seed{seed}".format(**labels),
@@ -54,10 +58,12 @@ def run(args: argparse.Namespace) -> None:
         "weights": student["files"][WEIGHTS],
         "splits": reports[labels["corpus"]]["splits"],
         "sources": {name: {"repo": None, **own["source"]} for name, own in reports.items()},
-        "base": _origin(args.base),
+        "base": terms["base"],
+        "own_work": own_work,
+        "terms": terms,
         "knowledge": knowledge,
         "teacher": _teacher(args.manifest, knowledge) if knowledge else None,
-        "teacher_base": _origin(args.teacher_base) if args.teacher_base else None,
+        "teacher_base": terms.get("teacher's base"),
         "search": read("selected.json", args.selected, "c", "at_edge") if args.selected else None,
         "benchmarks": benchmarks,
         "folder": f"results/{Path(place(args.record) or args.record).parent}",

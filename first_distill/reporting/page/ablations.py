@@ -35,7 +35,7 @@ def read(folder: Path) -> tuple[list[dict], list[Path]]:
                 "name": page.stem,
                 "title": title,
                 "image": figure(page.with_suffix("")),
-                "text": prose(text, 4),
+                "text": prose(text, 3),
                 "old": any(p.is_file() and digest(p) != own for p, own in here.items()),
             }
         )

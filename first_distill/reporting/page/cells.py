@@ -21,8 +21,14 @@ LAST = "evaluation"  # all that a cell of finished models needs
 class Opener:
     """The details of all cells; models, records and timings are read once."""
 
-    def __init__(self, folder: Path, benchmarks: Path, posthoc: Sequence[str], names: list[str]):
-        """folder: results/{scale}; names: paths below it of all cells, which `read` then holds."""
+    def __init__(
+        self, folder: Path, benchmarks: Path, posthoc: Sequence[str], names: list[str], where: str
+    ):
+        """folder: results/{scale}; names: paths below it of all cells, which `read` then holds.
+
+        where: the option of Snakemake by which the scale is run.
+        """
+        self.where = where
         self.results, self.scale, self.benchmarks = folder.parent, folder.name, benchmarks.parent
         self.read = {name: records.read(folder / name) for name in names}
         self.metrics = [s for cell in self.read.values() for s in cell["made_from"]]
@@ -38,7 +44,7 @@ class Opener:
         `means` has the paper's, where it prints no value for the cell itself.
         """
         own, place = self.read[shown["place"]], f"results/{self.scale}/{shown['place']}"
-        again, has_own = records.command(self.scale), shown["values"]["ece"]["paper"]
+        again, has_own = records.command(self.scale, self.where), shown["values"]["ece"]["paper"]
         return {
             **shown,
             "diagram": self._diagram(own),

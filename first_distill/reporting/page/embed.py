@@ -12,6 +12,7 @@ from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 
 from first_distill import ROOT
+from first_distill.provenance import records
 
 # Percent-encoded, an SVG is a fifth smaller than in base64.
 PLAIN = " !$&'()*+,-./:;=?@[]_{|}~"
@@ -48,13 +49,14 @@ def figure(prefix: Path) -> dict | None:
     """Return {uri, width} of prefix.svg, else of prefix.png; None where neither is there.
 
     width: in pixels, to set the figure's text in the size of the page's; None where unknown.
+    Raises UserError for a file that is not as its record describes it.
     """
     if (svg := prefix.with_suffix(".svg")).is_file():
-        content = svg.read_bytes()
+        content = records.verified(svg).read_bytes()
         width = WIDTH.search(content)
         return {"uri": svg_uri(content), "width": width and round(PIXELS * float(width[1]))}
     if (png := prefix.with_suffix(".png")).is_file():
-        content = base64.b64encode(png.read_bytes()).decode()
+        content = base64.b64encode(records.verified(png).read_bytes()).decode()
         return {"uri": f"data:image/png;base64,{content}", "width": None}
     return None
 

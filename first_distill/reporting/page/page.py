@@ -14,7 +14,7 @@ import jinja2
 
 from first_distill.calibration.intervals import LEVEL
 from first_distill.provenance import records
-from first_distill.reporting import output
+from first_distill.reporting import output, trace
 from first_distill.reporting.costs import machine
 from first_distill.reporting.names import HEADLINE, printed
 from first_distill.reporting.page import ablations, stages, verdicts
@@ -57,13 +57,15 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     rows, end = table1.with_names(table), end_of_plots(table)
     by_family = families(table, end)
     shown = [c for own in by_family for row in own["rows"] for c in row["cells"] if c]
-    opener = Opener(folder, benchmarks, args.posthoc, [cell["place"] for cell in shown])
+    resources, places = json.loads(args.resources), [cell["place"] for cell in shown]
+    where = "--profile slurm" if any(own.get("gpu") for own in resources.values()) else "-c2"
+    opener = Opener(folder, benchmarks, args.posthoc, places, where)
     behind = {source.path: source for own in opener.sources.values() for source in own}.values()
     ablated, sources = ablations.read(folder)
     params = {"benchmark": printed(args.benchmark), "corpus": printed(args.corpus)}
     params["methods"] = [printed(name) for name in args.methods]
     means = paper_means(paper, table)
-    notes, graph = table1.notes(rows), stages.graph(behind)
+    notes, graph = table1.notes(rows), stages.graph(opener.trace, behind)
     made_by = stages.made_by(opener.trace, behind)
     context = {
         "scale": str(table["scale"].iloc[0]),
@@ -86,7 +88,8 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "report": prose(report.read_text(encoding="utf-8"), 3),
         "stages": graph,
         "drawing": stages.drawing(graph),
-        "costs": stages.costs(benchmarks, json.loads(args.resources)),
+        "costs": stages.costs(benchmarks, resources),
+        "table1_seconds": sum(trace.seconds(behind, benchmarks.parent).seconds.values()),
         "made_by": made_by,
         "packages": list(
             dict.fromkeys(name for own in made_by for name in sorted(own["packages"]))

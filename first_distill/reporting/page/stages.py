@@ -6,40 +6,52 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from first_distill.provenance import records
 from first_distill.provenance.fingerprint import STAGES as CODES
 from first_distill.provenance.fingerprint import fingerprint
 from first_distill.reporting import trace
 from first_distill.reporting.costs import timings
 
-STAGES = {  # what it makes, and from the results of which stages
-    "data": ("uniform tables, split into train, validation and test", ()),
-    "models": ("base checkpoints", ()),
-    "teacher": ("the larger model, fine-tuned with hard labels", ("models", "data")),
-    "knowledge": ("the teacher's most probable tokens at each position", ("teacher", "data")),
-    "temperature": ("c of Eq. 4, chosen on the validation split", ("knowledge",)),
-    "student": (
-        "one for each family, corpus, method and seed",
-        ("models", "data", "knowledge", "temperature"),
-    ),
-    "evaluation": ("a model's answers to its benchmarks", ("models", "teacher", "student", "data")),
-    "artifacts": (
-        "cells, tables, figures and claims",
-        ("evaluation", "temperature", "knowledge", "data"),
-    ),
+STAGES = {  # what it makes
+    "data": "uniform tables, split into train, validation and test",
+    "models": "base checkpoints",
+    "teacher": "the larger model, fine-tuned with hard labels",
+    "knowledge": "the teacher's most probable tokens at each position",
+    "temperature": "c of Eq. 4, chosen on the validation split",
+    "student": "one for each family, corpus, method and seed",
+    "evaluation": "a model's answers to its benchmarks",
+    "artifacts": "cells of Table 1",
 }
 
 BOX, STEP, LANE, GAP = (170, 44), 64, 18, 14  # of the drawing, in pixels: see `drawing`
 
 
-def graph(sources: Iterable[trace.Source]) -> list[dict]:
-    """Return {name, makes, of, n} of each stage; n: its results behind some of the artifacts."""
-    results = {source.record for source in sources if not source.outside}
-    folders = Counter(record.split("/")[1] for record in results)
-    folders["artifacts"] = sum(n for name, n in folders.items() if name not in STAGES)
+def graph(results: trace.Results, sources: Iterable[trace.Source]) -> list[dict]:
+    """Return {name, makes, of, n} of each stage, as the records behind some artifacts have it.
+
+    of: the other stages that its results were made from; n: how many results.
+    """
+    found, of = Counter(), {name: set() for name in STAGES}
+    for record in {source.record for source in sources if not source.outside}:
+        found[name := stage(record)] += 1
+        of[name] |= {stage(made) for made in results.content(record).get("made_from", {})}
     return [
-        {"name": name, "makes": makes, "of": list(of), "n": folders[name]}
-        for name, (makes, of) in STAGES.items()
+        {
+            "name": name,
+            "makes": makes,
+            "of": [other for other in STAGES if other in of[name] - {name}],
+            "n": found[name],
+        }
+        for name, makes in STAGES.items()
     ]
+
+
+def stage(name: str) -> str:
+    """Return the stage of a path below results/; "" for a file from elsewhere."""
+    if records.place(Path(records.RESULTS, name)) is None:
+        return ""
+    folder = name.split("/")[1]
+    return folder if folder in STAGES else "artifacts"
 
 
 def costs(benchmarks: Path, resources: dict[str, dict]) -> list[dict]:
@@ -56,7 +68,8 @@ def costs(benchmarks: Path, resources: dict[str, dict]) -> list[dict]:
         own, nodes = jobs["Stage"] == stage, need.get("nodes", 1)
         for name, key in (("threads", "threads"), ("gpus", "gpu")):
             jobs.loc[own, name] = jobs.loc[own, "Seconds"] * need.get(key, 0) * nodes
-    order = sorted(jobs["Stage"].unique(), key=[*STAGES].index)
+    known = [*STAGES, *sorted({*jobs["Stage"]} - STAGES.keys())]
+    order = [name for name in known if name in {*jobs["Stage"]}]
     groups = [(stage, jobs[jobs["Stage"] == stage]) for stage in order] + [("all", jobs)]
     return [
         {
@@ -125,6 +138,7 @@ def drawing(stages: list[dict]) -> dict:
     """
     rows = {stage["name"]: n for n, stage in enumerate(stages)}
     edges = [(rows[of], rows[stage["name"]]) for stage in stages for of in stage["of"]]
+    edges = [(source, target) for source, target in edges if source < target]
     far = sorted({source for source, target in edges if target - source > 1})
     left, right = GAP + LANE * -(-len(far) // 2), GAP + LANE * (len(far) // 2)
     lines = []

@@ -93,6 +93,16 @@ def test_a_closed_cell_leaves_no_step_in_the_history(visit, closing):
     assert page.url == "about:blank"
 
 
+def test_selecting_text_beyond_the_edge_closes_nothing(visit):
+    page = visit(fragment=f"#{CELL}")
+    box = page.locator(f"{OPEN} pre").first.bounding_box()
+    page.mouse.move(box["x"] + 20, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(page.viewport_size["width"] - 2, box["y"] + box["height"] / 2)
+    page.mouse.up()
+    assert page.locator(OPEN).is_visible()
+
+
 def test_a_cell_that_came_by_its_address_closes_in_place(visit):
     page = visit(fragment=f"#{CELL}", before="about:blank")
     page.keyboard.press("Escape")

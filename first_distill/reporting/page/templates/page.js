@@ -17,10 +17,13 @@ function show() {
   }
 }
 
+let pressed = null; // a text that is selected beyond the edge of a cell does not close it
+document.addEventListener("pointerdown", (event) => { pressed = event.target; });
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a");
   const dialog = event.target.closest("dialog");
-  if (dialog && (event.target === dialog || link?.className === "close")) {
+  const outside = event.target === dialog && pressed === dialog;
+  if (dialog && (outside || link?.className === "close")) {
     event.preventDefault();
     dialog.close();
   } else if (link?.className === "open" && !(event.ctrlKey || event.metaKey || event.shiftKey)) {
