@@ -41,7 +41,7 @@ def test_a_cell_opens_by_mouse(visit):
     page.click(f"#at-{CELL}")
     assert page.locator(OPEN).is_visible() and page.url.endswith(f"#{CELL}")
     dialog = page.locator(OPEN).inner_text()
-    for text in ("Seeds", "What it costs", "snakemake -c2", "metrics.json", "SHA-256"):
+    for text in ("Seeds", "What it costs", "snakemake --profile slurm", "metrics.json", "SHA-256"):
         assert text in dialog
     page.click(f"{OPEN} .close")
     assert not page.locator(OPEN).is_visible() and page.evaluate(FOCUS) == f"at-{CELL}"
