@@ -11,7 +11,7 @@ import numpy as np
 
 from first_distill import Estimate, question_weights, score
 
-path = Path(sys.argv[1])
+path = Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__))
 samples = [json.loads(line) for line in path.read_text().splitlines()]
 samples.sort(key=lambda sample: sample["doc_id"])
 lists = [[float(answer[0]) for answer in sample["filtered_resps"]] for sample in samples]

@@ -8,7 +8,8 @@ import sys
 import numpy as np
 from safetensors.numpy import load_file
 
-store = load_file(f"{sys.argv[1]}/knowledge.safetensors")
+folder = sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__)
+store = load_file(f"{folder}/knowledge.safetensors")
 p = np.exp(store["log_probs"].astype(np.float64))  # (N, k), most probable first
 tail = np.exp(store["log_tail"].astype(np.float64))  # (N,), of all other tokens together
 right = np.mean(store["gold_rank"] == 0)

@@ -31,6 +31,15 @@ def run(folder, name: str, *words: object) -> str:
     return done.stdout
 
 
+@pytest.mark.parametrize("name", ["read_store", "lm_eval_metrics"])
+def test_without_a_file_they_say_what_they_need(tmp_path, name):
+    path = tiny.REPOSITORY / f"examples/{name}.py"
+    environment = {**os.environ, "PYTHONPATH": str(tiny.REPOSITORY)}
+    line = [sys.executable, str(path)]
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode and f"{name}.py " in done.stderr and "Traceback" not in done.stderr
+
+
 def ece(confidence, correct) -> float:
     """In percent, by torchmetrics."""
     confidence, correct = map(torch.as_tensor, (np.array(confidence), np.array(correct)))
