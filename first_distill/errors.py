@@ -9,6 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from typing import TextIO
 
 USER_ERROR_STATUS = 2
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # the disk, the quota, the limit of a file's size
@@ -73,7 +74,7 @@ def run_cli(main: Callable[[list[str]], int | None]) -> None:
     except UserError as error:
         _fail(str(error))
     except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop(sys.stdout)
         sys.exit(1)
     except OSError as error:
         _fail(_describe(error))
@@ -89,9 +90,16 @@ def without_passwords(text: str) -> str:
 
 
 def _fail(message: str) -> None:
-    with contextlib.suppress(OSError):  # the log may be on a full disk too
+    try:
         print("error: " + printable(without_passwords(" ".join(message.split()))), file=sys.stderr)
+    except OSError:  # the log may be on a full disk too
+        _drop(sys.stderr)
     sys.exit(USER_ERROR_STATUS)
+
+
+def _drop(stream: TextIO) -> None:
+    """Let go of what cannot be written, or Python's own status at exit takes the place of ours."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _describe(error: OSError) -> str:

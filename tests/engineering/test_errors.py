@@ -2,12 +2,14 @@
 
 import argparse
 import errno
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from first_distill import ROOT
 from first_distill.errors import (
     CHECK_PATH,
     MAKE_ROOM,
@@ -105,9 +107,12 @@ def test_other_errors_pass_as_they_are(error):
 def test_a_line_that_cannot_be_written_is_no_traceback():
     """The log on a full disk: only the status is left."""
     code = "from first_distill.errors import *; run_cli(lambda argv: open('absent'))"
-    with open("/dev/full", "w") as full:
-        process = subprocess.run([sys.executable, "-c", code], stderr=full, check=False)
-    assert process.returncode == 2
+    for buffered in ("", "1"):
+        environment = {**os.environ, "PYTHONUNBUFFERED": buffered, "PYTHONPATH": str(ROOT)}
+        with open("/dev/full", "w") as full:
+            line = [sys.executable, "-c", code]
+            process = subprocess.run(line, stderr=full, env=environment, check=False)
+        assert process.returncode == 2
 
 
 @pytest.mark.parametrize(
