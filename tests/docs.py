@@ -146,6 +146,10 @@ ELSEWHERE = {
     "snakemake --rulegraph": (f"{COMMANDS}::test_the_picture", "compared with the picture"),
     "snakemake --unlock": ("tests/system/faults/test_killed.py", "after a kill"),
     "python -m first_distill.runtime.run": ("tests/engineering/test_run.py", "with targets"),
+    "python -m first_distill.runtime.run -c2": (
+        "tests/system/workflow/copies.py",
+        "finished runs of a reduced scale",
+    ),
     "python -m scripts.recover": (
         "tests/engineering/test_recover.py::test_this_folders_jobs_are_cancelled_and_it_is_unlocked",
         "a Slurm of two scripts; a real one in tests/system/slurm",

@@ -182,7 +182,8 @@ def timing(path: Path) -> tuple[float, float] | None:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             *_, last = csv.DictReader(file, delimiter="\t")
-        wall = float(last["s"])
+        if not math.isfinite(wall := float(last["s"])):
+            return None
     except (OSError, ValueError, KeyError, TypeError):  # missing, empty or cut off
         return None
     try:

@@ -38,6 +38,7 @@ RESTART = re.compile(r"Trying to restart job (\d+)\.")
 # What this module tells in its own words, with a number.
 TOLD = ("Exiting because a job execution failed", "RuleException:\nCalledProcessError in file")
 FAILED = "WorkflowError:\nAt least one job did not complete successfully"
+LEAVING = "Will exit after finishing currently running jobs"  # told again and again
 INTERRUPTED = "Terminating processes on user request"  # jobs are killed and fail then
 
 
@@ -51,7 +52,7 @@ class Terminal:
         self.live: Live | None = None
         self.printed = self.told = 0  # lines, and jobs that a line has told of
         self.last, self.now = 0.0, 0.0  # seconds since the epoch
-        self.hint, self.interrupted, self.unsuccessful = "", False, False
+        self.hint, self.interrupted, self.unsuccessful, self.leaving = "", False, False, False
         self.first_failure: int | None = None  # lines printed before it
 
     def show(self, record: logging.LogRecord) -> None:
@@ -113,6 +114,8 @@ class Terminal:
             self.hint = text.removeprefix("Complete log(s): ").replace(f"{Path.cwd()}/", "")
         elif text in ("", "None") or text.startswith((*TOLD, FAILED)):
             return
+        elif text.startswith(LEAVING) and self.leaving:
+            return
         elif record.levelno >= logging.ERROR:
             self.line(text, "red")
         elif record.levelno >= logging.WARNING:
@@ -122,6 +125,7 @@ class Terminal:
             self.line(f"to be tried again: {name}", "yellow")
         elif not re.match("|".join(ROUTINE), text):
             self.line(text)
+        self.leaving |= text.startswith(LEAVING)
 
     def close(self) -> None:
         """End the view and tell how the run has ended; nothing where no job was to be run."""
@@ -137,7 +141,7 @@ class Terminal:
             again = sum(attempts > 1 for attempts in tally.attempts.values())
             more = f", {again} of them in more than one attempt" if again else ""
             self.line(f"{jobs(total)} in {lasted}{more}", "green")
-        elif self.unsuccessful and not self.interrupted:
+        elif self.unsuccessful and not (self.interrupted or (self.leaving and not failed)):
             if failed and self.printed - self.first_failure > SCREEN:
                 for line in failed.values():
                     self.line(line, "red")

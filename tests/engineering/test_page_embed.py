@@ -4,6 +4,10 @@ import math
 from urllib.parse import unquote
 from xml.etree import ElementTree
 
+import pytest
+
+from first_distill.errors import UserError
+from first_distill.reporting import output
 from first_distill.reporting.page import embed
 from first_distill.reporting.page.page import FIGURES
 
@@ -30,6 +34,17 @@ def test_an_svg_stays_one(tmp_path):
     )
     assert shortened.endswith('<svg x="12.3" y="1.23"><g transform="scale(0.085)"/></svg>')
     assert embed.figure(tmp_path / "none") is None
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_an_altered_figure_is_refused(tmp_path, kind):
+    prefix = tmp_path / "results/tiny/figures/figure2"
+    content = {kind: b"<svg/>" if kind == "svg" else b"png"}
+    output.publish(str(prefix), "figure2", [], md="a\n", **content)
+    assert embed.figure(prefix)["uri"]
+    prefix.with_suffix(f".{kind}").write_bytes(b"<svg>altered</svg>")
+    with pytest.raises(UserError, match=f"altered file: .*figure2.{kind}"):
+        embed.figure(prefix)
 
 
 def test_a_caption_is_that_of_the_report():

@@ -34,6 +34,7 @@ def test_damaged_timings_and_those_of_rules_of_ones_own(tmp_path, text):
     for name, content in {"data/a": "s\n2.0\n", "mine/b": "s\n3.0\n", "data/bad": text}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.tsv").write_text(content)
+    assert trace.timing(tmp_path / "data/bad.tsv") is None
     found = stages.costs(tmp_path, {"data": {"threads": 1}})
     assert [(own["stage"], own["seconds"]) for own in found] == [
         ("data", 2.0),

@@ -159,6 +159,12 @@ def test_a_model_of_the_hub(tmp_path):
     assert "seed1,add_bos_token=False \\" in card.text and "invented words" not in card.text
 
 
+@pytest.mark.parametrize("kind", ["folder", "pruned", "mirror"])
+def test_a_student_of_other_peoples_model_is_not_under_our_licence(tmp_path, kind):
+    base = {"kind": kind, "repo": "theirs"} if kind != "pruned" else {"kind": kind}
+    assert World(tmp_path, EQ4, base=base).card().data.license == "other"
+
+
 def test_what_it_tells_to_run_is_complete(tmp_path, monkeypatch):
     """The task of lm-eval is that of the library's page; the commit is named where there is one."""
     monkeypatch.setattr("first_distill.reporting.cards.card.commit", lambda: "0123456789ab-dirty")

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     origins = {"base": args.base, "teacher's base": args.teacher_base}
     terms = {what: _origin(path) for what, path in origins.items() if path}
     generated = reports[labels["corpus"]]["source"]["kind"] == "world"
-    own_work = generated and not any(own["repo"] or own["licence"] for own in terms.values())
+    own_work = generated and all(own["kind"] == "pretrained" for own in terms.values())
     content = {
         **labels,
         "name": "{scale}-{family}-{corpus}-{method}-seed{seed}".format(**labels),

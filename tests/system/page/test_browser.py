@@ -95,7 +95,9 @@ def test_a_closed_cell_leaves_no_step_in_the_history(visit, closing):
 
 def test_selecting_text_beyond_the_edge_closes_nothing(visit):
     page = visit(fragment=f"#{CELL}")
-    box = page.locator(f"{OPEN} pre").first.bounding_box()
+    command = page.locator(f"{OPEN} pre").first
+    command.scroll_into_view_if_needed()
+    box = command.bounding_box()
     page.mouse.move(box["x"] + 20, box["y"] + box["height"] / 2)
     page.mouse.down()
     page.mouse.move(page.viewport_size["width"] - 2, box["y"] + box["height"] / 2)
