@@ -62,7 +62,7 @@ slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slur
 SHOWN := claims.md $(foreach t,table1 posthoc data_report,tables/$(t).md) $(foreach n,2 3 5 6,figures/figure$(n).png)
 publish: $(VENV)/run.stamp ## copy a finished scale's tables and figures to docs/results/SCALE
 	@mkdir -p docs/results/$(SCALE)
-	@$(BIN)/python -m scripts.artifacts costs --benchmarks benchmarks/$(SCALE) \
+	@$(BIN)/python -m scripts.artifacts costs --benchmarks benchmarks/$(SCALE) --logs logs/$(SCALE) \
 	  --output docs/results/$(SCALE)/costs.md
 	@cp $(SHOWN:%=results/$(SCALE)/%) docs/results/$(SCALE)/
 	@if [ -e results/$(SCALE)/ablations.md ]; then mkdir -p docs/results/$(SCALE)/ablations; \

@@ -90,11 +90,12 @@ rule table1_files:
     conda:
         environment("artifacts")
     params:
+        description=lambda w: scale_of(w)["description"],
         code=fingerprint("table1"),
     shell:
         """
         python -m scripts.artifacts table1 \
-            --cells {input.cells:q} \
+            --cells {input.cells:q} --description {params.description:q} \
             --output-prefix results/{wildcards.scale}/tables/table1 >{log:q} 2>&1
         """
 
@@ -195,6 +196,7 @@ rule claims_files:
         corpora=lambda w: [of.split("/")[1] for of in teachers_of(w)],
         posthoc=posthoc_of(config["table1"]["methods"]),
         by_design=lambda w: scale_of(w).get("claims", {}).get("by_design", []),
+        description=lambda w: scale_of(w)["description"],
         code=fingerprint("claims"),
     shell:
         """
@@ -204,7 +206,7 @@ rule claims_files:
             --selected {input.selected:q} --coarse {input.coarse:q} --refined {input.refined:q} \
             --families {params.families:q} --corpora {params.corpora:q} \
             --figure2 {input.figure2:q} --figure3 {input.figure3:q} \
-            --by-design {params.by_design:q} \
+            --by-design {params.by_design:q} --description {params.description:q} \
             --output-prefix results/{wildcards.scale}/claims >{log:q} 2>&1
         """
 
@@ -291,7 +293,7 @@ rule page:
         """
         python -m scripts.artifacts page \
             --results results/{wildcards.scale} --benchmarks benchmarks/{wildcards.scale} \
-            --paper-table {params.paper:q} \
+            --logs logs/{wildcards.scale} --paper-table {params.paper:q} \
             --posthoc {params.posthoc:q} --description {params.description:q} \
             --resources {params.resources:q} --benchmark {params.benchmark} \
             --corpus {params.corpus} --methods {params.methods:q} \

@@ -16,8 +16,10 @@ from first_distill.config.types import VARIANT
 from first_distill.data.readers import describes, files_below, is_table
 from first_distill.errors import UserError
 from first_distill.files import sha256_file
+from first_distill.machine import COMMIT
 from first_distill.provenance.fingerprint import fingerprint
 from first_distill.provenance.lineage import ARTIFACTS
+from first_distill.provenance.made_by import commit
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:
@@ -28,6 +30,8 @@ places = [str(workflow.basedir), os.getenv("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, places)))
 # Not in `params`, where another place of the module would retrain.
 os.environ.update(FIRST_LAUNCHER="first_distill.distributed.launcher")
+# For the head of each log: a result must not depend on the commit, only on its stage's code.
+os.environ.update({COMMIT: commit()})
 
 # Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
 # trap bash would exit at once and end the job before training has saved its state.

@@ -26,7 +26,7 @@ rule benchmark_data:
     params:
         entry=entry_of,
         files=files_of,
-        split_seed=lookup("{scale}/data/split_seed", within=SCALES),
+        split_seed=lambda w: scale_of(w)["data"]["split_seed"],
         world=lambda w: options(world_settings=scale_of(w)["data"].get("world")),
         folder=subpath(output.report, parent=True),
         code=fingerprint("data"),

@@ -2,7 +2,7 @@
 
 # Folder of the evaluated checkpoint, with wildcards: an untuned base, a teacher or a student.
 EVALUATED = branch(
-    lookup("{method}/objective", within=METHODS),
+    lambda w: METHODS[w.method]["objective"],
     cases={
         "none": lambda w: "results/{scale}/models/"
         + family_of(w)[METHODS[w.method].get("model") or "student"],
@@ -35,7 +35,7 @@ rule evaluation:
         method=one_of(METHODS.keys() - of_objective("posthoc")),
     conda:
         environment("train")
-    threads: lookup("{scale}/resources/evaluation/threads", within=SCALES)
+    threads: lambda w: declared(w, "evaluation")["threads"]
     resources:
         **resources_of("evaluation"),
     params:

@@ -28,18 +28,18 @@ rule knowledge:
         scale=one_of(SCALES.keys() - SHARED),
     conda:
         environment("train")
-    threads: lookup("{scale}/resources/knowledge/threads", within=SCALES)
+    threads: lambda w: declared(w, "knowledge")["threads"]
     resources:
         **resources_of("knowledge"),
         slurm_extra=warned("knowledge"),
     params:
         teacher=subpath(input.teacher, parent=True),
         student=subpath(input.student, parent=True),
-        k=lookup("{scale}/knowledge/stored_k", within=SCALES),
+        k=lambda w: scale_of(w)["knowledge"]["stored_k"],
         encoding=lambda w: options(
             **scale_of(w)["encoding"], bos=family_of(w).get("bos"), dtype=scale_of(w)["dtype"]
         ),
-        max_tokens=lookup("{scale}/evaluation/max_tokens", within=SCALES),
+        max_tokens=lambda w: scale_of(w)["evaluation"]["max_tokens"],
         share=[],
         state="results/{scale}/.state/knowledge/{family}/{corpus}/{split}",
         folder=subpath(output.manifest, parent=True),

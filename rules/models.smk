@@ -6,7 +6,7 @@ rule tokenizer:
     input:
         text=collect(
             "results/{{scale}}/data/{dataset}/train.parquet",
-            dataset=lookup("{scale}/tokenizers/{tokenizer}/text", within=SCALES, default=[]),
+            dataset=lambda w: scale_of(w)["tokenizers"][w.tokenizer].get("text", []),
         ),
     output:
         tokenizer="results/{scale}/models/tokenizers/{tokenizer}/tokenizer.json",
@@ -38,16 +38,16 @@ rule pretrained_model:
     input:
         text=collect(
             "results/{{scale}}/data/{dataset}/train.parquet",
-            dataset=lookup("{scale}/models/{model}/pretrain/text", within=SCALES),
+            dataset=lambda w: scale_of(w)["models"][w.model]["pretrain"]["text"],
         ),
         tokenizer=collect(
             "results/{{scale}}/models/tokenizers/{name}/{file}",
-            name=lookup("{scale}/models/{model}/pretrain/tokenizer", within=SCALES),
+            name=lambda w: scale_of(w)["models"][w.model]["pretrain"]["tokenizer"],
             file=["tokenizer.json", "tokenizer_config.json", "record.json"],
         ),
         start=collect(
             "results/{{scale}}/models/pretrained/{name}/record.json",
-            name=lookup("{scale}/models/{model}/pretrain/start_from", within=SCALES, default=[]),
+            name=lambda w: scale_of(w)["models"][w.model]["pretrain"].get("start_from", []),
         ),
     output:
         "results/{scale}/models/pretrained/{model}/record.json",
@@ -84,7 +84,7 @@ rule pruned_model:
     input:
         collect(
             "results/{{scale}}/models/{name}/record.json",
-            name=lookup("{scale}/models/{model}/prune/from", within=SCALES),
+            name=lambda w: scale_of(w)["models"][w.model]["prune"]["from"],
         ),
     output:
         "results/{scale}/models/pruned/{model}/record.json",
@@ -99,7 +99,7 @@ rule pruned_model:
         **resources_of("models"),
     params:
         source=subpath(input[0], parent=True),
-        layers=lookup("{scale}/models/{model}/prune/layers", within=SCALES),
+        layers=lambda w: scale_of(w)["models"][w.model]["prune"]["layers"],
         folder=subpath(output[0], parent=True),
         code=fingerprint("prune"),
     shell:
@@ -161,7 +161,7 @@ rule pair:
     params:
         teacher=subpath(input.teacher, parent=True),
         student=subpath(input.student, parent=True),
-        k=lookup("{scale}/knowledge/stored_k", within=SCALES),
+        k=lambda w: scale_of(w)["knowledge"]["stored_k"],
         encoding=lambda w: options(**scale_of(w)["encoding"], bos=family_of(w).get("bos")),
         code=fingerprint("pair"),
     shell:

@@ -20,7 +20,7 @@ rule student_labels:
         method=one_of(of_objective("hard_labels")),
     conda:
         environment("train")
-    threads: lookup("{scale}/resources/student/threads", within=SCALES)
+    threads: lambda w: declared(w, "student")["threads"]
     resources:
         **resources_of("student"),
         slurm_extra=warned("student"),
@@ -78,7 +78,7 @@ rule student_knowledge:
         method=one_of(of_objective("knowledge")),
     conda:
         environment("train")
-    threads: lookup("{scale}/resources/student/threads", within=SCALES)
+    threads: lambda w: declared(w, "student")["threads"]
     resources:
         **resources_of("student"),
         slurm_extra=warned("student"),
@@ -86,9 +86,9 @@ rule student_knowledge:
         launch=launched("student"),
         base=subpath(input.base, parent=True),
         knowledge=subpath(input.manifest, parent=True),
-        k=lookup("{scale}/knowledge/k", within=SCALES),
-        student_side=lookup("{scale}/student/student_side", within=SCALES),
-        ts_positions=lookup("{scale}/student/ts_positions", within=SCALES),
+        k=lambda w: scale_of(w)["knowledge"]["k"],
+        student_side=lambda w: scale_of(w)["student"]["student_side"],
+        ts_positions=lambda w: scale_of(w)["student"]["ts_positions"],
         # Keys of the method: --objective, --recalibration with its --c, --delta or --ls-space; its
         # own --k, --student-side and --ts-positions take precedence over the scale's.
         method=method_options,

@@ -19,7 +19,7 @@ rule teacher:
     priority: 50  # first: students with hard labels do not wait for it
     conda:
         environment("train")
-    threads: lookup("{scale}/resources/teacher/threads", within=SCALES)
+    threads: lambda w: declared(w, "teacher")["threads"]
     resources:
         **resources_of("teacher"),
         slurm_extra=warned("teacher"),

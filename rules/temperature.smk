@@ -16,13 +16,13 @@ rule temperature:
         "benchmarks/{scale}/temperature/{family}/{corpus}.tsv"
     conda:
         environment("artifacts")
-    threads: lookup("{scale}/resources/temperature/threads", within=SCALES)
+    threads: lambda w: declared(w, "temperature")["threads"]
     resources:
         **resources_of("temperature"),
     params:
         knowledge=subpath(input.manifest, parent=True),
-        k=lookup("{scale}/knowledge/k", within=SCALES),
-        bins=lookup("{scale}/temperature/bins", within=SCALES),
+        k=lambda w: scale_of(w)["knowledge"]["k"],
+        bins=lambda w: scale_of(w)["temperature"]["bins"],
         folder=subpath(output.selected, parent=True),
         code=fingerprint("temperature"),
     shell:

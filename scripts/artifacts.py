@@ -8,7 +8,7 @@ order) and writes one artifact: `python -m scripts.artifacts SUBCOMMAND --help`.
 from first_distill.runtime.launch import launch
 
 HELP = {"c": "number or selected.json", "stores": "folders", "prefix": "path without suffix"}
-HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}"}
+HELP |= {"benchmarks": "folder of timings: benchmarks/{scale}", "logs": "folder: logs/{scale}"}
 HELP |= {"posthoc": "methods that are a temperature on another's logits: NAME=OF:FIT"}
 HELP |= {"results": "folder of a scale: results/{scale}", "description": "of the scale"}
 HELP |= {"resources": "of a job of each stage, JSON: {stage: {threads, gpu, nodes}}"}
@@ -41,7 +41,7 @@ def commands() -> dict:
     return {
         "cell": (cells.run, f"metrics.json+ {LABELS} posthoc* c? paper-table.csv? output.json"),
         "cells": (listing.run, "scale? configfile* json!"),
-        "table1": (table1.run, "cells.json+ output-prefix"),
+        "table1": (table1.run, "cells.json+ description? output-prefix"),
         "show": (summary.show, "table1.csv"),
         "posthoc": (posthoc.run, "metrics.json+ output-prefix"),
         "table2": (table2.run, "metrics.json+ benchmark questions first-questions* output-prefix"),
@@ -57,7 +57,7 @@ def commands() -> dict:
         "claims": (
             claims.run,
             "table1.csv figure2.csv figure3.csv metrics.json+ posthoc* selected.json+ coarse.csv+ "
-            "refined.csv+ families+ corpora+ by-design* output-prefix",
+            "refined.csv+ families+ corpora+ by-design* description? output-prefix",
         ),
         "ablation": (
             page.run,
@@ -71,10 +71,10 @@ def commands() -> dict:
         ),
         "page": (
             index.run,
-            "results benchmarks paper-table.csv posthoc* resources description benchmark corpus "
-            "methods+ output-prefix",
+            "results benchmarks logs paper-table.csv posthoc* resources description benchmark "
+            "corpus methods+ output-prefix",
         ),
-        "costs": (costs.run, "benchmarks output.md"),
+        "costs": (costs.run, "benchmarks logs output.md"),
         "data-report": (
             data_report.run,
             f"reports.json+ records.json* {PAIRED} tests* trained-on* output-prefix",

@@ -12,8 +12,8 @@ JSON: where rows lie, and how one becomes a prompt, a response and candidates.
 from pathlib import Path
 
 from first_distill import cli
-from first_distill.data.prepare import prepare
-from first_distill.errors import run_cli, whole
+from first_distill.errors import whole
+from first_distill.runtime.launch import launch
 
 
 def build_parser():
@@ -33,6 +33,9 @@ def build_parser():
 def main(argv: list[str] | None = None) -> int:
     """Prepare one dataset."""
     options = build_parser().parse_args(argv)
+
+    from first_distill.data.prepare import prepare
+
     tables = prepare(**vars(options))
     sizes = ", ".join(f"{split} {content.num_rows}" for split, content in tables.items())
     print(f"{options.dataset}: {sizes} rows: {options.output_dir}")
@@ -40,4 +43,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    run_cli(main)
+    launch("scripts.data", main)

@@ -26,11 +26,13 @@ MASS += "csqa,all,5,99,1,900,99,alder\n"
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="144pt" height="72pt"><text>{}</text></svg>'
 REPORT = "# Data report\n\n## Rows\n\n| dataset | rows |\n|:--|--:|\n| csqa | 80 |\n"
 TIMING = "s\th:m:s\tcpu_time\n3.5\t0:00:03\t1.0\n"
+HEAD = "job: commit abc; processor Cpu X; cores 2; memory 8 GiB; GPUs none; "
+HEAD += "started 2026-01-03 10:00:00 UTC\n"
 RESOURCES = {"evaluation": {"threads": 4, "gpu": 2, "nodes": 1}}
 
 
 def make_results(root: Path) -> Path:
-    """Write results/tiny and benchmarks/tiny below a folder; return results/tiny."""
+    """Write results/tiny, benchmarks/tiny and logs/tiny below a folder; return results/tiny."""
     folder = root / "results/tiny"
     tree = write_tree(folder / "evaluation", n=80, seeds=(1, 2), methods=METHODS)
     runs = {key: files for key, files in tree.items() if key[0] == "alder"}
@@ -63,6 +65,7 @@ def make_results(root: Path) -> Path:
     for path in options["metrics"]:
         job = Path(path).parent.relative_to(folder)
         write_text(root / "benchmarks/tiny" / f"{job}.tsv", TIMING)
+        write_text(root / "logs/tiny" / f"{job}.log", HEAD)
     return folder
 
 
@@ -80,6 +83,7 @@ def words(folder: Path) -> dict:
     return {
         "results": folder,
         "benchmarks": folder.parents[1] / "benchmarks" / folder.name,
+        "logs": folder.parents[1] / "logs" / folder.name,
         "paper_table": str(ROOT / "config/paper_table1.csv"),
         "resources": json.dumps(RESOURCES),
         "description": "A world for tests.",

@@ -1,32 +1,30 @@
-"""What a run cost: seconds of its jobs by stage, and the machine, as a Markdown page.
+"""What a run cost: seconds of its jobs by stage, and where they ran, as a Markdown page.
 
-Reads the files of Snakemake's `benchmark:` below benchmarks/{scale}.
+Reads the files of Snakemake's `benchmark:` below benchmarks/{scale}, and the heads of the same
+jobs' logs below logs/{scale}.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
-import platform
-import re
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas
 
+from first_distill import machine
 from first_distill.errors import UserError
 from first_distill.files import write_text
-from first_distill.provenance.made_by import commit
 from first_distill.reporting.output import page, pipe_table
 from first_distill.reporting.trace import timing
 
-CPU = re.compile(r"^model name\s*:\s*(.+)$", re.M)
+PLACE = ["commit", "processor", "cores", "memory", "GPUs"]  # what a log tells, beside the start
+UNKNOWN = "not in the log"
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the seconds of a run's jobs by stage, and the machine that writes this."""
+    """Write the seconds of a run's jobs by stage, and the commits and machines that they ran on."""
     folder = Path(args.benchmarks)
-    jobs = timings(folder)
+    jobs = timings(folder, Path(args.logs))
     if jobs.empty:
         raise UserError(f"no timings: {folder}: name benchmarks/{{scale}} of a finished run")
     by_stage = jobs.groupby("Stage", sort=False)["Seconds"]
@@ -34,34 +32,43 @@ def run(args: argparse.Namespace) -> None:
     total = {"Stage": "all", "Jobs": len(jobs), "Seconds": jobs["Seconds"].sum()}
     total["Longest"] = jobs["Seconds"].max()
     table = pandas.concat([table.sort_values("Seconds"), pandas.DataFrame([total])])
-    facts = "\n".join(f"- {name}: {value}" for name, value in machine().items())
-    text = page(f"# What a run of scale {folder.name} cost", facts, pipe_table(table))
-    write_text(args.output, text)
+    where = pandas.DataFrame(places(jobs)).rename(columns=lambda name: name[0].upper() + name[1:])
+    times = "From {} to {}.".format(*own) if (own := span(jobs)) else ""
+    title = f"# What a run of scale {folder.name} cost"
+    write_text(args.output, page(title, times, pipe_table(table), pipe_table(where)))
 
 
-def timings(folder: Path) -> pandas.DataFrame:
-    """Return Stage and Seconds of each job below benchmarks/{scale}; of one tried again, the last.
+def timings(folder: Path, logs: Path) -> pandas.DataFrame:
+    """Return Stage, Seconds, `PLACE` and started of each job below benchmarks/{scale}.
 
-    No rows where nothing was timed, or what was is damaged.
+    logs: logs/{scale}. Of a job that was tried again, the last. No rows where nothing was timed, or
+    what was is damaged; what a log does not tell is `UNKNOWN`.
     """
-    paths = sorted(folder.rglob("*.tsv"))
-    found = [(path.relative_to(folder).parts[0], timing(path)) for path in paths]
-    rows = [(stage, own[0]) for stage, own in found if own]
-    return pandas.DataFrame(rows, columns=["Stage", "Seconds"]).astype({"Seconds": float})
+    rows = []
+    for path in sorted(folder.rglob("*.tsv")):
+        name = path.relative_to(folder)
+        if own := timing(path):
+            head = machine.told(logs / name.with_suffix(".log")) or {}
+            rows.append({"Stage": name.parts[0], "Seconds": own[0], **head})
+    table = pandas.DataFrame(rows, columns=["Stage", "Seconds", *PLACE, "started"])
+    return table.fillna(UNKNOWN).astype({"Seconds": float})
 
 
-def machine() -> dict[str, str]:
-    """Processor, cores, versions, and the commit of this checkout, where git tells it."""
-    cpuinfo = Path("/proc/cpuinfo")
-    cpu = CPU.search(cpuinfo.read_text()) if cpuinfo.exists() else None
-    try:
-        torch = version("torch")
-    except PackageNotFoundError:  # in the environment of the artifacts
-        torch = "not here"
-    return {
-        "commit": commit(),
-        "processor": cpu[1] if cpu else platform.processor() or platform.machine(),
-        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else "?"),
-        "Python": platform.python_version(),
-        "torch": torch,
-    }
+def places(jobs: pandas.DataFrame) -> list[dict]:
+    """Return each commit and machine of `timings`, by `PLACE`, with its stages and jobs."""
+    return [
+        {**dict(zip(PLACE, own, strict=True)), "stages": ", ".join(dict.fromkeys(rows["Stage"]))}
+        | {"jobs": len(rows)}
+        for own, rows in jobs.groupby(PLACE, sort=False)
+    ]
+
+
+def span(jobs: pandas.DataFrame) -> tuple[str, str] | None:
+    """Return when the first of `timings` started and the last ended; None where no log tells."""
+    start = pandas.to_datetime(jobs["started"], format=machine.TIME, errors="coerce")
+    end = start + pandas.to_timedelta(jobs["Seconds"], unit="s")
+    return (
+        None
+        if start.isna().all()
+        else tuple(moment.strftime(machine.TIME) for moment in (start.min(), end.max()))
+    )

@@ -113,9 +113,9 @@ def is_terminal() -> bool:
 def row(cell: dict, whole_path: bool) -> list[str]:
     """The columns of a cell's line."""
     paper, ours = (cell[key] or {} for key in ("paper", "ours"))
-    printed = " ".join(f"{paper[metric]:.1f}" for metric in HEADLINE) if paper else MISSING
-    texts = [f"{ours[metric]['value']:.1f}" if ours else MISSING for metric in HEADLINE]
-    texts[0] += " [{low:.1f}, {high:.1f}]".format(**ours["ece"]) if ours else ""
+    printed = " ".join(f"{paper[metric]:z.1f}" for metric in HEADLINE) if paper else MISSING
+    texts = [f"{ours[metric]['value']:z.1f}" if ours else MISSING for metric in HEADLINE]
+    texts[0] += " [{low:z.1f}, {high:z.1f}]".format(**ours["ece"]) if ours else ""
     name = cell["path"] if whole_path else f"{cell['method']}/{Path(cell['path']).name}"
     cost = planned(cell) if cell["state"] == NOT_MADE else spent(cell)
     return [name, printed, *texts, cell["state"], cost]

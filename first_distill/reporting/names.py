@@ -1,5 +1,10 @@
 """Printed names of methods, data and families, and the metrics of Table 1."""
 
+from collections.abc import Iterable
+
+from first_distill.calibration import intervals
+
+LEVEL = f"{100 * intervals.LEVEL:.0f} %"  # of every interval
 PRINTED = {
     "teacher": "Teacher",
     "finetune": "Fine-tune",
@@ -42,10 +47,39 @@ HIGHER = ("auroc", "auroc_candidates")
 OTHER = tuple(
     name for name in METERS if name not in (*HEADLINE, *SECONDARY)
 )  # a table of their own
-FORMATS = {"gap": "+.1f", "c": ".2f"}  # others .1f
+FORMATS = {"gap": "+z.1f", "c": ".2f"}  # others .1f
 FORMATS |= {name + end: ".3f" for name in ("brier", "nll") for end in ("", "_candidates")}
 # With an interval, from runs.score_run; others: metrics.json.
 RESAMPLED = (*HEADLINE, "gap", "nll", "brier", "ece_15", "ece_candidates")
+
+MEANINGS = {  # by printed name
+    "Confidence": "the probability of the answer that a model gives, of its whole vocabulary; "
+    "among the candidates: of the possible answers to the question alone",
+    "ECE": "expected calibration error: the distance between mean confidence and accuracy, in ten "
+    "bins of confidence, weighted by the questions in each; 0 is best",
+    "Acc": "accuracy: the share of questions answered correctly",
+    "Trust": "accuracy minus ECE",
+    "Untuned student": "the smaller model as pretrained",
+    "Untuned teacher": "the larger model as pretrained",
+    "Teacher": "the larger model, fine-tuned on the answers",
+    "Fine-tune": "the student, fine-tuned on the answers, without a teacher",
+    "Fine-tune + post-hoc T": "the same, its logits divided by one temperature, of the least NLL "
+    "(negative log-likelihood) on the validation split",
+    "Fine-tune + post-hoc T by ECE": "the same, with the temperature of the least ECE",
+    "Distill": "the student learns the probabilities of the teacher's five most probable tokens",
+    "Distill w/ LS": "the same, after label smoothing of these probabilities",
+    "Distill w/ logit T": "the same, after one temperature on the teacher's logits",
+    "FIRST w/ TS": "the same, after the paper's temperature scaling of the five probabilities, "
+    "with a c found on the validation split (Eq. 4)",
+    "Self-distill": "a fine-tuned student of the same size in the teacher's place",
+    "Self-distill, FIRST": "the same, with Eq. 4",
+}
+
+
+def meanings(methods: Iterable[str]) -> dict[str, str]:
+    """Return what confidence, the metrics of Table 1 and printed methods mean, of those known."""
+    shown = {"Confidence", *HEADLINE.values(), *methods}
+    return {name: text for name, text in MEANINGS.items() if name in shown}
 
 
 def printed(name: str) -> str:

@@ -54,7 +54,7 @@ def _write_bytes(path: str, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def pipe_table(rows: object, head: object = "keys", numbers: object = ".1f") -> str:
+def pipe_table(rows: object, head: object = "keys", numbers: object = "z.1f") -> str:
     """Return a Markdown table of tabulate's `rows`; numbers: a format of all columns or of each."""
     return tabulate(rows, head, "pipe", floatfmt=numbers, missingval=MISSING, showindex=False)
 
@@ -66,7 +66,7 @@ def page(*paragraphs: str) -> str:
 
 def latex_table(rows: object, columns: str, caption: str, head="keys", above: str = "") -> str:
     """Return a table* of a data frame or dicts, their text escaped, with LaTeX `above` the head."""
-    body = tabulate(rows, head, "latex_booktabs", floatfmt=".1f", showindex=False)
+    body = tabulate(rows, head, "latex_booktabs", floatfmt="z.1f", showindex=False)
     begin = [r"% needs \usepackage{array,booktabs,graphicx}", r"\begin{table*}[t]"]
     begin += [r"\centering\small\setlength{\tabcolsep}{3pt}"]
     # Shrunk to the width of the text where it is wider.

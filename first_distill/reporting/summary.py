@@ -8,13 +8,12 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from first_distill.calibration.intervals import LEVEL
 from first_distill.files import read_json
 from first_distill.provenance import records
 from first_distill.provenance.lineage import ARTIFACTS
 from first_distill.reporting import output
 from first_distill.reporting.claims.headline import DOMAINS, FIVE
-from first_distill.reporting.names import HEADLINE, printed
+from first_distill.reporting.names import HEADLINE, LEVEL, printed
 from first_distill.reporting.tables.table1 import COLUMNS, LINES, MARKS, columns, layout, with_names
 
 WIDTH, COLUMN = 120, 18  # characters of a line, and of a column
@@ -43,7 +42,7 @@ def verdicts(claims: list[dict]) -> str:
 def verdict(claim: dict) -> str:
     """Return a verdict with its effect: `holds 12.9`; by design it is no evidence."""
     value = (claim["numbers"] or {}).get("value")
-    effect = "" if value is None else f" {value:+.1f}"
+    effect = "" if value is None else f" {value:+z.1f}"
     return f"{claim['verdict']}{effect}{' (by design)' if claim.get('by_design') else ''}"
 
 
@@ -71,7 +70,7 @@ def below(rows: list[dict], folder: Path) -> list[str]:
     one = {row["n_seeds"] for row in rows} == {1}
     seeds = "further questions" if one else "further questions and training seeds"
     lines = {f"{printed(row['benchmark'])}: {LINES.format(**row)}": None for row in rows}
-    text = f"{LEVEL:.0%} intervals, for {seeds}, reach at most {', '.join(reach)}."
+    text = f"{LEVEL} intervals, for {seeds}, reach at most {', '.join(reach)}."
     used = (
         f"{mark}: {text}" for mark, text in MARKS.items() if any(mark in r["marks"] for r in rows)
     )

@@ -1,4 +1,7 @@
-"""Start a script's job: in the warm server of the run where there is one, else in this process."""
+"""Start a script's job: in the warm server of the run where there is one, else in this process.
+
+First it tells the log the commit and the machine.
+"""
 
 import contextlib
 import json
@@ -6,6 +9,7 @@ import os
 import socket
 import sys
 
+from first_distill import machine
 from first_distill.errors import run_cli
 from first_distill.runtime.signals import forward_signals
 
@@ -14,6 +18,9 @@ SOCKET = "FIRST_WARM_SOCKET"
 
 def launch(module: str, main) -> None:
     """Run `main` as the command line program `python -m module` and exit with its status."""
+    if line := machine.head(os.environ):
+        with contextlib.suppress(OSError):  # a log on a full disk: what follows will tell
+            os.write(sys.stderr.fileno(), f"{line}\n".encode())
     # One of several processes of a training (RANK) needs the environment that torch starts with.
     served = SOCKET in os.environ and "RANK" not in os.environ
     status = delegate(module) if served else None

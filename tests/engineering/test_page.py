@@ -80,15 +80,23 @@ def test_names_are_text(context):
     context["description"] = context["families"][0]["name"] = HOSTILE
     context["cells"][0] |= {"method": HOSTILE, "alt": f'"{HOSTILE}'}
     context["cells"][0]["inputs"][0]["path"] = HOSTILE
-    context["machine"]["processor"] = HOSTILE
+    context["places"][0]["processor"] = context["commit"] = HOSTILE
     context["claims"][0]["text"] = HOSTILE
     context["report"] = embed.prose(f"# T\n\n## {HOSTILE}\n\n| a |\n|--|\n| {HOSTILE} |\n", 3)
     text = render(context)
     assert text.count("<script>") == 1 and "<script>alert" not in text
 
 
+def test_when_and_where_it_was_computed(context):
+    text = " ".join(render(context).split())
+    assert "from 2026-01-03 10:00:00 UTC to 2026-01-03 10:00:03 UTC, at commit <code>abc" in text
+    assert "on 2 cores of Cpu X: <a" in text and "<td>8 GiB</td>" in text
+    context["places"] *= 2
+    assert "at several commits or on several machines" in " ".join(render(context).split())
+
+
 def test_without_ablations_timings_and_paper(context):
-    context |= {"ablations": [], "costs": [], "paper_rows": []}
+    context |= {"ablations": [], "costs": [], "paper_rows": [], "places": [], "span": None}
     for own in context["cells"]:
         own["means"] = {}
     context["cells"][0]["cost"] = cells.cost(cells.trace.Cost({}, {}, 2))
@@ -159,9 +167,9 @@ def test_a_dead_model_is_marked(context):
 
 
 def test_one_seed_has_no_deviation():
-    names = ("ece", "accuracy", "trust", "confidence")
+    names = ("ece", "accuracy", "trust", "confidence", "gap")
     cell = {name: {"value": 5.0, "sd": None, "per_seed": [5.0]} for name in names} | {"seeds": [7]}
-    assert cells.seeds(cell) == [{"name": "7", "values": ["5.0"] * 4}]
+    assert cells.seeds(cell) == [{"name": "7", "values": ["5.0"] * 5}]
 
 
 def test_verdicts_in_words_and_places():
@@ -171,9 +179,7 @@ def test_verdicts_in_words_and_places():
     assert own["effect"]["plot"] == {"value": 25.0, "low": 0.0, "high": 37.5, "other": 50.0}
     assert (own["p"], own["kind"], own["by_design"]) == ("< 0.001", "does-not-hold", False)
     claims = [{**claim, "id": "finetune_over_confident"}]
-    assert verdicts.headline(claims) == (
-        "Of 1 verdicts 0 hold, 1 does not hold and 0 are undecided"
-    )
+    assert verdicts.headline(claims) == ("1 verdict: 1 does not hold")
     first, *others = verdicts.five(claims)
     assert first["verdicts"][1] is None and all(o["verdicts"] == [None, None] for o in others)
     bare = verdicts.verdict({"verdict": "undecided", "numbers": {}, "reason": "dead"}, 1.0)

@@ -5,6 +5,7 @@ import re
 import pytest
 
 from first_distill.reporting import trace
+from first_distill.reporting.costs import timings
 from first_distill.reporting.page import stages
 
 
@@ -35,7 +36,7 @@ def test_damaged_timings_and_those_of_rules_of_ones_own(tmp_path, text):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / f"{name}.tsv").write_text(content)
     assert trace.timing(tmp_path / "data/bad.tsv") is None
-    found = stages.costs(tmp_path, {"data": {"threads": 1}})
+    found = stages.costs(timings(tmp_path, tmp_path), {"data": {"threads": 1}})
     assert [(own["stage"], own["seconds"]) for own in found] == [
         ("data", 2.0),
         ("mine", 3.0),
@@ -63,9 +64,9 @@ def test_hours_of_cores_and_gpus(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(f"s\tcpu_time\n{seconds}\t1\n")
     given = {"teacher": {"threads": 4, "gpu": 2, "nodes": 3}, "data": {"threads": 1, "gpu": 0}}
-    data, teacher, every = stages.costs(tmp_path, given)
+    data, teacher, every = stages.costs(timings(tmp_path, tmp_path), given)
     assert (teacher["jobs"], teacher["seconds"], teacher["longest"]) == (2, 5400, 3600)
     assert (teacher["core_hours"], teacher["gpu_hours"]) == (1.5 * 12, 1.5 * 6)
     assert (data["core_hours"], data["gpu_hours"], data["stage"]) == (0.01, 0, "data")
     assert every["core_hours"] == pytest.approx(18.01) and every["jobs"] == 3
-    assert stages.costs(tmp_path / "none", given) == []
+    assert stages.costs(timings(tmp_path / "none", tmp_path), given) == []

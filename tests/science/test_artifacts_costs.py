@@ -1,6 +1,4 @@
-"""The page on what a run cost: seconds summed by stage, the longest job, the machine."""
-
-import os
+"""The page on what a run cost: seconds summed by stage, the longest job, where the jobs ran."""
 
 import pytest
 
@@ -8,29 +6,53 @@ from first_distill.errors import UserError
 from tests.science.artifacts_world import artifact
 
 HEAD = "s\th:m:s\tmax_rss\n"
+LINE = "job: commit {}; processor A; cores 2; memory 8 GiB; GPUs {}; started 2026-01-{} UTC\n"
 
 
-def test_seconds_by_stage(tmp_path):
-    jobs = {"teacher/oak/csqa.tsv": [90.5], "student/oak/csqa/a/seed1.tsv": [40.0, 20.25]}
-    jobs["student/oak/csqa/b/seed1.tsv"] = [30.5]
+def rows(lines: list[str]) -> list[list[str]]:
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
+    return [own for own in cells if not own[0].startswith((":-", "-"))]
+
+
+def test_seconds_by_stage_and_where_they_ran(tmp_path):
+    jobs = {"teacher/oak/csqa": [90.5], "student/oak/csqa/a/seed1": [40.0, 20.25]}
+    jobs["student/oak/csqa/b/seed1"] = [30.5]
+    logs = {"teacher/oak/csqa": LINE.format("c1", "1 x B", "03 23:59:00") + "step 1\n"}
+    # A job that was requeued appends to its log; a log may also be lost.
+    tries = [LINE.format("c1", "none", "04 10:00:00"), LINE.format("c2", "none", "04 12:00:00")]
+    logs["student/oak/csqa/a/seed1"] = f"{tries[0]}stopped after step 1\n{tries[1]}"
     for name, seconds in jobs.items():
-        path = tmp_path / "pocket" / name
+        path = tmp_path / "pocket" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(HEAD + "".join(f"{s}\t0:01:00\t5.0\n" for s in seconds))
-    artifact("costs", benchmarks=tmp_path / "pocket", output=tmp_path / "costs.md")
+    for name, text in logs.items():
+        path = tmp_path / "logs" / f"{name}.log"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    options = {"benchmarks": tmp_path / "pocket", "logs": tmp_path / "logs"}
+    artifact("costs", **options, output=tmp_path / "costs.md")
     lines = (tmp_path / "costs.md").read_text().splitlines()
     assert lines[0] == "# What a run of scale pocket cost"
-    assert f"- cores: {len(os.sched_getaffinity(0))}" in lines
-    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if "|" in line]
-    assert rows[0] == ["Stage", "Jobs", "Seconds", "Longest"]
-    # Of a job that was tried again, the last try.
-    assert rows[2:] == [
+    assert lines[2] == "From 2026-01-03 23:59:00 UTC to 2026-01-04 12:00:20 UTC."
+    assert rows(lines) == [
+        ["Stage", "Jobs", "Seconds", "Longest"],
+        # Of a job that was tried again, the last try.
         ["student", "2", "50.8", "30.5"],
         ["teacher", "1", "90.5", "90.5"],
         ["all", "3", "141.2", "90.5"],
+        ["Commit", "Processor", "Cores", "Memory", "GPUs", "Stages", "Jobs"],
+        ["c2", "A", "2", "8 GiB", "none", "student", "1"],
+        [*5 * ["not in the log"], "student", "1"],
+        ["c1", "A", "2", "8 GiB", "1 x B", "teacher", "1"],
     ]
 
 
-def test_a_folder_without_timings(tmp_path):
+def test_without_logs_or_timings(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data/a.tsv").write_text(f"{HEAD}1.5\t0:00:01\t5.0\n")
+    artifact("costs", benchmarks=tmp_path, logs=tmp_path, output=tmp_path / "costs.md")
+    text = (tmp_path / "costs.md").read_text()
+    assert "From" not in text and "| not in the log" in text
     with pytest.raises(UserError, match=r"no timings: .*: name benchmarks/\{scale\} of a finished"):
-        artifact("costs", benchmarks=tmp_path, output=tmp_path / "costs.md")
+        none = {"benchmarks": tmp_path / "none", "logs": tmp_path}
+        artifact("costs", **none, output=tmp_path / "costs.md")

@@ -93,7 +93,7 @@ def test_all_cells_are_a_choice_where_some_cannot_decide():
         numbers, every = row["entry"]["numbers"], row["others"]["all cells"][0]
         assert every["value"] == pytest.approx(np.mean([c["value"] for c in numbers["cells"]]))
         assert numbers["cells_counted"] == 4
-    page = markdown(corrected(claims, five), five, choices, "x", "x")
+    page = markdown(corrected(claims, five), five, choices, "x", "x", "A world.")
     assert page.count("| Effect, all cells") == page.count("| all cells") == 1
 
 
@@ -106,7 +106,7 @@ def test_a_method_that_was_not_evaluated_leaves_its_claims_open():
     missing = five["FIRST has a lower ECE than direct distillation"]
     assert (missing["verdict"], missing["p_holm"]) == (UNDECIDED, None)
     rows = [*five.values()]
-    page = markdown(corrected(claims, rows), rows, open_choices(evidence, rows), "x", "x")
+    page = markdown(corrected(claims, rows), rows, open_choices(evidence, rows), "x", "x", "")
     assert "not evaluated" in page and "| all cells" not in page and "Effect, all" not in page
 
 

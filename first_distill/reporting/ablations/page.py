@@ -10,7 +10,6 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from first_distill.calibration.intervals import LEVEL
 from first_distill.calibration.statistic import NOTHING
 from first_distill.provenance import records
 from first_distill.reporting import output
@@ -19,7 +18,7 @@ from first_distill.reporting.ablations.points import Comparison, compare
 from first_distill.reporting.claims.headline import holm
 from first_distill.reporting.claims.verdicts import scope
 from first_distill.reporting.figures import style
-from first_distill.reporting.names import FORMATS, ONE_ANSWER, printed
+from first_distill.reporting.names import FORMATS, LEVEL, ONE_ANSWER, printed
 
 LEAKAGE = "leakage, the validation split of a test task was seen"
 LUCK = (
@@ -56,7 +55,7 @@ def join(args: argparse.Namespace) -> None:
         parts += [f"#{title}", image, rest.strip()]
     head = (
         "Each asks what changes if one choice does. Bars and brackets: "
-        f"{LEVEL:.0%} intervals for further questions and training seeds (with several families: "
+        f"{LEVEL} intervals for further questions and training seeds (with several families: "
         "further families). Largest effects are picked from what was measured; the p-values are "
         "corrected for the number of settings (Holm), not for the number of ablations."
     )
@@ -164,7 +163,7 @@ def change(numbers: dict[str, float]) -> str:
 
 
 def _signed(value: float) -> str:
-    text = f"{value:+.1f}"
+    text = f"{value:+z.1f}"
     return text if float(text) else "0.0"
 
 
@@ -176,10 +175,10 @@ def table(comparison: Comparison) -> str:
         line = {"Setting": row["label"], "Column": column_of(row), "c": row["c"] or None}
         for metric, name in (("ece", "ECE, %"), ("accuracy", "Acc, %")):
             value, low, high = (row[metric + end] for end in ("", "_low", "_high"))
-            line[name] = f"{value:.1f} [{low:.1f}, {high:.1f}]"
+            line[name] = f"{value:z.1f} [{low:z.1f}, {high:z.1f}]"
             less = {end or "value": row[f"{metric}_minus{end and '_' + end}"] for end in ENDS}
             line[f"{name.split(',')[0]} difference"] = output.MISSING if alone else change(less)
-        line["ECE between candidates, %"] = f"{row['ece_candidates']:.1f}"
+        line["ECE between candidates, %"] = f"{row['ece_candidates']:z.1f}"
         marks = {"leakage": "leakage", "constant_output": ONE_ANSWER}
         said = [text for name, text in marks.items() if row[name]]
         if not row["above_chance"] and not row["constant_output"]:
@@ -187,7 +186,7 @@ def table(comparison: Comparison) -> str:
         lines.append(line | {"Marks": ", ".join(said)})
     empty = [name for name in ("c", "Marks") if not any(line[name] for line in lines)]
     lines = [{k: v for k, v in line.items() if k not in empty} for line in lines]
-    return output.pipe_table(lines, numbers=[NUMBERS.get(name, ".1f") for name in lines[0]])
+    return output.pipe_table(lines, numbers=[NUMBERS.get(name, "z.1f") for name in lines[0]])
 
 
 ENDS = ("", "low", "high")

@@ -61,7 +61,7 @@ def section(comparison: Comparison, paper_table: str) -> str:
         lines.append(line)
     means = {"printed": mean_change(paper)}
     means |= {own: mean_change(cells) for own, cells in ours.items() if cells}
-    changes = {own: f"{value:+.1f} points" for own, value in means.items()}
+    changes = {own: f"{value:+z.1f} points" for own, value in means.items()}
     lines.append({"Pattern of the ECE": "Mean change by label smoothing", **changes})
     text = (
         "Cells (a family on a column of Table 1) that show a pattern, by their values alone; of "

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import argparse
 
-from first_distill.calibration.intervals import LEVEL
+from first_distill.calibration import intervals
 from first_distill.errors import UserError
 from first_distill.reporting import output
 from first_distill.reporting.claims import teacher
 from first_distill.reporting.claims.headline import corrected, headline, open_choices
 from first_distill.reporting.claims.methods import CLAIMS, method_claims
 from first_distill.reporting.claims.verdicts import Evidence, Place, counted, scope
-from first_distill.reporting.names import printed
+from first_distill.reporting.names import LEVEL, printed
 from first_distill.reporting.runs import load_runs
 
 WORDS = """- **Holds**: the interval lies on the claimed side of a threshold (0 if the test \
 names no other). **Does not hold**: it lies on the other side: the opposite is shown. \
-**Undecided**: it contains the threshold, or at least half of the cells cannot decide.
+**Undecided**: it contains the threshold, or at least half of the cells cannot decide. For one of \
+the paper's five claims the first two must also stand once corrected for their number (Holm), or \
+it is undecided.
 - A cell is one family (one pretraining run) in one column of Table 1. It can decide if the models \
 compared are above the chance and majority lines, none gives one answer to all questions, and \
 FIRST's c, where it counts, is not at the edge of its grid. A family is on the claimed side if its \
@@ -40,7 +42,7 @@ DESIGNED = (
 RANGES = {  # unit: least to greatest of the cells
     "c": "c = {:.2f} to {:.2f}",
     "percent": "{:.1f} to {:.1f} %",
-    "points": "{:.1f} to {:.1f} points",
+    "points": "{:z.1f} to {:z.1f} points",
 }
 
 
@@ -81,11 +83,13 @@ def run(args: argparse.Namespace) -> None:
     five = headline(claims)
     claims, choices = corrected(claims, five), open_choices(evidence, five)
     sources = [args.table1, args.figure2, args.figure3, *args.metrics, *args.selected]
-    page = markdown(claims, five, choices, scale, scope(places))
+    page = markdown(claims, five, choices, scale, scope(places), args.description)
     output.publish(args.output_prefix, "claims", sources, json=claims, md=page)
 
 
-def markdown(claims, five: list[dict], choices: list[dict], scale: str, covered: str) -> str:
+def markdown(
+    claims, five: list[dict], choices: list[dict], scale: str, covered: str, description: str | None
+) -> str:
     """Return the five claims, what depends on open choices, then all others and their tests.
 
     claims: as `corrected` returns them.
@@ -100,15 +104,15 @@ def markdown(claims, five: list[dict], choices: list[dict], scale: str, covered:
         tests.append(text)
     return output.page(
         f"# Claims of the paper at scale `{scale}`",
+        description,
         WORDS,
-        f"Judged on {covered}. Intervals are {LEVEL:.0%} (docs/coverage.md), {_units(five)}. "
-        + POWER,
+        f"Judged on {covered}. Intervals are {LEVEL} (docs/coverage.md), {_units(five)}. " + POWER,
         "## The paper's five claims",
         _table([_five(row, claim) for row, claim in zip(five, shown, strict=True)]),
         "Effects in points, means over the cells that can decide. p is two-sided; beside it, "
         "corrected for the number of claims that can be decided (Holm). The verdicts of this table "
-        f"need a corrected p below {1 - LEVEL:.2g}, so an interval that excludes the threshold is "
-        "not enough.",
+        f"need a corrected p below {1 - intervals.LEVEL:.2g}, so an interval that excludes the "
+        "threshold is not enough.",
         "## What depends on open choices",
         depends(choices),
         _table([_choices(row) for row in choices]),
@@ -215,4 +219,4 @@ def _choices(row: dict) -> dict[str, str]:
 def _number(numbers: dict) -> str:
     if "range" in numbers:
         return RANGES[numbers["unit"]].format(*numbers["range"])
-    return "{value:.1f} [{low:.1f}, {high:.1f}]".format(**numbers) if "low" in numbers else ""
+    return "{value:z.1f} [{low:z.1f}, {high:z.1f}]".format(**numbers) if "low" in numbers else ""

@@ -86,7 +86,7 @@ def alt(shown: dict, cell: dict) -> str:
 
 def seeds(cell: dict) -> list[dict]:
     """Return {name, values} of each seed, then mean and deviation where there are several."""
-    names = (*HEADLINE, "confidence")
+    names = (*HEADLINE, "confidence", "gap")
     per_seed = zip(*(cell[name]["per_seed"] for name in names), strict=True)
     rows = [
         {"name": str(seed), "values": [number(value) for value in values]}

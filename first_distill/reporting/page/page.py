@@ -12,11 +12,11 @@ from pathlib import Path
 
 import jinja2
 
-from first_distill.calibration.intervals import LEVEL
 from first_distill.provenance import records
+from first_distill.provenance.made_by import commit
 from first_distill.reporting import output, trace
-from first_distill.reporting.costs import machine
-from first_distill.reporting.names import HEADLINE, printed
+from first_distill.reporting.costs import places, span, timings
+from first_distill.reporting.names import HEADLINE, LEVEL, meanings, printed
 from first_distill.reporting.page import ablations, stages, verdicts
 from first_distill.reporting.page.cells import Opener, hours
 from first_distill.reporting.page.embed import caption, figure, prose
@@ -57,9 +57,10 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     rows, end = table1.with_names(table), end_of_plots(table)
     by_family = families(table, end)
     shown = [c for own in by_family for row in own["rows"] for c in row["cells"] if c]
-    resources, places = json.loads(args.resources), [cell["place"] for cell in shown]
+    resources, jobs = json.loads(args.resources), timings(benchmarks, Path(args.logs))
     where = "--profile slurm" if any(own.get("gpu") for own in resources.values()) else "-c2"
-    opener = Opener(folder, benchmarks, args.posthoc, places, where)
+    names = [cell["place"] for cell in shown]
+    opener = Opener(folder, benchmarks, args.posthoc, names, where)
     behind = {source.path: source for own in opener.sources.values() for source in own}.values()
     ablated, sources = ablations.read(folder)
     params = {"benchmark": printed(args.benchmark), "corpus": printed(args.corpus)}
@@ -70,12 +71,13 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     context = {
         "scale": str(table["scale"].iloc[0]),
         "description": args.description,
-        "level": f"{100 * LEVEL:.0f} %",
+        "level": LEVEL,
         **verdicts.read(folder / "claims.json"),
         "columns": {row["column"]: notes[row["column"]] for row in rows},
         "marks": {mark: text for mark, text in notes.items() if mark in table1.MARKS},
         "limits": table1.left_out(rows),
         "metrics": HEADLINE,
+        "meanings": meanings(row["method"] for row in rows),
         "families": by_family,
         "end_of_plots": end,
         "paper_rows": printed_rows(means, table),
@@ -88,14 +90,16 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "report": prose(report.read_text(encoding="utf-8"), 3),
         "stages": graph,
         "drawing": stages.drawing(graph),
-        "costs": stages.costs(benchmarks, resources),
+        "costs": stages.costs(jobs, resources),
+        "places": places(jobs),
+        "span": span(jobs),
         "table1_seconds": sum(trace.seconds(behind, benchmarks.parent).seconds.values()),
         "made_by": made_by,
         "packages": list(
             dict.fromkeys(name for own in made_by for name in sorted(own["packages"]))
         ),
         "differences": stages.differences(made_by),
-        "machine": {name: text for name, text in machine().items() if name != "torch"},
+        "commit": commit(),
         "files": _files(folder),
         "css": (TEMPLATES / "style.css").read_text(encoding="utf-8"),
         "js": (TEMPLATES / "page.js").read_text(encoding="utf-8"),

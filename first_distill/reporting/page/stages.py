@@ -6,11 +6,12 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+import pandas
+
 from first_distill.provenance import records
 from first_distill.provenance.fingerprint import STAGES as CODES
 from first_distill.provenance.fingerprint import fingerprint
 from first_distill.reporting import trace
-from first_distill.reporting.costs import timings
 
 STAGES = {  # what it makes
     "data": "uniform tables, split into train, validation and test",
@@ -54,13 +55,12 @@ def stage(name: str) -> str:
     return folder if folder in STAGES else "artifacts"
 
 
-def costs(benchmarks: Path, resources: dict[str, dict]) -> list[dict]:
+def costs(jobs: pandas.DataFrame, resources: dict[str, dict]) -> list[dict]:
     """Return jobs, hours, and hours of cores and GPUs, of each stage and of all; [] if not timed.
 
-    benchmarks: benchmarks/{scale}. resources: {stage: {threads, gpu, nodes}} that its jobs were
-    given: hours of cores and GPUs are those reserved.
+    jobs: `costs.timings`. resources: {stage: {threads, gpu, nodes}} that they were given: hours of
+    cores and GPUs are those reserved.
     """
-    jobs = timings(benchmarks)
     if jobs.empty:
         return []
     jobs = jobs.assign(threads=0.0, gpus=0.0)

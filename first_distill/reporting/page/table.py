@@ -93,7 +93,7 @@ def cell(raw: dict, row: dict, end: float) -> dict:
 
 def number(value: float | None) -> str | None:
     """Return a number with one decimal and a true minus; None for none."""
-    return None if value is None else f"{value:.1f}".replace("-", "\N{MINUS SIGN}")
+    return None if value is None else f"{value:z.1f}".replace("-", "\N{MINUS SIGN}")
 
 
 def plot(value, low, high, start: float, end: float, other: float | None = None) -> dict:

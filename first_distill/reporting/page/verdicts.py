@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from first_distill.files import read_json
 from first_distill.provenance import records
 from first_distill.reporting.claims.headline import DOMAINS, FIVE
+from first_distill.reporting.claims.verdicts import counted
 from first_distill.reporting.names import printed
 from first_distill.reporting.page.embed import prose
 from first_distill.reporting.page.table import number, plot
@@ -45,14 +45,8 @@ def read(path: Path) -> dict:
 def headline(claims: Sequence[dict]) -> str:
     """Return how many of the five claims, in-domain and out-of-domain, have each verdict."""
     names = {name for own in FIVE.values() for name in own}
-    found = Counter(claim["verdict"] for claim in claims if claim["id"] in names)
-    forms = {
-        "holds": ("holds", "hold"),
-        "does not hold": ("does not hold", "do not hold"),
-        "undecided": ("is undecided", "are undecided"),
-    }
-    parts = [f"{found[name]} {own[found[name] != 1]}" for name, own in forms.items()]
-    return f"Of {found.total()} verdicts {', '.join(parts[:-1])} and {parts[-1]}"
+    found = [claim["verdict"] for claim in claims if claim["id"] in names]
+    return f"{len(found)} verdict{'s' * (len(found) != 1)}: {counted(found)}"
 
 
 def tests(claims: Sequence[dict]) -> dict[str, list[dict]]:

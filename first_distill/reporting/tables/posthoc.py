@@ -10,12 +10,11 @@ import argparse
 
 import pandas
 
-from first_distill.calibration.intervals import LEVEL
 from first_distill.calibration.temperature_search import FITS
 from first_distill.errors import UserError
 from first_distill.reporting import output
 from first_distill.reporting.claims.verdicts import Evidence, Place
-from first_distill.reporting.names import printed
+from first_distill.reporting.names import LEVEL, printed
 from first_distill.reporting.runs import Key, Run, load_runs
 
 NAMES = {"none": "no T", "nll": "T by NLL", "ece": "T by ECE"}
@@ -29,7 +28,7 @@ EXPLAINED = (
 COMPARED = (
     "The baseline is fine-tuning with its T by ECE, which is fitted as c is. All columns count, "
     "also those in which Table 1 marks a model as no better than chance. In brackets the "
-    f"{LEVEL:.0%} interval, for further questions and, where there are several, seeds or families."
+    f"{LEVEL} interval, for further questions and, where there are several, seeds or families."
 )
 FIT = "ece"  # of the baseline
 
@@ -86,8 +85,8 @@ def answers(rows: pandas.DataFrame, evidence: Evidence) -> str:
         lines.append(
             f"- **{printed(method)}**: ECE {_change(gain['ece'])}, accuracy "
             f"{_change(gain['accuracy'])}, NLL {_change(gain['nll'], 3)}, Brier "
-            f"{own['brier']:+.3f}; with its own {NAMES[FIT]}: ECE {_change(tempered['ece'])}, NLL "
-            f"{_change(tempered['nll'], 3)}, Brier {cooled['brier']:+.3f}. {_verdict(gain)}"
+            f"{own['brier']:+z.3f}; with its own {NAMES[FIT]}: ECE {_change(tempered['ece'])}, NLL "
+            f"{_change(tempered['nll'], 3)}, Brier {cooled['brier']:+z.3f}. {_verdict(gain)}"
         )
     head = (
         f"What did distillation add over fine-tuning with {NAMES[FIT]}? That has ECE "
@@ -99,7 +98,7 @@ def answers(rows: pandas.DataFrame, evidence: Evidence) -> str:
 
 
 def _change(numbers: dict[str, float], digits: int = 1) -> str:
-    value, low, high = (f"{numbers[name]:+.{digits}f}" for name in ("value", "low", "high"))
+    value, low, high = (f"{numbers[name]:+z.{digits}f}" for name in ("value", "low", "high"))
     return f"{value} [{low}, {high}]"
 
 

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import pandas
 
-from first_distill.calibration.intervals import LEVEL
 from first_distill.errors import UserError
 from first_distill.reporting import output
 from first_distill.reporting.names import (
     FORMATS,
     HEADLINE,
     LABELS,
+    LEVEL,
     OTHER,
     RESAMPLED,
     SECONDARY,
@@ -30,12 +30,12 @@ MARKS = {
 LINES = "n = {n_questions}, chance {chance:.1f}, majority {majority:.1f}"  # of a column
 CAPTION = (
     "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in parentheses the "
-    f"debiased ECE, in brackets the {LEVEL:.0%} interval (docs/coverage.md)."
+    f"debiased ECE, in brackets the {LEVEL} interval (docs/coverage.md)."
 )
 SEEDS = "Intervals are for further questions and training seeds."
 ONE_TEACHER = (
-    "Each family's teacher is trained once (n_seeds in table1.csv): what another run of it would "
-    "change, in its students too, is left out."
+    "They leave out what training a family's teacher again would change, in its students too: it "
+    "is trained once (n_seeds in table1.csv)."
 )
 ONE_SEED = (
     "One training seed: intervals are for further questions, and leave out what another training "
@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> None:
     checks, meters = below_table(rows, CHECKS), below_table(rows, METERS)
     heads = [f"{group}: {name}" if name == FIRST else name or group for group, name in shown]
     main, bullets = output.pipe_table(shown, heads), "- " + "\n- ".join(below)
-    parts = [f"# {title}", caption, main, bullets, "## Checks", checks]
+    parts = [f"# {title}", args.description, caption, main, bullets, "## Checks", checks]
     page = output.page(*parts, "## Other meters", LEGEND, meters)
     tex = latex(shown, f"{title}. {caption} {'; '.join(below)}.")
     output.publish(args.output_prefix, "table1", args.cells, csv=table, md=page, tex=tex)
@@ -95,7 +95,7 @@ def run(args: argparse.Namespace) -> None:
 def below_table(rows: list[dict], names: list[str]) -> str:
     """Return a table of some columns of table1.csv in Markdown, a line a cell."""
     table = pandas.DataFrame(rows, dtype=object)[names]
-    return output.pipe_table(table, numbers=[FORMATS.get(name, ".1f") for name in names])
+    return output.pipe_table(table, numbers=[FORMATS.get(name, "z.1f") for name in names])
 
 
 def latex(shown: pandas.DataFrame, caption: str) -> str:
@@ -157,8 +157,8 @@ def numbers(row: dict) -> dict[tuple[str, str], str]:
     texts = {}
     for key, name in HEADLINE.items():
         value, low, high, paper = (row[part] for part in (*columns(key), f"paper_{key}"))
-        beside = f" ({row['ece_debiased']:.1f})" if key == "ece" else ""
-        text = f"{value:.1f}{beside} [{low:.1f}, {high:.1f}]"
+        beside = f" ({row['ece_debiased']:z.1f})" if key == "ece" else ""
+        text = f"{value:z.1f}{beside} [{low:z.1f}, {high:z.1f}]"
         text += f" {row['marks']}" if key == "accuracy" and row["marks"] else ""
         texts[row["column"], name] = text + ("" if paper is None else f" paper {paper:.1f}")
     return texts
