@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from first_distill.calibration import intervals
 
-LEVEL = f"{100 * intervals.LEVEL:.0f} %"  # of every interval
+LEVEL_SHOWN = f"{100 * intervals.LEVEL:.0f} %"  # of every interval
 PRINTED = {
     "teacher": "Teacher",
     "finetune": "Fine-tune",

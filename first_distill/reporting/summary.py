@@ -13,7 +13,7 @@ from first_distill.provenance import records
 from first_distill.provenance.lineage import ARTIFACTS
 from first_distill.reporting import output
 from first_distill.reporting.claims.headline import DOMAINS, FIVE
-from first_distill.reporting.names import HEADLINE, LEVEL, printed
+from first_distill.reporting.names import HEADLINE, LEVEL_SHOWN, printed
 from first_distill.reporting.tables.table1 import COLUMNS, LINES, MARKS, columns, layout, with_names
 
 WIDTH, COLUMN = 120, 18  # characters of a line, and of a column
@@ -70,7 +70,7 @@ def below(rows: list[dict], folder: Path) -> list[str]:
     one = {row["n_seeds"] for row in rows} == {1}
     seeds = "further questions" if one else "further questions and training seeds"
     lines = {f"{printed(row['benchmark'])}: {LINES.format(**row)}": None for row in rows}
-    text = f"{LEVEL} intervals, for {seeds}, reach at most {', '.join(reach)}."
+    text = f"{LEVEL_SHOWN} intervals, for {seeds}, reach at most {', '.join(reach)}."
     used = (
         f"{mark}: {text}" for mark, text in MARKS.items() if any(mark in r["marks"] for r in rows)
     )

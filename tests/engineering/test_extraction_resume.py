@@ -179,6 +179,7 @@ def test_other_settings_are_not_resumed(
     assert same(tmp_path / "one", tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_killed_while_it_extracts(tmp_path):
     """kill -9 of the real command, perhaps in the middle of a save."""
     tiny.write_table(tmp_path / "train.parquet", ROWS)

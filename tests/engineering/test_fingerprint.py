@@ -213,6 +213,7 @@ def test_moves_change_nothing(repository):
     assert prints() == before
 
 
+@pytest.mark.slow
 def test_each_stage_has_its_own_code(repository):
     """An edit changes the stages that compute with it and no other one."""
 

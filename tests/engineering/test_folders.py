@@ -105,6 +105,7 @@ def test_what_is_missing_is_told_and_nothing_recorded(tmp_path, source, name, li
     assert not (tmp_path / "model/record.json").exists()
 
 
+@pytest.mark.slow
 def test_pickles_only_where_they_are_allowed(tmp_path, source):
     weights = load_file(source / "model.safetensors")
     torch.save(weights, source / "pytorch_model.bin")

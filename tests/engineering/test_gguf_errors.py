@@ -177,6 +177,7 @@ def test_the_folder_of_another_file_stays(tmp_path):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "scaled_by"), [(2, 32), (46, 16)])
 def test_what_gemma_caps_and_scales_by(tmp_path, layers, scaled_by):
     """Heads of 32; in the largest model, as in llama.cpp, the width of 64 over 4 heads."""

@@ -30,6 +30,7 @@ def run(*words):
     return subprocess.run(command, cwd=tiny.REPOSITORY, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_reduced(tmp_path):
     """All checks pass on a CPU; the JSON has the machine and every row of the table."""
     process = run("--reduced", "--output", tmp_path / "check.json")

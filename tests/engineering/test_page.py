@@ -151,7 +151,7 @@ def test_a_cell_without_a_printed_value_has_the_papers_mean(context):
     for own in with_means:
         (shown,) = [r for r in context["paper_rows"] if r["name"] == own["method"]]
         assert own["means"] in shown["cells"]
-    found = re.findall(r"paper’s mean (\d+\.\d)<", render(context))
+    found = re.findall(r"paper's mean (\d+\.\d)<", render(context))
     assert len(found) == 3 * len(with_means)
 
 

@@ -14,6 +14,7 @@ from first_distill.plan.planning import make_plan
 from first_distill.plan.printing import print_plan
 from first_distill.plan.scale import Scale
 from scripts.plan import main
+from tests.short import short
 
 
 def plan(name: str, change=None, files=()) -> dict:
@@ -54,7 +55,7 @@ def flags(found: dict) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scale", ["paper", "pocket", "small", "smoke", "tiny"])
+@pytest.mark.parametrize("scale", short(["paper", "pocket", "small", "smoke", "tiny"], "paper"))
 def test_every_scale_fits_what_it_declares(scale):
     assert flags(plan(scale)) == []
 
@@ -102,6 +103,7 @@ def test_gpus_are_those_of_each_machine():
     assert two["host_gb"] < 0.7 * one["host_gb"]
 
 
+@pytest.mark.slow
 def test_shared_extraction_is_merged_by_one_job(tmp_path):
     """The merge needs no GPU, and memory for the store that it writes."""
 
@@ -198,6 +200,7 @@ def test_hours_gpus_and_disk_come_first_in_120_columns(capsys, scale):
     assert float(lines[3].split()[1].replace(",", "")) == pytest.approx(kept, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_flags_are_an_error_only_when_asked_for(tmp_path):
     words = ["--scale", "small", "--gpu-memory-gb", "8", "--json", str(tmp_path / "plan.json")]
     assert main(words) == 0

@@ -127,6 +127,7 @@ def test_pooled_numbers_are_the_mean_of_the_cells_and_count_families(tree):
     assert len(numbers["by_column"]) == 4
 
 
+@pytest.mark.slow
 def test_claims_follow_the_methods_and_columns_of_a_scale(tree):
     every = claims_of(evidence_of(tree))
     fewer = {key: runs for key, runs in tree.items() if key[2] != "finetune_ts"}
@@ -210,6 +211,7 @@ def test_ranks_that_hold_no_candidate_decide_nothing(tree, gaps):
     assert "a question has at most 2 candidates" in claim["reason"]
 
 
+@pytest.mark.slow
 def test_the_names_of_settings_decide_nothing(tree):
     """In-domain is where a model is tested on its own corpus; scopes say the others' corpus."""
     renamed = [Place(p.family, "mine", p.corpus, p.benchmark) for p in PLACES]

@@ -135,6 +135,7 @@ def test_read_store(tmp_path):
     np.testing.assert_allclose(opened.probabilities(k)[:, 0], p.amax(-1), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_lm_eval_metrics(tmp_path):
     """A file that lm-eval has written."""
     pytest.importorskip("lm_eval")

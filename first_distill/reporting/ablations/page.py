@@ -10,6 +10,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from first_distill.calibration import intervals
 from first_distill.calibration.statistic import NOTHING
 from first_distill.provenance import records
 from first_distill.reporting import output
@@ -18,7 +19,7 @@ from first_distill.reporting.ablations.points import Comparison, compare
 from first_distill.reporting.claims.headline import holm
 from first_distill.reporting.claims.verdicts import scope
 from first_distill.reporting.figures import style
-from first_distill.reporting.names import FORMATS, LEVEL, ONE_ANSWER, printed
+from first_distill.reporting.names import FORMATS, LEVEL_SHOWN, ONE_ANSWER, printed
 
 LEAKAGE = "leakage, the validation split of a test task was seen"
 LUCK = (
@@ -55,7 +56,7 @@ def join(args: argparse.Namespace) -> None:
         parts += [f"#{title}", image, rest.strip()]
     head = (
         "Each asks what changes if one choice does. Bars and brackets: "
-        f"{LEVEL} intervals for further questions and training seeds (with several families: "
+        f"{LEVEL_SHOWN} intervals for further questions and training seeds (with several families: "
         "further families). Largest effects are picked from what was measured; the p-values are "
         "corrected for the number of settings (Holm), not for the number of ablations."
     )
@@ -145,7 +146,8 @@ def largest(comparison: Comparison, others: list[str]) -> tuple[str, ...]:
     among = f" among {len(found)} comparisons" if len(found) > 1 else ", one comparison"
     decided = "decided for these teachers" if comparison.differs(top, "teacher") else "decided"
     chance = f"= {p:.4f}" if p >= 0.0001 else "< 0.0001"
-    return effect, f"Its sign is {decided if p < 1 - LEVEL else 'not decided'} (p {chance}{among})."
+    sign = decided if p < 1 - intervals.LEVEL else "not decided"
+    return effect, f"Its sign is {sign} (p {chance}{among})."
 
 
 def _listed(labels: Iterable[str]) -> str:

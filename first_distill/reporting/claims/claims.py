@@ -16,7 +16,7 @@ from first_distill.reporting.claims import teacher
 from first_distill.reporting.claims.headline import corrected, headline, open_choices
 from first_distill.reporting.claims.methods import CLAIMS, method_claims
 from first_distill.reporting.claims.verdicts import Evidence, Place, counted, scope
-from first_distill.reporting.names import LEVEL, printed
+from first_distill.reporting.names import LEVEL_SHOWN, printed
 from first_distill.reporting.runs import load_runs
 
 WORDS = """- **Holds**: the interval lies on the claimed side of a threshold (0 if the test \
@@ -106,7 +106,8 @@ def markdown(
         f"# Claims of the paper at scale `{scale}`",
         description,
         WORDS,
-        f"Judged on {covered}. Intervals are {LEVEL} (docs/coverage.md), {_units(five)}. " + POWER,
+        f"Judged on {covered}. Intervals are {LEVEL_SHOWN} (docs/coverage.md), {_units(five)}. "
+        + POWER,
         "## The paper's five claims",
         _table([_five(row, claim) for row, claim in zip(five, shown, strict=True)]),
         "Effects in points, means over the cells that can decide. p is two-sided; beside it, "

@@ -16,7 +16,7 @@ from first_distill.provenance import records
 from first_distill.provenance.made_by import commit
 from first_distill.reporting import output, trace
 from first_distill.reporting.costs import places, span, timings
-from first_distill.reporting.names import HEADLINE, LEVEL, meanings, printed
+from first_distill.reporting.names import HEADLINE, LEVEL_SHOWN, meanings, printed
 from first_distill.reporting.page import ablations, stages, verdicts
 from first_distill.reporting.page.cells import Opener, hours
 from first_distill.reporting.page.embed import caption, figure, prose
@@ -71,7 +71,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     context = {
         "scale": str(table["scale"].iloc[0]),
         "description": args.description,
-        "level": LEVEL,
+        "level": LEVEL_SHOWN,
         **verdicts.read(folder / "claims.json"),
         "columns": {row["column"]: notes[row["column"]] for row in rows},
         "marks": {mark: text for mark, text in notes.items() if mark in table1.MARKS},

@@ -14,7 +14,7 @@ from first_distill.calibration.temperature_search import FITS
 from first_distill.errors import UserError
 from first_distill.reporting import output
 from first_distill.reporting.claims.verdicts import Evidence, Place
-from first_distill.reporting.names import LEVEL, printed
+from first_distill.reporting.names import LEVEL_SHOWN, printed
 from first_distill.reporting.runs import Key, Run, load_runs
 
 NAMES = {"none": "no T", "nll": "T by NLL", "ece": "T by ECE"}
@@ -27,8 +27,8 @@ EXPLAINED = (
 )
 COMPARED = (
     "The baseline is fine-tuning with its T by ECE, which is fitted as c is. All columns count, "
-    "also those in which Table 1 marks a model as no better than chance. In brackets the "
-    f"{LEVEL} interval, for further questions and, where there are several, seeds or families."
+    "also those in which Table 1 marks a model as no better than chance. In brackets "
+    f"the {LEVEL_SHOWN} interval, for further questions and any further seeds or families."
 )
 FIT = "ece"  # of the baseline
 

@@ -13,7 +13,7 @@ from first_distill.reporting.names import (
     FORMATS,
     HEADLINE,
     LABELS,
-    LEVEL,
+    LEVEL_SHOWN,
     OTHER,
     RESAMPLED,
     SECONDARY,
@@ -30,7 +30,7 @@ MARKS = {
 LINES = "n = {n_questions}, chance {chance:.1f}, majority {majority:.1f}"  # of a column
 CAPTION = (
     "ECE, accuracy and trust (= accuracy - ECE) in percent, mean over seeds; in parentheses the "
-    f"debiased ECE, in brackets the {LEVEL} interval (docs/coverage.md)."
+    f"debiased ECE, in brackets the {LEVEL_SHOWN} interval (docs/coverage.md)."
 )
 SEEDS = "Intervals are for further questions and training seeds."
 ONE_TEACHER = (

@@ -85,6 +85,7 @@ def test_from_another_folder_with_nested_overrides(small, tmp_path):
     assert len(reading) == 3 and all("--bos never" in command for command in reading)
 
 
+@pytest.mark.slow
 def test_a_scale_of_ones_own(small, tmp_path):
     """One dataset: as config/scales/mine.yaml and with --configfile, for snakemake and the plan."""
     content = yaml.safe_load((small / "config/scales/tiny.yaml").read_text())["scales"]["tiny"]

@@ -6,6 +6,7 @@ import subprocess
 
 import pytest
 
+from tests.short import short
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.jobs import jobs
 from tests.system.faults.runs import surroundings, undisturbed
@@ -24,7 +25,7 @@ def folder(tmp_path_factory):
     return shutil.copytree(whole, tmp_path_factory.mktemp("full") / "first", symlinks=True)
 
 
-@pytest.mark.parametrize("rule", RULES if WHOLE else RULES[:2])
+@pytest.mark.parametrize("rule", short(RULES if WHOLE else RULES[:2], "benchmark_data"))
 def test_a_full_disk(folder, rule):
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
         assert not os.environ.get("FIRST_REQUIRE_SLURM"), "mounts must be possible here"

@@ -34,6 +34,7 @@ def folder(tmp_path_factory):
     return small_copy(tmp_path_factory.mktemp("killed") / "struck")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_anywhere(tmp_path_factory, folder, seed):
     """The same command finishes with the same bytes, and finished files are not remade."""

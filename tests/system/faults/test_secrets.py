@@ -9,6 +9,7 @@ from secrets import token_hex
 
 import pytest
 
+from tests.short import short
 from tests.system.faults import WHOLE, tried
 from tests.system.faults.forked import refusal, script
 from tests.system.faults.small import small_copy
@@ -72,6 +73,7 @@ def secrets(tmp_path: Path) -> tuple[dict[str, str], Path]:
     return dict.fromkeys(VARIABLES, CANARY) | names, token
 
 
+@pytest.mark.slow
 def test_a_whole_run_writes_no_secret(tmp_path):
     """Results, logs, benchmarks, Snakemake's own records, caches, output, process list."""
     folder = small_copy(tmp_path / "first")
@@ -112,7 +114,7 @@ def test_the_search_finds_a_canary(tmp_path):
 FAULTS = [(route, status) for route in ("info", "file", "store") for status in (401, 403, 404, 500)]
 
 
-@pytest.mark.parametrize("where", ["variable", "file", "address"])
+@pytest.mark.parametrize("where", short(["variable", "file", "address"], "address"))
 def test_a_hub_that_refuses_or_fails(tmp_path, hub, sharded, where):  # noqa: F811
     """The token in a variable, in its file, and as user:password@ in the hub's address."""
     repository, commit = sharded

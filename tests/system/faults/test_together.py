@@ -31,6 +31,7 @@ def folder(original, tmp_path):
     return folder
 
 
+@pytest.mark.slow
 def test_two_runs(original, folder):
     """Two at one moment, a third for another scale, a bare snakemake: the first is undisturbed."""
     two = [Run(folder, *TARGETS, log=name) for name in ("one.log", "two.log")]

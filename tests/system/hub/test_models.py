@@ -31,6 +31,7 @@ def test_record_and_files(user, hub, whole, whole_files):
     assert verified(user, "whole").returncode == 0
 
 
+@pytest.mark.slow
 def test_files_that_left_the_cache(user, sharded):
     repository, commit = sharded
     user.model("acme/sharded", commit)
@@ -41,6 +42,7 @@ def test_files_that_left_the_cache(user, sharded):
     completes(user, "sharded", commit)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", [None, TOKEN])
 def test_gated(user, hub, token, sharded_files):
     hub.tokens |= {TOKEN, "acme/gated accepted"}
@@ -82,6 +84,7 @@ def test_a_repository_that_is_not_whole(user, hub, whole_files, sharded_files, m
     assert message in line and "acme/partial" in line
 
 
+@pytest.mark.slow
 def test_mirror(user, hub, sharded, sharded_files, tmp_path):
     """A folder in hub layout instead of the hub; what counts there is the files' hashes."""
     repository, commit = sharded

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import pytest
 
+from tests.short import short
 from tests.system.hub.conftest import TOKEN, completes, last_line, verified
 from tests.system.hub.server import Fault
 
 
+@pytest.mark.slow
 def test_an_altered_cache_is_noticed_in_use_and_repaired(user, hub, whole):
     repository, commit = whole
     user.model("acme/whole", commit)
@@ -21,6 +23,7 @@ def test_an_altered_cache_is_noticed_in_use_and_repaired(user, hub, whole):
     completes(user, "whole", commit)
 
 
+@pytest.mark.slow
 def test_a_connection_that_breaks(user, hub, whole):
     """Complete files are kept: the next run fetches only the one that broke."""
     repository, commit = whole
@@ -49,7 +52,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("case", REFUSALS)
+@pytest.mark.parametrize("case", short(REFUSALS, "bad token", "wrong bytes"))
 def test_refusals(user, hub, whole, whole_files, case):
     faults, changes, message = REFUSALS[case]
     repository, commit = whole
@@ -62,6 +65,7 @@ def test_refusals(user, hub, whole, whole_files, case):
     completes(user, "whole", commit)
 
 
+@pytest.mark.slow
 def test_not_found(user, hub, whole):
     repository, commit = whole
     unknown = "0" * 40

@@ -19,6 +19,8 @@ from tests.system.hub import pickles
 from tests.system.hub.conftest import TOKEN, User, last_line, verified
 from tests.system.hub.server import Repository
 
+pytestmark = pytest.mark.slow  # tests/engineering/test_unpickle.py has the walls alone
+
 ALLOWED = ("--weights", "pickle")
 NEW = ("model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors")
 SETTINGS = ("config.json", "special_tokens_map.json", "tokenizer.model", "tokenizer_config.json")

@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from first_distill.config.load import load, own_files
+from tests.short import short
 from tests.system.workflow.copies import ROOT, job_counts, output, snakemake
 
 DRY = ("-n", "-c1", "--quiet", "host", "--forceall")
@@ -47,6 +48,7 @@ def test_a_variant_has_a_teacher_of_its_own():
         assert f" {eos} " in own.partition("--output-dir")[0]
 
 
+@pytest.mark.slow
 def test_a_leaking_c_and_samples_need_no_other_teacher():
     counts, text = planned("--", "results/tiny/ablations/alpaca_c.md")
     assert (counts["teacher"], counts["knowledge"]) == (1, 2)
@@ -57,12 +59,14 @@ def test_a_leaking_c_and_samples_need_no_other_teacher():
     assert "results/tiny/knowledge/alder/csqa/sampled-50/train/manifest.json" in text
 
 
+@pytest.mark.slow
 def test_a_cell_of_a_variant_is_a_cell():
     target = "tables/table1/cells/alder/distill/in_domain-csqa.json"
     counts, text = planned("--", f"results/tiny-as_run/{target}")
     assert counts["table1_cell"] == 1 and "results/tiny/" not in text
 
 
+@pytest.mark.slow
 def test_a_variant_has_the_pretrained_models_of_its_scale():
     (model, *_) = CONFIG["scales"]["smoke"]["models"]
     _, text = planned("--", f"results/smoke-share_25/models/{model}/record.json")
@@ -97,7 +101,7 @@ def test_another_ablation_is_one_line(target, said):
     assert process.returncode != 0 and said in line and "Traceback" not in output(process)
 
 
-@pytest.mark.parametrize("scale", ["tiny", "paper"])
+@pytest.mark.parametrize("scale", short(["tiny", "paper"], "tiny"))
 def test_without_being_asked_nothing_of_ablations_is_built(scale):
     _, text = planned("--config", f"scale={scale}", "--", "all")
     methods = {*CONFIG["methods"]} - {*CONFIG["table1"]["methods"]}
@@ -107,7 +111,7 @@ def test_without_being_asked_nothing_of_ablations_is_built(scale):
     assert f"results/{scale}-" not in text
 
 
-@pytest.mark.parametrize("scale", CONFIG["scales"])
+@pytest.mark.parametrize("scale", short(CONFIG["scales"], "tiny"))
 def test_every_scale_has_its_ablations(scale):
     """One command at any scale; those of columns that a scale does not have are left out."""
     counts, _ = planned("--config", f"scale={scale}", "--", "ablations")

@@ -48,6 +48,7 @@ def test_a_student_loads_as_it_is(tiny_run):
     assert tokenizer.decode(made[0, inputs["input_ids"].shape[1] :])
 
 
+@pytest.mark.slow
 def test_lm_eval_scores_it_as_our_evaluation_does(tiny_run, tmp_path):
     pytest.importorskip("lm_eval")
     results = tiny_run / "results/tiny"
@@ -58,6 +59,7 @@ def test_lm_eval_scores_it_as_our_evaluation_does(tiny_run, tmp_path):
     np.testing.assert_allclose(exams.log_likelihoods(path), ours, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_card_is_remade_alone(tiny_run):
     """Where it is gone, or its template has other words."""
     (tiny_run / CARD).unlink()
@@ -72,6 +74,7 @@ def test_a_card_is_remade_alone(tiny_run):
     assert "Nothing to be done" in output(snakemake(tiny_run, *DRY))
 
 
+@pytest.mark.slow
 def test_a_student_is_trained_again_beside_its_card(tiny_run):
     """The card is neither in the way nor lost, and comes out the same."""
     before, record = digests(tiny_run), f"results/tiny/student/{RUN}/record.json"

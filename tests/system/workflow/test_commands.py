@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from tests import docs
+from tests.short import short
 from tests.system.workflow.copies import ROOT, SMOKE, environment, output, shell
 
 # What a command makes, where that is not its last word.
@@ -17,6 +18,9 @@ MADE = {
     "make publish SCALE=tiny": "docs/results/tiny/table1.md",
     "python -m first_distill.config.reference": "config/README.md",
 }
+README = [
+    docs.PLANNED.get(line, line) for line, pages in docs.commands().items() if "README.md" in pages
+]
 EXAMPLES = {"own.yaml": "docs/ablations.md", "seed910.yaml": "docs/tiny-world.md"}
 
 
@@ -28,7 +32,7 @@ def run(tiny_run):
     return tiny_run
 
 
-@pytest.mark.parametrize("line", dict.fromkeys([*docs.RUN, *docs.PLANNED.values()]))
+@pytest.mark.parametrize("line", short(dict.fromkeys([*docs.RUN, *docs.PLANNED.values()]), *README))
 def test_command(run, line):
     """It succeeds, and remakes the file that it names."""
     target = MADE.get(line, line.split()[-1])
@@ -43,6 +47,7 @@ def test_command(run, line):
     assert planned or made.is_file() or not target.startswith("results/")
 
 
+@pytest.mark.slow
 def test_on_real_rows(smoke_run):
     """The smoke scale, whose data are the real ones, made once more from what is there."""
     process = shell(smoke_run, SMOKE)

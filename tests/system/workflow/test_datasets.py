@@ -53,11 +53,7 @@ def copy(tmp_path_factory):
 
 @pytest.mark.parametrize(
     "name",
-    [
-        name if name == "arc_challenge" else pytest.param(name, marks=pytest.mark.slow)
-        for name in MAKERS
-        if name != "questions"
-    ],
+    [pytest.param(name, marks=pytest.mark.slow) for name in MAKERS if name != "questions"],
 )
 def test_a_cell(copy, name):
     """Files touched: mine.yaml. The cell's accuracy is recounted from candidates and answers."""
@@ -89,6 +85,7 @@ def recounted(results, family: str, name: str) -> float:
     return 100 * right / len(rows)
 
 
+@pytest.mark.slow
 def test_the_page(copy):
     """docs/add-a-benchmark.md from its CSV to its cell, and no other file touched."""
     MAKERS["questions"](copy)
@@ -130,6 +127,7 @@ def test_a_mistake_is_one_line(copy):
     assert process.returncode != 0 and "mine.yaml" in said and f"line {number}" in said
 
 
+@pytest.mark.slow
 def test_own_files_count_by_their_content(copy):
     """Changed ones are read again whatever their date, touched and other ones are not."""
     folder = copy / "rows"

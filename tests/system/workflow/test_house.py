@@ -11,6 +11,7 @@ from tests.system.workflow.copies import ROOT, copy_repository, job_counts, outp
 QUIET = ("--quiet", "host")
 
 
+@pytest.mark.slow
 def test_a_clone_and_a_run_may_lie_anywhere(tmp_path):
     """Braces and spaces in both paths, another --directory; PYTHONPATH of the user is extended."""
     clone = copy_repository(tmp_path / "a {clone} here")

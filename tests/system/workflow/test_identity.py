@@ -8,6 +8,8 @@ import subprocess
 import sys
 import time
 
+import pytest
+
 from tests.engineering.test_fingerprint import edit, rename
 from tests.system.faults.jobs import jobs
 from tests.system.workflow.copies import environment, job_counts, output, snakemake
@@ -54,6 +56,7 @@ def test_a_finished_run_after_edits(tiny_run, tmp_path):
     assert re.search("stale: student/.*other code of stage student", process.stdout)
 
 
+@pytest.mark.slow
 def test_a_stopped_training_resumes_after_rewording(tiny_run, tmp_path):
     folder = shutil.copytree(tiny_run, tmp_path / "first", symlinks=True)
     job = next(job for job in jobs(folder) if " scripts.student " in job.line)

@@ -60,6 +60,7 @@ def test_a_method_of_ones_own(copy):
         assert f"results/tiny/tables/table1/cells/alder/{name}/" in output(process)
 
 
+@pytest.mark.slow
 def test_a_recalibration_of_ones_own(copy):
     """The page's function, its name in two places, and a cell of a student trained with it."""
     (function,) = docs.blocks(METHOD, "python")
@@ -86,6 +87,7 @@ def test_a_recalibration_of_ones_own(copy):
     assert json.loads(record.read_text())["recalibration"]["name"] == "squared"
 
 
+@pytest.mark.slow
 def test_a_family_of_ones_own(copy):
     """The page's entry: its cell, its plan, and a table of a scale that is a copy."""
     entry, part = docs.blocks(FAMILY, "yaml")

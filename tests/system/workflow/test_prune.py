@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from tests.system.faults.small import small_copy
 from tests.system.workflow.copies import environment, job_counts, output, snakemake
 
+pytestmark = pytest.mark.slow
+
 SCALE = "config/scales/tiny.yaml"
 CELL = "results/tiny/tables/table1/cells/alder/first_ts/in_domain-csqa.json"
 DRY = ("-n", "-c1", "--quiet", "host", "--", CELL)

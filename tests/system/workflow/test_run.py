@@ -7,6 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
+from tests.short import short
 from tests.system.workflow.copies import copy_repository, job_counts, output, snakemake
 
 DRY = ("-n", "-c1", "--quiet", "host")
@@ -87,7 +88,7 @@ ENTRIES = {  # an edit of config/datasets.yaml: which data rules run, of how man
 }
 
 
-@pytest.mark.parametrize("name", ENTRIES)
+@pytest.mark.parametrize("name", short(ENTRIES, "another key"))
 def test_another_entry_remakes_its_datasets(tiny_run, name):
     old, new, remade = ENTRIES[name]
     config = tiny_run / "config/datasets.yaml"
@@ -153,7 +154,10 @@ OWN_TEACHER = {"knowledge_of_student": 2, "temperature_of_student": 1, "student_
 
 @pytest.mark.parametrize(
     ("method", "others"),
-    [("finetune_ts", {}), ("finetune_ts_ece", {}), ("self_first", OWN_TEACHER)],
+    short(
+        [("finetune_ts", {}), ("finetune_ts_ece", {}), ("self_first", OWN_TEACHER)],
+        ("finetune_ts", {}),
+    ),
 )
 def test_cells_that_need_no_larger_teacher(tmp_path, method, others):
     """A post-hoc temperature has no evaluation of its own; a student that teaches itself no pair.

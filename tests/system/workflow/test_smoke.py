@@ -5,6 +5,8 @@ import json
 import pandas
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 def test_table_and_flags(smoke_run):
     """Table 1 shows n, chance, majority and mass; what cannot be decided is called undecided."""
