@@ -131,4 +131,4 @@ lock: $(VENV)/test.stamp ## resolve envs/*.in into the lock; UPGRADE=--upgrade f
 	@$(BIN)/python envs/lock.py $(UPGRADE)
 
 clean: ## remove results and logs, keep the environment
-	rm -rf $(foreach s,tiny smoke,$(foreach d,results benchmarks,$(d)/$(s) $(d)/$(s)-*)) logs .snakemake
+	rm -rf $(foreach s,tiny smoke,$(foreach d,results benchmarks logs,$(d)/$(s) $(d)/$(s)-*)) .snakemake

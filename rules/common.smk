@@ -11,15 +11,15 @@ import sys
 from itertools import product
 from pathlib import Path
 
+from first_distill import joblog
 from first_distill.config.datasets import entry_for
 from first_distill.config.types import VARIANT
 from first_distill.data.readers import describes, files_below, is_table
 from first_distill.errors import UserError
 from first_distill.files import sha256_file
-from first_distill.machine import COMMIT
 from first_distill.provenance.fingerprint import fingerprint
 from first_distill.provenance.lineage import ARTIFACTS
-from first_distill.provenance.made_by import commit
+from first_distill.provenance.made_by import commit, machine
 
 for kind, variable in (("data", "FIRST_DATA_MIRROR"), ("models", "FIRST_MODEL_MIRROR")):
     if config[kind]["mirror"]:
@@ -30,8 +30,8 @@ places = [str(workflow.basedir), os.getenv("PYTHONPATH", "")]
 os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, places)))
 # Not in `params`, where another place of the module would retrain.
 os.environ.update(FIRST_LAUNCHER="first_distill.distributed.launcher")
-# For the head of each log: a result must not depend on the commit, only on its stage's code.
-os.environ.update({COMMIT: commit()})
+# For the head of each job's log. On a cluster a job reads these rules anew, on its own machine.
+os.environ.update({joblog.VARIABLE: joblog.facts(commit(), machine())})
 
 # Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
 # trap bash would exit at once and end the job before training has saved its state.
@@ -97,7 +97,10 @@ wildcard_constraints:
 
 
 def scale_of(w):
-    """The configuration of the scale that a path names."""
+    """The configuration of the scale that a path names.
+
+    Snakemake's `lookup` would walk the whole configuration, and tripled the time of a dry run.
+    """
     return SCALES[w.scale]
 
 

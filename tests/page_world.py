@@ -23,10 +23,11 @@ METHODS = {  # accuracy, mean confidence - accuracy; `distill` is no better than
 }
 MASS = "corpus,positions,k,mass_mean,mass_sd,n_positions,share_over_95,family\n"
 MASS += "csqa,all,5,99,1,900,99,alder\n"
-SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="144pt" height="72pt"><text>{}</text></svg>'
+WIDE = 454  # points, of a figure over two columns
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="{}pt" height="72pt"><text>{}</text></svg>'
 REPORT = "# Data report\n\n## Rows\n\n| dataset | rows |\n|:--|--:|\n| csqa | 80 |\n"
 TIMING = "s\th:m:s\tcpu_time\n3.5\t0:00:03\t1.0\n"
-HEAD = "job: commit abc; processor Cpu X; cores 2; memory 8 GiB; GPUs none; "
+HEAD = "job: commit abc; processor Cpu X; cores 2; memory 8 GiB; GPUs none; Python 3.11.2; "
 HEAD += "started 2026-01-03 10:00:00 UTC\n"
 RESOURCES = {"evaluation": {"threads": 4, "gpu": 2, "nodes": 1}}
 
@@ -52,7 +53,8 @@ def make_results(root: Path) -> Path:
     artifact("table1", cells=cells, output_prefix=tables / "table1")
     output.publish(str(tables / "data_report"), "data_report", [], md=REPORT)
     for name in ("figure2", "figure5", "figure6", "meters"):
-        data, svg = pandas.read_csv(io.StringIO(MASS)), SVG.format(name).encode()
+        svg = SVG.format(WIDE if name == "figure5" else 144, name).encode()
+        data = pandas.read_csv(io.StringIO(MASS))
         output.publish(str(figures / name), name, [], csv=data, svg=svg)
     shown = [runs["alder", "csqa", name, "csqa"][0] for name in ("teacher", "finetune", "distill")]
     options = {"ranks": [run[2] for run in shown], "metrics": [run[1] for run in shown]}
@@ -71,7 +73,7 @@ def make_results(root: Path) -> Path:
 
 def add_ablation(folder: Path) -> None:
     """Give the results one ablation."""
-    svg, made_from = SVG.format("panel").encode(), [folder / "tables/table1.csv"]
+    svg, made_from = SVG.format(144, "panel").encode(), [folder / "tables/table1.csv"]
     text = f"# How many tokens\n\nA sentence.\n\n{REPORT.partition('Rows')[2].strip()}\n"
     output.publish(str(folder / "ablations/k"), "ablation", made_from, md=text, svg=svg)
     pages = [folder / "ablations/k.md"]

@@ -10,14 +10,15 @@ import argparse
 from pathlib import Path
 
 import pandas
+from tabulate import tabulate
 
-from first_distill import machine
+from first_distill import joblog
 from first_distill.errors import UserError
 from first_distill.files import write_text
 from first_distill.reporting.output import page, pipe_table
 from first_distill.reporting.trace import timing
 
-PLACE = ["commit", "processor", "cores", "memory", "GPUs"]  # what a log tells, beside the start
+PLACE = [*joblog.GIVEN, "Python"]
 UNKNOWN = "not in the log"
 
 
@@ -34,8 +35,10 @@ def run(args: argparse.Namespace) -> None:
     table = pandas.concat([table.sort_values("Seconds"), pandas.DataFrame([total])])
     where = pandas.DataFrame(places(jobs)).rename(columns=lambda name: name[0].upper() + name[1:])
     times = "From {} to {}.".format(*own) if (own := span(jobs)) else ""
+    # A commit of digits alone is no number.
+    whole = tabulate(where, "keys", "pipe", disable_numparse=True, showindex=False)
     title = f"# What a run of scale {folder.name} cost"
-    write_text(args.output, page(title, times, pipe_table(table), pipe_table(where)))
+    write_text(args.output, page(title, times, pipe_table(table), whole))
 
 
 def timings(folder: Path, logs: Path) -> pandas.DataFrame:
@@ -48,7 +51,7 @@ def timings(folder: Path, logs: Path) -> pandas.DataFrame:
     for path in sorted(folder.rglob("*.tsv")):
         name = path.relative_to(folder)
         if own := timing(path):
-            head = machine.told(logs / name.with_suffix(".log")) or {}
+            head = joblog.told(logs / name.with_suffix(".log")) or {}
             rows.append({"Stage": name.parts[0], "Seconds": own[0], **head})
     table = pandas.DataFrame(rows, columns=["Stage", "Seconds", *PLACE, "started"])
     return table.fillna(UNKNOWN).astype({"Seconds": float})
@@ -63,12 +66,20 @@ def places(jobs: pandas.DataFrame) -> list[dict]:
     ]
 
 
+def told(jobs: pandas.DataFrame, name: str) -> list[str]:
+    """Return the values of one of `PLACE` in `timings`, those that are not in a log left out."""
+    return [own for own in jobs[name].unique() if own != UNKNOWN]
+
+
 def span(jobs: pandas.DataFrame) -> tuple[str, str] | None:
-    """Return when the first of `timings` started and the last ended; None where no log tells."""
-    start = pandas.to_datetime(jobs["started"], format=machine.TIME, errors="coerce")
+    """Return when the first of `timings` started and the last ended; None where no log tells.
+
+    Of a job that was tried again, the last try.
+    """
+    start = pandas.to_datetime(jobs["started"], format=joblog.TIME, errors="coerce")
     end = start + pandas.to_timedelta(jobs["Seconds"], unit="s")
     return (
         None
         if start.isna().all()
-        else tuple(moment.strftime(machine.TIME) for moment in (start.min(), end.max()))
+        else tuple(moment.strftime(joblog.TIME) for moment in (start.min(), end.max()))
     )

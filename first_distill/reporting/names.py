@@ -47,32 +47,32 @@ HIGHER = ("auroc", "auroc_candidates")
 OTHER = tuple(
     name for name in METERS if name not in (*HEADLINE, *SECONDARY)
 )  # a table of their own
-FORMATS = {"gap": "+z.1f", "c": ".2f"}  # others .1f
+FORMATS = {"gap": "+z.1f", "c": ".2f"}  # others z.1f
 FORMATS |= {name + end: ".3f" for name in ("brier", "nll") for end in ("", "_candidates")}
 # With an interval, from runs.score_run; others: metrics.json.
 RESAMPLED = (*HEADLINE, "gap", "nll", "brier", "ece_15", "ece_candidates")
 
 MEANINGS = {  # by printed name
-    "Confidence": "the probability of the answer that a model gives, of its whole vocabulary; "
-    "among the candidates: of the possible answers to the question alone",
-    "ECE": "expected calibration error: the distance between mean confidence and accuracy, in ten "
-    "bins of confidence, weighted by the questions in each; 0 is best",
+    "Confidence": "the probability that a model gives to its answer, out of its whole vocabulary; "
+    "among the candidates: out of the possible answers alone",
+    "ECE": "expected calibration error: the distance between mean confidence and accuracy in bins "
+    "of confidence, weighted by the questions in each; 0 is best",
     "Acc": "accuracy: the share of questions answered correctly",
     "Trust": "accuracy minus ECE",
     "Untuned student": "the smaller model as pretrained",
     "Untuned teacher": "the larger model as pretrained",
     "Teacher": "the larger model, fine-tuned on the answers",
     "Fine-tune": "the student, fine-tuned on the answers, without a teacher",
-    "Fine-tune + post-hoc T": "the same, its logits divided by one temperature, of the least NLL "
-    "(negative log-likelihood) on the validation split",
-    "Fine-tune + post-hoc T by ECE": "the same, with the temperature of the least ECE",
-    "Distill": "the student learns the probabilities of the teacher's five most probable tokens",
-    "Distill w/ LS": "the same, after label smoothing of these probabilities",
-    "Distill w/ logit T": "the same, after one temperature on the teacher's logits",
-    "FIRST w/ TS": "the same, after the paper's temperature scaling of the five probabilities, "
-    "with a c found on the validation split (Eq. 4)",
-    "Self-distill": "a fine-tuned student of the same size in the teacher's place",
-    "Self-distill, FIRST": "the same, with Eq. 4",
+    "Fine-tune + post-hoc T": "Fine-tune, its logits divided by one temperature: that of the "
+    "lowest NLL (negative log-likelihood) on the validation split",
+    "Fine-tune + post-hoc T by ECE": "Fine-tune with the temperature of the lowest ECE there",
+    "Distill": "the student learns the probabilities of the teacher's most probable tokens",
+    "Distill w/ LS": "Distill, after label smoothing of these probabilities",
+    "Distill w/ logit T": "Distill, after one temperature on the teacher's logits",
+    "FIRST w/ TS": "Distill, after the paper's temperature scaling of these probabilities (Eq. 4), "
+    "with a c found on the validation split",
+    "Self-distill": "Distill, with a fine-tuned student in the teacher's place",
+    "Self-distill, FIRST": "FIRST w/ TS, with a fine-tuned student in the teacher's place",
 }
 
 

@@ -54,7 +54,7 @@ def table(rows: list[dict]) -> str:
 
     def brief(row: dict) -> dict:
         first, *rest = heads[row["column"]]
-        values = " ".join(f"{row[k]:{n}.1f}" for k, n in zip(HEADLINE, widths, strict=True))
+        values = " ".join(f"{row[k]:z{n}.1f}" for k, n in zip(HEADLINE, widths, strict=True))
         return {(first, " ".join(rest), f"{names}   "): f"{values} {row['marks']:2}"}
 
     lines = layout(rows, brief).to_string(index_names=False).splitlines()

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from first_distill import joblog
+
 PROGRESS = re.compile(r"\d%\|")  # tqdm's bar
 JOBSTEP = "At least one job did not complete successfully."
 SLURM = re.compile(r"^slurmstepd\S*: error: (.*)$", re.M)
@@ -53,8 +55,9 @@ def failure(name: str, record: logging.LogRecord) -> str:
 
 
 def last_line(log: Path) -> str:
-    """The last line of a text file without `error: `; empty where there is none."""
+    """The last line of a text file without `error: `; empty where there is none but its head."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    text = joblog.LINE.sub("", text)
     line = text.strip().rpartition("\n")[2].removeprefix("error: ")
     if line == JOBSTEP:  # of Snakemake in a Slurm job: Slurm's own line tells why it was ended
         line = (SLURM.findall(text) or [""])[-1]

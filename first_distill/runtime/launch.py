@@ -9,7 +9,7 @@ import os
 import socket
 import sys
 
-from first_distill import machine
+from first_distill import joblog
 from first_distill.errors import run_cli
 from first_distill.runtime.signals import forward_signals
 
@@ -18,7 +18,7 @@ SOCKET = "FIRST_WARM_SOCKET"
 
 def launch(module: str, main) -> None:
     """Run `main` as the command line program `python -m module` and exit with its status."""
-    if line := machine.head(os.environ):
+    if line := joblog.head(os.environ):
         with contextlib.suppress(OSError):  # a log on a full disk: what follows will tell
             os.write(sys.stderr.fileno(), f"{line}\n".encode())
     # One of several processes of a training (RANK) needs the environment that torch starts with.

@@ -15,6 +15,8 @@ LOGS = {
     "a.log": "50%\nerror: k = 9: --k: at most 5\n",
     "b.log": "Traceback (most recent call last):\n  ...\nRuntimeError: a defect\n\n",
     "empty.log": "",
+    "head.log": "job: commit a; processor b; cores 2; memory 8 GiB; GPUs none; Python 3; "
+    "started 2026-01-03 10:00:00 UTC\n",
     "slurm.log": "slurmstepd-a1: error: Exceeded job memory limit\nsrun: error: task 0: Killed\n"
     "WorkflowError:\nAt least one job did not complete successfully.\n",
     "killed.log": "error: x\ntests:  23%|####    | 92/400 [01:00<02:44,  1.87row/s]\n",
@@ -43,6 +45,8 @@ def files(tmp_path, monkeypatch):
         (["empty.log", "b.log"], None, "RuntimeError: a defect  (b.log)"),
         (["empty.log", "b.log"], SLURM, "OUT_OF_MEMORY: RuntimeError: a defect  (b.log)"),
         (["absent.log (send to storage)"], None, "no message in its log  (absent.log)"),
+        (["head.log"], None, "no message in its log  (head.log)"),
+        (["head.log", "b.log"], None, "RuntimeError: a defect  (b.log)"),
         (["killed.log"], None, f"{KILLED}  (killed.log)"),
         (["empty.log", "slurm.log"], None, "Exceeded job memory limit  (slurm.log)"),
         (["a.log"], f"sbatch:\nno jobs\n{MORE}", "sbatch: no jobs"),

@@ -13,7 +13,7 @@ from first_distill.files import read_json
 from first_distill.provenance import records
 from first_distill.provenance.fingerprint import fingerprint
 from first_distill.provenance.lineage import Lineage
-from first_distill.reporting import output
+from first_distill.reporting import names, output
 from first_distill.reporting.page import ablations, cells, embed, stages, table, verdicts
 from first_distill.reporting.page.page import render
 from first_distill.reporting.tables import table1
@@ -87,12 +87,29 @@ def test_names_are_text(context):
     assert text.count("<script>") == 1 and "<script>alert" not in text
 
 
+def test_each_meaning_is_of_something_that_is_printed():
+    """A misspelt name would be left out of every page."""
+    known = {*names.PRINTED.values(), *names.HEADLINE.values(), "Confidence"}
+    assert names.MEANINGS.keys() <= known
+    assert [*names.meanings(["Distill", "mine"])] == [
+        "Confidence",
+        "ECE",
+        "Acc",
+        "Trust",
+        "Distill",
+    ]
+
+
 def test_when_and_where_it_was_computed(context):
     text = " ".join(render(context).split())
-    assert "from 2026-01-03 10:00:00 UTC to 2026-01-03 10:00:03 UTC, at commit <code>abc" in text
-    assert "on 2 cores of Cpu X: <a" in text and "<td>8 GiB</td>" in text
-    context["places"] *= 2
-    assert "at several commits or on several machines" in " ".join(render(context).split())
+    assert (
+        "from 2026-01-03 10:00:00 UTC to 2026-01-03 10:00:03 UTC, at commit <code>abc</code>"
+        in text
+    )
+    assert "on Cpu X (<a" in text and "<td>8 GiB</td>" in text
+    context["told"] |= {"commit": ["abc", "def"], "GPUs": ["1 x B"]}
+    text = " ".join(render(context).split())
+    assert "<code>abc, def</code>, on Cpu X with GPUs: 1 x B (<a" in text
 
 
 def test_without_ablations_timings_and_paper(context):

@@ -11,6 +11,7 @@ import pytest
 
 from first_distill import ROOT
 from first_distill.runtime.run import LOCK, NAME
+from tests.short import short
 
 RULES = """
 rule all:
@@ -68,7 +69,7 @@ def processes(folder):
     return [p for p in here if NAME in (p.info["environ"] or {})]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", short([signal.SIGINT, signal.SIGTERM], signal.SIGINT))
 def test_a_second_run_is_refused_and_a_signal_ends_the_first(folder, number):
     run, _ = started(folder)
     second = start(folder)

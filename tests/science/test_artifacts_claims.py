@@ -91,6 +91,7 @@ def test_one_family_on_the_other_side_leaves_the_claim_open(tree, tmp_path):
     assert {cell["verdict"] for cell in cedar} == {FAILS}
 
 
+@pytest.mark.slow
 def test_chance_level_and_a_c_at_the_edge_decide_nothing(tree, tmp_path):
     everywhere = {(family, corpus) for family in FAMILIES for corpus, _ in COLUMNS}
     found = claims_of(evidence_of(tree, edges=everywhere))

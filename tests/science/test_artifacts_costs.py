@@ -6,7 +6,8 @@ from first_distill.errors import UserError
 from tests.science.artifacts_world import artifact
 
 HEAD = "s\th:m:s\tmax_rss\n"
-LINE = "job: commit {}; processor A; cores 2; memory 8 GiB; GPUs {}; started 2026-01-{} UTC\n"
+LINE = "job: commit {}; processor A; cores 2; memory 8 GiB; GPUs {}; Python 3.11.2; "
+LINE += "started 2026-01-{} UTC\n"
 
 
 def rows(lines: list[str]) -> list[list[str]]:
@@ -18,7 +19,7 @@ def test_seconds_by_stage_and_where_they_ran(tmp_path):
     jobs = {"teacher/oak/csqa": [90.5], "student/oak/csqa/a/seed1": [40.0, 20.25]}
     jobs["student/oak/csqa/b/seed1"] = [30.5]
     logs = {"teacher/oak/csqa": LINE.format("c1", "1 x B", "03 23:59:00") + "step 1\n"}
-    # A job that was requeued appends to its log; a log may also be lost.
+    # A log may have the heads of several tries, or be lost.
     tries = [LINE.format("c1", "none", "04 10:00:00"), LINE.format("c2", "none", "04 12:00:00")]
     logs["student/oak/csqa/a/seed1"] = f"{tries[0]}stopped after step 1\n{tries[1]}"
     for name, seconds in jobs.items():
@@ -40,10 +41,10 @@ def test_seconds_by_stage_and_where_they_ran(tmp_path):
         ["student", "2", "50.8", "30.5"],
         ["teacher", "1", "90.5", "90.5"],
         ["all", "3", "141.2", "90.5"],
-        ["Commit", "Processor", "Cores", "Memory", "GPUs", "Stages", "Jobs"],
-        ["c2", "A", "2", "8 GiB", "none", "student", "1"],
-        [*5 * ["not in the log"], "student", "1"],
-        ["c1", "A", "2", "8 GiB", "1 x B", "teacher", "1"],
+        ["Commit", "Processor", "Cores", "Memory", "GPUs", "Python", "Stages", "Jobs"],
+        ["c2", "A", "2", "8 GiB", "none", "3.11.2", "student", "1"],
+        [*6 * ["not in the log"], "student", "1"],
+        ["c1", "A", "2", "8 GiB", "1 x B", "3.11.2", "teacher", "1"],
     ]
 
 

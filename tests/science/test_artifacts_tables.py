@@ -39,8 +39,10 @@ def cell(tmp_path, runs, name="cell", **options):
 
 def table1(tmp_path, cells):
     """Make Table 1; return rows of its CSV, page and LaTeX."""
-    artifact("table1", cells=cells, output_prefix=tmp_path / "tables/table1")
+    given = {"description": "A small world.", "output_prefix": tmp_path / "tables/table1"}
+    artifact("table1", cells=cells, **given)
     texts = [(tmp_path / f"tables/table1.{kind}").read_text() for kind in ("csv", "md", "tex")]
+    assert texts[1].splitlines()[2] == "A small world."
     return list(csv.DictReader(texts[0].splitlines())), *texts[1:]
 
 

@@ -94,6 +94,7 @@ def test_all_cells_are_a_choice_where_some_cannot_decide():
         assert every["value"] == pytest.approx(np.mean([c["value"] for c in numbers["cells"]]))
         assert numbers["cells_counted"] == 4
     page = markdown(corrected(claims, five), five, choices, "x", "x", "A world.")
+    assert page.splitlines()[2] == "A world."
     assert page.count("| Effect, all cells") == page.count("| all cells") == 1
 
 

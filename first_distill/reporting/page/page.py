@@ -15,7 +15,7 @@ import jinja2
 from first_distill.provenance import records
 from first_distill.provenance.made_by import commit
 from first_distill.reporting import output, trace
-from first_distill.reporting.costs import places, span, timings
+from first_distill.reporting.costs import places, span, timings, told
 from first_distill.reporting.names import HEADLINE, LEVEL_SHOWN, meanings, printed
 from first_distill.reporting.page import ablations, stages, verdicts
 from first_distill.reporting.page.cells import Opener, hours
@@ -93,6 +93,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "costs": stages.costs(jobs, resources),
         "places": places(jobs),
         "span": span(jobs),
+        "told": {name: told(jobs, name) for name in ("commit", "processor", "GPUs")},
         "table1_seconds": sum(trace.seconds(behind, benchmarks.parent).seconds.values()),
         "made_by": made_by,
         "packages": list(

@@ -46,7 +46,8 @@ def headline(claims: Sequence[dict]) -> str:
     """Return how many of the five claims, in-domain and out-of-domain, have each verdict."""
     names = {name for own in FIVE.values() for name in own}
     found = [claim["verdict"] for claim in claims if claim["id"] in names]
-    return f"{len(found)} verdict{'s' * (len(found) != 1)}: {counted(found)}"
+    said = counted(found) or "no claim is tested at this scale"
+    return f"{len(found)} verdict{'s' * (len(found) != 1)}: {said}"
 
 
 def tests(claims: Sequence[dict]) -> dict[str, list[dict]]:

@@ -52,7 +52,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.parametrize("case", short(REFUSALS, "bad token", "wrong bytes"))
+@pytest.mark.parametrize("case", short(REFUSALS, "bad token"))
 def test_refusals(user, hub, whole, whole_files, case):
     faults, changes, message = REFUSALS[case]
     repository, commit = whole

@@ -38,6 +38,7 @@ def test_methods_share_one_teacher_and_one_extraction():
     assert "results/tiny-" not in text
 
 
+@pytest.mark.slow
 def test_a_variant_has_a_teacher_of_its_own():
     counts, text = planned("-p", "--", "results/tiny/ablations/eos.csv")
     kinds = ("benchmark_data", "teacher", "temperature", "pair")
@@ -74,6 +75,7 @@ def test_a_variant_has_the_pretrained_models_of_its_scale():
     assert "results/smoke-share_25/models/pretrained" not in text
 
 
+@pytest.mark.slow
 def test_a_page_is_told_what_it_compares():
     """Searches of c of the scale and its variant, and of which scale each teacher is."""
     _, text = planned("-p", "--", "results/tiny/ablations/teacher_seed.md")

@@ -51,10 +51,8 @@ def copy(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow) for name in MAKERS if name != "questions"],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in MAKERS if name != "questions"])
 def test_a_cell(copy, name):
     """Files touched: mine.yaml. The cell's accuracy is recounted from candidates and answers."""
     MAKERS[name](copy.parent / "mirror")

@@ -37,6 +37,7 @@ def reword(folder) -> None:
         path.write_text(path.read_text() + "\n\nLIMIT = 3\n")
 
 
+@pytest.mark.slow
 def test_a_finished_run_after_edits(tiny_run, tmp_path):
     """Rewording leaves nothing to do and the results sound; another loss retrains the students."""
     folder = shutil.copytree(tiny_run, tmp_path / "first", symlinks=True)

@@ -7,6 +7,7 @@ import shutil
 import pyarrow.parquet as pq
 import pytest
 
+from first_distill import joblog
 from tests.short import short
 from tests.system.workflow.copies import copy_repository, job_counts, output, snakemake
 
@@ -32,6 +33,9 @@ def test_everything_is_made(tiny_run):
     claims = json.loads((tiny_run / "results/tiny/claims.json").read_text())
     assert isinstance(claims, list)
     assert {c["verdict"] for c in claims} <= {"holds", "does not hold", "undecided"}
+    logs = [path for path in (tiny_run / "logs/tiny").rglob("*.log")]
+    heads = [joblog.LINE.findall(path.read_text()) for path in logs]
+    assert len(logs) > 100 and {len(found) for found in heads} == {1}
 
 
 def test_table_matches_predictions(tiny_run):

@@ -1,5 +1,6 @@
 """The line at the head of a job's log: its commit, machine and start."""
 
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -7,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 import psutil
 import pytest
 
-from first_distill import machine
+from first_distill import joblog
+from first_distill.provenance import made_by
 from tests.tiny_models import REPOSITORY
 
 SMI = """#!/bin/sh
@@ -27,43 +29,46 @@ def smi(tmp_path, monkeypatch):
 
 
 def test_the_line_is_read_as_it_was_written(tmp_path):
-    line = machine.head({machine.COMMIT: "abc-dirty"})
+    line = joblog.head({joblog.VARIABLE: joblog.facts("abc-dirty", made_by.machine())})
     (tmp_path / "a.log").write_text(f"before\n{line}\nafter\n")
-    told = machine.told(tmp_path / "a.log")
-    assert [*told] == [*machine.KEYS] and told["commit"] == "abc-dirty"
-    assert told["cores"] == str(len(psutil.Process().cpu_affinity()))
+    told = joblog.told(tmp_path / "a.log")
+    assert [*told] == [*joblog.KEYS] and told["commit"] == "abc-dirty"
+    assert told["cores"] == str(len(os.sched_getaffinity(0)))
     assert told["memory"] == f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
     started = datetime.strptime(told["started"], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
     assert timedelta(0) <= datetime.now(UTC) - started < timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("own", [{}, {machine.COMMIT: "a", "RANK": "1"}])
+@pytest.mark.parametrize("own", [{}, {joblog.VARIABLE: "a", "RANK": "1"}])
 def test_no_line_by_hand_and_one_for_all_processes_of_a_training(own):
-    assert machine.head(own) is None
-    assert machine.head({machine.COMMIT: "a", "RANK": "0"})
+    assert joblog.head(own) is None
+    assert joblog.head({joblog.VARIABLE: "a", "RANK": "0"})
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no line\n", b"job: commit a\n", b"\xff\x00"])
 def test_a_log_that_does_not_tell(tmp_path, content):
     if content is not None:
         (tmp_path / "a.log").write_bytes(content)
-    assert machine.told(tmp_path / "a.log") is None
+    assert joblog.told(tmp_path / "a.log") is None
 
 
 def test_gpus_are_counted_by_name(smi, monkeypatch):
-    assert machine.describe()["GPUs"] == "2 x NVIDIA A, 1 x NVIDIA B"
+    assert made_by.machine()["GPUs"] == "2 x NVIDIA A, 1 x NVIDIA B"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert machine.describe()["GPUs"] == "1 x NVIDIA H200"
+    assert made_by.machine()["GPUs"] == "1 x NVIDIA H200"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert made_by.machine()["GPUs"] == "none"
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
     monkeypatch.setenv("SMI", "9")  # no driver
-    assert machine.describe()["GPUs"] == "none"
+    assert made_by.machine()["GPUs"] == "unknown"
 
 
-def test_a_full_log_stops_no_job(monkeypatch):
+def test_a_job_begins_with_the_line_and_a_full_log_stops_none(monkeypatch):
     """What the job itself cannot write, it says."""
-    monkeypatch.setenv(machine.COMMIT, "a")
+    monkeypatch.setenv(joblog.VARIABLE, "a")
     code = "from first_distill.runtime.launch import launch; launch('x', lambda argv: 0)"
+    line = [sys.executable, "-c", code]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    assert done.stderr.startswith("job: a; Python 3.") and done.stderr.count("\n") == 1
     with open("/dev/full", "w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", code], stderr=full, cwd=REPOSITORY, check=False
-        )
-    assert done.returncode == 0
+        subprocess.run(line, stderr=full, cwd=REPOSITORY, check=True)
