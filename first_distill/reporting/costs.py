@@ -59,11 +59,16 @@ def timings(folder: Path, logs: Path) -> pandas.DataFrame:
 
 def places(jobs: pandas.DataFrame) -> list[dict]:
     """Return each commit and machine of `timings`, by `PLACE`, with its stages and jobs."""
-    return [
-        {**dict(zip(PLACE, own, strict=True)), "stages": ", ".join(dict.fromkeys(rows["Stage"]))}
-        | {"jobs": len(rows)}
-        for own, rows in jobs.groupby(PLACE, sort=False)
-    ]
+    found = []
+    for own, rows in jobs.groupby(PLACE, sort=False):
+        stages = rows["Stage"].unique()
+        every = len(stages) == jobs["Stage"].nunique()
+        place = {
+            **dict(zip(PLACE, own, strict=True)),
+            "stages": "all" if every else ", ".join(stages),
+        }
+        found.append(place | {"jobs": len(rows)})
+    return found
 
 
 def told(jobs: pandas.DataFrame, name: str) -> list[str]:
