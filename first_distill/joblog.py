@@ -25,6 +25,12 @@ def facts(commit: str, machine: Mapping[str, str]) -> str:
     return "; ".join(f"{key} {own[key].replace(';', ',')}" for key in GIVEN)
 
 
+def known_commit(environment: Mapping[str, str]) -> str | None:
+    """The commit that a job was given by the process that submitted it; None without one."""
+    found = re.match(r"commit ([^;]+);", environment.get(VARIABLE, ""))
+    return found[1] if found else None
+
+
 def head(environment: Mapping[str, str]) -> str | None:
     """The line of this job; None outside a rule, and in all but the first of its processes."""
     if VARIABLE not in environment or environment.get("RANK", "0") != "0":

@@ -31,7 +31,10 @@ os.environ.update(PYTHONPATH=os.pathsep.join(filter(None, places)))
 # Not in `params`, where another place of the module would retrain.
 os.environ.update(FIRST_LAUNCHER="first_distill.distributed.launcher")
 # For the head of each job's log. On a cluster a job reads these rules anew, on its own machine.
-os.environ.update({joblog.VARIABLE: joblog.facts(commit(), machine())})
+# Without git there, the commit stays that of the submission.
+current = commit()
+current = joblog.known_commit(os.environ) or current if current == "unknown" else current
+os.environ.update({joblog.VARIABLE: joblog.facts(current, machine())})
 
 # Slurm sends SIGTERM (or SIGUSR1, where a site prefers it) to every process of a job. Without the
 # trap bash would exit at once and end the job before training has saved its state.

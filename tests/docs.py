@@ -11,7 +11,8 @@ from first_distill import ROOT
 
 PAGES = ["README.md", "CONTRIBUTING.md", "envs/README.md"]
 PAGES += sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md"))
-PROGRAMS = r"(?:[A-Z_]+=\S+ |\.venv/bin/)*(?:make|snakemake|python3?|pip|srun|apptainer|hf|git)\b.*"
+PROGRAMS = r"(?:[A-Z_]+=\S+ |\.venv/bin/)*"
+PROGRAMS += r"(?:make|snakemake|python3?|pip|srun|apptainer|hf|git|lm_eval)\b.*"
 
 
 def text(page: str) -> str:
@@ -123,6 +124,11 @@ ELSEWHERE = {
     "FIRST_DATA_MIRROR=/path/to/mirror make smoke": (
         f"{COMMANDS}::test_on_real_rows",
         "as written, in a copy with fewer steps",
+    ),
+    "lm_eval --model hf --model_args pretrained=results/tiny/student/alder/csqa/first_ts/seed1234 "
+    "--include_path . --tasks exam --log_samples --output_path out": (
+        "tests/system/workflow/test_cards.py::test_lm_eval_scores_it_as_our_evaluation_does",
+        "by its interface in Python, on a reduced run",
     ),
     "make smoke": (f"{COMMANDS}::test_on_real_rows", "the same with a mirror"),
     "pip install .": (f"{PACKAGE}::{EMPTY}", "with torch installed first"),

@@ -1,7 +1,7 @@
 """What made a result: the code's fingerprint and the versions of the packages that it uses.
 
 Nothing else, so that two runs of one commit, and in a job's own environment, write equal bytes.
-The commit and the machine stand in logs, and on pages and model cards for people.
+The commit and the machine stand in logs and on pages for people, the commit on model cards too.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ def commit() -> str:
     """The commit of this clone, with `-dirty` where files differ; "unknown" where it is none."""
     if not (ROOT / ".git").exists() or not shutil.which("git"):
         return "unknown"
-    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    words = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    words += ["--abbrev=12", "--exclude=*"]  # a tag is no commit
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return done.stdout.strip() or "unknown"
 
@@ -58,7 +59,7 @@ def machine() -> dict[str, str]:
 def _gpus() -> str:
     """`2 x NVIDIA H200`, as nvidia-smi lists them; "unknown" where it fails."""
     program, visible = shutil.which("nvidia-smi"), os.environ.get("CUDA_VISIBLE_DEVICES")
-    if not program or visible == "":
+    if not program or visible in ("", "-1"):
         return "none"
     words = [program, "--query-gpu=name", "--format=csv,noheader"]
     words += [f"--id={visible}"] if visible else []

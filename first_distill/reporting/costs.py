@@ -7,6 +7,7 @@ jobs' logs below logs/{scale}.
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas
@@ -42,19 +43,30 @@ def run(args: argparse.Namespace) -> None:
 
 
 def timings(folder: Path, logs: Path) -> pandas.DataFrame:
-    """Return Stage, Seconds, `PLACE` and started of each job below benchmarks/{scale}.
+    """Return Job, Stage, Seconds, `PLACE` and started of each job below benchmarks/{scale}.
 
-    logs: logs/{scale}. Of a job that was tried again, the last. No rows where nothing was timed, or
-    what was is damaged; what a log does not tell is `UNKNOWN`.
+    Job: its path there, without suffix. logs: logs/{scale}. Of a job that was tried again, the
+    last. No rows where nothing was timed, or what was is damaged; what a log does not tell is
+    `UNKNOWN`.
     """
     rows = []
     for path in sorted(folder.rglob("*.tsv")):
         name = path.relative_to(folder)
         if own := timing(path):
             head = joblog.told(logs / name.with_suffix(".log")) or {}
-            rows.append({"Stage": name.parts[0], "Seconds": own[0], **head})
-    table = pandas.DataFrame(rows, columns=["Stage", "Seconds", *PLACE, "started"])
+            job = name.with_suffix("").as_posix()
+            rows.append({"Job": job, "Stage": name.parts[0], "Seconds": own[0], **head})
+    table = pandas.DataFrame(rows, columns=["Job", "Stage", "Seconds", *PLACE, "started"])
     return table.fillna(UNKNOWN).astype({"Seconds": float})
+
+
+def of_results(jobs: pandas.DataFrame, folder: Path, files: Iterable[Path]) -> pandas.DataFrame:
+    """Return those of `timings` that made some of the files below a folder, results/{scale}."""
+    own = {file.parent for file in files if file.is_relative_to(folder)}
+    made = {place.relative_to(folder).as_posix() for place in own}
+    # An extraction that several jobs share has one of its own for each, below its folder.
+    parent = jobs["Job"].str.rpartition("/")[0]
+    return jobs[jobs["Job"].isin(made) | parent.isin(made)]
 
 
 def places(jobs: pandas.DataFrame) -> list[dict]:
@@ -62,7 +74,7 @@ def places(jobs: pandas.DataFrame) -> list[dict]:
     found = []
     for own, rows in jobs.groupby(PLACE, sort=False):
         stages = rows["Stage"].unique()
-        every = len(stages) == jobs["Stage"].nunique()
+        every = len(rows) == len(jobs)
         place = {
             **dict(zip(PLACE, own, strict=True)),
             "stages": "all" if every else ", ".join(stages),

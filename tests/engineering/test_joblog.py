@@ -45,6 +45,11 @@ def test_no_line_by_hand_and_one_for_all_processes_of_a_training(own):
     assert joblog.head({joblog.VARIABLE: "a", "RANK": "0"})
 
 
+def test_a_commit_is_kept_where_git_is_not():
+    given = {joblog.VARIABLE: joblog.facts("abc-dirty", made_by.machine())}
+    assert joblog.known_commit(given) == "abc-dirty" and joblog.known_commit({}) is None
+
+
 @pytest.mark.parametrize("content", [None, b"", b"no line\n", b"job: commit a\n", b"\xff\x00"])
 def test_a_log_that_does_not_tell(tmp_path, content):
     if content is not None:

@@ -107,9 +107,9 @@ def test_when_and_where_it_was_computed(context):
         in text
     )
     assert "on Cpu X (<a" in text and "<td>8 GiB</td>" in text
-    context["told"] |= {"commit": ["abc", "def"], "GPUs": ["1 x B"]}
+    context["told"] |= {"commit": ["abc", "def"], "GPUs": ["none", "1 x B"]}
     text = " ".join(render(context).split())
-    assert "<code>abc, def</code>, on Cpu X with GPUs: 1 x B (<a" in text
+    assert "<code>abc, def</code>, on Cpu X with 1 x B (<a" in text
 
 
 def test_without_ablations_timings_and_paper(context):

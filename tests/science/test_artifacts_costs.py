@@ -3,6 +3,7 @@
 import pytest
 
 from first_distill.errors import UserError
+from first_distill.reporting import costs
 from tests.science.artifacts_world import artifact
 
 HEAD = "s\th:m:s\tmax_rss\n"
@@ -46,6 +47,26 @@ def test_seconds_by_stage_and_where_they_ran(tmp_path):
         [*6 * ["not in the log"], "student", "1"],
         ["c1", "A", "2", "8 GiB", "1 x B", "3.11.2", "teacher", "1"],
     ]
+
+
+def test_the_jobs_behind_some_results(tmp_path):
+    """By folder; those that shared an extraction have one of their own below it."""
+    for name in (
+        "student/a/seed1",
+        "student/b/seed1",
+        "knowledge/a/train",
+        "knowledge/a/train/1-of-2",
+    ):
+        path = tmp_path / "benchmarks" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"{HEAD}1.5\t0:00:01\t5.0\n")
+    jobs = costs.timings(tmp_path / "benchmarks", tmp_path)
+    results = tmp_path / "results/tiny"
+    files = [results / "student/a/seed1/record.json", results / "knowledge/a/train/manifest.json"]
+    found = costs.of_results(jobs, results, [*files, tmp_path / "results/other/student/b/seed1/x"])
+    assert {*found["Job"]} == {*shared, "student/a/seed1"}
+    (place,) = costs.places(jobs)
+    assert (place["stages"], place["jobs"]) == ("all", 4)
 
 
 def test_without_logs_or_timings(tmp_path):

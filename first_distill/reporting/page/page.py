@@ -15,7 +15,7 @@ import jinja2
 from first_distill.provenance import records
 from first_distill.provenance.made_by import commit
 from first_distill.reporting import output, trace
-from first_distill.reporting.costs import places, span, timings, told
+from first_distill.reporting.costs import of_results, places, span, timings, told
 from first_distill.reporting.names import HEADLINE, LEVEL_SHOWN, meanings, printed
 from first_distill.reporting.page import ablations, stages, verdicts
 from first_distill.reporting.page.cells import Opener, hours
@@ -57,11 +57,13 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
     rows, end = table1.with_names(table), end_of_plots(table)
     by_family = families(table, end)
     shown = [c for own in by_family for row in own["rows"] for c in row["cells"] if c]
-    resources, jobs = json.loads(args.resources), timings(benchmarks, Path(args.logs))
+    resources, timed = json.loads(args.resources), timings(benchmarks, Path(args.logs))
     where = "--profile slurm" if any(own.get("gpu") for own in resources.values()) else "-c2"
     names = [cell["place"] for cell in shown]
     opener = Opener(folder, benchmarks, args.posthoc, names, where)
     behind = {source.path: source for own in opener.sources.values() for source in own}.values()
+    made = [folder.parent / source.path for source in behind if not source.outside]
+    jobs = of_results(timed, folder, made)
     ablated, sources = ablations.read(folder)
     params = {"benchmark": printed(args.benchmark), "corpus": printed(args.corpus)}
     params["methods"] = [printed(name) for name in args.methods]
@@ -90,7 +92,7 @@ def gather(args: argparse.Namespace) -> tuple[dict, list[Path]]:
         "report": prose(report.read_text(encoding="utf-8"), 3),
         "stages": graph,
         "drawing": stages.drawing(graph),
-        "costs": stages.costs(jobs, resources),
+        "costs": stages.costs(timed, resources),
         "places": places(jobs),
         "span": span(jobs),
         "told": {name: told(jobs, name) for name in ("commit", "processor", "GPUs")},
