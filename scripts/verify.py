@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if again:
         names = " ".join(f"{RESULTS}/{lineage.scale}/{name}" for name in sorted(again))
         show(f"to remake these and what depends on them: {command(lineage.scale)} {names}")
-        show("if one of them is no longer configured, it cannot be remade: remove its folder")
+        show("if some are no longer configured, remove them and all that was made from them")
     if problems:
         show("NOT SOUND")
     elif absent:

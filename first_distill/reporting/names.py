@@ -58,7 +58,7 @@ MEANINGS = {  # by printed name
     "ECE": "expected calibration error: the distance between mean confidence and accuracy in bins "
     "of confidence, weighted by the questions in each; 0 is best",
     "Acc": "accuracy: the share of questions answered correctly",
-    "Trust": "accuracy minus ECE",
+    "Trust": "accuracy minus ECE: the mean confidence, where every bin is under-confident",
     "Untuned student": "the smaller model as pretrained",
     "Untuned teacher": "the larger model as pretrained",
     "Teacher": "the larger model, fine-tuned on the answers",

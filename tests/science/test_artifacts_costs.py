@@ -51,12 +51,8 @@ def test_seconds_by_stage_and_where_they_ran(tmp_path):
 
 def test_the_jobs_behind_some_results(tmp_path):
     """By folder; those that shared an extraction have one of their own below it."""
-    for name in (
-        "student/a/seed1",
-        "student/b/seed1",
-        "knowledge/a/train",
-        "knowledge/a/train/1-of-2",
-    ):
+    shared = ("knowledge/a/train", "knowledge/a/train/1-of-2")
+    for name in ("student/a/seed1", "student/b/seed1", *shared):
         path = tmp_path / "benchmarks" / f"{name}.tsv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f"{HEAD}1.5\t0:00:01\t5.0\n")
