@@ -55,7 +55,8 @@ test: $(VENV)/test.stamp ## the science first, then engineering and short whole 
 	@$(TEST) tests/engineering tests/system $(PYTEST)
 
 slow: $(VENV)/test.stamp ## the long tests, among them whole runs on a real Slurm
-	@$(BIN)/python -m pytest tests -m slow $(PYTEST)
+	@$(BIN)/python -m pytest tests -m slow --ignore tests/system/slurm -n 2 --dist loadfile $(PYTEST)
+	@$(BIN)/python -m pytest tests/system/slurm -m slow $(PYTEST)
 
 # Computed tables and figures as evidence in the repository, beside docs/results.md; not Table 2, which
 # quotes rows of the datasets.
