@@ -293,9 +293,8 @@ rule page:
         """
         python -m scripts.artifacts page \
             --results results/{wildcards.scale} --benchmarks benchmarks/{wildcards.scale} \
-            --logs logs/{wildcards.scale} --paper-table {params.paper:q} \
-            --posthoc {params.posthoc:q} --description {params.description:q} \
-            --resources {params.resources:q} --benchmark {params.benchmark} \
-            --corpus {params.corpus} --methods {params.methods:q} \
+            --logs logs/{wildcards.scale} --paper-table {params.paper:q} --posthoc {params.posthoc:q} \
+            --description {params.description:q} --resources {params.resources:q} \
+            --benchmark {params.benchmark} --corpus {params.corpus} --methods {params.methods:q} \
             --output-prefix results/{wildcards.scale}/index >{log:q} 2>&1
         """

@@ -73,13 +73,9 @@ def places(jobs: pandas.DataFrame) -> list[dict]:
     """Return each commit and machine of `timings`, by `PLACE`, with its stages and jobs."""
     found = []
     for own, rows in jobs.groupby(PLACE, sort=False):
-        stages = rows["Stage"].unique()
-        every = len(rows) == len(jobs)
-        place = {
-            **dict(zip(PLACE, own, strict=True)),
-            "stages": "all" if every else ", ".join(stages),
-        }
-        found.append(place | {"jobs": len(rows)})
+        stages = "all" if len(rows) == len(jobs) else ", ".join(rows["Stage"].unique())
+        place = dict(zip(PLACE, own, strict=True))
+        found.append({**place, "stages": stages, "jobs": len(rows)})
     return found
 
 
@@ -95,8 +91,7 @@ def span(jobs: pandas.DataFrame) -> tuple[str, str] | None:
     """
     start = pandas.to_datetime(jobs["started"], format=joblog.TIME, errors="coerce")
     end = start + pandas.to_timedelta(jobs["Seconds"], unit="s")
-    return (
-        None
-        if start.isna().all()
-        else tuple(moment.strftime(joblog.TIME) for moment in (start.min(), end.max()))
-    )
+    if end.isna().all():
+        return None
+    first, last = start[end.notna()].min(), end.max()
+    return first.strftime(joblog.TIME), last.strftime(joblog.TIME)

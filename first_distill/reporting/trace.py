@@ -22,6 +22,7 @@ from first_distill.provenance.lineage import Record, nearest_first, read
 # Stages whose rules have a `benchmark:`; of the folder models, all but the check of a pair.
 TIMED = ("data", "models", "teacher", "knowledge", "temperature", "student", "evaluation")
 PAIRS = "pairs"
+CENTURY = 100 * 365 * 24 * 3600  # seconds; no job takes one, a damaged timing may
 
 
 class Source(NamedTuple):
@@ -182,7 +183,7 @@ def timing(path: Path) -> tuple[float, float] | None:
     try:
         with path.open(encoding="utf-8", newline="") as file:
             *_, last = csv.DictReader(file, delimiter="\t")
-        if not math.isfinite(wall := float(last["s"])):
+        if not 0 <= (wall := float(last["s"])) < CENTURY:  # nor is NaN
             return None
     except (OSError, ValueError, KeyError, TypeError):  # missing, empty or cut off
         return None

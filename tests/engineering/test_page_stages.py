@@ -30,7 +30,10 @@ def test_the_stages_are_joined_as_their_records_say():
     assert [found[name]["n"] for name in ("artifacts", "student", "data")] == [1, 1, 0]
 
 
-@pytest.mark.parametrize("text", ["", "s\n", "s\tcpu_time\n", "s\tcpu_time\nNaN\tNaN\n", "\x00\n1"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "s\n", "s\tcpu_time\n", "s\tcpu_time\nNaN\tNaN\n", "s\n1e300\n", "s\n-1\n", "\x00\n1"],
+)
 def test_damaged_timings_and_those_of_rules_of_ones_own(tmp_path, text):
     for name, content in {"data/a": "s\n2.0\n", "mine/b": "s\n3.0\n", "data/bad": text}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)

@@ -1,5 +1,6 @@
 """The page on what a run cost: seconds summed by stage, the longest job, where the jobs ran."""
 
+import pandas
 import pytest
 
 from first_distill.errors import UserError
@@ -63,6 +64,12 @@ def test_the_jobs_behind_some_results(tmp_path):
     assert {*found["Job"]} == {*shared, "student/a/seed1"}
     (place,) = costs.places(jobs)
     assert (place["stages"], place["jobs"]) == ("all", 4)
+
+
+def test_a_start_that_is_no_time_is_none_of_the_run():
+    jobs = pandas.DataFrame({"Seconds": [3.0, 9.0], "started": ["2026-01-03 10:00:00 UTC", "soon"]})
+    assert costs.span(jobs) == ("2026-01-03 10:00:00 UTC", "2026-01-03 10:00:03 UTC")
+    assert costs.span(jobs[1:]) is None
 
 
 def test_without_logs_or_timings(tmp_path):
